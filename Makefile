@@ -1,0 +1,78 @@
+# worldcurate: `make help` explains every target. Each target sets up what it needs, from nothing.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell command -v python3.11 || echo python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+SEED ?= 0
+# Where `make demo` works; made anew each time.
+DEMO ?= build/demo
+# Torch's release the tests run with; on machines without a CPU build any in pyproject's range does.
+TORCH ?= torch==2.13.0
+
+export PYTHONHASHSEED := 0
+
+.PHONY: help
+help: ## Say what every target does
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(VENV)/ready models ## Make a small world, run two nights over it, train on the result (SEED=7 draws another)
+	$(BIN)/python -m demo.run --out $(DEMO) --seed $(SEED)
+
+.PHONY: test
+test: $(VENV)/ready models ## Run the tests (under 10 minutes on 2 cores)
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+.PHONY: test-slow
+test-slow: $(VENV)/ready models ## Run the tests that take minutes
+	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: $(VENV)/ready ## Check style (ruff) and types (mypy --strict on the product code)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.PHONY: bench
+bench: $(VENV)/ready models ## Run every benchmark and print its table
+	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+.PHONY: models
+models: $(VENV)/ready ## Fetch the default language-ID model into the cache, once, checked by SHA-256
+	@$(BIN)/python -m curation.models >/dev/null
+
+.PHONY: dist
+dist: $(VENV)/ready ## Build the wheel and the zip for `spark-submit --py-files`
+	rm -rf dist && $(BIN)/python -m pip -q wheel --no-deps --wheel-dir dist .
+	cd dist && cp worldcurate-*.whl worldcurate.zip && ls -1
+
+.PHONY: clean
+clean: ## Remove the virtual environment and everything built
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# Names what is missing, a line each, before anything is installed.
+.PHONY: check-tools
+check-tools:
+	@missing=0; need() { echo "missing: $$1" >&2; missing=1; }; \
+	command -v git >/dev/null || need "git (Debian: apt-get install git)"; \
+	command -v g++ >/dev/null || command -v c++ >/dev/null || need "a C++ compiler (Debian: apt-get install g++)"; \
+	if ! $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	  need "Python 3.11 or newer (Debian: apt-get install python3.11; or make PYTHON=/path/to/python3)"; \
+	else \
+	  $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || need "Python's venv (Debian: apt-get install python3-venv)"; \
+	  $(PYTHON) -c 'import os, sys, sysconfig as s; sys.exit(not os.path.exists(s.get_path("include") + "/Python.h"))' \
+	    || need "Python headers (Debian: apt-get install python3-dev)"; \
+	fi; \
+	java="$${JAVA_HOME:+$$JAVA_HOME/bin/}java"; \
+	version=$$("$$java" -version 2>&1 | sed -n 's/.*version "\(1\.\)\{0,1\}\([0-9]*\).*/\2/p' | head -n 1); \
+	[ "$${version:-0}" -ge 17 ] || need "Java 17 or newer (Debian: apt-get install openjdk-17-jre-headless; or set JAVA_HOME)"; \
+	exit $$missing
+
+$(VENV)/ready: pyproject.toml | check-tools
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade pip
+	$(BIN)/python -m pip install -q "$(TORCH)"
+	$(BIN)/python -m pip install -q --editable '.[train,segment,bench,dev]'
+	@touch $@

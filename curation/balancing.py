@@ -1,0 +1,258 @@
+"""How much of each language to keep: thresholds from counts, keep probabilities, and the draw.
+
+With c the counts of one language (how many texts contain each entry) and t its threshold, an entry is in the tail
+when c < t. One tail share p for all languages makes their tails hold the same share of their matches:
+
+    p = Σ c_en[c_en < t_en] / Σ c_en            the tail's share of the English matches
+    t = s[argmin_k |F_k - p|]                   s = c sorted ascending, F = cumsum(s) / Σ s, first minimum
+    q = t / max(c, t)                           the entry's probability
+    keep = 1 - Π (1 - q) over a text's entries  the text's keep probability
+
+(Meta CLIP 2, arXiv 2507.22062, section 3; Meta CLIP, arXiv 2309.16671, section 3.) The minimum is found in exact
+arithmetic. Entries without a match (count 0) have no part in thresholds, so t is at least 1.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation.errors import UsageError
+from curation.schemas import SCHEMAS
+
+ALGORITHM: Final = 1  # part of fingerprints: raise it whenever thresholds or draws change
+POLICIES: Final = ("tail_proportion", "fixed", "none")
+
+log = logging.getLogger(__name__)
+
+Counts = npt.NDArray[np.int64]
+
+
+def t_to_p(counts: Sequence[int] | Counts, t: int) -> Fraction:
+    """Return the exact share of the matches that entries with counts below t hold; ValueError without counts."""
+    seen = _seen(counts)
+    return Fraction(int(seen[seen < t].sum()), int(seen.sum()))
+
+
+def p_to_t(counts: Sequence[int] | Counts, p: Fraction | float) -> int:
+    """Return the count at which the cumulated share of the ascending counts is nearest to p.
+
+    p is taken at its exact value: a float as the binary fraction it is. Cumulated counts of seen entries rise
+    strictly, so the nearest to p·Σc is the first at or above it or the one before; of two equally near ones the first
+    is taken. ValueError without counts.
+    """
+    ascending = np.sort(_seen(counts))
+    cumulated = np.cumsum(ascending)
+    target = Fraction(p) * int(cumulated[-1])
+    above = int(np.searchsorted(cumulated, -(-target.numerator // target.denominator)))
+    above = min(above, len(ascending) - 1)
+    below = max(above - 1, 0)
+    nearer_below = abs(int(cumulated[below]) - target) <= abs(int(cumulated[above]) - target)
+    return int(ascending[below if nearer_below else above])
+
+
+def _seen(counts: Sequence[int] | Counts) -> Counts:
+    array = np.asarray(counts, np.int64)
+    seen = array[array > 0]
+    if not len(seen):
+        raise ValueError("no entry was seen: there is no threshold")
+    return seen
+
+
+def entry_probability(count: int, t: int) -> float:
+    """Return q = t / max(count, t): 1 in the tail, falling as 1/count in the head."""
+    return t / max(count, t)
+
+
+def keep_probability(probabilities: Sequence[float]) -> float:
+    """Return 1 - Π(1 - q), multiplied left to right in float64; 0 for a text without entries."""
+    product = 1.0
+    for q in probabilities:
+        product *= 1.0 - q
+    return 1.0 - product
+
+
+def thresholds(
+    counts: pa.Table,
+    policy: str = "tail_proportion",
+    *,
+    tail_share: float | None = None,
+    t_en: int | None = None,
+    p: float | None = None,
+) -> pa.Table:
+    """Return the `thresholds` table for a `counts` table, one row a language that was matched at all.
+
+    Exactly one of three knobs is given: `tail_share`, the share p of every language's matches that its tail is to
+    hold, refused without English counts because it is meant as English's; `t_en`, the threshold of English, which
+    stays as it is while the other languages follow its exact p; `p`, the share itself, with or without English.
+
+    Policies: `tail_proportion` as above; `fixed`, the English t for every language (column p: the tail share it
+    makes of that language); `none`, t = the largest count, so that every matched pair is kept (p = 1). Raises
+    UsageError on an unknown policy, on other than one knob, on values out of range and on missing English counts.
+    """
+    if policy not in POLICIES:
+        raise UsageError(f"balance.policy: unknown policy {policy!r}, use one of: {', '.join(POLICIES)}")
+    seen = {lang: found for lang, _, found in by_language(counts)}
+    if policy == "none":
+        return _table(seen, {lang: int(found.max()) for lang, found in seen.items()}, Fraction(1))
+    knob, value = _knob(tail_share=tail_share, t_en=t_en, p=p)
+    if policy == "fixed":
+        t = int(value) if knob == "t_en" else p_to_t(_english(seen), value)
+        return _table(seen, dict.fromkeys(seen, t))
+    english = None if knob == "p" else _english(seen)
+    share = Fraction(value) if english is None or knob != "t_en" else t_to_p(english, int(value))
+    _warn_of_extremes(share)
+    by_lang = {lang: p_to_t(found, share) for lang, found in seen.items()}
+    if knob == "t_en":
+        by_lang["en"] = int(value)
+    return _table(seen, by_lang, share)
+
+
+def _knob(**knobs: float | None) -> tuple[str, float]:
+    """Return the one knob that is set, with its value in range."""
+    given = [(knob, value) for knob, value in knobs.items() if value is not None]
+    if len(given) != 1:
+        names = " and ".join(f"balance.{knob}" for knob, _ in given) or "none"
+        raise UsageError(f"balance: give exactly one of tail_share, t_en and p (given: {names})")
+    knob, value = given[0]
+    if knob == "t_en" and (value < 1 or value != int(value)):
+        raise UsageError(f"balance.t_en: {value} is not a count of at least 1")
+    if knob != "t_en" and not 0 <= value <= 1:
+        raise UsageError(f"balance.{knob}: {value} is not a share between 0 and 1")
+    return knob, value
+
+
+def _english(seen: dict[str, Counts]) -> Counts:
+    if "en" not in seen:
+        raise UsageError("balance: no English matches to take the tail's share from; set balance.p")
+    return seen["en"]
+
+
+def _warn_of_extremes(share: Fraction) -> None:
+    if share == 1:
+        log.warning("tail share p = 1: every matched pair is kept, nothing is balanced")
+    elif share > Fraction(1, 2):
+        log.warning("tail share p = %.4f: more than half of all matches count as tail", share)
+    elif share == 0:
+        log.warning("tail share p = 0: t is the smallest count of each language, next to nothing of a head is kept")
+
+
+def _table(seen: dict[str, Counts], by_lang: dict[str, int], share: Fraction | None = None) -> pa.Table:
+    """Lay out thresholds by language; without a share, p is the one that t makes of each language."""
+    rows = [
+        {
+            "lang": lang,
+            "t": by_lang[lang],
+            "p": float(t_to_p(found, by_lang[lang]) if share is None else share),
+            "matches": int(found.sum()),
+            "entries_seen": len(found),
+        }
+        for lang, found in sorted(seen.items())
+    ]
+    return pa.Table.from_pylist(rows, schema=SCHEMAS["thresholds"])
+
+
+def by_language(counts: pa.Table) -> Iterator[tuple[str, npt.NDArray[np.int32], Counts]]:
+    """Yield (lang, entry ids, counts) for every language of a `counts` table, entries with count 0 left out."""
+    counts = counts.filter(pc.field("count") > 0)
+    if not counts.num_rows:
+        return
+    langs = counts["lang"].combine_chunks().dictionary_encode()
+    codes = langs.indices.to_numpy()
+    ids, values = counts["entry_id"].to_numpy(), counts["count"].to_numpy()
+    order = np.argsort(codes, kind="stable")
+    bounds = np.searchsorted(codes[order], np.arange(len(langs.dictionary) + 1))
+    for lang, (first, last) in zip(langs.dictionary.to_pylist(), pairwise(bounds), strict=True):
+        rows = order[first:last]
+        yield lang, ids[rows], values[rows]
+
+
+def sum_counts(tables: Iterable[pa.Table]) -> pa.Table:
+    """Add up `counts` tables: one row an entry, sorted by lang and entry_id, exact in int64, in any order."""
+    schema = SCHEMAS["counts"]
+    table = pa.concat_tables([schema.empty_table(), *(table.select(schema.names) for table in tables)])
+    summed = table.group_by(["lang", "entry_id"]).aggregate([("count", "sum")])
+    summed = summed.rename_columns({"count_sum": "count"}).select(schema.names)
+    return summed.sort_by([("lang", "ascending"), ("entry_id", "ascending")]).cast(schema)
+
+
+class KeepModel:
+    """Keep probabilities of matched texts, from a `thresholds` table and the `counts` (totals) it was made from.
+
+    An entry without a count is as rare as can be (q = 1); a language without a threshold has no pairs (keep = 0).
+    Holds 8 bytes an entry.
+    """
+
+    def __init__(self, thresholds: pa.Table, totals: pa.Table) -> None:
+        ts = dict(zip(thresholds["lang"].to_pylist(), thresholds["t"].to_pylist(), strict=True))
+        # One array of 1 - q for all languages: each has a segment by entry id, and one more place for entries
+        # beyond its last seen one. The first segment, of that place alone, is for languages without a threshold.
+        self._segments: dict[str, int] = {}
+        segments, sizes = [np.ones(1)], [0]
+        for lang, entry_ids, counts in by_language(totals):
+            if lang in ts:
+                segment = np.zeros(int(entry_ids.max()) + 2)
+                segment[entry_ids] = 1.0 - ts[lang] / np.maximum(counts, ts[lang])
+                self._segments[lang] = len(segments)
+                segments.append(segment)
+                sizes.append(len(segment) - 1)
+        self._complements = np.concatenate(segments)
+        self._sizes = np.array(sizes)
+        self._starts = np.cumsum([0, *map(len, segments[:-1])])
+
+    def keep(self, langs: Sequence[str], entry_ids: pa.ListArray) -> npt.NDArray[np.float64]:
+        """Return the keep probability of each text, equal to the last bit to `keep_probability`."""
+        lengths = pc.list_value_length(entry_ids).to_numpy()
+        segments = np.repeat([self._segments.get(lang, 0) for lang in langs], lengths).astype(np.int64)
+        ids = pc.list_flatten(entry_ids).to_numpy()
+        complements = self._complements[self._starts[segments] + np.minimum(ids, self._sizes[segments])]
+        products = np.ones(len(lengths))
+        firsts = np.cumsum(lengths) - lengths
+        rows, place = np.flatnonzero(lengths), 0
+        while len(rows):  # one factor of every text at a time: left to right, as the scalar loop multiplies
+            products[rows] *= complements[firsts[rows] + place]
+            place += 1
+            rows = rows[lengths[rows] > place]
+        return 1.0 - products
+
+
+class Drawn(NamedTuple):
+    """The outcome of a draw. The books: images read = rows of `curated` + drawn_out + unmatched."""
+
+    curated: pa.Table
+    unmatched: int
+    drawn_out: int
+
+
+def choose_and_draw(
+    matches: pa.RecordBatch, model: KeepModel, seed: int, selection: str = "drawn"
+) -> Drawn:
+    """Choose one matched text of each image of a `matches` batch, then draw; rows stay in their order.
+
+    Chosen is the matched text (one with entry ids) with the smallest `text_hash`; the pair is kept when its `draw`
+    is below its keep probability, or in any case under the selection `all`. The column `texts` of the `curated`
+    rows holds all matched texts of the image. UsageError on an unknown selection.
+    """
+    if selection not in SELECTIONS:
+        raise UsageError(f"selection: unknown value {selection!r}, use one of: {', '.join(SELECTIONS)}")
+    texts = pc.list_flatten(matches.column("texts"))
+    matched = pc.greater(pc.list_value_length(pc.struct_field(texts, "entry_ids")), 0)
+    images = pc.list_parent_indices(matches.column("texts")).filter(matched).to_numpy()
+    texts = texts.filter(matched)
+    firsts = np.flatnonzero(np.diff(images, prepend=-1))  # where the texts of each image begin
+    bounds = np.append(firsts, len(images))
+    image_ids = matches.column("image_id").take(pa.array(images[firsts])).to_pylist()
+    words = pc.struct_field(texts, "text").to_pylist()
+    chosen = [
+        min(range(first, last), key=lambda at: text_hash(seed, image_id, words[at]))
+        for image_id, (first, last) in zip(image_ids, pairwise(bounds), strict=True)
+    ]
+    ...

@@ -1,0 +1,171 @@
+"""One typed configuration for all jobs: a YAML file, overridden by environment variables, overridden by flags.
+
+Every key is documented here, once: `--help` prints these descriptions, and an unknown key, a wrong type or a bad value
+ends in one line that names the key, before anything starts. In the environment `balance.t_en` is
+`WORLDCURATE_BALANCE__T_EN`; as a flag it is `--balance.t_en`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from curation.storage import Storage
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Words = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
+
+
+class Section(BaseModel):
+    """A group of keys; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LimitsSection(Section):
+    """Floors and caps of one language's entries; a key left out keeps the published value."""
+
+    wordnet_cap: int | None = Field(None, ge=0, description="most WordNet lemmas")
+    unigram_min_count: int | None = Field(None, ge=0, description="floor of a unigram's count (English: 100)")
+    unigram_share: Share | None = Field(None, description="share of distinct unigrams kept (others: 0.10)")
+    unigram_cap: int | None = Field(None, ge=0, description="most unigrams (251,465)")
+    bigram_min_pmi: float | None = Field(None, description="floor of a bigram's PMI (30)")
+    bigram_cap: int | None = Field(None, ge=0, description="most bigrams (100,646)")
+    title_min_views: int | None = Field(None, ge=0, description="floor of a title's page views (English: 70)")
+    title_share: Share | None = Field(None, description="share of titles kept (others: 0.76)")
+    title_cap: int | None = Field(None, ge=0, description="most titles (61,235)")
+
+
+class MetadataSection(Section):
+    """Inputs and limits of the per-language metadata."""
+
+    version: str = Field("latest", description="metadata version that match uses; latest = the newest published")
+    languages: Words = Field(["all"], description="Wikipedia codes to build, or all")
+    wikipedia: Words = Field(
+        [],
+        description="pages-articles XML dumps, plain or .bz2: `code=path-or-glob`, or a glob with {code} in it, "
+        "which is looked up for every language",
+    )
+    pageviews: Words = Field([], description="page-view files, hourly or daily layout: paths or globs")
+    wordnet: Words = Field([], description="folders with OMW tab files or Princeton index.* files")
+    wiktionary: bool = Field(False, description="read Wiktionary-made tab files (wikt/) too")
+    bigram_score: Literal["rescored", "pmi"] = Field("rescored", description="how bigrams are ranked")
+    limits: dict[str, LimitsSection] = Field({}, description="limits per language key, or `default` for all")
+
+
+class IngestSection(Section):
+    """Where the pairs come from and how they are cleaned."""
+
+    inputs: Words = Field([], description="input files: paths, folders or globs, local or s3://")
+    format: Literal["wat", "parquet", "jsonl"] = Field("wat", description="format of the inputs")
+    max_texts_per_image: int = Field(8, ge=1, description="texts kept per image (smallest hash)")
+    url_column: str = Field("url", description="parquet, jsonl: column with the image URL")
+    text_columns: Words = Field(["text"], description="parquet, jsonl: columns with texts or lists of texts")
+    ref_column: str | None = Field(None, description="parquet, jsonl: column with a path, or path#member, of the bytes")
+    page_column: str | None = Field(None, description="parquet, jsonl: column with the page URL")
+    bucket_bytes: int = Field(64 << 20, ge=1, description="input bytes that make one output bucket")
+
+
+class MatchSection(Section):
+    """Language identification and matching."""
+
+    rules: Literal["worldwide", "reference"] = Field("worldwide", description="matching rule set")
+    lid_model: str = Field("default", description="fastText model file; default = the one `make models` fetched")
+    min_lid_score: Share = Field(0.0, description="texts scored lower go to `other`")
+
+
+class BalanceSection(Section):
+    """The threshold per language and the draw; at most one of tail_share, t_en and p is set."""
+
+    policy: Literal["tail_proportion", "fixed", "none"] = Field(
+        "tail_proportion",
+        description="t per language by its tail's share; one t for all; or keep everything matched",
+    )
+    tail_share: Annotated[float, Field(gt=0, le=1)] | None = Field(None, description="p, the tail's share (0.06)")
+    t_en: int | None = Field(None, ge=1, description="threshold on English, from which p follows")
+    p: Annotated[float, Field(gt=0, le=1)] | None = Field(None, description="p itself, when there is no English")
+    selection: Literal["drawn", "all"] = Field("drawn", description="curate the drawn pairs, or all matched ones")
+    bucket_bytes: int = Field(128 << 20, ge=1, description="bytes of matches that make one output bucket")
+
+    @model_validator(mode="after")
+    def _one_source_of_p(self) -> Self:
+        given = [key for key in ("tail_share", "t_en", "p") if getattr(self, key) is not None]
+        if len(given) > 1:
+            raise ValueError(f"set only one of {', '.join(given)}")
+        return self
+
+
+class ImagesSection(Section):
+    """Fetching, verifying and storing images."""
+
+    max_side: int = Field(256, ge=1, description="longest side in pixels; larger images are reduced")
+    min_side: int = Field(1, ge=1, description="images with a shorter side are refused")
+    max_pixels: int = Field(64_000_000, ge=1, description="images with more pixels are refused undecoded")
+    max_bytes: int = Field(20 << 20, ge=1, description="larger downloads are cut off and refused")
+    timeout_s: Annotated[float, Field(gt=0)] = Field(10.0, description="seconds for one image in all, retries included")
+    retries: int = Field(2, ge=0, description="further tries on 429, 5xx and dropped connections")
+    threads: int = Field(16, ge=1, description="downloads at once in one task")
+    user_agent: str = Field("worldcurate/0.1", description="User-Agent header")
+    allow_private_hosts: Words = Field([], description="hosts with private addresses that may be fetched from")
+    shard_bytes: int = Field(256 << 20, ge=1, description="bytes of one shard file")
+    assumed_image_bytes: int = Field(24 << 10, ge=1, description="bytes an image is planned with")
+
+
+class StorageSection(Section):
+    """How s3:// locations are reached; credentials come from the environment."""
+
+    endpoint_url: str | None = Field(None, description="S3 endpoint, also from AWS_ENDPOINT_URL")
+    region: str | None = Field(None, description="S3 region, also from AWS_REGION")
+    anonymous: bool = Field(False, description="read public buckets unsigned")
+
+
+class SparkSection(Section):
+    """The Spark session; ignored under spark-submit."""
+
+    master: str = Field("local[*]", description="Spark master")
+    conf: dict[str, str] = Field({}, description="further Spark settings")
+
+
+class GcSection(Section):
+    """Removal of files no published version needs."""
+
+    retention_hours: int = Field(168, ge=0, description="hours an unused file is kept")
+    dry_run: bool = Field(False, description="only list what would go")
+
+
+class Config(BaseSettings):
+    """All keys of all jobs."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        env_prefix="WORLDCURATE_",
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+    )
+
+    lake: str | None = Field(None, description="the lake: a folder or s3://bucket/prefix")
+    batch: str | None = Field(None, description="the input partition: a night (2024-05-31) or a crawl")
+    recipe: str = Field("default", description="name of the balancing recipe")
+    seed: int = Field(0, description="seed of every choice")
+    max_failed_inputs: Share = Field(0.01, description="share of input files that may fail before the run does")
+    progress_s: Annotated[float, Field(gt=0)] = Field(10.0, description="seconds between progress lines")
+    metrics: str | None = Field(None, description="folder for Prometheus text files; default LAKE/reports")
+    metadata: MetadataSection = MetadataSection()
+    ingest: IngestSection = IngestSection()
+    match: MatchSection = MatchSection()
+    balance: BalanceSection = BalanceSection()
+    images: ImagesSection = ImagesSection()
+    storage: StorageSection = StorageSection()
+    spark: SparkSection = SparkSection()
+    gc: GcSection = GcSection()
+
+    def open_storage(self) -> Storage:
+        """Return the storage these keys describe."""
+        return Storage(**self.storage.model_dump())
+
+    def semantic(self, *sections: str) -> dict[str, Any]:
+        """Return the named sections as plain data, for fingerprints and the run's row."""
+        return self.model_dump(mode="json", include=set(sections))

@@ -1,0 +1,57 @@
+"""Moving rows from many units to fixed buckets through staged Arrow files.
+
+A map unit writes one file with a record batch per bucket; a later unit reads its bucket's batch from each of them. What
+a unit read is pinned by the time anything is aggregated, so a lost executor or an input that answers differently the
+second time cannot mix two versions of the same unit; and rows never cross into the JVM.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.ipc
+
+from curation.storage import Storage
+
+
+def write_buckets(storage: Storage, path: str, schema: pa.Schema, buckets: Iterable[pa.Table]) -> list[int]:
+    """Write one record batch per bucket, empty ones too; return the rows of each."""
+    options = pa.ipc.IpcWriteOptions(compression="lz4")
+    rows = []
+    with storage.open_output(path) as sink, pa.ipc.new_file(sink, schema, options=options) as writer:
+        for bucket in buckets:
+            batches = bucket.cast(schema).combine_chunks().to_batches()
+            if len(batches) > 1:
+                raise ValueError(f"{path}: a bucket of {bucket.num_rows} rows does not fit one record batch")
+            writer.write_batch(batches[0] if batches else _empty(schema))
+            rows.append(bucket.num_rows)
+    return rows
+
+
+def read_buckets(storage: Storage, paths: Sequence[str], buckets: range) -> Iterator[pa.Table]:
+    """Yield, file after file, the rows of the given buckets."""
+    for path in paths:
+        with storage.open_input(path) as source:
+            reader = pa.ipc.open_file(source)
+            for bucket in buckets:
+                yield pa.Table.from_batches([reader.get_batch(bucket)], reader.schema)
+
+
+def split_sorted(table: pa.Table, buckets: np.ndarray[Any, Any], count: int) -> Iterator[pa.Table]:
+    """Cut a table, whose rows' bucket numbers ascend, into `count` tables."""
+    edges = np.searchsorted(buckets, np.arange(count + 1))
+    for start, end in pairwise(edges.tolist()):
+        yield table.slice(start, end - start)
+
+
+def bucket_bits(total_bytes: int, bucket_bytes: int) -> int:
+    """Return how many leading hash bits make buckets of at most about `bucket_bytes`; a function of the input alone."""
+    return max(0, (max(1, total_bytes) - 1) // bucket_bytes).bit_length()
+
+
+def _empty(schema: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)

@@ -1,0 +1,35 @@
+"""Seeded choices without a random generator: BLAKE2b-64 over `seed|purpose|key…`.
+
+Jobs and trainer share this one implementation, so a choice depends on what is chosen and the seed alone,
+never on partitions, retries or the order of rows.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+
+def u64(seed: int, purpose: str, *keys: str) -> int:
+    """Return the unsigned 64-bit hash (big-endian digest) of `seed|purpose|key…` in UTF-8."""
+    text = "|".join((str(seed), purpose, *keys))
+    return int.from_bytes(blake2b(text.encode("utf-8"), digest_size=8).digest(), "big")
+
+
+def uniform(hashed: int) -> float:
+    """Map a 64-bit hash to [0, 1): its upper 53 bits over 2^53, exact in float64."""
+    return (hashed >> 11) / (1 << 53)
+
+
+def text_hash(seed: int, image_id: str, text: str) -> int:
+    """Rank of a text among the texts of one image: the smallest stay under the cap, the smallest is chosen."""
+    return u64(seed, "text", image_id, text)
+
+
+def draw(seed: int, image_id: str, text: str) -> float:
+    """Return u in [0, 1) of the balancing draw: the pair is kept when u < keep probability."""
+    return uniform(u64(seed, "draw", image_id, text))
+
+
+def order_hash(seed: int, image_id: str) -> int:
+    """Rank of a pair in the curated and shard order of its recipe."""
+    return u64(seed, "order", image_id)

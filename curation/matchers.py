@@ -1,0 +1,75 @@
+"""Compiled matchers in the lake: one immutable, checksummed file per metadata version, rule set and language.
+
+    LAKE/matchers/<metadata_version>/<rules>/<lang>.matcher      LAKE/matchers/<metadata_version>/manifest.json
+    LAKE/matchers/latest.json                                    the version built last
+
+A worker process loads a language's matcher when it first meets the language, from these files, never by pickle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+
+from curation.errors import InputError, OutputError, UsageError
+from curation.matching import Matcher
+from curation.storage import Storage, join
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What one metadata version holds: entries per language, and the SHA-256 of each matcher file."""
+
+    version: str
+    entries: dict[str, int]
+    files: dict[str, str]
+
+    def to_bytes(self) -> bytes:
+        """Return the manifest as JSON."""
+        return json.dumps(self.__dict__, sort_keys=True, indent=1).encode()
+
+
+def matcher_name(rules: str, lang: str) -> str:
+    """Return a matcher's path below its version."""
+    return f"{rules}/{lang}.matcher"
+
+
+def write_matcher(storage: Storage, lake: str, version: str, rules: str, lang: str, matcher: Matcher) -> str:
+    """Store a compiled matcher and return its SHA-256; one that is there already is left alone if it is the same."""
+    data = matcher.to_bytes()
+    path = join(lake, "matchers", version, matcher_name(rules, lang))
+    digest = hashlib.sha256(data).hexdigest()
+    if not storage.put_if_absent(path, data) and hashlib.sha256(storage.read_bytes(path)).hexdigest() != digest:
+        raise OutputError(f"{path} exists with other content: move it away and run jobs.build_metadata again")
+    return digest
+
+
+def publish_manifest(storage: Storage, lake: str, manifest: Manifest) -> None:
+    """Publish a version's manifest (once) and make that version the latest."""
+    storage.put_if_absent(join(lake, "matchers", manifest.version, "manifest.json"), manifest.to_bytes())
+    storage.write_bytes(join(lake, "matchers", "latest.json"), json.dumps({"version": manifest.version}).encode())
+
+
+def open_manifest(storage: Storage, lake: str, version: str) -> Manifest:
+    """Return the manifest of a version, or of the latest. Raises UsageError when it was never built."""
+    if version == "latest":
+        pointer = join(lake, "matchers", "latest.json")
+        if not storage.exists(pointer):
+            raise UsageError(f"metadata.version: {lake} has no metadata yet: run jobs.build_metadata first")
+        version = json.loads(storage.read_bytes(pointer))["version"]
+    path = join(lake, "matchers", version, "manifest.json")
+    if not storage.exists(path):
+        raise UsageError(f"metadata.version: {lake} has no metadata version {version!r}")
+    return Manifest(**json.loads(storage.read_bytes(path)))
+
+
+@lru_cache(maxsize=512)
+def load_matcher(storage: Storage, lake: str, version: str, rules: str, lang: str, sha256: str) -> Matcher:
+    """Return a matcher, loaded once a process. Raises InputError when the file is damaged or not the one named."""
+    path = join(lake, "matchers", version, matcher_name(rules, lang))
+    data = storage.read_bytes(path)
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise InputError(f"{path} is damaged: its checksum is not the one in the manifest")
+    return Matcher.from_bytes(data, rules, path)

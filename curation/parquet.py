@@ -1,0 +1,177 @@
+"""Writing the data files of one partition: bounded row groups and files, the same bytes for the same rows."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curation.lake import WrittenFile
+from curation.storage import Storage, join
+
+ROW_GROUP_BYTES = 32 << 20
+FILE_BYTES = 256 << 20
+
+
+class PartitionWriter:
+    """Writes tables as `<table>/<folder>/<ordinal>.<part>-<uuid>.parquet`, a new part when a file is full.
+
+    Names sort in the order of ordinals and rows, and a fresh uuid keeps a retried task from touching another's file.
+    Row groups are cut at 32 MiB of Arrow data, files at `file_bytes` written, so the cuts depend on the rows alone.
+
+    Args:
+        storage: where to write.
+        root: location of the table.
+        folder: folder below it; its last part is the run id.
+        ordinal: place of these rows among all units of the partition.
+        schema: schema of the files.
+        file_bytes: size at which a new file begins.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        root: str,
+        folder: str,
+        ordinal: int,
+        schema: pa.Schema,
+        *,
+        file_bytes: int = FILE_BYTES,
+    ) -> None:
+        self._storage = storage
+        self._root = root
+        self._stem = f"{folder}/{ordinal:06d}"
+        self._schema = schema
+        self._file_bytes = file_bytes
+        self._pending: list[pa.Table] = []
+        self._pending_bytes = 0
+        self._file: _OpenFile | None = None
+        self.files: list[WrittenFile] = []
+
+    def write(self, table: pa.Table) -> None:
+        """Add rows. Their order is kept."""
+        table = table.select(self._schema.names).cast(self._schema)
+        for piece in _pieces(table, ROW_GROUP_BYTES):
+            if self._pending and self._pending_bytes + piece.nbytes > ROW_GROUP_BYTES:
+                self._flush()
+            self._pending.append(piece)
+            self._pending_bytes += piece.nbytes
+
+    def close(self) -> list[WrittenFile]:
+        """Finish the last file and return all; without rows, one file that holds none."""
+        if self._pending or not (self.files or self._file):
+            self._flush()
+        self._end_file()
+        return self.files
+
+    def _flush(self) -> None:
+        rows = pa.concat_tables(self._pending).combine_chunks() if self._pending else self._schema.empty_table()
+        self._pending, self._pending_bytes = [], 0
+        if self._file is None:
+            name = f"{self._stem}.{len(self.files):04d}-{uuid.uuid4().hex}.parquet"
+            self._file = _OpenFile(self._storage, self._root, name, self._schema)
+        self._file.write(rows)
+        if self._file.size >= self._file_bytes:
+            self._end_file()
+
+    def _end_file(self) -> None:
+        if self._file is not None:
+            self.files.append(self._file.close())
+            self._file = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+
+
+class _OpenFile:
+    """One Parquet file being written; hashes the bytes on their way."""
+
+    def __init__(self, storage: Storage, root: str, name: str, schema: pa.Schema) -> None:
+        self._name = name
+        self._sink = _HashingSink(storage.open_output(join(root, name)))
+        self._writer = pq.ParquetWriter(
+            pa.PythonFile(self._sink, mode="w"), schema, compression="zstd", write_statistics=True
+        )
+        self._rows = 0
+
+    @property
+    def size(self) -> int:
+        return self._sink.size
+
+    def write(self, rows: pa.Table) -> None:
+        self._writer.write_table(rows, row_group_size=max(1, rows.num_rows))
+        self._rows += rows.num_rows
+
+    def close(self) -> WrittenFile:
+        self._writer.close()
+        self._sink.close()
+        return WrittenFile(self._name, self._sink.size, self._rows, self._sink.digest.hexdigest())
+
+
+class _HashingSink:
+    """A writable file that counts and hashes what passes through."""
+
+    def __init__(self, sink: Any) -> None:
+        self._sink = sink
+        self.size = 0
+        self.digest = hashlib.sha256()
+        self.closed = False
+
+    def write(self, data: bytes) -> int:
+        self._sink.write(data)
+        self.digest.update(data)
+        self.size += len(data)
+        return len(data)
+
+    def flush(self) -> None:
+        self._sink.flush()
+
+    def close(self) -> None:
+        if not self.closed:
+            self._sink.close()
+            self.closed = True
+
+
+def _pieces(table: pa.Table, limit: int) -> Iterator[pa.Table]:
+    """Halve a table until every piece is within `limit` bytes or one row."""
+    if table.num_rows <= 1 or table.nbytes <= limit:
+        if table.num_rows:
+            yield table
+        return
+    middle = table.num_rows // 2
+    yield from _pieces(table.slice(0, middle), limit)
+    yield from _pieces(table.slice(middle), limit)
+
+
+def read_batches(
+    storage: Storage, path: str, columns: list[str] | None = None, rows: int = 8192
+) -> Iterator[pa.RecordBatch]:
+    """Yield a data file's rows in order, a few thousand at a time, one row group in memory."""
+    with storage.open_input(path) as source:
+        yield from pq.ParquetFile(source).iter_batches(batch_size=rows, columns=columns)
+
+
+def read_rows(storage: Storage, path: str, start: int, stop: int, columns: list[str] | None = None) -> pa.Table:
+    """Return rows `start` to `stop` of a data file, reading only the row groups that hold them."""
+    with storage.open_input(path) as source:
+        file = pq.ParquetFile(source)
+        first, groups, before = None, [], 0
+        for group in range(file.num_row_groups):
+            rows = file.metadata.row_group(group).num_rows
+            if before < stop and before + rows > start:
+                first = before if first is None else first
+                groups.append(group)
+            before += rows
+        table = file.read_row_groups(groups, columns=columns)
+        return table.slice(start - (first or 0), stop - start)

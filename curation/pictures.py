@@ -1,0 +1,210 @@
+"""From downloaded bytes to a stored picture: decoded in full, upright, RGB, no larger than asked, hashed.
+
+A picture that already is what would be stored keeps its bytes; any other becomes a JPEG made from its
+pixels alone, so the same bytes and limits give the same result. Whatever the bytes hold, the answer is a
+`Picture` or a `PictureError` with one of these reasons:
+
+| reason | meaning |
+|---|---|
+| not_an_image | none of the accepted formats |
+| too_many_pixels | larger than `max_pixels` by its header; nothing was decoded |
+| too_small | a side is shorter than `min_side` |
+| truncated | the data end before the picture does |
+| broken | the data contradict their format |
+| unsupported | a pixel type without a range to map to eight bits (32-bit and floating-point TIFF) |
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+# What Pillow remarks about damaged files is in our reasons; one line of stderr for each would drown a log.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+REASONS = frozenset({"not_an_image", "too_many_pixels", "too_small", "truncated", "broken", "unsupported"})
+
+# What the web shows. Pillow's other readers (PostScript, PSD, icons …) stay closed to downloaded bytes.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+KEPT_FORMATS = frozenset({"JPEG", "PNG", "WEBP"})
+JPEG_LONGEST_SIDE = 65_500  # libjpeg's own limit
+
+# Pillow's names for EXIF, XMP and IPTC (in Photoshop's wrapping), in whichever format carries them.
+PERSONAL_BLOCKS = frozenset(
+    {"exif", "xmp", "photoshop", "Raw profile type exif", "Raw profile type iptc", "XML:com.adobe.xmp"}
+)
+
+ORIENTATION_TAG = 0x0112
+UPRIGHT = {  # EXIF 2.3, section 4.6.4 A: what turns the stored picture upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# The 8 lowest frequencies of the DCT-II over 32 samples in units of 2^-14: in integers, every machine gets
+# the same bits, and a flat picture has exact zeros where floating point would leave noise.
+_SAMPLES, _FREQUENCIES = 32, 8
+_ANGLES = np.outer(np.arange(_FREQUENCIES), 2 * np.arange(_SAMPLES) + 1) * np.pi / (2 * _SAMPLES)
+_DCT: npt.NDArray[np.int64] = np.rint(np.cos(_ANGLES) * (1 << 14)).astype(np.int64)
+
+
+class PictureError(Exception):
+    """These bytes do not become a stored picture; `reason` is one of `REASONS`."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class PictureLimits:
+    """What a stored picture may be.
+
+    Sides are in pixels, `quality` is libjpeg's 1-95. `max_pixels` bounds the memory of a decode (about 12
+    bytes a pixel); above 178,956,970 Pillow refuses on its own account.
+    """
+
+    max_side: int = 256
+    max_pixels: int = 64_000_000
+    min_side: int = 1
+    quality: int = 95
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as stored: its file's bytes with their SHA-256 in hex, sides in pixels, and `phash`."""
+
+    image: bytes
+    width: int
+    height: int
+    image_sha256: str
+    phash: str
+
+
+def verify(data: bytes, limits: PictureLimits) -> Picture:
+    """Decode a downloaded picture in full and return it as it is to be stored.
+
+    The first frame of an animation, turned upright by its EXIF orientation, transparency over white,
+    eight-bit RGB, the longest side reduced to `max_side` (Lanczos) and never enlarged. The bytes are kept
+    as they are when that changes nothing and they carry no EXIF, XMP or IPTC block (camera, place, author);
+    otherwise a JPEG is written. Raises PictureError.
+    """
+    with _refusing_damage(data):
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        size = _target_size(image.size, limits)
+        if image.format == "JPEG" and size != image.size:
+            # libjpeg halves while decoding; twice the target is left for the better filter below.
+            image.draft(None, (2 * size[0], 2 * size[1]))
+        image.load()
+        keep = image.size == size and _is_storable(image, len(data))
+        pixels = _flat_rgb(image, size)
+    stored = data if keep else _jpeg(pixels, limits.quality)
+    return Picture(stored, *pixels.size, sha256(stored).hexdigest(), phash(pixels))
+
+
+def phash(image: Image.Image) -> str:
+    """Return the 64-bit perceptual hash of a picture as 16 hex digits; near-duplicates differ in few bits.
+
+    The picture in grey, reduced to 32x32; of its two-dimensional DCT-II the 8x8 lowest frequencies, row by
+    row: a bit is set where the coefficient is above their median. The DCT hash of Zauner, "Implementation
+    and Benchmarking of Perceptual Image Hash Functions" (2010), with the lowest frequency left in, as the
+    package ImageHash does.
+    """
+    small = image.convert("L").resize((_SAMPLES, _SAMPLES), Image.Resampling.LANCZOS)
+    low = (_DCT @ np.asarray(small, dtype=np.int64) @ _DCT.T).ravel()
+    return np.packbits(low > np.median(low)).tobytes().hex()
+
+
+@contextmanager
+def _refusing_damage(data: bytes) -> Iterator[None]:
+    """Turn whatever a decoder raises into a PictureError."""
+    try:
+        yield
+    except (PictureError, MemoryError):
+        raise
+    except UnidentifiedImageError as error:
+        raise PictureError("not_an_image") from error
+    except Image.DecompressionBombError as error:
+        raise PictureError("too_many_pixels") from error
+    except Exception as error:  # decoders raise nearly every type on damaged bytes
+        # The WebP decoder says only that it failed; the length in its header says why.
+        ends_early = data[:4] == b"RIFF" and int.from_bytes(data[4:8], "little") + 8 > len(data)
+        truncated = ends_early or "truncated" in str(error).lower()
+        raise PictureError("truncated" if truncated else "broken") from error
+
+
+def _target_size(size: tuple[int, int], limits: PictureLimits) -> tuple[int, int]:
+    """Return the stored size of a picture of this size. Raises PictureError when the limits exclude it."""
+    width, height = size
+    if width * height > limits.max_pixels:
+        raise PictureError("too_many_pixels")
+    if min(size) < limits.min_side:
+        raise PictureError("too_small")
+    longest, allowed = max(size), min(limits.max_side, JPEG_LONGEST_SIDE)
+    if longest <= allowed:
+        return size
+    return _scaled(width, allowed, longest), _scaled(height, allowed, longest)
+
+
+def _scaled(side: int, numerator: int, denominator: int) -> int:
+    """Return side * numerator / denominator, rounded half up, at least 1."""
+    return max(1, (2 * side * numerator + denominator) // (2 * denominator))
+
+
+def _is_storable(image: Image.Image, length: int) -> bool:
+    """Tell whether a decoded file of `length` bytes may be stored as it is."""
+    return (
+        image.format in KEPT_FORMATS
+        and image.mode == "RGB"
+        and not image.has_transparency_data
+        and getattr(image, "n_frames", 1) == 1
+        and not PERSONAL_BLOCKS & image.info.keys()
+        and _orientation(image) is None
+        and length <= 4 * image.width * image.height + (64 << 10)  # not swollen by what is not picture
+    )
+
+
+def _flat_rgb(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Return a decoded picture as RGB over white, reduced to `size`, upright, without the file's metadata."""
+    turn = _orientation(image)
+    reduced = _eight_bit(image)
+    if reduced.size != size:
+        reduced = reduced.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    flat = Image.new("RGB", size, "white")
+    flat.paste(reduced, mask=reduced if reduced.mode == "RGBA" else None)
+    return flat if turn is None else flat.transpose(turn)
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Return a decoded picture in mode RGB, RGBA or (from sixteen-bit grey) L."""
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))  # convert() would clip at 255
+    if image.mode in {"I", "F"}:
+        raise PictureError("unsupported")
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
+
+
+def _orientation(image: Image.Image) -> Image.Transpose | None:
+    """Return what turns the picture upright, or None."""
+    try:
+        return UPRIGHT.get(image.getexif().get(ORIENTATION_TAG, 1))
+    except Exception:  # a damaged EXIF block, which raises nearly every type, does not spoil the picture
+        return None
+
+
+def _jpeg(image: Image.Image, quality: int) -> bytes:
+    sink = io.BytesIO()
+    image.save(sink, "JPEG", quality=quality, subsampling="4:2:0")
+    return sink.getvalue()

@@ -1,0 +1,128 @@
+"""Schemas of the published tables: what a row is, and by which columns each table is partitioned.
+
+Partition columns live in the table's log, not in the data files. Columns named in `ORDER` sort the rows of every
+file; files of one partition follow each other in that order too.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+TEXT = pa.struct([("source", pa.string()), ("text", pa.string())])
+MATCHED_TEXT = pa.struct(
+    [
+        ("source", pa.string()),
+        ("text", pa.string()),
+        ("lang", pa.string()),
+        ("lang_score", pa.float32()),
+        ("entry_ids", pa.list_(pa.int32())),
+    ]
+)
+
+IMAGE_COLUMNS = [
+    ("image_id", pa.string()),
+    ("image_url", pa.string()),
+    ("page_url", pa.string()),
+    ("image_ref", pa.string()),
+]
+CURATED_COLUMNS = [
+    *IMAGE_COLUMNS,
+    ("source", pa.string()),
+    ("text", pa.string()),
+    ("lang", pa.string()),
+    ("entry_ids", pa.list_(pa.int32())),
+    ("keep_probability", pa.float64()),
+]
+PICTURE_COLUMNS = [
+    ("image", pa.large_binary()),
+    ("width", pa.int32()),
+    ("height", pa.int32()),
+    ("image_sha256", pa.string()),
+    ("phash", pa.string()),
+]
+
+SCHEMAS: dict[str, pa.Schema] = {
+    "pairs": pa.schema([*IMAGE_COLUMNS, ("texts", pa.list_(TEXT))]),
+    "matches": pa.schema([*IMAGE_COLUMNS, ("texts", pa.list_(MATCHED_TEXT))]),
+    "counts": pa.schema([("lang", pa.string()), ("entry_id", pa.int32()), ("count", pa.int64())]),
+    "totals": pa.schema([("lang", pa.string()), ("entry_id", pa.int32()), ("count", pa.int64())]),
+    "thresholds": pa.schema(
+        [
+            ("lang", pa.string()),
+            ("t", pa.int64()),
+            ("p", pa.float64()),
+            ("matches", pa.int64()),
+            ("entries_seen", pa.int64()),
+        ]
+    ),
+    "entries": pa.schema(
+        [
+            ("entry_id", pa.int32()),
+            ("entry", pa.string()),
+            ("origin", pa.string()),
+            ("score", pa.float64()),
+            ("aliases", pa.list_(pa.string())),
+        ]
+    ),
+    "curated": pa.schema([*CURATED_COLUMNS, ("texts", pa.list_(MATCHED_TEXT))]),
+    "images": pa.schema(
+        [
+            ("bucket", pa.int32()),
+            ("image_id", pa.string()),
+            ("status", pa.string()),
+            ("reason", pa.string()),
+            *PICTURE_COLUMNS,
+        ]
+    ),
+    "shards": pa.schema([*CURATED_COLUMNS, *PICTURE_COLUMNS, ("texts", pa.list_(MATCHED_TEXT))]),
+    "runs": pa.schema(
+        [
+            ("run_id", pa.string()),
+            ("stage", pa.string()),
+            ("batch", pa.string()),
+            ("started", pa.timestamp("us", tz="UTC")),
+            ("finished", pa.timestamp("us", tz="UTC")),
+            ("code_version", pa.string()),
+            ("fingerprint", pa.string()),
+            ("complete", pa.bool_()),
+            ("config", pa.string()),
+            ("inputs", pa.string()),
+            ("totals", pa.string()),
+            ("drops", pa.string()),
+            ("seconds", pa.string()),
+        ]
+    ),
+    "ledger": pa.schema(
+        [
+            ("run_id", pa.string()),
+            ("batch", pa.string()),
+            ("path", pa.string()),
+            ("etag", pa.string()),
+            ("size", pa.int64()),
+            ("read", pa.int64()),
+            ("kept", pa.int64()),
+            ("drops", pa.string()),
+            ("seconds", pa.float64()),
+            ("status", pa.string()),
+            ("error", pa.string()),
+        ]
+    ),
+    "tombstones": pa.schema(
+        [("image_id", pa.string()), ("host", pa.string()), ("reason", pa.string()), ("date", pa.date32())]
+    ),
+}
+
+PARTITIONS: dict[str, tuple[str, ...]] = {
+    "pairs": ("batch",),
+    "matches": ("match_id", "batch"),
+    "counts": ("match_id", "batch"),
+    "totals": ("match_id", "batch"),
+    "thresholds": ("recipe", "batch"),
+    "entries": ("metadata_version", "lang"),
+    "curated": ("recipe", "batch"),
+    "images": ("recipe", "batch"),
+    "shards": ("recipe", "batch"),
+    "runs": (),
+    "ledger": (),
+    "tombstones": (),
+}

@@ -1,0 +1,274 @@
+"""Local folders and S3 prefixes behind one small class.
+
+A location is a path or an `s3://bucket/key` URI. Data files are read and written through `pyarrow.fs`; listing, small
+atomic objects and conditional writes go through boto3 on S3 and through `os.link`/`os.replace` on a local disk. A
+`Storage` holds only options, so it travels to Spark workers and opens its clients there, on first use.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.fs
+
+from curation.errors import InputError, UsageError
+
+GLOB = frozenset("*?[")
+
+
+@dataclass(frozen=True)
+class FileStat:
+    """One stored file: where it is, its size in bytes and a tag that changes with its content.
+
+    The tag is S3's ETag, or size and modification time of a local file.
+    """
+
+    path: str
+    size: int
+    etag: str
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Opens, lists and atomically writes files, local or on S3.
+
+    Credentials come from the environment as boto3 reads it (`AWS_ACCESS_KEY_ID` …); `endpoint_url` and `region`
+    from the config. `anonymous` reads public buckets unsigned.
+    """
+
+    endpoint_url: str | None = None
+    region: str | None = None
+    anonymous: bool = False
+    _clients: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"endpoint_url": self.endpoint_url, "region": self.region, "anonymous": self.anonymous}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _clients={})
+
+    @cached_property
+    def _region(self) -> str:
+        return self.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+
+    @cached_property
+    def _endpoint(self) -> str | None:
+        return self.endpoint_url or os.environ.get("AWS_ENDPOINT_URL")
+
+    def _s3(self) -> Any:
+        """Return this process's boto3 client; a fork must not share its parent's connections."""
+        key = f"boto3-{os.getpid()}"
+        if key not in self._clients:
+            import boto3
+            from botocore import UNSIGNED
+            from botocore.config import Config
+
+            retries = {"max_attempts": 8, "mode": "standard"}
+            signing = {"signature_version": UNSIGNED} if self.anonymous else {}
+            config = Config(retries=retries, s3={"addressing_style": "path"} if self._endpoint else {}, **signing)
+            self._clients[key] = boto3.client(
+                "s3", endpoint_url=self._endpoint, region_name=self._region, config=config
+            )
+        return self._clients[key]
+
+    def filesystem(self, path: str) -> pyarrow.fs.FileSystem:
+        """Return the pyarrow file system that holds `path`."""
+        if not is_s3(path):
+            return pyarrow.fs.LocalFileSystem()
+        key = f"arrow-{os.getpid()}"
+        if key not in self._clients:
+            endpoint = self._endpoint or ""
+            options = {"scheme": "http"} if endpoint.startswith("http://") else {}
+            self._clients[key] = pyarrow.fs.S3FileSystem(
+                endpoint_override=endpoint.split("://", 1)[-1] or None,
+                region=self._region,
+                anonymous=self.anonymous,
+                **options,
+            )
+        return self._clients[key]
+
+    def delta_options(self) -> dict[str, str]:
+        """Return the options by which `deltalake` reaches the same S3."""
+        options = {"region": self._region, "conditional_put": "etag"}
+        if self._endpoint:
+            options["endpoint_url"] = self._endpoint
+            options["allow_http"] = str(self._endpoint.startswith("http://")).lower()
+        if self.anonymous:
+            options["skip_signature"] = "true"
+        return options
+
+    # Reading
+
+    def open_input(self, path: str) -> pa.NativeFile:
+        """Open a file for random access. Raises InputError when it is missing or cannot be read."""
+        try:
+            return self.filesystem(path).open_input_file(key_of(path))
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(f"cannot read {path}: {first_line(error)}") from error
+
+    def read_bytes(self, path: str) -> bytes:
+        """Return a whole small file. Raises InputError when it is missing or cannot be read."""
+        with self.open_input(path) as source:
+            return bytes(source.read())
+
+    def exists(self, path: str) -> bool:
+        """Tell whether a file (not a folder) of this name is there."""
+        info = self.filesystem(path).get_file_info(key_of(path))
+        return bool(info.type == pyarrow.fs.FileType.File)
+
+    def stat(self, path: str) -> FileStat:
+        """Return size and tag of one file. Raises InputError when it is missing or cannot be read."""
+        try:
+            if is_s3(path):
+                bucket, key = split_s3(path)
+                head = self._s3().head_object(Bucket=bucket, Key=key)
+                return FileStat(path, int(head["ContentLength"]), head["ETag"].strip('"'))
+            return _local_stat(Path(path))
+        except Exception as error:
+            if isinstance(error, OSError) or type(error).__module__.startswith(("botocore", "boto3")):
+                raise InputError(f"cannot read {path}: {first_line(error)}") from error
+            raise
+
+    def list_files(self, prefix: str) -> Iterator[FileStat]:
+        """Yield every file below a folder or prefix, in name order; nothing when there is none.
+
+        Hidden files are left out: files being written are hidden until they are whole.
+        """
+        if is_s3(prefix):
+            bucket, key = split_s3(prefix)
+            pages = self._s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key.rstrip("/") + "/")
+            for page in pages:
+                for item in page.get("Contents", []):
+                    yield FileStat(f"s3://{bucket}/{item['Key']}", int(item["Size"]), item["ETag"].strip('"'))
+            return
+        for path in sorted(p for p in Path(prefix).rglob("*") if not p.name.startswith(".") and p.is_file()):
+            yield _local_stat(path)
+
+    def expand(self, pattern: str) -> list[FileStat]:
+        """Return the files a path, folder or glob names, in name order.
+
+        Raises InputError when it names none or cannot be read.
+        """
+        if not GLOB & set(pattern):
+            if self.exists(pattern):
+                return [self.stat(pattern)]
+            found = list(self.list_files(pattern))
+        else:
+            fixed = pattern[: min(pattern.index(c) for c in GLOB if c in pattern)]
+            # `*` stays inside one path segment, `**` crosses them, as in a shell.
+            depth = None if "**" in pattern else pattern.count("/")
+            found = [
+                stat
+                for stat in self.list_files(fixed.rpartition("/")[0] or ".")
+                if fnmatch.fnmatchcase(stat.path, pattern.replace("**/", "*").replace("**", "*"))
+                and (depth is None or stat.path.count("/") == depth)
+            ]
+        if not found:
+            raise InputError(f"no file matches {pattern}")
+        return found
+
+    # Writing
+
+    def open_output(self, path: str) -> pa.NativeFile:
+        """Open a new data file for writing; a local file's folder is made."""
+        if not is_s3(path):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        return self.filesystem(path).open_output_stream(key_of(path))
+
+    def write_bytes(self, path: str, data: bytes) -> None:
+        """Write a small file whole or not at all, replacing an older one."""
+        if is_s3(path):
+            bucket, key = split_s3(path)
+            self._s3().put_object(Bucket=bucket, Key=key, Body=data)
+            return
+        temporary = _write_aside(Path(path), data)
+        temporary.replace(path)
+
+    def put_if_absent(self, path: str, data: bytes) -> bool:
+        """Write a small file only if none of that name exists; tell whether this call wrote it.
+
+        Of several racing writers exactly one wins (S3's `If-None-Match: *`, a hard link on a local disk).
+        """
+        if is_s3(path):
+            from botocore.exceptions import ClientError
+
+            bucket, key = split_s3(path)
+            try:
+                self._s3().put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*")
+            except ClientError as error:
+                if error.response["ResponseMetadata"]["HTTPStatusCode"] in (409, 412):
+                    return False
+                raise
+            return True
+        temporary = _write_aside(Path(path), data)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        finally:
+            temporary.unlink()
+        return True
+
+    def delete_folder(self, prefix: str) -> int:
+        """Delete every file below a folder or prefix; return how many there were."""
+        files = list(self.list_files(prefix))
+        if is_s3(prefix):
+            bucket, _ = split_s3(prefix)
+            for start in range(0, len(files), 1000):
+                keys = [{"Key": split_s3(f.path)[1]} for f in files[start : start + 1000]]
+                self._s3().delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+        elif Path(prefix).is_dir():
+            pyarrow.fs.LocalFileSystem().delete_dir(prefix)
+        return len(files)
+
+
+def is_s3(path: str) -> bool:
+    """Tell whether a location is on S3."""
+    return path.startswith("s3://")
+
+
+def split_s3(path: str) -> tuple[str, str]:
+    """Split `s3://bucket/key` into bucket and key. Raises UsageError without a bucket."""
+    bucket, _, key = path.removeprefix("s3://").partition("/")
+    if not bucket:
+        raise UsageError(f"{path} names no bucket: write s3://bucket/prefix")
+    return bucket, key
+
+
+def key_of(path: str) -> str:
+    """Return the path as pyarrow's file systems write it."""
+    return path.removeprefix("s3://")
+
+
+def join(base: str, *parts: str) -> str:
+    """Join path parts with single slashes, local and S3 alike."""
+    return "/".join([base.rstrip("/"), *(part.strip("/") for part in parts)])
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, the part a person reads."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def _local_stat(path: Path) -> FileStat:
+    info = path.stat()
+    return FileStat(str(path), info.st_size, f"{info.st_size:x}-{info.st_mtime_ns:x}")
+
+
+def _write_aside(path: Path, data: bytes) -> Path:
+    """Write and sync a temporary file beside `path`, so that linking or renaming it is atomic."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    with temporary.open("xb") as sink:
+        sink.write(data)
+        sink.flush()
+        os.fsync(sink.fileno())
+    return temporary

@@ -1,0 +1,78 @@
+"""Serves the sample site on the loopback interface, with the failures a crawl meets: missing, slow, not an image.
+
+Cut and mistyped pictures lie as such in the folder; what is under `/slow/` is answered after `delay_s` seconds.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Event, Thread
+from types import TracebackType
+from typing import Any, Self
+
+HOST = "127.0.0.1"
+
+
+def preferred_port(seed: int) -> int:
+    """Return the port a seed's world is served on when it is free, so that a seed's URLs are always the same."""
+    return 18_000 + seed % 1_000
+
+
+class SiteServer:
+    """A running server of one folder, stopped by `close` or at the end of a `with` block.
+
+    It listens on `port` when that is free, otherwise on any free port; `base_url` says which.
+    """
+
+    def __init__(self, folder: Path, port: int = 0, delay_s: float = 5.0) -> None:
+        self._stopping = Event()
+        handler = partial(_Handler, directory=str(folder), delay_s=delay_s, stopping=self._stopping)
+        try:
+            self._server = _Server((HOST, port), handler)
+        except OSError:
+            self._server = _Server((HOST, 0), handler)
+        self.base_url = f"http://{HOST}:{self._server.server_address[1]}"
+        self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop answering and free the port."""
+        self._stopping.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    """A quiet file handler that keeps connections open and dawdles under `/slow/`."""
+
+    protocol_version = "HTTP/1.1"
+
+    def __init__(self, *args: Any, delay_s: float, stopping: Event, **kwargs: Any) -> None:
+        self._delay_s = delay_s
+        self._stopping = stopping
+        super().__init__(*args, **kwargs)
+
+    def do_GET(self) -> None:
+        """Answer with the file, late under `/slow/`."""
+        if self.path.startswith("/slow/"):
+            self._stopping.wait(self._delay_s)
+        super().do_GET()
+
+    def log_message(self, *args: Any) -> None:
+        """Say nothing: the jobs report what they fetched."""

@@ -1,0 +1,216 @@
+"""Writes a whole sample world: `python -m demo.world --out DIR --seed 0`.
+
+    DIR/site/                 pages and pictures for `demo.server`
+    DIR/crawl/<night>/        crawl files in WAT layout, one folder a night
+    DIR/wikipedia/ pageviews/ wordnet/     what metadata is built from
+    DIR/heldout/              pictures no page links to, with labels.jsonl: what the trained model is tested on
+    DIR/zeroshot.json         per language and kind of thing, the sentences it is named with
+    DIR/truth.jsonl           what every picture of the site shows
+    DIR/config.yaml           configuration of the jobs for the first night; world.json lists the other nights' inputs
+
+The same seed and base URL give the same files, byte for byte.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import yaml
+from PIL import Image
+
+from demo.noise import BANNERS
+from demo.pictures import draw_banner, draw_picture
+from demo.server import HOST, preferred_port
+from demo.site import NIGHTS, Page, Picture, Site
+from demo.sources import write_dump, write_pageviews, write_wordnets
+from demo.wat import write_wat
+from demo.words import KINDS, SCENES, languages
+
+HELD_OUT = 25  # pictures a kind
+PROMPTS = 8  # sentences a language and kind
+FIRST_NIGHT_SHARE = 0.65
+SIDES = (64, 72, 80, 96)
+FILES_A_NIGHT = 2
+T_EN = 40
+
+
+def write_world(out: Path, seed: int, base_url: str, pictures: int = 3_600, truncated: bool = False) -> None:
+    """Write the world of a seed, served at `base_url`, into an empty or new folder.
+
+    `pictures` is the number of different pictures over both nights. With `truncated`, the last crawl file of the
+    last night ends in the middle of a record.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    site = Site(seed, base_url)
+    for night, share in zip(NIGHTS, (FIRST_NIGHT_SHARE, 1 - FIRST_NIGHT_SHARE), strict=True):
+        pages = site.night(night, round(pictures * share))
+        _write_pages(out / "site", base_url, pages)
+        _write_targets(out / "site", base_url, pages, seed)
+        _write_crawl(out / "crawl" / night, pages, night, seed)
+    if truncated:
+        last = sorted((out / "crawl" / NIGHTS[-1]).iterdir())[-1]
+        last.write_bytes(last.read_bytes()[: -last.stat().st_size // 3])
+    _write_pictures(out / "site", site.pictures, seed)
+    _write_furniture(out / "site" / "static", seed)
+    _write_sources(out, seed)
+    _write_held_out(out / "heldout", seed)
+    _write_answers(out, site, seed)
+    (out / "config.yaml").write_text(yaml.safe_dump(config(out.resolve(), seed), sort_keys=False), encoding="utf-8")
+
+
+def config(out: Path, seed: int) -> dict[str, Any]:
+    """Return the jobs' configuration for the first night of the world in `out`."""
+    return {
+        "lake": str(out / "lake"),
+        "batch": NIGHTS[0],
+        "recipe": "demo",
+        "seed": seed,
+        "metadata": {
+            "languages": list(languages()),
+            "wikipedia": {code: [str(out / "wikipedia" / f"{code}wiki-*.xml*")] for code in languages()},
+            "pageviews": [str(out / "pageviews" / "*.gz")],
+            "wordnet": [str(out / "wordnet")],
+            "limits": {
+                "default": {"unigram_share": 0.3, "bigram_cap": 10, "title_cap": 60},
+                "en": {"unigram_min_count": 4, "bigram_min_pmi": 2.0, "title_min_views": 4},
+            },
+        },
+        "ingest": {"inputs": [str(out / "crawl" / NIGHTS[0] / "*.warc.wat.gz")], "format": "wat"},
+        "balance": {"policy": "tail_proportion", "t_en": T_EN},
+        "images": {"max_side": 96, "min_side": 16, "timeout_s": 2.0, "retries": 1, "allow_private_hosts": [HOST]},
+    }
+
+
+def _write_pages(root: Path, base_url: str, pages: Iterable[Page]) -> None:
+    for page in pages:
+        if page.uri.startswith(base_url):
+            path = root / page.uri.removeprefix(f"{base_url}/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(page.html(), encoding="utf-8")
+
+
+def _write_targets(root: Path, base_url: str, pages: Iterable[Page], seed: int) -> None:
+    """Write what stands behind the broken and slow links: cut pictures, a page named .jpg, a picture in time."""
+    rng = Random(f"{seed}|targets")
+    for folder in ("broken", "slow"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    for url in (link.url for page in pages for link in page.links):
+        path = root / url.removeprefix(f"{base_url}/")
+        if "/broken/page-" in url:
+            path.write_text("<!doctype html><title>Not found</title>", encoding="utf-8")
+        elif "/broken/cut-" in url or "/slow/" in url:
+            data = _encoded(draw_picture(rng, rng.choice(KINDS), rng.choice(SCENES), 64), path.suffix)
+            path.write_bytes(data if "/slow/" in url else data[: len(data) // 2])
+
+
+def _write_crawl(folder: Path, pages: list[Page], night: str, seed: int) -> None:
+    folder.mkdir(parents=True)
+    for part in range(FILES_A_NIGHT):
+        rng = Random(f"{seed}|wat|{night}|{part}")
+        write_wat(folder / f"part-{part:05}.warc.wat.gz", pages[part::FILES_A_NIGHT], night, rng)
+
+
+def _write_pictures(root: Path, pictures: Iterable[Picture], seed: int) -> None:
+    (root / "pictures").mkdir(parents=True)
+    for picture in pictures:
+        rng = Random(f"{seed}|{picture.path}")
+        image = draw_picture(rng, picture.subject.kind, picture.subject.scene, rng.choice(SIDES))
+        (root / picture.path).write_bytes(_encoded(image, Path(picture.path).suffix))
+
+
+def _write_furniture(folder: Path, seed: int) -> None:
+    """Write the logo, button, spacer and banners that every page may show."""
+    folder.mkdir(parents=True)
+    rng = Random(f"{seed}|static")
+    Image.new("P", (1, 1)).save(folder / "spacer.gif")
+    draw_banner(rng, 80, 32).save(folder / "logo.png")
+    draw_banner(rng, 32, 16).save(folder / "button.png")
+    for number in range(BANNERS):
+        draw_banner(rng, 96, 48).save(folder / f"banner-{number:02}.png")
+
+
+def _write_sources(out: Path, seed: int) -> None:
+    for name in ("wikipedia", "pageviews", "wordnet"):
+        (out / name).mkdir(parents=True)
+    titles = {code: write_dump(out / "wikipedia", lang, seed)[1] for code, lang in languages().items()}
+    write_pageviews(out / "pageviews", titles, seed)
+    write_wordnets(out / "wordnet", seed)
+
+
+def _write_held_out(folder: Path, seed: int) -> None:
+    folder.mkdir(parents=True)
+    rng = Random(f"{seed}|heldout")
+    rows = []
+    for kind in KINDS:
+        for number in range(HELD_OUT):
+            scene = rng.choice(SCENES)
+            name = f"{kind}-{number:02}.png"
+            (folder / name).write_bytes(_encoded(draw_picture(rng, kind, scene, rng.choice(SIDES)), ".png"))
+            rows.append({"file": name, "class": kind, "scene": scene})
+    _write_jsonl(folder / "labels.jsonl", rows)
+
+
+def _write_answers(out: Path, site: Site, seed: int) -> None:
+    _write_jsonl(
+        out / "truth.jsonl",
+        (
+            {
+                "image_url": f"{site.base_url}/{picture.path}",
+                "file": f"site/{picture.path}",
+                "class": picture.subject.kind,
+                "scene": picture.subject.scene,
+                "lang": picture.lang,
+                "night": picture.night,
+            }
+            for picture in site.pictures
+        ),
+    )
+    rng = Random(f"{seed}|prompts")
+    prompts = {
+        code: {kind: lang.prompts(kind, rng, PROMPTS) for kind in KINDS} for code, lang in languages().items()
+    }
+    _write_json(out / "zeroshot.json", {"languages": prompts})
+    inputs = {night: [f"crawl/{night}/*.warc.wat.gz"] for night in NIGHTS}
+    _write_json(out / "world.json", {"seed": seed, "base_url": site.base_url, "nights": inputs})
+
+
+def _encoded(image: Image.Image, suffix: str) -> bytes:
+    file = io.BytesIO()
+    if suffix == ".png":
+        image.save(file, "PNG", compress_level=2)
+    else:
+        image.save(file, "JPEG", quality=88)
+    return file.getvalue()
+
+
+def _write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Write a world from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m demo.world", description="write the sample world of a seed")
+    parser.add_argument("--out", type=Path, required=True, help="new or empty folder")
+    parser.add_argument("--seed", type=int, default=0, help="another seed draws another world (default 0)")
+    parser.add_argument("--pictures", type=int, default=3_600, help="pictures over both nights (default 3600)")
+    parser.add_argument("--port", type=int, help="port of the site in all URLs (default: follows from the seed)")
+    parser.add_argument("--truncated", action="store_true", help="cut the last crawl file in the middle of a record")
+    args = parser.parse_args(argv)
+    if args.out.exists() and any(args.out.iterdir()):
+        parser.error(f"{args.out} is not empty")
+    port = args.port or preferred_port(args.seed)
+    write_world(args.out, args.seed, f"http://{HOST}:{port}", args.pictures, args.truncated)
+
+
+if __name__ == "__main__":
+    main()

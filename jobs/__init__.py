@@ -1,0 +1,1 @@
+"""Spark jobs: each reads the config, calls the core inside Arrow batches, and publishes tables."""

@@ -1,0 +1,200 @@
+"""Balances head and tail: a threshold per language, a keep probability per pair, and a seeded draw.
+
+Publishes `thresholds` and `curated`. A recipe's name is frozen to its meaning at first use. Thresholds of a batch use
+the counts up to it, so an old night run again gives the old result.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from curation.balancing import KeepModel, choose_and_draw, thresholds
+
+from curation import balancing, exchange
+from curation.config import Config
+from curation.errors import OutputError
+from curation.hashing import order_hash
+from curation.lake import DataFile
+from curation.parquet import read_batches
+from curation.schemas import SCHEMAS
+from curation.storage import Storage, join
+from curation.tombstones import Tombstones
+from jobs.match import open_matching
+from jobs.runner import Context, Job, main
+from jobs.sink import Result, run_sink
+from jobs.stage import Outcome, Stage, WriterFactory, require, same_run
+from jobs.totals import build_totals, read_counts
+
+DEFAULT_TAIL_SHARE = 0.06
+ORDERED = SCHEMAS["curated"].append(pa.field("order", pa.uint64()))
+
+
+def meaning(config: Config, match_id: str) -> dict[str, Any]:
+    """Return what the recipe's name stands for."""
+    section = config.balance
+    given = {key: value for key in ("tail_share", "t_en", "p") if (value := getattr(section, key)) is not None}
+    return {
+        "match_id": match_id,
+        "policy": section.policy,
+        "selection": section.selection,
+        "seed": config.seed,
+        "algorithm": balancing.ALGORITHM,
+        **(given or {"tail_share": DEFAULT_TAIL_SHARE}),
+    }
+
+
+@dataclass(frozen=True)
+class DrawFile:
+    """Draws the pairs of one file of matches and stages the kept ones by their place in the curated order."""
+
+    storage: Storage
+    model: str
+    tombstones: Tombstones
+    seed: int
+    selection: str
+    bits: int
+    staging: str
+
+    def __call__(self, index: int, file: DataFile) -> Iterator[Result]:
+        """Yield the staged file and the figures of its draw."""
+        model = load_model(self.storage, self.model)
+        figures: Counter[str] = Counter()
+        langs: Counter[str] = Counter()
+        kept = [ORDERED.empty_table()]
+        for batch in read_batches(self.storage, file.path):
+            alive = batch.filter(self.tombstones.alive(batch))
+            table = choose_and_draw(alive, model, self.seed, self.selection)
+            figures.update(images=batch.num_rows, tombstone=batch.num_rows - alive.num_rows)
+            figures.update(curated=table.num_rows, not_drawn=alive.num_rows - table.num_rows)
+            langs.update(table["lang"].to_pylist())
+            ranks = [order_hash(self.seed, image_id) for image_id in table["image_id"].to_pylist()]
+            kept.append(table.append_column("order", pa.array(ranks, pa.uint64())).cast(ORDERED))
+        table = in_order(pa.concat_tables(kept))
+        buckets = table["order"].to_numpy() >> np.uint64(64 - self.bits) if self.bits else np.zeros(table.num_rows)
+        path = join(self.staging, f"{index:06d}.arrow")
+        exchange.write_buckets(self.storage, path, ORDERED, exchange.split_sorted(table, buckets, 1 << self.bits))
+        yield Result("staged", stats={"path": path, "figures": figures, "langs": langs})
+
+
+@dataclass(frozen=True)
+class WriteBucket:
+    """Writes one bucket of the curated rows in their order."""
+
+    storage: Storage
+    staged: Sequence[str]
+    writers: WriterFactory
+
+    def __call__(self, index: int, bucket: int) -> Iterator[Result]:
+        """Yield the written files."""
+        rows = in_order(pa.concat_tables(exchange.read_buckets(self.storage, self.staged, range(bucket, bucket + 1))))
+        with self.writers("curated", index) as writer:
+            writer.write(rows.drop_columns("order"))
+        for written in writer.files:
+            yield Result("curated", written)
+
+
+def run(context: Context) -> list[Outcome]:
+    """Balance the batch's matches."""
+    config, lake, batch = context.config, context.lake, context.batch
+    match_id = open_matching(context).match_id
+    found = {"match_id": match_id, "batch": batch}
+    matches = require(lake, "balance", "jobs.match", "matches", **found)
+    same_run(matches, require(lake, "balance", "jobs.match", "counts", **found))
+    recipe = meaning(config, match_id)
+    lake.freeze_recipe(config.recipe, recipe)
+    totals = build_totals(context, match_id)
+    tombstones = Tombstones.read(lake)
+    partition = {"recipe": config.recipe, "batch": batch}
+    stage = Stage(
+        "balance",
+        lake,
+        config,
+        semantic={"recipe": recipe, "bucket_bytes": config.balance.bucket_bytes},
+        inputs={"matches": matches.run_ids, "totals": totals.run_id, "tombstones": tombstones.digest},
+        outputs={"thresholds": partition, "curated": partition},
+        batch=batch,
+    )
+    if done := stage.finished():
+        return [done]
+    counts = read_counts(context.storage, lake.snapshot("totals", found))
+    given = {key: recipe[key] for key in ("tail_share", "t_en", "p") if key in recipe}
+    table = thresholds(counts, config.balance.policy, **given)
+    with stage.writers()("thresholds", 0) as writer:
+        writer.write(table)
+    save_model(context.storage, stage.staging, table, counts)
+    stage.step("thresholds")
+
+    bits = exchange.bucket_bits(matches.size, config.balance.bucket_bytes)
+    draw = DrawFile(
+        context.storage, stage.staging, tombstones, config.seed, config.balance.selection, bits, stage.staging
+    )
+    drawn = run_sink(context.spark, "balance", matches.files, draw, progress_s=config.progress_s)
+    stage.step("draw")
+    write = WriteBucket(context.storage, [result.stats["path"] for result in drawn], stage.writers())
+    written = run_sink(context.spark, "curated", range(1 << bits), write, progress_s=config.progress_s)
+    stage.step("order")
+    curated = [result.file for result in written if result.file]
+    figures, drops = add_up([result.stats for result in drawn], table)
+    if figures["curated"] != sum(file.rows for file in curated) or figures["images"] != matches.rows:
+        raise OutputError(f"balance: {matches.rows} matches read, {figures} counted: the books do not balance")
+    figures |= {"recipe": config.recipe, "match_id": match_id}
+    files = {"thresholds": writer.files, "curated": curated}
+    return [stage.publish(files, totals=figures, drops=drops)]
+
+
+def save_model(storage: Storage, staging: str, table: pa.Table, counts: pa.Table) -> None:
+    """Stage what keep probabilities are made of, for the workers."""
+    for name, rows in (("thresholds", table), ("totals", counts)):
+        with (
+            storage.open_output(join(staging, f"{name}.model")) as sink,
+            pa.ipc.new_file(sink, rows.schema) as out,
+        ):
+            out.write_table(rows)
+
+
+@lru_cache(maxsize=1)
+def load_model(storage: Storage, staging: str) -> KeepModel:
+    """Return the keep model of a run, loaded once a worker process."""
+    tables = {}
+    for name in ("thresholds", "totals"):
+        with storage.open_input(join(staging, f"{name}.model")) as source:
+            tables[name] = pa.ipc.open_file(source).read_all()
+    return KeepModel(tables["thresholds"], tables["totals"])
+
+
+def in_order(table: pa.Table) -> pa.Table:
+    """Sort by order hash, then image id."""
+    return table.sort_by([("order", "ascending"), ("image_id", "ascending")])
+
+
+def add_up(staged: Sequence[dict[str, Any]], table: pa.Table) -> tuple[dict[str, Any], dict[str, int]]:
+    """Add the figures of all units to totals and drops by reason."""
+    figures: Counter[str] = Counter()
+    langs: Counter[str] = Counter()
+    for part in staged:
+        figures.update(part["figures"])
+        langs.update(part["langs"])
+    english = table.filter(pc.equal(table["lang"], "en")).to_pylist()
+    totals = {
+        "images": figures["images"],
+        "curated": figures["curated"],
+        "p": table["p"][0].as_py() if table.num_rows else None,
+        "t_en": english[0]["t"] if english else None,
+        "languages": table.num_rows,
+        "curated_by_lang": dict(sorted(langs.items())),
+    }
+    return totals, {reason: figures[reason] for reason in ("not_drawn", "tombstone") if figures[reason]}
+
+
+JOB = Job("balance", __doc__ or "", run)
+
+if __name__ == "__main__":
+    sys.exit(main("jobs.balance"))

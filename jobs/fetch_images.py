@@ -1,0 +1,233 @@
+"""Fetches the images of the curated pairs and writes the shards.
+
+Two stages. `images` is the one impure stage: its buckets are fixed first (rows of `curated` that make about one shard),
+then each is fetched and published, failures with their reason. `shards` is a pure function of `curated` and `images`.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation.config import ImagesSection
+from curation.errors import InputError, OutputError
+from curation.fetching import Fetcher
+from curation.images import fetch_and_verify
+from curation.lake import DataFile, Snapshot, WrittenFile
+from curation.parquet import read_batches, read_rows
+from curation.pictures import PictureLimits
+from curation.schemas import IMAGE_COLUMNS, PICTURE_COLUMNS, SCHEMAS
+from curation.storage import Storage
+from curation.tombstones import Tombstones
+from jobs.runner import Context, Job, main
+from jobs.sink import Result, run_sink
+from jobs.stage import Outcome, Stage, WriterFactory, require
+
+log = logging.getLogger(__name__)
+
+ALGORITHM = 1
+FETCH_KEYS = {"max_side", "min_side", "max_pixels", "max_bytes", "shard_bytes", "assumed_image_bytes"}
+ROWS_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Rows `start` to `stop` of one data file."""
+
+    path: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class FetchBucket:
+    """Fetches one bucket's images in the order of their ids."""
+
+    storage: Storage
+    section: ImagesSection
+    tombstones: Tombstones
+    writers: WriterFactory
+
+    def __call__(self, index: int, slices: Sequence[Slice]) -> Iterator[Result]:
+        """Yield the written rows and how many came out how."""
+        rows = read_slices(self.storage, slices, [name for name, _ in IMAGE_COLUMNS])
+        rows = rows.filter(self.tombstones.alive(rows)).sort_by("image_id")
+        reasons: Counter[str] = Counter()
+        with self._fetcher() as fetcher, self.writers("images", index) as writer:
+            for start in range(0, rows.num_rows, ROWS_AT_ONCE):
+                part = rows.slice(start, ROWS_AT_ONCE).to_pydict()
+                wanted = zip(part["image_id"], part["image_url"], part["image_ref"], strict=True)
+                fetched = [{"bucket": index, **row} for row in fetch_and_verify(wanted, fetcher, self._limits())]
+                reasons.update(row["reason"] or "ok" for row in fetched)
+                writer.write(pa.Table.from_pylist(fetched, schema=SCHEMAS["images"]))
+        for written in writer.files:
+            yield Result("images", written, {"reasons": dict(reasons)})
+            reasons.clear()
+
+    def _fetcher(self) -> Fetcher:
+        section = self.section
+        return Fetcher(
+            timeout_s=section.timeout_s,
+            max_bytes=section.max_bytes,
+            allow_private_hosts=section.allow_private_hosts,
+            user_agent=section.user_agent,
+            retries=section.retries,
+            threads=section.threads,
+            open_binary=self._open,
+        )
+
+    def _open(self, path: str) -> BinaryIO:
+        try:
+            return cast(BinaryIO, self.storage.open_input(path))
+        except InputError as error:
+            raise OSError(str(error)) if error.__cause__ is None else error.__cause__ from None
+
+    def _limits(self) -> PictureLimits:
+        return PictureLimits(self.section.max_side, self.section.max_pixels, self.section.min_side)
+
+
+@dataclass(frozen=True)
+class BuildShard:
+    """Joins one bucket's curated rows with their images, in curated order."""
+
+    storage: Storage
+    images: Sequence[Sequence[DataFile]]
+    tombstones: Tombstones
+    shard_bytes: int
+    writers: WriterFactory
+
+    def __call__(self, index: int, slices: Sequence[Slice]) -> Iterator[Result]:
+        """Yield the written shards."""
+        rows = read_slices(self.storage, slices, SCHEMAS["curated"].names)
+        rows = rows.filter(self.tombstones.alive(rows))
+        pictures = self._pictures(index)
+        place = pc.index_in(rows["image_id"], pictures["image_id"])
+        with self.writers("shards", index, file_bytes=self.shard_bytes) as writer:
+            found = rows.filter(pc.is_valid(place))
+            place = place.drop_null()
+            for start in range(0, found.num_rows, ROWS_AT_ONCE):
+                part = found.slice(start, ROWS_AT_ONCE)
+                joined = pictures.take(place.slice(start, ROWS_AT_ONCE))
+                for name, _ in PICTURE_COLUMNS:
+                    part = part.append_column(name, joined[name])
+                writer.write(part)
+        for written in writer.files:
+            yield Result("shards", written)
+
+    def _pictures(self, index: int) -> pa.Table:
+        names = ["image_id", "status", *(name for name, _ in PICTURE_COLUMNS)]
+        batches = [
+            batch.filter(pc.equal(batch["status"], "ok"))
+            for file in self.images[index]
+            for batch in read_batches(self.storage, file.path, names, ROWS_AT_ONCE)
+        ]
+        schema = pa.schema([SCHEMAS["images"].field(name) for name in names])
+        return pa.Table.from_batches([batch.cast(schema) for batch in batches], schema)
+
+
+def run(context: Context) -> list[Outcome]:
+    """Fetch the images of the batch's curated pairs, then write its shards."""
+    partition = {"recipe": context.config.recipe, "batch": context.batch}
+    curated = require(context.lake, "fetch_images", "jobs.balance", "curated", **partition)
+    section = context.config.images
+    plan = plan_buckets(curated, max(1, section.shard_bytes // section.assumed_image_bytes))
+    return [run_images(context, partition, curated, plan), run_shards(context, partition, curated, plan)]
+
+
+def run_images(context: Context, partition: dict[str, str], curated: Snapshot, plan: list[list[Slice]]) -> Outcome:
+    """Fetch every bucket of the plan and publish `images`."""
+    section, tombstones = context.config.images, Tombstones.read(context.lake)
+    stage = Stage(
+        "images",
+        context.lake,
+        context.config,
+        semantic={"images": section.model_dump(include=FETCH_KEYS), "algorithm": ALGORITHM},
+        inputs={"curated": curated.run_ids},
+        outputs={"images": partition},
+        batch=context.batch,
+    )
+    if done := stage.finished():
+        return done
+    if context.spark.conf.get("spark.speculation", "false") == "true":
+        log.warning("spark.speculation is on: images may be fetched twice, turn it off for fetch_images")
+    process = FetchBucket(context.storage, section, tombstones, stage.writers())
+    results = run_sink(context.spark, "fetch_images", plan, process, progress_s=context.config.progress_s)
+    stage.step("fetch")
+    reasons: Counter[str] = Counter()
+    for result in results:
+        reasons.update(result.stats["reasons"])
+    fetched = reasons.pop("ok", 0)
+    totals = {"images": fetched + reasons.total(), "fetched": fetched, "buckets": len(plan)}
+    return stage.publish({"images": files_of(results)}, totals=totals, drops=reasons)
+
+
+def run_shards(context: Context, partition: dict[str, str], curated: Snapshot, plan: list[list[Slice]]) -> Outcome:
+    """Join curated rows and images and publish `shards`."""
+    section, tombstones = context.config.images, Tombstones.read(context.lake)
+    images = require(context.lake, "fetch_images", "jobs.fetch_images", "images", **partition)
+    selection = context.lake.recipe(partition["recipe"])["selection"]
+    stage = Stage(
+        "shards",
+        context.lake,
+        context.config,
+        semantic={"shard_bytes": section.shard_bytes, "algorithm": ALGORITHM},
+        inputs={"curated": curated.run_ids, "images": images.run_ids, "tombstones": tombstones.digest},
+        outputs={"shards": partition},
+        batch=context.batch,
+    )
+    if done := stage.finished():
+        return done
+    by_bucket: list[list[DataFile]] = [[] for _ in plan]
+    for file in images.files:
+        by_bucket[int(file.name.partition(".")[0])].append(file)
+    process = BuildShard(context.storage, by_bucket, tombstones, section.shard_bytes, stage.writers())
+    results = run_sink(context.spark, "shards", plan, process, progress_s=context.config.progress_s)
+    stage.step("shards")
+    files = files_of(results)
+    written = sum(file.rows for file in files)
+    if written > curated.rows:
+        raise OutputError(f"shards: {written} rows from {curated.rows} curated pairs")
+    totals = {"pairs": curated.rows, "written": written, "files": len(files), "selection": selection}
+    drops = {"without_image": curated.rows - written}
+    return stage.publish({"shards": files}, totals=totals, drops={k: v for k, v in drops.items() if v})
+
+
+def plan_buckets(curated: Snapshot, rows_per_bucket: int) -> list[list[Slice]]:
+    """Cut the curated rows, in their order, into buckets of a fixed number of rows; at least one bucket."""
+    edges = np.cumsum([0, *(file.rows for file in curated.files)])
+    buckets = []
+    for start in range(0, max(1, curated.rows), rows_per_bucket):
+        stop = min(start + rows_per_bucket, curated.rows)
+        slices = [
+            Slice(file.path, max(0, start - int(edge)), min(file.rows, stop - int(edge)))
+            for file, edge in zip(curated.files, edges, strict=False)
+            if edge < stop and edge + file.rows > start
+        ]
+        buckets.append(slices)
+    return buckets
+
+
+def read_slices(storage: Storage, slices: Sequence[Slice], columns: list[str]) -> pa.Table:
+    """Return the rows of some slices of curated files, in order."""
+    schema = pa.schema([SCHEMAS["curated"].field(name) for name in columns])
+    parts = [read_rows(storage, part.path, part.start, part.stop, columns).cast(schema) for part in slices]
+    return pa.concat_tables([schema.empty_table(), *parts])
+
+
+def files_of(results: Sequence[Result]) -> list[WrittenFile]:
+    """Return the files of some results."""
+    return [result.file for result in results if result.file]
+
+
+JOB = Job("fetch_images", __doc__ or "", run)
+
+if __name__ == "__main__":
+    sys.exit(main("jobs.fetch_images"))

@@ -1,0 +1,51 @@
+"""Removes what no published version needs: files of replaced versions, of runs that never published, working files.
+
+Nothing younger than `gc.retention_hours` goes, so a run at work and a trainer that reads an older version are safe.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from datetime import UTC, datetime, timedelta
+
+from curation.schemas import PARTITIONS
+from jobs.runner import Context, Job, main
+from jobs.stage import Outcome
+
+log = logging.getLogger(__name__)
+
+
+def run(context: Context) -> list[Outcome]:
+    """Vacuum every table and drop old working folders."""
+    lake, hours, dry_run = context.lake, context.config.gc.retention_hours, context.config.gc.dry_run
+    removed = 0
+    for name in PARTITIONS:
+        table = lake.table(name)
+        if table is None:
+            continue
+        files = table.vacuum(retention_hours=hours, dry_run=dry_run, enforce_retention_duration=False, full=True)
+        removed += len(files)
+        log.info("gc: %s: %d files %s", name, len(files), "would go" if dry_run else "removed")
+    before = datetime.now(UTC) - timedelta(hours=hours)
+    old = {
+        run_id
+        for file in lake.storage.list_files(lake.uri("_staging"))
+        if started_at(run_id := file.path.removeprefix(lake.uri("_staging")).split("/")[1]) < before
+    }
+    for run_id in sorted(old):
+        log.info("gc: working files of run %s %s", run_id, "would go" if dry_run else "removed")
+        if not dry_run:
+            lake.storage.delete_folder(lake.uri("_staging", run_id))
+    return [Outcome("gc", "-", True, {"files_removed": 0 if dry_run else removed, "staging_removed": len(old)})]
+
+
+def started_at(run_id: str) -> datetime:
+    """Return when a run started, which its id begins with."""
+    return datetime.strptime(run_id.partition("-")[0], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+
+
+JOB = Job("gc", __doc__ or "", run, required=("lake",))
+
+if __name__ == "__main__":
+    sys.exit(main("jobs.gc"))

@@ -1,0 +1,256 @@
+"""Identifies the language of every text, matches it against that language's metadata and counts the entries.
+
+Publishes `matches` (images with at least one matched text) and `counts` (texts per entry). Counts belong to a
+`match_id`, the hash of everything that gives them their meaning, and add up over batches.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from curation.langid import LanguageIdentifier, cached, model_sha256
+from metadata.languages import LanguageTable
+
+from curation import exchange, matching, models
+from curation.config import MatchSection
+from curation.errors import OutputError, UsageError
+from curation.lake import DataFile
+from curation.matchers import Manifest, load_matcher, matcher_name, open_manifest
+from curation.matches import PairMatcher
+from curation.parquet import read_batches
+from curation.schemas import SCHEMAS
+from curation.storage import Storage, join
+from curation.tombstones import Tombstones
+from jobs.runner import Context, Job, main
+from jobs.sink import Result, run_sink
+from jobs.stage import Outcome, Stage, WriterFactory, digest, require
+
+
+@dataclass(frozen=True)
+class Matching:
+    """What gives matches and counts their meaning, and where its parts lie."""
+
+    manifest: Manifest
+    rules: str
+    model: str
+    model_digest: str
+    labels: dict[str, str]
+    table_digest: str
+    min_lid_score: float
+
+    @property
+    def meaning(self) -> dict[str, Any]:
+        """Everything that decides which entries a text matches."""
+        return {
+            "metadata_version": self.manifest.version,
+            "language_table": self.table_digest,
+            "rules": self.rules,
+            "lid_model": self.model_digest,
+            "min_lid_score": self.min_lid_score,
+            "algorithm": matching.ALGORITHM,
+        }
+
+    @property
+    def match_id(self) -> str:
+        """Name of this meaning: counts and matches of another are never mixed with it."""
+        return digest(self.meaning)[:16]
+
+
+def open_matching(context: Context) -> Matching:
+    """Read what the config's `match` and `metadata.version` refer to.
+
+    Raises UsageError when the metadata version or the language-ID model is missing, or the model names languages
+    the language table does not know.
+    """
+    section: MatchSection = context.config.match
+    model = models.default_model_path() if section.lid_model == "default" else Path(section.lid_model)
+    if not model.is_file():
+        raise UsageError(f"match.lid_model: no file {model}")
+    table = LanguageTable.load()
+    LanguageIdentifier(model, table.label_to_lang)
+    return Matching(
+        manifest=open_manifest(context.storage, context.lake.root, context.config.metadata.version),
+        rules=section.rules,
+        model=str(model.resolve()),
+        model_digest=model_sha256(model),
+        labels=dict(table.label_to_lang),
+        table_digest=table.digest,
+        min_lid_score=section.min_lid_score,
+    )
+
+
+@dataclass(frozen=True)
+class MatchFile:
+    """Matches one file of pairs: writes its matches, stages its counts by language."""
+
+    storage: Storage
+    lake: str
+    matching: Matching
+    languages: Sequence[str]
+    tombstones: Tombstones
+    writers: WriterFactory
+    staging: str
+
+    def __call__(self, index: int, file: DataFile) -> Iterator[Result]:
+        """Yield the written matches and the staged counts."""
+        matcher = PairMatcher(self._identifier(), self.matching.manifest.entries, self._matcher)
+        images = matched = buried = 0
+        with self.writers("matches", index) as writer:
+            for batch in read_batches(self.storage, file.path):
+                alive = batch.filter(self.tombstones.alive(batch))
+                rows = matcher.match(alive)
+                writer.write(rows)
+                images, buried = images + batch.num_rows, buried + batch.num_rows - alive.num_rows
+                matched += rows.num_rows
+        for written in writer.files:
+            yield Result("matches", written)
+        path = join(self.staging, f"{index:06d}.arrow")
+        counts = matcher.counts()
+        empty = SCHEMAS["counts"].empty_table()
+        rows_by_lang = exchange.write_buckets(
+            self.storage, path, SCHEMAS["counts"], (counts.get(lang, empty) for lang in self.languages)
+        )
+        figures = {
+            "images": images,
+            "images_matched": matched,
+            "tombstone": buried,
+            "entry_matches": matcher.entry_matches,
+        }
+        langs = {"texts": matcher.texts, "matched": matcher.matched}
+        yield Result("counts", stats={"path": path, "rows": rows_by_lang, "figures": figures, **langs})
+
+    def _identifier(self) -> LanguageIdentifier:
+        return cached(self.matching.model, self.matching.labels, self.matching.min_lid_score)
+
+    def _matcher(self, lang: str) -> matching.Matcher:
+        version, rules = self.matching.manifest.version, self.matching.rules
+        sha256 = self.matching.manifest.files[matcher_name(rules, lang)]
+        return load_matcher(self.storage, self.lake, version, rules, lang, sha256)
+
+
+@dataclass(frozen=True)
+class SumCounts:
+    """Adds up the staged counts of a range of languages."""
+
+    storage: Storage
+    staged: Sequence[str]
+    writers: WriterFactory
+
+    def __call__(self, index: int, languages: range) -> Iterator[Result]:
+        """Yield the written counts and their sum."""
+        parts = pa.concat_tables(exchange.read_buckets(self.storage, self.staged, languages))
+        summed = parts.group_by(["lang", "entry_id"]).aggregate([("count", "sum")])
+        table = summed.rename_columns(["lang", "entry_id", "count"]).sort_by(
+            [("lang", "ascending"), ("entry_id", "ascending")]
+        )
+        with self.writers("counts", index) as writer:
+            writer.write(table)
+        total = pa.compute.sum(table["count"]).as_py() or 0
+        for written in writer.files:
+            yield Result("counts", written, {"sum": total})
+            total = 0
+
+
+def run(context: Context) -> list[Outcome]:
+    """Match the batch's pairs."""
+    lake, batch = context.lake, context.batch
+    matching_ = open_matching(context)
+    pairs = require(lake, "match", "jobs.ingest", "pairs", batch=batch)
+    tombstones = Tombstones.read(lake)
+    partition = {"match_id": matching_.match_id, "batch": batch}
+    stage = Stage(
+        "match",
+        lake,
+        context.config,
+        semantic=matching_.meaning,
+        inputs={"pairs": pairs.run_ids, "tombstones": tombstones.digest},
+        outputs={"matches": partition, "counts": partition},
+        batch=batch,
+    )
+    if done := stage.finished():
+        return [done]
+    languages = sorted(matching_.manifest.entries)
+    matched = run_sink(
+        context.spark,
+        "match",
+        pairs.files,
+        MatchFile(context.storage, lake.root, matching_, languages, tombstones, stage.writers(), stage.staging),
+        progress_s=context.config.progress_s,
+    )
+    stage.step("match")
+    staged = [result.stats for result in matched if result.kind == "counts"]
+    counted = run_sink(
+        context.spark,
+        "match: counts",
+        language_ranges([part["rows"] for part in staged]),
+        SumCounts(context.storage, [part["path"] for part in staged], stage.writers()),
+        progress_s=context.config.progress_s,
+    )
+    stage.step("count")
+    totals, drops = add_up(staged)
+    totals["match_id"] = matching_.match_id
+    check_books(totals, drops, pairs.rows, sum(result.file.rows for result in matched if result.file))
+    if (counted_matches := sum(result.stats["sum"] for result in counted)) != totals["matches"]:
+        raise OutputError(f"match: the rows hold {totals['matches']} matches, the counts {counted_matches}")
+    files = {
+        "matches": [result.file for result in matched if result.file],
+        "counts": [result.file for result in counted if result.file],
+    }
+    return [stage.publish(files, totals=totals, drops=drops)]
+
+
+def language_ranges(rows: Sequence[Sequence[int]], most: int = 2_000_000) -> list[range]:
+    """Cut the languages into runs of about `most` staged rows, at least one."""
+    if not rows:
+        return [range(0)]
+    sums = [sum(column) for column in zip(*rows, strict=True)]
+    ranges, start, held = [], 0, 0
+    for index, size in enumerate(sums):
+        if held and held + size > most:
+            ranges.append(range(start, index))
+            start, held = index, 0
+        held += size
+    return [*ranges, range(start, len(sums))]
+
+
+def add_up(staged: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, int]]:
+    """Add the figures of all units: totals (texts per language too) and drops by reason."""
+    figures: Counter[str] = Counter()
+    texts: Counter[str] = Counter()
+    matched: Counter[str] = Counter()
+    for part in staged:
+        figures.update(part["figures"])
+        texts.update(part["texts"])
+        matched.update(part["matched"])
+    drops = {
+        "image_without_match": figures["images"] - figures["images_matched"] - figures["tombstone"],
+        "tombstone": figures["tombstone"],
+    }
+    totals = {
+        "images": figures["images"],
+        "images_matched": figures["images_matched"],
+        "texts": texts.total(),
+        "texts_matched": matched.total(),
+        "matches": figures["entry_matches"],
+        "texts_by_lang": dict(sorted(texts.items())),
+        "matched_by_lang": dict(sorted(matched.items())),
+    }
+    return totals, {reason: count for reason, count in drops.items() if count}
+
+
+def check_books(totals: dict[str, Any], drops: dict[str, int], read: int, written: int) -> None:
+    """Raise OutputError unless every image read is either written or counted as dropped."""
+    if totals["images"] != read or totals["images_matched"] != written or read != written + sum(drops.values()):
+        raise OutputError(f"match: {read} images read, {written} written, dropped {drops}: the books do not balance")
+
+
+JOB = Job("match", __doc__ or "", run)
+
+if __name__ == "__main__":
+    sys.exit(main("jobs.match"))

@@ -1,0 +1,27 @@
+"""One night: ingest, match, balance, fetch_images and report for one batch.
+
+Each stage skips what is published already, so the night can be killed anywhere and simply run again.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from jobs import balance, fetch_images, ingest, match, report
+from jobs.runner import Context, Job, main, run_job
+from jobs.stage import Outcome
+
+STEPS = (ingest.JOB, match.JOB, balance.JOB, fetch_images.JOB, report.JOB)
+
+
+def run(context: Context) -> list[Outcome]:
+    """Run the steps in order; every step says what it did as it ends."""
+    for step in STEPS:
+        run_job(step, context)
+    return []
+
+
+JOB = Job("nightly", __doc__ or "", run, required=("lake", "batch", "ingest.inputs"))
+
+if __name__ == "__main__":
+    sys.exit(main("jobs.nightly"))

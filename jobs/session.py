@@ -1,0 +1,67 @@
+"""The Spark session, and the check that Java is there before one is asked for."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from curation.config import SparkSection
+from curation.errors import UsageError
+
+JAVA = 17
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def start(name: str, section: SparkSection) -> SparkSession:
+    """Return the running session (spark-submit's, or an earlier step's), else start one as the config says.
+
+    Raises UsageError when Java 17 or newer is missing.
+    """
+    if running := SparkSession.getActiveSession():
+        return running
+    check_java()
+    # Workers run this interpreter and find these packages, whatever `python3` on the PATH would find.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    search = os.environ.get("PYTHONPATH", "")
+    if str(ROOT) not in search.split(os.pathsep):
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), search]))
+    builder = SparkSession.builder.appName(f"worldcurate {name}")
+    if "SPARK_ENV_LOADED" not in os.environ or "PYSPARK_GATEWAY_PORT" not in os.environ:
+        builder = builder.master(with_retries(section.master))
+        defaults = {
+            "spark.ui.enabled": "false",
+            "spark.ui.showConsoleProgress": "false",
+            "spark.driver.bindAddress": "127.0.0.1",
+            "spark.driver.host": "127.0.0.1",
+        }
+        if not section.master.startswith("local["):
+            defaults = {}
+        for key, value in (defaults | section.conf).items():
+            builder = builder.config(key, value)
+    session = builder.getOrCreate()
+    session.sparkContext.setLogLevel("ERROR")
+    return session
+
+
+def with_retries(master: str) -> str:
+    """Give a local master the four tries a task has on a cluster."""
+    return re.sub(r"^local\[([^,\]]+)\]$", r"local[\1,4]", master)
+
+
+def check_java() -> None:
+    """Raise UsageError unless Java 17 or newer can be started."""
+    home = os.environ.get("JAVA_HOME")
+    java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
+    how = f"Spark needs Java {JAVA} or newer: install openjdk-17-jre-headless (or newer), or set JAVA_HOME"
+    if java is None or not Path(java).exists():
+        raise UsageError(f"no Java found{f' at {java}' if java else ''}. {how}")
+    said = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr  # noqa: S603 - the user's own Java
+    found = re.search(r'version "(?:1\.)?(\d+)', said)
+    if not found or int(found.group(1)) < JAVA:
+        raise UsageError(f"{java} is {found.group(0) if found else 'no working Java'}. {how}")

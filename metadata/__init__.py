@@ -1,0 +1,1 @@
+"""Builders of per-language metadata: the language table and the four sources of entries."""

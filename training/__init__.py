@@ -1,0 +1,1 @@
+"""The consumer of the shards: dataset, tokenizer, model, loss, DDP loop and evaluation."""

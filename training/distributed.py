@@ -1,0 +1,73 @@
+"""The processes of a run: one alone, or those that torchrun started."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+
+from curation.errors import WorldcurateError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class World:
+    """This process's rank among `size` processes, and the device it computes on."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is rank 0, which writes and reports for all."""
+        return self.rank == 0
+
+    def from_lead(self, make: Callable[[], T]) -> T:
+        """Return on every rank what rank 0 makes.
+
+        When rank 0 fails with a WorldcurateError it alone reports it; the others exit with the same code.
+        """
+        if self.size == 1:
+            return make()
+        sent: list[Any] = [None, 0]
+        try:
+            if self.leads:
+                sent[0] = make()
+        except WorldcurateError as error:
+            sent[1] = error.exit_code
+            raise
+        finally:
+            dist.broadcast_object_list(sent, src=0)
+        if sent[1]:
+            raise SystemExit(sent[1])
+        value: T = sent[0]
+        return value
+
+    def mean(self, value: torch.Tensor) -> float:
+        """Return the mean over all ranks of a scalar tensor."""
+        total = value.detach().clone()
+        if self.size > 1:
+            dist.all_reduce(total)
+        return float(total) / self.size
+
+
+@contextmanager
+def join() -> Iterator[World]:
+    """Join the processes that torchrun started (NCCL with GPUs, gloo without), or be the only one."""
+    cuda = torch.cuda.is_available()
+    if "RANK" not in os.environ:
+        yield World(0, 1, torch.device("cuda" if cuda else "cpu"))
+        return
+    device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if cuda else torch.device("cpu")
+    if cuda:
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if cuda else "gloo")
+    yield World(dist.get_rank(), dist.get_world_size(), device)
+    dist.destroy_process_group()

@@ -1,0 +1,187 @@
+"""Which samples there are: the rows of a recipe's shards at one version of the table, without reading an image.
+
+The index is built once, on rank 0, from the Parquet footers, and is small enough to send to every rank: one bit a row
+says whether the row is a sample. Rows with a tombstone are in no index. A validation split takes the images whose hash
+is below its share; the hash depends on the image_id alone, so every run and seed holds out the same images.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curation.errors import InputError, UsageError
+from curation.hashing import u64, uniform
+from curation.lake import Lake, Snapshot
+from curation.storage import Storage, first_line
+from curation.tombstones import Tombstones
+
+Bits = npt.NDArray[np.uint8]
+SCAN_THREADS = 16
+
+
+@dataclass(frozen=True, eq=False)
+class ShardIndex:
+    """The samples of some shard files: for each row group its file, its number there, and the rows that count.
+
+    Attributes:
+        version: version of the shards table.
+        run_ids: the runs that wrote the files, sorted.
+        files: paths of the files.
+        group_file: for each row group, its file.
+        group_number: for each row group, its number in the file.
+        group_rows: for each row group, all its rows.
+        counts: for each row group, its samples.
+        bits: one bit a row, set for samples; every row group begins at a byte.
+    """
+
+    version: int
+    run_ids: tuple[str, ...]
+    files: tuple[str, ...]
+    group_file: npt.NDArray[np.int32]
+    group_number: npt.NDArray[np.int32]
+    group_rows: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64]
+    bits: Bits
+
+    @property
+    def samples(self) -> int:
+        """How many samples there are."""
+        return int(self.counts.sum())
+
+    @cached_property
+    def _byte_starts(self) -> npt.NDArray[np.int64]:
+        return np.concatenate([[0], np.cumsum(-(-self.group_rows // 8))])
+
+    def rows(self, group: int) -> npt.NDArray[np.int64]:
+        """Return the row numbers of a row group's samples, ascending."""
+        start, end = self._byte_starts[group : group + 2]
+        return np.flatnonzero(np.unpackbits(self.bits[start:end], count=int(self.group_rows[group])))
+
+    def describe(self, group: int, row: int) -> str:
+        """Name a row group's row as an error message does."""
+        return f"{self.files[self.group_file[group]]}, row group {self.group_number[group]}, row {row}"
+
+
+class Split(NamedTuple):
+    """The samples to train on and those held out."""
+
+    train: ShardIndex
+    validation: ShardIndex
+
+
+def build_index(
+    lake: Lake,
+    recipe: str,
+    *,
+    batches: Literal["all"] | Sequence[str] = "all",
+    version: int | None = None,
+    validation_share: float = 0.0,
+) -> Split:
+    """Index the shards of a recipe at a version of the table (default: the newest).
+
+    Raises InputError when nothing is published or a file cannot be read, UsageError when the shards hold every
+    matched pair instead of the curated draw.
+    """
+    snapshot = _select(lake, lake.snapshot("shards", version, recipe=recipe), recipe, batches)
+    _require_drawn(lake, snapshot)
+    scan = _Scan(lake.storage, Tombstones.read(lake), validation_share)
+    with ThreadPoolExecutor(SCAN_THREADS) as pool:
+        files = list(pool.map(scan, [file.path for file in snapshot.files]))
+    groups = [group for file in files for group in file]
+    return Split(
+        train=_assemble(snapshot, files, [group.train for group in groups]),
+        validation=_assemble(snapshot, files, [group.validation for group in groups]),
+    )
+
+
+def _select(lake: Lake, snapshot: Snapshot, recipe: str, batches: Literal["all"] | Sequence[str]) -> Snapshot:
+    found = sorted({file.partition["batch"] for file in snapshot.files})
+    if not found:
+        raise InputError(f"no shards of recipe {recipe!r} in {lake.root}: run jobs.fetch_images first")
+    missing = [] if batches == "all" else [batch for batch in batches if batch not in found]
+    if missing:
+        raise InputError(f"batches: no shards of {', '.join(missing)} for recipe {recipe!r}; there are {', '.join(found)}")
+    chosen = [file for file in snapshot.files if batches == "all" or file.partition["batch"] in batches]
+    return Snapshot(snapshot.table, snapshot.version, tuple(chosen))
+
+
+def _require_drawn(lake: Lake, snapshot: Snapshot) -> None:
+    """Refuse shards of every matched pair: training on them as they are would undo the balancing."""
+    runs = lake.rows("runs")
+    wanted = runs.filter(pc.is_in(runs["run_id"], pa.array(snapshot.run_ids, pa.string())))
+    configs: list[str] = wanted["config"].to_pylist()
+    # A run killed between its commit and its row has its row in the commit.
+    configs += [json.loads(c["run"])["config"] for c in lake.commits("shards") if c.get("run_id") in snapshot.run_ids]
+    if any(json.loads(config).get("balance", {}).get("selection") == "all" for config in configs):
+        raise UsageError(
+            "these shards hold every matched pair (balance.selection: all), not the curated draw: "
+            "balance and fetch with balance.selection: drawn under another recipe and train on that"
+        )
+
+
+class _Group(NamedTuple):
+    """A row group: its rows, and one bit a row for those trained on and for those held out."""
+
+    rows: int
+    train: Bits
+    validation: Bits
+
+
+class _Scan:
+    """Reads one file's footer and, where a choice depends on them, its image ids and URLs."""
+
+    def __init__(self, storage: Storage, tombstones: Tombstones, validation_share: float) -> None:
+        self._storage = storage
+        self._tombstones = tombstones
+        self._share = validation_share
+        self._columns = ["image_id"] if tombstones.image_ids or tombstones.hosts or validation_share else []
+        self._columns += ["image_url"] if tombstones.hosts else []
+
+    def __call__(self, path: str) -> list[_Group]:
+        with self._storage.open_input(path) as source:
+            try:
+                file = pq.ParquetFile(source)
+                return [self._group(file, number) for number in range(file.num_row_groups)]
+            except (OSError, pa.ArrowException) as error:
+                raise InputError(f"{path} is not a readable shard: {first_line(error)}") from error
+
+    def _group(self, file: pq.ParquetFile, number: int) -> _Group:
+        rows = file.metadata.row_group(number).num_rows
+        alive, held_out = np.ones(rows, bool), np.zeros(rows, bool)
+        if self._columns:
+            table = file.read_row_group(number, columns=self._columns)
+            alive = self._tombstones.alive(table).to_numpy(zero_copy_only=False)
+            if self._share:
+                held_out = np.array([is_held_out(image, self._share) for image in table["image_id"].to_pylist()], bool)
+        return _Group(rows, np.packbits(alive & ~held_out), np.packbits(alive & held_out))
+
+
+def is_held_out(image_id: str, share: float) -> bool:
+    """Tell whether an image belongs to the validation split of this share; a larger share only adds images."""
+    return uniform(u64(0, "validation", image_id)) < share
+
+
+def _assemble(snapshot: Snapshot, groups: Sequence[Sequence[_Group]], bits: Sequence[Bits]) -> ShardIndex:
+    """Put the files' row groups, with the bits of one part, one after the other."""
+    places = [(number, group) for number, file in enumerate(groups) for group in range(len(file))]
+    return ShardIndex(
+        version=snapshot.version,
+        run_ids=snapshot.run_ids,
+        files=tuple(file.path for file in snapshot.files),
+        group_file=np.array([file for file, _ in places], np.int32),
+        group_number=np.array([group for _, group in places], np.int32),
+        group_rows=np.array([group.rows for file in groups for group in file], np.int64),
+        counts=np.array([np.bitwise_count(part).sum() for part in bits], np.int64),
+        bits=np.concatenate(bits) if bits else np.empty(0, np.uint8),
+    )

@@ -1,0 +1,106 @@
+"""The model: Hugging Face's MetaClip2 with random weights, in sizes from one for a CPU to the published one."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+from transformers import MetaClip2Config, MetaClip2Model, MetaClip2TextConfig, MetaClip2VisionConfig
+
+from curation.errors import UsageError
+from training.preprocess import normalise
+from training.tokenizer import Tokenizer
+
+
+class Tower(NamedTuple):
+    """One encoder: width of the residual stream, layers, attention heads; the MLP is four times as wide."""
+
+    width: int
+    layers: int
+    heads: int
+
+
+class Preset(NamedTuple):
+    """A model size: input side and patch side in pixels, context in tokens, embedding dimension, both encoders."""
+
+    image_size: int
+    patch_size: int
+    context_length: int
+    embedding: int
+    vision: Tower
+    text: Tower
+
+
+# B to L as in CLIP (arXiv 2103.00020, table 20); H/14 as the published worldwide model (arXiv 2507.22062).
+PRESETS = {
+    "tiny": Preset(64, 8, 32, 128, Tower(128, 4, 4), Tower(128, 3, 4)),
+    "vit_b_32": Preset(224, 32, 77, 512, Tower(768, 12, 12), Tower(512, 12, 8)),
+    "vit_b_16": Preset(224, 16, 77, 512, Tower(768, 12, 12), Tower(512, 12, 8)),
+    "vit_l_14": Preset(224, 14, 77, 768, Tower(1024, 24, 16), Tower(768, 12, 12)),
+    "vit_h_14": Preset(224, 14, 77, 1024, Tower(1280, 32, 16), Tower(1024, 24, 16)),
+}
+
+
+def build_model(preset: Preset, tokenizer: Tokenizer, *, image_size: int | None = None, seed: int = 0) -> MetaClip2Model:
+    """Return a model with random weights for this tokenizer's ids.
+
+    Raises UsageError when the image is not a whole number of patches.
+    """
+    image_size = image_size or preset.image_size
+    if image_size % preset.patch_size:
+        raise UsageError(f"image_size: {image_size} is not a multiple of the preset's patch, {preset.patch_size} pixels")
+    text = MetaClip2TextConfig(
+        **_tower(preset.text, preset.embedding),
+        vocab_size=tokenizer.vocab_size,
+        max_position_embeddings=preset.context_length,
+        pad_token_id=tokenizer.pad_id,
+        bos_token_id=tokenizer.bos_id,
+        eos_token_id=tokenizer.eos_id,  # the token whose state is the text's embedding
+    )
+    vision = MetaClip2VisionConfig(
+        **_tower(preset.vision, preset.embedding), image_size=image_size, patch_size=preset.patch_size
+    )
+    torch.manual_seed(seed)
+    return MetaClip2Model(MetaClip2Config(text_config=text, vision_config=vision, projection_dim=preset.embedding))
+
+
+def _tower(tower: Tower, embedding: int) -> dict[str, Any]:
+    return {
+        "hidden_size": tower.width,
+        "intermediate_size": 4 * tower.width,
+        "num_hidden_layers": tower.layers,
+        "num_attention_heads": tower.heads,
+        "projection_dim": embedding,
+        "hidden_act": "quick_gelu",
+    }
+
+
+class TwoTowers(nn.Module):
+    """Both encoders in one forward pass, which is what DDP hooks into.
+
+    Args:
+        model: the wrapped MetaClip2Model.
+    """
+
+    def __init__(self, model: MetaClip2Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return unit image embeddings, unit text embeddings, both (n, embedding) float32, and the logit scale.
+
+        Args:
+            images: uint8 of shape (n, height, width, 3).
+            tokens: ids of shape (n, length).
+        """
+        return self.embed_images(images), self.embed_texts(tokens), self.model.logit_scale.exp()
+
+    def embed_images(self, images: Tensor) -> Tensor:
+        """Return the unit embeddings of images."""
+        return normalize(self.model.get_image_features(pixel_values=normalise(images)).pooler_output.float(), dim=-1)
+
+    def embed_texts(self, tokens: Tensor) -> Tensor:
+        """Return the unit embeddings of texts."""
+        return normalize(self.model.get_text_features(input_ids=tokens).pooler_output.float(), dim=-1)

@@ -1,0 +1,104 @@
+"""From the bytes of a picture to what the model sees: RGB over white, cropped, resized, normalised.
+
+For training a random crop, whose rectangle is a function of a seed alone; for evaluation the centre square.
+Transforms run in the loader and end in uint8; `normalise` runs on the model's device, where floats cost nothing.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, ImageOps
+
+from curation.errors import InputError
+from curation.storage import first_line
+
+Box = tuple[float, float, float, float]
+Pixels = npt.NDArray[np.uint8]
+
+# Mean and standard deviation of CLIP's training images (arXiv 2103.00020), which Meta CLIP keeps.
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+
+CROP_AREA = (0.9, 1.0)  # Meta CLIP: random resized crop of 0.9-1.0 of the area
+CROP_ASPECT = (3 / 4, 4 / 3)
+CROP_TRIES = 10
+
+
+def decode(data: bytes) -> Image.Image:
+    """Return a picture as upright RGB over white. Raises InputError when it cannot be decoded."""
+    try:
+        image = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+        if not image.has_transparency_data:
+            return image.convert("RGB")
+        layer = image.convert("RGBA")
+        flat = Image.new("RGB", layer.size, "white")
+        flat.paste(layer, mask=layer)
+        return flat
+    except Exception as error:  # decoders raise nearly every type on damaged bytes
+        raise InputError(f"the image cannot be decoded: {first_line(error)}") from error
+
+
+def resize(image: Image.Image, box: Box, size: int) -> Pixels:
+    """Return the box (left, top, right, bottom) of an RGB image, resized bicubically to (size, size, 3)."""
+    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box))
+
+
+def random_box(width: int, height: int, seed: int) -> Box:
+    """Return the rectangle of a random resized crop (Szegedy et al., arXiv 1409.4842, section 6).
+
+    Area and aspect ratio are drawn, the ratio on a logarithmic scale, until they fit; when they never do, the largest
+    centred rectangle of an allowed ratio is taken.
+    """
+    rng = np.random.Generator(np.random.PCG64(seed))
+    for _ in range(CROP_TRIES):
+        area, log_aspect, x, y = rng.random(4)
+        area = width * height * (CROP_AREA[0] + area * (CROP_AREA[1] - CROP_AREA[0]))
+        low, high = map(math.log, CROP_ASPECT)
+        aspect = math.exp(low + log_aspect * (high - low))
+        w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < w <= width and 0 < h <= height:
+            left, top = int(x * (width - w + 1)), int(y * (height - h + 1))
+            return left, top, left + w, top + h
+    aspect = min(max(width / height, CROP_ASPECT[0]), CROP_ASPECT[1])
+    return _centred(width, height, min(width, height * aspect), min(height, width / aspect))
+
+
+def centre_box(width: int, height: int) -> Box:
+    """Return the largest centred square."""
+    side = min(width, height)
+    return _centred(width, height, side, side)
+
+
+def _centred(width: int, height: int, w: float, h: float) -> Box:
+    left, top = (width - w) / 2, (height - h) / 2
+    return left, top, left + w, top + h
+
+
+def normalise(images: torch.Tensor) -> torch.Tensor:
+    """Turn uint8 images (n, height, width, 3) into float32 (n, 3, height, width) with CLIP's mean and deviation."""
+    mean = torch.tensor(MEAN, device=images.device)
+    std = torch.tensor(STD, device=images.device)
+    return ((images.float() / 255 - mean) / std).permute(0, 3, 1, 2).contiguous()
+
+
+def processor_config(size: int) -> dict[str, object]:
+    """Return the `preprocessor_config.json` by which Hugging Face's image processor does the same as evaluation here."""
+    return {
+        "image_processor_type": "CLIPImageProcessor",
+        "do_convert_rgb": True,
+        "do_resize": True,
+        "size": {"shortest_edge": size},
+        "resample": int(Image.Resampling.BICUBIC),
+        "do_center_crop": True,
+        "crop_size": {"height": size, "width": size},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(MEAN),
+        "image_std": list(STD),
+    }

@@ -1,0 +1,129 @@
+"""Texts to token ids: a byte-level BPE trained on the shards, or any `tokenizer.json`.
+
+Every text becomes `<s> … </s>`, cut to the context length and padded to it. The model reads a text's embedding at its
+first end token, so exactly one may occur: special tokens written out in a text are encoded like any other characters.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import tokenizers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from curation.errors import UsageError
+from curation.storage import first_line
+
+# The names in use for each special token, the ones given here first.
+PAD = ("<pad>", "[PAD]", "<|pad|>")
+BOS = ("<s>", "<bos>", "<|startoftext|>", "[CLS]")
+EOS = ("</s>", "<eos>", "<|endoftext|>", "[SEP]")
+
+
+class Tokenizer:
+    """A tokenizer with a context length.
+
+    Attributes:
+        context_length: tokens of every encoded text, the start and end token and padding included.
+        bos: the start token, None when the vocabulary has none.
+        eos: the end token, which the model pools.
+        pad: the padding token; the end token when the vocabulary has none.
+    """
+
+    def __init__(self, core: tokenizers.Tokenizer, context_length: int) -> None:
+        self._core = core
+        self.context_length = context_length
+        eos = self._find(EOS)
+        if eos is None:
+            raise UsageError(f"tokenizer: it has no end token: one of {', '.join(EOS)} must be in its vocabulary")
+        self.eos = eos
+        self.bos = self._find(BOS)
+        self.pad = self._find(PAD) or eos
+        ids = {name: core.token_to_id(name) for name in (self.bos, self.eos, self.pad) if name is not None}
+        self.bos_id = None if self.bos is None else ids[self.bos]
+        self.eos_id, self.pad_id = ids[self.eos], ids[self.pad]
+        core.add_special_tokens(list(ids))
+        core.post_processor = processors.TemplateProcessing(
+            single=" ".join(name for name in (self.bos, "$A", self.eos) if name is not None),
+            special_tokens=list(ids.items()),
+        )
+        core.enable_truncation(context_length)
+        core.enable_padding(length=context_length, pad_id=self.pad_id, pad_token=self.pad)
+        core.encode_special_tokens = True
+
+    @classmethod
+    def train(cls, texts: Iterable[str], *, vocab_size: int, context_length: int) -> Self:
+        """Train a byte-level BPE on texts; the same texts in the same order give the same vocabulary."""
+        core = tokenizers.Tokenizer(models.BPE())
+        core.normalizer = normalizers.NFC()
+        core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        core.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            special_tokens=[PAD[0], BOS[0], EOS[0]],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+        core.train_from_iterator(texts, trainer)
+        return cls(core, context_length)
+
+    @classmethod
+    def read(cls, path: str | Path, context_length: int) -> Self:
+        """Load a tokenizer.json. Raises UsageError when it is missing, broken, or has no end token."""
+        try:
+            core = tokenizers.Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises bare Exception, for a missing file and for a broken one
+            raise UsageError(f"tokenizer: cannot read {path}: {first_line(error)}") from error
+        return cls(core, context_length)
+
+    @classmethod
+    def from_json(cls, text: str, context_length: int) -> Self:
+        """Return the tokenizer that `to_json` described."""
+        return cls(tokenizers.Tokenizer.from_str(text), context_length)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # the library's own pickle forgets that special tokens in a text are plain text
+        return type(self).from_json, (self.to_json(), self.context_length)
+
+    @property
+    def vocab_size(self) -> int:
+        """Ids the model's embedding must hold."""
+        return 1 + max(self._core.get_vocab(with_added_tokens=True).values())
+
+    def __call__(self, texts: Sequence[str]) -> npt.NDArray[np.int32]:
+        """Encode texts to ids of shape (texts, context_length)."""
+        encodings = self._core.encode_batch(list(texts))
+        return np.array([encoding.ids for encoding in encodings], np.int32).reshape(-1, self.context_length)
+
+    def trim(self, tokens: Any) -> Any:
+        """Cut columns that are padding in every row off an array or tensor of ids, never an end token.
+
+        Attention is causal and the embedding is read at the end token, so what follows it changes nothing.
+        """
+        first_ends = (tokens == self.eos_id).argmax(1)
+        return tokens[:, : int(first_ends.max()) + 1]
+
+    def _find(self, names: Sequence[str]) -> str | None:
+        return next((name for name in names if self._core.token_to_id(name) is not None), None)
+
+    def to_json(self) -> str:
+        """Return the tokenizer.json."""
+        return str(self._core.to_str(pretty=False))
+
+    def save(self, folder: Path) -> None:
+        """Write `tokenizer.json` and the `tokenizer_config.json` by which Hugging Face's AutoTokenizer loads it."""
+        (folder / "tokenizer.json").write_text(self.to_json(), encoding="utf-8")
+        config = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "model_max_length": self.context_length,
+            "bos_token": self.bos,
+            "eos_token": self.eos,
+            "pad_token": self.pad,
+            "split_special_tokens": True,
+        }
+        (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
