@@ -18,7 +18,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -26,10 +26,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.errors import UsageError
-from curation.schemas import SCHEMAS
+from curation.hashing import draw, text_hash
+from curation.schemas import IMAGE_COLUMNS, SCHEMAS
 
 ALGORITHM: Final = 1  # part of fingerprints: raise it whenever thresholds or draws change
 POLICIES: Final = ("tail_proportion", "fixed", "none")
+SELECTIONS: Final = ("drawn", "all")
 
 log = logging.getLogger(__name__)
 
@@ -224,35 +226,38 @@ class KeepModel:
         return 1.0 - products
 
 
-class Drawn(NamedTuple):
-    """The outcome of a draw. The books: images read = rows of `curated` + drawn_out + unmatched."""
+def choose_and_draw(matches: pa.RecordBatch, model: KeepModel, seed: int, selection: str = "drawn") -> pa.Table:
+    """Choose one matched text of each image of a `matches` batch, then draw: the kept pairs as `curated` rows.
 
-    curated: pa.Table
-    unmatched: int
-    drawn_out: int
-
-
-def choose_and_draw(
-    matches: pa.RecordBatch, model: KeepModel, seed: int, selection: str = "drawn"
-) -> Drawn:
-    """Choose one matched text of each image of a `matches` batch, then draw; rows stay in their order.
-
-    Chosen is the matched text (one with entry ids) with the smallest `text_hash`; the pair is kept when its `draw`
-    is below its keep probability, or in any case under the selection `all`. The column `texts` of the `curated`
-    rows holds all matched texts of the image. UsageError on an unknown selection.
+    Chosen is the matched text (one with entry ids) with the smallest `text_hash`. The pair is kept when its `draw`
+    is below its keep probability; under the selection `all` it is kept in any case. Rows stay in their order;
+    `texts` holds all matched texts of the image. For the books: images read = rows returned + not drawn + images
+    without a matched text, of which a `matches` table has none. UsageError on an unknown selection.
     """
     if selection not in SELECTIONS:
-        raise UsageError(f"selection: unknown value {selection!r}, use one of: {', '.join(SELECTIONS)}")
-    texts = pc.list_flatten(matches.column("texts"))
+        raise UsageError(f"balance.selection: unknown value {selection!r}, use one of: {', '.join(SELECTIONS)}")
+    texts = pc.list_flatten(matches["texts"])
     matched = pc.greater(pc.list_value_length(pc.struct_field(texts, "entry_ids")), 0)
-    images = pc.list_parent_indices(matches.column("texts")).filter(matched).to_numpy()
     texts = texts.filter(matched)
-    firsts = np.flatnonzero(np.diff(images, prepend=-1))  # where the texts of each image begin
-    bounds = np.append(firsts, len(images))
-    image_ids = matches.column("image_id").take(pa.array(images[firsts])).to_pylist()
-    words = pc.struct_field(texts, "text").to_pylist()
+    parents = pc.list_parent_indices(matches["texts"]).filter(matched).to_numpy()
+    firsts = np.flatnonzero(np.diff(parents, prepend=-1))  # where the texts of each image begin
+    images = matches.take(pa.array(parents[firsts]))
+    bounds = np.append(firsts, len(parents))
+
+    image_ids, words = images["image_id"].to_pylist(), pc.struct_field(texts, "text").to_pylist()
     chosen = [
         min(range(first, last), key=lambda at: text_hash(seed, image_id, words[at]))
-        for image_id, (first, last) in zip(image_ids, pairwise(bounds), strict=True)
+        for image_id, (first, last) in zip(image_ids, pairwise(bounds.tolist()), strict=True)
     ]
-    ...
+    pairs = texts.take(pa.array(chosen, pa.int64()))
+    keep = model.keep(pc.struct_field(pairs, "lang").to_pylist(), pc.struct_field(pairs, "entry_ids"))
+    columns = {name: images[name] for name, _ in IMAGE_COLUMNS}
+    columns |= {name: pc.struct_field(pairs, name) for name in ("source", "text", "lang", "entry_ids")}
+    columns["keep_probability"] = pa.array(keep)
+    columns["texts"] = pa.ListArray.from_arrays(pa.array(bounds, pa.int32()), texts)
+    schema = SCHEMAS["curated"]
+    table = pa.Table.from_arrays([columns[field.name].cast(field.type) for field in schema], schema=schema)
+    if selection == "all":
+        return table
+    draws = [draw(seed, image_id, words[at]) for image_id, at in zip(image_ids, chosen, strict=True)]
+    return table.filter(pa.array(np.array(draws) < keep, pa.bool_()))

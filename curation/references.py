@@ -6,6 +6,7 @@ from 0. Any other `#` belongs to a file's name.
 
 from __future__ import annotations
 
+import logging
 import re
 import tarfile
 from bisect import bisect_right
@@ -22,6 +23,8 @@ import pyarrow.parquet as pq
 
 from curation.connecting import FetchError
 from curation.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 CONTAINED = re.compile(r"(?P<path>.+?\.(?P<kind>tar|parquet))#(?P<item>.+)", re.IGNORECASE | re.DOTALL)
 
@@ -96,9 +99,19 @@ class References:
         return value
 
     def _read_members(self, path: str) -> dict[str, tuple[int, int]]:
-        """Index an archive: offset and size of every regular file; of equal names the last, as tar does."""
+        """Index an archive: offset and size of every regular file; of equal names the last, as tar does.
+
+        Of an archive that is cut off, what stands before the cut.
+        """
+        members: dict[str, tuple[int, int]] = {}
         with self._open(path) as file, tarfile.open(fileobj=file, mode="r:") as archive:
-            return {m.name: (m.offset_data, m.size) for m in archive if m.isreg() and not m.issparse()}
+            try:
+                for member in archive:
+                    if member.isreg() and not member.issparse():
+                        members[member.name] = (member.offset_data, member.size)
+            except tarfile.ReadError as error:
+                logger.warning("%s is cut off after %d members: %s", path, len(members), error)
+        return members
 
     def _read_starts(self, path: str) -> list[int]:
         """Return the first row of every row group, and the number of rows."""

@@ -17,6 +17,7 @@ from demo.scenery import SCENERY, Colour, Draw, vary
 Point = tuple[float, float]
 DARK: Colour = (50, 44, 48)
 WHITE: Colour = (250, 250, 246)
+HAZE: Colour = (200, 200, 200)  # scenes stand back behind what they hold
 
 
 class Brush:
@@ -178,13 +179,14 @@ def draw_picture(rng: Random, kind: str, scene: str, side: int) -> Image.Image:
     image = Image.new("RGB", (n, n))
     draw = ImageDraw.Draw(image)
     SCENERY[scene](draw, n, rng)
+    image.paste(Image.blend(image, Image.new("RGB", (n, n), HAZE), 0.35))
     _litter(draw, n, rng)
     paint, colour = PAINTERS[kind]
-    if rng.random() < 0.1:
+    if rng.random() < 0.05:
         colour = (rng.randint(30, 230), rng.randint(30, 230), rng.randint(30, 230))
-    size = n * rng.uniform(0.26, 0.42)
-    centre = (n * rng.uniform(0.4, 0.6), n * rng.uniform(0.4, 0.6))
-    paint(Brush(draw, centre, size, math.radians(rng.gauss(0, 12))), vary(rng, colour, 25), rng)
+    size = n * rng.uniform(0.34, 0.45)
+    centre = (n * rng.uniform(0.44, 0.56), n * rng.uniform(0.44, 0.56))
+    paint(Brush(draw, centre, size, math.radians(rng.gauss(0, 8))), vary(rng, colour, 25), rng)
     return image.reduce(2)
 
 

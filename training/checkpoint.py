@@ -22,6 +22,7 @@ from torch.optim import Optimizer
 from transformers import MetaClip2Model
 
 from curation.errors import InputError, UsageError
+from training.model import context_length, image_size
 from training.order import Progress
 from training.preprocess import processor_config
 from training.tokenizer import Tokenizer
@@ -55,7 +56,7 @@ class TrainingState(BaseModel):
         try:
             return cls.model_validate_json((checkpoint / "training.json").read_bytes())
         except OSError as error:
-            raise InputError(f"{checkpoint} is not a checkpoint to resume from: {error.strerror}: training.json") from error
+            raise InputError(f"cannot resume from {checkpoint}: training.json: {error.strerror}") from error
         except ValidationError as error:
             raise InputError(f"{checkpoint / 'training.json'} is broken: {error.errors()[0]['msg']}") from error
 
@@ -72,8 +73,8 @@ def save(
     aside = folder / f"{ASIDE}{final.name}"
     model.save_pretrained(aside)
     tokenizer.save(aside)
-    image_size = model.config.vision_config.image_size
-    (aside / "preprocessor_config.json").write_text(json.dumps(processor_config(image_size), indent=1), encoding="utf-8")
+    processor = json.dumps(processor_config(image_size(model)), indent=1)
+    (aside / "preprocessor_config.json").write_text(processor, encoding="utf-8")
     (aside / "training.json").write_text(state.model_dump_json(indent=1), encoding="utf-8")
     torch.save({"optimizer": optimizer.state_dict(), "rng": torch.get_rng_state()}, aside / "optimizer.pt")
     for file in aside.iterdir():
@@ -118,7 +119,7 @@ def load_model(checkpoint: Path) -> tuple[MetaClip2Model, Tokenizer]:
     """Load model and tokenizer of a checkpoint. Raises InputError when they cannot be read."""
     try:
         model = MetaClip2Model.from_pretrained(checkpoint, local_files_only=True)
-        tokenizer = Tokenizer.read(checkpoint / "tokenizer.json", model.config.text_config.max_position_embeddings)
+        tokenizer = Tokenizer.read(checkpoint / "tokenizer.json", context_length(model))
     except (OSError, ValueError, UsageError) as error:
         raise InputError(f"{checkpoint} is not a readable checkpoint: {error}") from error
     return model, tokenizer

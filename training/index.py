@@ -93,7 +93,7 @@ def build_index(
     Raises InputError when nothing is published or a file cannot be read, UsageError when the shards hold every
     matched pair instead of the curated draw.
     """
-    snapshot = _select(lake, lake.snapshot("shards", version, recipe=recipe), recipe, batches)
+    snapshot = _select(lake, lake.snapshot("shards", {"recipe": recipe}, version), recipe, batches)
     _require_drawn(lake, snapshot)
     scan = _Scan(lake.storage, Tombstones.read(lake), validation_share)
     with ThreadPoolExecutor(SCAN_THREADS) as pool:
@@ -111,7 +111,9 @@ def _select(lake: Lake, snapshot: Snapshot, recipe: str, batches: Literal["all"]
         raise InputError(f"no shards of recipe {recipe!r} in {lake.root}: run jobs.fetch_images first")
     missing = [] if batches == "all" else [batch for batch in batches if batch not in found]
     if missing:
-        raise InputError(f"batches: no shards of {', '.join(missing)} for recipe {recipe!r}; there are {', '.join(found)}")
+        raise InputError(
+            f"batches: recipe {recipe!r} has no shards of {', '.join(missing)}, only of {', '.join(found)}"
+        )
     chosen = [file for file in snapshot.files if batches == "all" or file.partition["batch"] in batches]
     return Snapshot(snapshot.table, snapshot.version, tuple(chosen))
 

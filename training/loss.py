@@ -39,7 +39,7 @@ def gather(features: Tensor) -> Tensor:
     """Return the rows of all ranks in rank order, differentiably; the rows themselves in a single process."""
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return features
-    gathered: Tensor = _Gather.apply(features)  # type: ignore[no-untyped-call]  # torch leaves apply untyped
+    gathered: Tensor = _Gather.apply(features)  # type: ignore[no-untyped-call]  # torch leaves it untyped
     return gathered
 
 
@@ -53,7 +53,7 @@ class _Gather(torch.autograd.Function):
         return rows
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]  # noqa: ARG004 - as above
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004 - as above
         own = gradient.new_empty(gradient.shape[0] // dist.get_world_size(), gradient.shape[1])
         dist.reduce_scatter_tensor(own, gradient.contiguous())
         return own

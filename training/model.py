@@ -43,14 +43,14 @@ PRESETS = {
 }
 
 
-def build_model(preset: Preset, tokenizer: Tokenizer, *, image_size: int | None = None, seed: int = 0) -> MetaClip2Model:
-    """Return a model with random weights for this tokenizer's ids.
+def build_model(preset: Preset, tokenizer: Tokenizer, *, side: int | None = None, seed: int = 0) -> MetaClip2Model:
+    """Return a model with random weights for this tokenizer's ids and images of `side` pixels (default: the preset's).
 
     Raises UsageError when the image is not a whole number of patches.
     """
-    image_size = image_size or preset.image_size
-    if image_size % preset.patch_size:
-        raise UsageError(f"image_size: {image_size} is not a multiple of the preset's patch, {preset.patch_size} pixels")
+    side = side or preset.image_size
+    if side % preset.patch_size:
+        raise UsageError(f"image_size: {side} is not a multiple of the preset's patch, {preset.patch_size} pixels")
     text = MetaClip2TextConfig(
         **_tower(preset.text, preset.embedding),
         vocab_size=tokenizer.vocab_size,
@@ -60,7 +60,7 @@ def build_model(preset: Preset, tokenizer: Tokenizer, *, image_size: int | None 
         eos_token_id=tokenizer.eos_id,  # the token whose state is the text's embedding
     )
     vision = MetaClip2VisionConfig(
-        **_tower(preset.vision, preset.embedding), image_size=image_size, patch_size=preset.patch_size
+        **_tower(preset.vision, preset.embedding), image_size=side, patch_size=preset.patch_size
     )
     torch.manual_seed(seed)
     return MetaClip2Model(MetaClip2Config(text_config=text, vision_config=vision, projection_dim=preset.embedding))
@@ -75,6 +75,16 @@ def _tower(tower: Tower, embedding: int) -> dict[str, Any]:
         "projection_dim": embedding,
         "hidden_act": "quick_gelu",
     }
+
+
+def image_size(model: MetaClip2Model) -> int:
+    """Return the side of a model's square input in pixels."""
+    return int(model.config.vision_config.image_size)  # type: ignore[union-attr, arg-type]  # typed loosely there
+
+
+def context_length(model: MetaClip2Model) -> int:
+    """Return how many tokens a model's text encoder reads."""
+    return int(model.config.text_config.max_position_embeddings)  # type: ignore[union-attr]  # as above
 
 
 class TwoTowers(nn.Module):

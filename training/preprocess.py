@@ -33,14 +33,14 @@ def decode(data: bytes) -> Image.Image:
     """Return a picture as upright RGB over white. Raises InputError when it cannot be decoded."""
     try:
         image = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
-        if not image.has_transparency_data:
-            return image.convert("RGB")
-        layer = image.convert("RGBA")
-        flat = Image.new("RGB", layer.size, "white")
-        flat.paste(layer, mask=layer)
-        return flat
+        layer = image.convert("RGBA" if image.has_transparency_data else "RGB")
     except Exception as error:  # decoders raise nearly every type on damaged bytes
         raise InputError(f"the image cannot be decoded: {first_line(error)}") from error
+    if layer.mode == "RGB":
+        return layer
+    flat = Image.new("RGB", layer.size, "white")
+    flat.paste(layer, mask=layer)
+    return flat
 
 
 def resize(image: Image.Image, box: Box, size: int) -> Pixels:
@@ -87,7 +87,7 @@ def normalise(images: torch.Tensor) -> torch.Tensor:
 
 
 def processor_config(size: int) -> dict[str, object]:
-    """Return the `preprocessor_config.json` by which Hugging Face's image processor does the same as evaluation here."""
+    """Return the `preprocessor_config.json` with which Hugging Face's image processor does what evaluation does."""
     return {
         "image_processor_type": "CLIPImageProcessor",
         "do_convert_rgb": True,

@@ -157,7 +157,7 @@ def test_floating_point_pixels_are_refused():
 
 def test_every_emoji_lies_on_white(fixtures_dir):
     modes = set()
-    for path in sorted((fixtures_dir / "emoji64").glob("*.png"))[::4]:
+    for path in sorted((fixtures_dir / "emoji64").glob("*.png"))[::10]:
         data = path.read_bytes()
         stored = opened(verify(data, LIMITS).image)
         source = opened(data)
@@ -205,6 +205,7 @@ def test_every_orientation_but_the_first_turns_something():
     assert set(UPRIGHT) == set(range(2, 9))
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_damaged_exif_block_does_not_spoil_the_picture():
     picture = verify(encoded(scene(), "JPEG", exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff damaged"), LIMITS)
     assert (picture.width, picture.height) == (48, 36)
@@ -290,7 +291,7 @@ VALID = {kind: encoded(scene(), kind) for kind in ("JPEG", "PNG", "WEBP", "GIF",
 
 
 @given(st.sampled_from(sorted(VALID)), st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=6))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's remarks on damaged TIFF and PNG
 def test_damaged_bytes_give_a_picture_or_a_reason(kind, edits):
     data = bytearray(VALID[kind])

@@ -1,0 +1,131 @@
+"""Small inline SVG charts for the report: bars of shares, a bar in parts, and counts by rank on log axes.
+
+The charts hold no colours and no fonts; the page styles their classes, so that dark mode and print need no second
+drawing. Bars are drawn in percent of whatever width their place on the page has.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+BAR, GAP = 9, 2
+SMALLEST = 0.003  # a share above 0 stays visible
+
+WIDTH, HEIGHT = 320, 210
+LEFT, RIGHT, TOP, BOTTOM = 40, 312, 10, 180
+
+
+def share_bars(bars: Sequence[tuple[str, float | None]]) -> Markup:
+    """Draw one bar below the other, each a CSS class and a share from 0 to 1; None leaves its line empty.
+
+    The numbers must stand beside the bars as text: screen readers are told to skip the drawing.
+    """
+    rects = Markup("").join(
+        _rect(css, 0.0, max(share, SMALLEST), line * (BAR + GAP)) for line, (css, share) in enumerate(bars) if share
+    )
+    return _bar_svg(rects, len(bars) * (BAR + GAP) - GAP)
+
+
+def stacked_bar(parts: Sequence[float]) -> Markup:
+    """Draw one bar whose parts, shares that add up to at most 1, follow each other in classes part0, part1, part0 …"""
+    rects, start = [], 0.0
+    for index, share in enumerate(parts):
+        rects.append(_rect(f"part{index % 2}", start, share, 0))
+        start += share
+    return _bar_svg(Markup("").join(rects), BAR)
+
+
+def rank_chart(
+    points: Sequence[tuple[int, int]],
+    *,
+    t: int | None,
+    above: int,
+    last_rank: int,
+    most: int,
+    label: str,
+) -> Markup:
+    """Draw counts by rank on log axes, with the threshold t as a line and what lies above it shaded.
+
+    Args:
+        points: (rank, count), ranks ascending from 1, counts descending and at least 1.
+        t: the threshold; None or below 1 draws neither line nor shade.
+        above: how many entries have a count above t.
+        last_rank: end of the x axis, the same for charts that are to be compared.
+        most: end of the y axis, at least t.
+        label: what the chart shows, for screen readers.
+    """
+
+    def place(rank: float, count: float) -> str:
+        x = LEFT + _log_share(rank, last_rank) * (RIGHT - LEFT)
+        y = BOTTOM - _log_share(count, most) * (BOTTOM - TOP)
+        return f"{x:.1f},{y:.1f}"
+
+    drawn = [_grid(last_rank, most)]
+    line = [place(rank, count) for rank, count in points]
+    if t and t >= 1:
+        head = [place(rank, count) for rank, count in points if rank <= above]
+        if head:
+            shade = " ".join([place(1, t), *head, place(above, t)])
+            drawn.append(Markup('<polygon class="cut" points="{}"/>').format(shade))
+        ends = [place(1, t), place(last_rank, t)]
+        drawn.append(Markup('<polyline class="t" points="{}"/>').format(" ".join(ends)))
+    if line:
+        drawn.append(Markup('<polyline class="curve" points="{}"/>').format(" ".join(line)))
+    return Markup('<svg class="rank" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
+        WIDTH, HEIGHT, label, Markup("").join(drawn)
+    )
+
+
+def tick_label(value: int) -> str:
+    """Write a power of ten short: 1, 10, 100, 1k … 1M … 1G."""
+    for unit, sign in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if value >= unit:
+            return f"{value // unit}{sign}"
+    return str(value)
+
+
+def decades(end: int) -> list[int]:
+    """Return the powers of ten from 1 to `end`."""
+    return [10**power for power in range(len(str(max(end, 1))))]
+
+
+def _grid(last_rank: int, most: int) -> Markup:
+    lines = []
+    for value in decades(last_rank):
+        x = LEFT + _log_share(value, last_rank) * (RIGHT - LEFT)
+        lines.append(_grid_line(x, TOP, x, BOTTOM))
+        lines.append(_tick(x, BOTTOM + 13, "middle", value))
+    for value in decades(most):
+        y = BOTTOM - _log_share(value, most) * (BOTTOM - TOP)
+        lines.append(_grid_line(LEFT, y, RIGHT, y))
+        lines.append(_tick(LEFT - 5, y + 3.5, "end", value))
+    name = Markup('<text class="axis" x="{}" y="{}" text-anchor="{}">{}</text>')
+    lines.append(name.format(RIGHT, HEIGHT - 3, "end", "rank of the entry"))
+    return Markup("").join(lines)
+
+
+def _grid_line(x1: float, y1: float, x2: float, y2: float) -> Markup:
+    place = (f"{value:.1f}" for value in (x1, y1, x2, y2))
+    return Markup('<line class="grid" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(*place)
+
+
+def _tick(x: float, y: float, anchor: str, value: int) -> Markup:
+    text = Markup('<text class="tick" x="{}" y="{}" text-anchor="{}">{}</text>')
+    return text.format(f"{x:.1f}", f"{y:.1f}", anchor, tick_label(value))
+
+
+def _log_share(value: float, end: int) -> float:
+    """Return where a value lies between 1 and `end` on a log axis of at least one decade, as a share of its length."""
+    return math.log(max(value, 1)) / math.log(max(end, 10))
+
+
+def _rect(css: str, start: float, share: float, y: int) -> Markup:
+    rect = Markup('<rect class="{}" x="{}%" y="{}" width="{}%" height="{}"/>')
+    return rect.format(css, f"{100 * start:.2f}", y, f"{100 * share:.2f}", BAR)
+
+
+def _bar_svg(rects: Markup, height: int) -> Markup:
+    return Markup('<svg class="bars" height="{}" aria-hidden="true">{}</svg>').format(height, rects)

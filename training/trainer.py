@@ -1,0 +1,190 @@
+"""The training loop of one process: step, log, save."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import AdamW
+from torch.utils.tensorboard import SummaryWriter
+from transformers import MetaClip2Model
+
+from curation.errors import OutputError
+from training import checkpoint
+from training.checkpoint import TrainingState
+from training.config import TrainConfig
+from training.dataset import Batch, ShardDataset, load_batches
+from training.distributed import World
+from training.evaluate import held_out_retrieval
+from training.index import Split
+from training.loss import contrastive_loss
+from training.model import TwoTowers
+from training.order import Progress, SampleOrder
+from training.tokenizer import Tokenizer
+
+log = logging.getLogger(__name__)
+
+MAX_LOGIT_SCALE = math.log(100)  # on the logarithm, as CLIP bounds it (arXiv 2103.00020, section 2.5)
+
+
+def learning_rate(step: int, *, peak: float, warmup: int, total: int) -> float:
+    """Return the learning rate of a step (counted from 0): linear warm-up, then half a cosine down to 0."""
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    return peak * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup))) / 2
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Split parameters for AdamW: matrices decay; vectors (biases, norms) and the logit scale do not."""
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+class Trainer:
+    """Trains a model from some state to the configured number of steps.
+
+    Args:
+        config: the run.
+        world: this process among the others; rank 0 logs, evaluates and saves.
+        split: the samples.
+        model: the model, on the CPU.
+        tokenizer: its tokenizer.
+        state: where to go on from; None for a new run.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        world: World,
+        split: Split,
+        model: MetaClip2Model,
+        tokenizer: Tokenizer,
+        state: TrainingState | None,
+    ) -> None:
+        self._config, self._world, self._split, self._tokenizer = config, world, split, tokenizer
+        self._model = model.train()
+        if config.grad_checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]
+        self._towers = TwoTowers(model).to(world.device)
+        self._parallel: nn.Module = self._towers
+        if world.size > 1:
+            self._parallel = DistributedDataParallel(self._towers, broadcast_buffers=False)
+        groups = parameter_groups(model, config.weight_decay)
+        self.optimizer = AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
+        self._step = state.step if state else 0
+        self._progress = state.progress if state else Progress()
+        self._board = (
+            SummaryWriter(config.output_folder / "tensorboard", purge_step=self._step) if world.leads else None
+        )
+        self._figures: dict[str, float] = {}
+        self._logged = (self._step, time.monotonic())
+
+    def run(self) -> dict[str, Any]:
+        """Train the steps that are left and return the summary of the run."""
+        config, started = self._config, time.monotonic()
+        if self._step >= config.total_steps:
+            log.info("nothing to do: %d steps are done", self._step)
+        for batch in self._batches():
+            loss = self._train_on(batch)
+            last = self._step == config.total_steps
+            if last or self._step % config.log_every == 0:
+                self._log(loss)
+            if self._world.leads and (last or self._step % config.save_every == 0):
+                self._save()
+        if self._board:
+            self._board.close()
+        return {
+            "steps": self._step,
+            "seen_pairs": self._step * config.batch_size,
+            **self._progress._asdict(),
+            **self._figures,
+            "parameters": sum(p.numel() for p in self._model.parameters()),
+            "processes": self._world.size,
+            "seconds": round(time.monotonic() - started, 1),
+            "table_version": self._split.train.version,
+            "checkpoint": str(checkpoint.find(config.output_folder)),
+        }
+
+    def _batches(self) -> Iterator[Batch]:
+        config = self._config
+        dataset = ShardDataset(
+            self._split.train,
+            config.open_storage(),
+            self._tokenizer,
+            SampleOrder(config.seed, config.shuffle_streams, config.shuffle_window),
+            image_size=self._model.config.vision_config.image_size,
+            batch_size=config.batch_size,
+            begin=self._progress,
+            steps=config.total_steps - self._step,
+            rank=self._world.rank,
+            world=self._world.size,
+        )
+        return load_batches(dataset, num_workers=config.num_workers, pin=self._world.device.type == "cuda")
+
+    def _train_on(self, batch: Batch) -> Tensor:
+        """Take one optimizer step and return this rank's loss."""
+        config, device = self._config, self._world.device
+        rate = learning_rate(self._step, peak=config.lr, warmup=config.warmup, total=config.total_steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        images = batch.images.to(device, non_blocking=True)
+        tokens = self._tokenizer.trim(batch.tokens).to(device, non_blocking=True)
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+            embeddings = self._parallel(images, tokens)
+        loss = contrastive_loss(*embeddings)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self.optimizer.step()
+        with torch.no_grad():
+            self._model.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
+        self._step += 1
+        samples = self._split.train.samples
+        self._progress = self._progress.fitting(config.batch_size, samples).after(config.batch_size)
+        return loss.detach()
+
+    def _log(self, loss: Tensor) -> None:
+        """Note the global loss and the speed since the last line. Raises OutputError when the loss is not finite."""
+        (step, then), now = self._logged, time.monotonic()
+        self._logged = (self._step, now)
+        figures = {
+            "loss": self._world.mean(loss),
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "logit_scale": float(self._model.logit_scale.detach().exp()),
+            "pairs_per_second": round((self._step - step) * self._config.batch_size / (now - then), 1),
+        }
+        if not math.isfinite(figures["loss"]):
+            raise OutputError(f"the loss is {figures['loss']} at step {self._step}: lower lr or lengthen the warm-up")
+        self._note(figures)
+
+    def _note(self, figures: dict[str, float]) -> None:
+        self._figures |= figures
+        said = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        log.info("step %d of %d, epoch %d: %s", self._step, self._config.total_steps, self._progress.epoch, said)
+        if self._board:
+            for name, value in figures.items():
+                self._board.add_scalar(name, value, self._step)
+
+    def _save(self) -> None:
+        """Measure retrieval on the held-out pairs and save a checkpoint."""
+        config, held_out = self._config, self._split.validation
+        if held_out.samples:
+            storage = config.open_storage()
+            self._note(held_out_retrieval(self._towers, self._tokenizer, held_out, storage, config.validation_pairs))
+        state = TrainingState(
+            step=self._step,
+            progress=self._progress,
+            version=self._split.train.version,
+            run_ids=self._split.train.run_ids,
+            config=config.model_dump(mode="json"),
+        )
+        saved = checkpoint.save(
+            config.output_folder, self._model, self._tokenizer, self.optimizer, state, keep=config.keep_checkpoints
+        )
+        log.info("saved %s", saved)
