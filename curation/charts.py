@@ -1,4 +1,4 @@
-"""Small inline SVG charts for the report: bars of shares, a bar in parts, and counts by rank on log axes.
+"""How figures look in the report: numbers as text, and small inline SVG charts.
 
 The charts hold no colours and no fonts; the page styles their classes, so that dark mode and print need no second
 drawing. Bars are drawn in percent of whatever width their place on the page has.
@@ -30,7 +30,7 @@ def share_bars(bars: Sequence[tuple[str, float | None]]) -> Markup:
 
 
 def stacked_bar(parts: Sequence[float]) -> Markup:
-    """Draw one bar whose parts, shares that add up to at most 1, follow each other in classes part0, part1, part0 …"""
+    """Draw one bar in parts, shares that add up to at most 1, of the classes part0 and part1 in turn."""
     rects, start = [], 0.0
     for index, share in enumerate(parts):
         rects.append(_rect(f"part{index % 2}", start, share, 0))
@@ -77,6 +77,28 @@ def rank_chart(
     return Markup('<svg class="rank" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
         WIDTH, HEIGHT, label, Markup("").join(drawn)
     )
+
+
+def number(value: int | None) -> str:
+    """Write a count with thousands separators, a dash for None."""
+    return "–" if value is None else f"{value:,}"
+
+
+def percent(value: float | None) -> str:
+    """Write a share in percent, a small one with two digits that say something; a dash for None."""
+    if value is None:
+        return "–"
+    if 0 < value < 0.00001:
+        return "< 0.001 %"
+    return f"{100 * value:#.2g} %" if 0 < value < 0.01 else f"{100 * value:.1f} %"
+
+
+def seconds(value: float) -> str:
+    """Write a duration: 0.42 s, 12.3 s, 5 min 07 s, 2 h 05 min."""
+    if value < 60:
+        return f"{value:.2f} s" if value < 10 else f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def tick_label(value: int) -> str:

@@ -18,6 +18,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 import time
 from collections import deque
@@ -37,6 +38,9 @@ from urllib3.util.retry import Retry
 from curation.connecting import Dialer, FetchError
 from curation.hashing import u64, uniform
 from curation.references import References, open_local
+
+# Servers send odd headers by the thousand; urllib3 would log a traceback for each.
+logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
 
 REASONS = frozenset(
     {
@@ -156,8 +160,10 @@ class Fetcher:
                 return Fetched("ok", None, self._follow(url, deadline))
             except FetchError as error:
                 failure = error
+            if not failure.retriable or attempt == self._retries:
+                break
             pause = max(self._pause(url, attempt), failure.retry_after)
-            if not failure.retriable or attempt == self._retries or time.monotonic() + pause >= deadline:
+            if time.monotonic() + pause >= deadline:
                 break
             time.sleep(pause)
         return Fetched("failed", failure.reason, None)
@@ -216,8 +222,9 @@ def _named_failures() -> Iterator[None]:
 def _parsed(url: str) -> Url:
     """Split an http(s) URL without user and password, percent-encoding what must be. Raises FetchError."""
     try:
+        url.encode("utf-8")  # a lone surrogate has no percent-encoding
         parsed = parse_url(url)
-    except exceptions.LocationParseError as error:
+    except (UnicodeError, exceptions.LocationParseError) as error:
         raise FetchError("bad_url") from error
     if parsed.scheme not in {"http", "https"} or not parsed.host or parsed.auth is not None:
         raise FetchError("bad_url")

@@ -17,7 +17,7 @@ BLOCK = 4 << 20  # bytes a read asks of the stream: on object stores each is a r
 FEED = 16 << 10  # bytes given to zlib at once: what follows the end of a member is copied
 
 
-class Damaged(OSError):
+class DamagedError(OSError):
     """The data of an input file end early or fail their check."""
 
 
@@ -25,7 +25,7 @@ class Gunzip(io.RawIOBase):
     """The decompressed bytes of an open binary file; a file that is not gzip passes through as it is.
 
     `trusted` counts the decompressed bytes that nothing speaks against: those of members whose checksum held, and all
-    that came before the end of a truncated or uncompressed file. `read` raises Damaged once everything before the
+    that came before the end of a truncated or uncompressed file. `read` raises DamagedError once everything before the
     damage has been given out. The constructor reads the first block and raises what the stream raises.
     """
 
@@ -36,11 +36,12 @@ class Gunzip(io.RawIOBase):
         self._gzipped = bytes(self._block[:2]) == MAGIC
         self._inflater: Any = None
         self._input = b""
-        self._damage: Damaged | None = None
+        self._damage: DamagedError | None = None
         self._position = 0
         self.trusted = 0
 
     def readable(self) -> bool:
+        """Return True: this is a stream to read from."""
         return True
 
     def tell(self) -> int:
@@ -48,18 +49,19 @@ class Gunzip(io.RawIOBase):
         return self._position
 
     def read(self, size: int = -1, /) -> bytes:
-        """Return at least one and at most `size` bytes, none at the end. Raises Damaged."""
+        """Return at least one and at most `size` bytes, none at the end. Raises DamagedError."""
         if size < 0:
             return self.readall()
         if size == 0:
             return b""
         data = self._inflate(size) if self._gzipped else self._take(size)
         self._position += len(data)
-        if not self._gzipped or (self._inflater is not None and self._inflater.eof):
+        if not self._gzipped:
             self.trusted = self._position
         return data
 
     def readinto(self, buffer: Any, /) -> int:
+        """Read into a buffer, for `io.BufferedReader`; return the number of bytes. Raises DamagedError."""
         data = self.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)
@@ -73,7 +75,7 @@ class Gunzip(io.RawIOBase):
         return data
 
     def _inflate(self, size: int) -> bytes:
-        """Return up to `size` decompressed bytes, none at the end. Raises Damaged."""
+        """Return up to `size` decompressed bytes, none at the end. Raises DamagedError."""
         while True:
             if self._damage:
                 raise self._damage
@@ -82,16 +84,18 @@ class Gunzip(io.RawIOBase):
             self._input = self._input or self._take(FEED)
             if not self._input:
                 self.trusted = self._position
-                self._damage = Damaged(f"gzip data end early, after {self._consumed} bytes")
+                self._damage = DamagedError(f"gzip data end early, after {self._consumed} bytes")
                 continue
             before = self._inflater.copy()
             try:
                 data = self._inflater.decompress(self._input, size)
             except zlib.error as error:
-                self._damage = Damaged(f"gzip data are corrupt before byte {self._consumed}: {error}")
+                self._damage = DamagedError(f"gzip data are corrupt before byte {self._consumed}: {error}")
                 data = _inflate_until_error(before, self._input)
             else:
                 self._input = self._inflater.unused_data or self._inflater.unconsumed_tail
+                if self._inflater.eof:
+                    self.trusted = self._position + len(data)
             if data:
                 return bytes(data)
 

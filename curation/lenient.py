@@ -1,4 +1,4 @@
-"""JSON as crawls and exports really hold it: mostly clean, now and then with broken bytes."""
+"""Text and JSON as crawls and exports really hold them: mostly clean, now and then with broken bytes."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ import orjson
 def loads(data: bytes, notes: Counter[str]) -> Any:
     """Return the value of a JSON document.
 
-    What `orjson` refuses, `json` gets to try with invalid UTF-8 replaced by U+FFFD (counted in `notes` as
-    `invalid_utf8`): lone surrogate escapes, huge numbers. Raises ValueError when that fails too.
+    What `orjson` refuses, such as lone surrogate escapes or huge numbers, `json` gets to try, with invalid UTF-8
+    replaced by U+FFFD and noted. Raises ValueError when that fails too.
     """
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
-        text = data.decode("utf-8", "replace")
+        pass
     try:
-        value = json.loads(text)
+        return json.loads(decode(data, notes))
     except RecursionError:
         raise ValueError("nested too deep") from None
-    if "\ufffd" in text and not _is_utf8(data):
-        notes["invalid_utf8"] += 1
-    return value
 
 
-def _is_utf8(data: bytes) -> bool:
+def decode(value: Any, notes: Counter[str]) -> Any:
+    """Return bytes as text, invalid UTF-8 replaced by U+FFFD and noted (`invalid_utf8`); other values as they are."""
+    if not isinstance(value, bytes):
+        return value
     try:
-        data.decode("utf-8")
+        return value.decode("utf-8")
     except UnicodeDecodeError:
-        return False
-    return True
+        notes["invalid_utf8"] += 1
+        return value.decode("utf-8", "replace")

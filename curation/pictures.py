@@ -171,7 +171,6 @@ def _is_storable(image: Image.Image, length: int) -> bool:
         and not image.has_transparency_data
         and getattr(image, "n_frames", 1) == 1
         and not PERSONAL_BLOCKS & image.info.keys()
-        and _orientation(image) is None
         and length <= 4 * image.width * image.height + (64 << 10)  # not swollen by what is not picture
     )
 

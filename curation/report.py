@@ -104,7 +104,7 @@ class Report:
     """Everything the page shows.
 
     `runs` has the run of every stage that has run, `meaning` what the recipe stands for, `thresholds` the rows of
-    that table, `languages` the languages with the most matches, the biggest first.
+    that table, `languages` the languages with the most matches, the biggest first, `names` the languages' names.
     """
 
     batch: str
@@ -117,6 +117,7 @@ class Report:
     runs: Mapping[str, StageRun] = field(default_factory=dict)
     thresholds: Sequence[Mapping[str, Any]] = ()
     languages: Sequence[LanguageCounts] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
 
     def figure(self, stage: str, key: str) -> Any:
         """Return a figure of a stage's totals; None when the stage has not run or does not have it."""
@@ -144,8 +145,8 @@ def summarise(lang: str, counts: npt.NDArray[np.int64], t: int, top: Sequence[To
 def render(report: Report) -> str:
     """Return the page."""
     environment = Environment(loader=PackageLoader("curation"), autoescape=True, undefined=StrictUndefined)
-    environment.filters.update(number=number, percent=percent, seconds=seconds)
-    environment.filters.update(words=lambda name: name.replace("_", " "))
+    environment.filters.update(number=charts.number, percent=charts.percent, seconds=charts.seconds)
+    environment.filters["words"] = lambda name: name.replace("_", " ")
     return environment.get_template("report.html").render(
         report=report,
         stages=STAGES,
@@ -156,7 +157,6 @@ def render(report: Report) -> str:
         langs=language_rows(report),
         curves=list(curves(report)),
         timings=list(timings(report)),
-        share_bars=charts.share_bars,
     )
 
 
@@ -185,11 +185,12 @@ def funnel(report: Report) -> Iterator[dict[str, Any]]:
         count = report.figure(stage, key)
         yield {
             "stage": stage,
+            "ran": stage in report.runs,
             "label": label,
             "count": count,
             "share": share(count, report.figure(stage, whole)),
             "of": of,
-            "bar": charts.share_bars([("after", share(count, widest))]),
+            "bar": charts.share_bars([("matched", share(count, widest))]),
         }
 
 
@@ -204,6 +205,7 @@ def drops(report: Report) -> Iterator[dict[str, Any]]:
         yield {
             "stage": stage,
             "ran": stage in report.runs,
+            "into": into,
             "of": of,
             "reasons": [(reason, count, share(count, into)) for count, reason in reasons],
         }
@@ -262,7 +264,7 @@ def curves(report: Report) -> Iterator[tuple[LanguageCounts, Markup]]:
 
 
 def timings(report: Report) -> Iterator[dict[str, Any]]:
-    """Yield every stage with its run (None before it ran), its steps in seconds and a bar in proportion to the slowest stage."""
+    """Yield every stage with its run (None before it ran), and a bar of its steps in proportion to the slowest."""
     slowest = max((sum(run.seconds.values()) for run in report.runs.values()), default=0)
     for stage in STAGES:
         run = report.runs.get(stage)
@@ -274,25 +276,3 @@ def timings(report: Report) -> Iterator[dict[str, Any]]:
 def share(part: float | None, whole: float | None) -> float | None:
     """Return part / whole; None when either is missing or the whole is 0."""
     return part / whole if part is not None and whole else None
-
-
-def number(value: int | None) -> str:
-    """Write a count with thousands separators, a dash for None."""
-    return "–" if value is None else f"{value:,}"
-
-
-def percent(value: float | None) -> str:
-    """Write a share in percent with a digit that says something, a dash for None."""
-    if value is None:
-        return "–"
-    if 0 < value < 0.001:
-        return "< 0.1 %"
-    return f"{100 * value:.1f} %"
-
-
-def seconds(value: float) -> str:
-    """Write a duration: 0.42 s, 12.3 s, 5 min 07 s, 2 h 05 min."""
-    if value < 60:
-        return f"{value:.2f} s" if value < 10 else f"{value:.1f} s"
-    minutes, rest = divmod(round(value), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

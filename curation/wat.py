@@ -8,9 +8,10 @@ from typing import Any, BinaryIO
 from fastwarc.warc import ArchiveIterator, WarcRecordType
 
 from curation.errors import InputError
-from curation.gunzip import Damaged, Gunzip
+from curation.gunzip import DamagedError, Gunzip
 from curation.lenient import loads
-from curation.occurrences import Occurrence, Reading, name_of, occurrences_of
+from curation.occurrences import Occurrence
+from curation.reading import Reading, name_of, occurrences_of
 from curation.storage import first_line
 from curation.urls import effective_base
 
@@ -62,7 +63,7 @@ def _json_records(stream: BinaryIO, reading: Reading) -> Iterator[bytes]:
                 continue
             body = record.reader.read()
             if len(body) < record.content_length:
-                raise Damaged("the last record is cut off")
+                raise DamagedError("the last record is cut off")
             held = body
     except (OSError, InputError) as error:
         reading.error = first_line(error)

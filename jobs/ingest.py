@@ -1,34 +1,40 @@
 """Reads crawled pages or tables of pairs and publishes `pairs`: one row an image, with its texts.
 
 Two passes: every input file is read once, grouped by image and staged in hash buckets; then every bucket is merged
-into one output file. The ledger has a row for each input file.
+into one output file. The ledger has a row for each input file. Files that cannot be read, or only in part, count as
+failed: up to `max_failed_inputs` the batch is published without them and the next run tries again.
 """
 
 from __future__ import annotations
 
+import json
+import logging
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from curation.occurrences import Books
+import numpy as np
+import pyarrow as pa
 
 from curation import exchange
 from curation.config import IngestSection
-from curation.errors import InputError
-from curation.schemas import SCHEMAS
+from curation.errors import InputError, UsageError
+from curation.grouping import GROUPS, finish, group, merge_groups
+from curation.occurrences import Books, Occurrence
+from curation.reading import Reading
+from curation.rows import Columns, read_jsonl, read_parquet
 from curation.storage import FileStat, Storage, join
-from jobs.sink import Result
+from curation.wat import read_wat
+from jobs.runner import Context, Job, main
+from jobs.sink import Result, run_sink
+from jobs.stage import Outcome, Stage, WriterFactory
+
+log = logging.getLogger(__name__)
 
 ALGORITHM = 1
-SEMANTIC = (
-    "format",
-    "max_texts_per_image",
-    "url_column",
-    "text_columns",
-    "ref_column",
-    "page_column",
-    "bucket_bytes",
-)
+ERRORS_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -42,16 +48,158 @@ class ReadFile:
     staging: str
 
     def __call__(self, index: int, file: FileStat) -> Iterator[Result]:
-        """Yield the staged file and the input's ledger row."""
+        """Yield the staged file with its books, and the input's ledger row."""
         started = time.monotonic()
+        reading = Reading(file.path)
         try:
-            books, table, error = read_input(self.storage, self.section, file.path, self.seed)
-        except InputError as failure:
-            yield Result("ledger", stats=ledger_row(file, "failed", str(failure), Books(), started))
+            with self.storage.open_input(file.path) as stream:
+                table, books = group(self._occurrences(stream, reading), self.seed, self.section.max_texts_per_image)
+        except InputError as error:
+            yield Result("ledger", stats=ledger_row(file, "failed", Books(), str(error), started))
             return
+        books += reading.books
         path = join(self.staging, f"{index:06d}.arrow")
-        buckets = exchange.split_sorted(table, bucket_numbers(table["image_id"], self.bits), 1 << self.bits)
-        exchange.write_buckets(self.storage, path, SCHEMAS["pairs"], buckets)
-        status = "partial" if error else "ok"
+        buckets = bucket_numbers(table["image_id"], self.bits)
+        exchange.write_buckets(self.storage, path, GROUPS, exchange.split_sorted(table, buckets, 1 << self.bits))
         yield Result("staged", stats={"path": path, "books": books.to_dict()})
-        yield Result("ledger", stats=ledger_row(file, status, error, books, started))
+        yield Result("ledger", stats=ledger_row(file, reading.status, books, reading.error, started))
+
+    def _occurrences(self, stream: Any, reading: Reading) -> Iterator[Occurrence]:
+        section = self.section
+        if section.format == "wat":
+            return read_wat(stream, reading)
+        columns = Columns(section.text_columns, section.url_column, section.ref_column, section.page_column)
+        read = read_parquet if section.format == "parquet" else read_jsonl
+        return read(stream, reading, columns)
+
+
+@dataclass(frozen=True)
+class MergeBucket:
+    """Merges one bucket's groups of all files and writes its pairs."""
+
+    storage: Storage
+    staged: Sequence[str]
+    seed: int
+    max_texts: int
+    writers: WriterFactory
+
+    def __call__(self, index: int, bucket: int) -> Iterator[Result]:
+        """Yield the written files; the first with what merging changed in the books."""
+        parts = list(exchange.read_buckets(self.storage, self.staged, range(bucket, bucket + 1)))
+        table, change = merge_groups(parts, self.seed, self.max_texts)
+        with self.writers("pairs", index) as writer:
+            writer.write(finish(table))
+        for written in writer.files:
+            yield Result("pairs", written, {"books": change.to_dict()})
+            change = Books()
+
+
+def run(context: Context) -> list[Outcome]:
+    """Ingest the batch's inputs."""
+    config, section = context.config, context.config.ingest
+    inputs = expand(context.storage, section.inputs)
+    context.lake.declare_batch(context.batch)
+    stage = Stage(
+        "ingest",
+        context.lake,
+        config,
+        semantic={"ingest": section.model_dump(exclude={"inputs"}), "seed": config.seed, "algorithm": ALGORITHM},
+        inputs={"files": [[file.path, file.size, file.etag] for file in inputs]},
+        outputs={"pairs": {"batch": context.batch}},
+        batch=context.batch,
+    )
+    if done := stage.finished():
+        return [done]
+    bits = exchange.bucket_bits(sum(file.size for file in inputs), section.bucket_bytes)
+    read = ReadFile(context.storage, section, config.seed, bits, stage.staging)
+    results = run_sink(
+        context.spark, "ingest", inputs, read, progress_s=config.progress_s, on_crash=crashed
+    )
+    stage.step("read")
+    staged = [result.stats for result in results if result.kind == "staged"]
+    ledger = [result.stats for result in results if result.kind == "ledger"]
+    failed = check_failed(stage, ledger, config.max_failed_inputs)
+
+    merge = MergeBucket(
+        context.storage, [part["path"] for part in staged], config.seed, section.max_texts_per_image, stage.writers()
+    )
+    merged = run_sink(context.spark, "ingest: merge", range(1 << bits), merge, progress_s=config.progress_s)
+    stage.step("merge")
+    books = sum((Books.from_dict(part["books"]) for part in staged), Books())
+    books = sum((Books.from_dict(result.stats["books"]) for result in merged), books)
+    books.check()
+    files = [result.file for result in merged if result.file]
+    totals = {
+        "files": len(inputs),
+        "files_failed": len(failed),
+        "read": books.read,
+        "kept": books.kept,
+        "duplicates": books.duplicates,
+        "over_cap": books.over_cap,
+        "images": sum(file.rows for file in files),
+        "notes": dict(sorted(books.notes.items())),
+    }
+    if not totals["images"]:
+        log.warning("ingest: the inputs hold no usable pair: publishing an empty batch")
+    return [stage.publish({"pairs": files}, totals=totals, drops=books.drops, complete=not failed, ledger=ledger)]
+
+
+def expand(storage: Storage, patterns: Sequence[str]) -> list[FileStat]:
+    """Return the input files that paths, folders and globs name, each once, sorted. Raises InputError for none."""
+    if not patterns:
+        raise UsageError("config: key `ingest.inputs` is missing: ingest has nothing to read")
+    found = {file.path: file for pattern in patterns for file in storage.expand(pattern)}
+    return [found[path] for path in sorted(found)]
+
+
+def bucket_numbers(image_ids: pa.ChunkedArray, bits: int) -> np.ndarray[Any, Any]:
+    """Return the leading bits of each image id (hexadecimal), as its bucket."""
+    heads = (int(image_id[:8], 16) >> (32 - bits) for image_id in image_ids.to_pylist())
+    return np.fromiter(heads, np.int64, len(image_ids))
+
+
+def ledger_row(file: FileStat, status: str, books: Books, error: str | None, started: float) -> dict[str, Any]:
+    """Return the ledger's row of one input file."""
+    return {
+        "path": file.path,
+        "etag": file.etag,
+        "size": file.size,
+        "read": books.read,
+        "kept": books.kept,
+        "drops": json.dumps(dict(sorted(books.drops.items()))),
+        "seconds": round(time.monotonic() - started, 3),
+        "status": status,
+        "error": error,
+    }
+
+
+def crashed(_: int, file: FileStat) -> Result:
+    """Return the ledger row of an input that takes down any process that reads it."""
+    return Result("ledger", stats=ledger_row(file, "failed", Books(), "its reader crashes", time.monotonic()))
+
+
+def check_failed(stage: Stage, ledger: Sequence[dict[str, Any]], limit: float) -> list[dict[str, Any]]:
+    """Return the inputs that failed, after naming them.
+
+    Raises InputError when their share is over the limit; the ledger then keeps what was found, and nothing else is
+    published.
+    """
+    failed = [row for row in ledger if row["status"] != "ok"]
+    for row in failed:
+        log.warning("ingest: %s: %s: %s", row["status"], row["path"], row["error"])
+    if len(failed) > limit * len(ledger):
+        stage.append_ledger(ledger)
+        stage.clean()
+        named = "; ".join(f"{row['path']} ({row['error']})" for row in failed[:ERRORS_SHOWN])
+        more = f" and {len(failed) - ERRORS_SHOWN} more" if len(failed) > ERRORS_SHOWN else ""
+        raise InputError(
+            f"ingest: {len(failed)} of {len(ledger)} input files failed, more than max_failed_inputs {limit:g} allows: "
+            f"{named}{more}; nothing was published"
+        )
+    return failed
+
+
+JOB = Job("ingest", __doc__ or "", run)
+
+if __name__ == "__main__":
+    sys.exit(main("jobs.ingest"))

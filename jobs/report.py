@@ -24,6 +24,7 @@ from curation.parquet import read_batches
 from curation.schemas import SCHEMAS
 from jobs.runner import Context, Job, main
 from jobs.stage import Outcome, find_run
+from metadata.languages import LanguageTable
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ def collect(lake: Lake, recipe: str, batch: str) -> report.Report:
         runs=runs,
         thresholds=thresholds,
         languages=big_languages(lake, lake.snapshot("totals", matched), thresholds, version),
+        names={code: language.name for code, language in LanguageTable.load().languages.items()},
     )
 
 
@@ -102,13 +104,10 @@ def find_runs(lake: Lake, outputs: Mapping[str, Snapshot]) -> dict[str, report.S
 def big_languages(
     lake: Lake, totals: Snapshot, thresholds: Sequence[Mapping[str, Any]], version: str
 ) -> list[report.LanguageCounts]:
-    """Return the counts in brief of the languages with the most matches, the biggest first.
-
-    Only their counts are held in memory: 12 bytes an entry.
-    """
+    """Return the counts in brief of the languages with the most matches, the biggest first; only theirs are held."""
     biggest = sorted(thresholds, key=lambda row: (-row["matches"], row["lang"]))[:LANGUAGES]
     t_of = {row["lang"]: row["t"] for row in biggest}
-    counts = read_table(lake, totals, "totals", pc.is_in(pc.field("lang"), pa.array(t_of, pa.string())))
+    counts = read_table(lake, totals, "totals", pc.field("lang").isin(list(t_of)))
     found = {}
     for lang, entry_ids, values in by_language(counts):
         t = t_of[lang]

@@ -66,15 +66,17 @@ class _Reader:
 
     def feed(self, data: bytes, *, last: bool = False) -> Iterator[Page]:
         """Parse a block and yield the pages it completes; raises InputError after them when the XML is broken."""
-        error: expat.ExpatError | None = None
+        error: InputError | None = None
         try:
             self._parser.Parse(data, last)
         except expat.ExpatError as broken:
-            error = broken
+            error = InputError(f"{self._path} is no whole XML export: {broken}")
+        except InputError as refused:
+            error = refused
         yield from self._pages
         self._pages.clear()
         if error:
-            raise InputError(f"{self._path} is no whole XML export: {error}") from error
+            raise error
 
     def _new_page(self) -> None:
         self._title, self._text = "", ""

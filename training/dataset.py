@@ -181,7 +181,7 @@ class ShardDataset(IterableDataset[Any]):
         return Batch(
             torch.tensor(positions, dtype=torch.int64),
             torch.from_numpy(images),
-            torch.from_numpy(self._tokenizer(texts)),
+            self._tokenizer(texts),
         )
 
 

@@ -185,7 +185,7 @@ def embed_texts(towers: TwoTowers, tokenizer: Tokenizer, texts: Sequence[str]) -
     """Return the unit embeddings (n, d), on the CPU, of texts."""
     parts = []
     for start in range(0, len(texts), EMBED_BATCH):
-        tokens = torch.from_numpy(tokenizer(texts[start : start + EMBED_BATCH]))
+        tokens = tokenizer(texts[start : start + EMBED_BATCH])
         parts.append(towers.embed_texts(tokenizer.trim(tokens).to(towers.model.device)).cpu())
     return torch.cat(parts)
 

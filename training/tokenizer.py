@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-import numpy.typing as npt
 import tokenizers
+import torch
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
+from torch import Tensor
 
 from curation.errors import UsageError
 from curation.storage import first_line
@@ -95,17 +95,18 @@ class Tokenizer:
         """Ids the model's embedding must hold."""
         return 1 + max(self._core.get_vocab(with_added_tokens=True).values())
 
-    def __call__(self, texts: Sequence[str]) -> npt.NDArray[np.int32]:
-        """Encode texts to ids of shape (texts, context_length)."""
+    def __call__(self, texts: Sequence[str]) -> Tensor:
+        """Encode texts to int32 ids of shape (texts, context_length)."""
         encodings = self._core.encode_batch(list(texts))
-        return np.array([encoding.ids for encoding in encodings], np.int32).reshape(-1, self.context_length)
+        ids = torch.tensor([encoding.ids for encoding in encodings], dtype=torch.int32)
+        return ids.reshape(-1, self.context_length)
 
-    def trim(self, tokens: Any) -> Any:
-        """Cut columns that are padding in every row off an array or tensor of ids, never an end token.
+    def trim(self, tokens: Tensor) -> Tensor:
+        """Cut the columns off that lie behind the end token in every row.
 
         Attention is causal and the embedding is read at the end token, so what follows it changes nothing.
         """
-        first_ends = (tokens == self.eos_id).argmax(1)
+        first_ends = (tokens == self.eos_id).int().argmax(1)
         return tokens[:, : int(first_ends.max()) + 1]
 
     def _find(self, names: Sequence[str]) -> str | None:

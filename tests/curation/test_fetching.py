@@ -189,6 +189,7 @@ def test_a_compressed_body_is_unpacked(site):
         "http://example.com:99999/",
         "http://" + "a" * 70 + ".example/",
         "http://a..example/",
+        "http://example.com/\ud800",
     ],
 )
 def test_what_cannot_be_requested_is_a_bad_url(url):

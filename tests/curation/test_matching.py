@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import json
+import re
+import string
+import unicodedata
+
+import pyarrow as pa
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from curation.errors import InputError, UsageError
+from curation.matching import Matcher
+
+# The oracle: the rules again, one character cluster after the other, with scripts by character names and `in`.
+
+OPEN_NAMES = ("CJK UNIFIED", "CJK COMPAT", "CJK RADICAL", "KANGXI", "HIRAGANA", "KATAKANA", "BOPOMOFO", "THAI", "LAO")
+OPEN_NAMES += ("KHMER", "MYANMAR", "TIBETAN")
+INVISIBLE = "\u200b\u00ad\ufeff\u2060\u061c\u200e\u200f" + "".join(map(chr, range(0xFE00, 0xFE10)))
+JOINERS = "'-_·.,״׳"
+
+
+def is_mark(char):
+    return unicodedata.category(char)[0] == "M" or char in "\u200c\u200d"
+
+
+def script(char):
+    name = unicodedata.name(char, "")
+    return "open" if name.startswith(OPEN_NAMES) or char in "ー々〆〇་" else "hangul" if "HANGUL" in name else "other"
+
+
+def is_sign(char):
+    return unicodedata.category(char)[0] in "PS" and char != "་" and not "\u2e80" <= char <= "\u2fd5"
+
+
+def folds(char):
+    folded = unicodedata.normalize("NFKC", char)
+    symbol = is_sign(char) and unicodedata.category(char)[0] == "S"
+    return folded != char and (symbol or "⁄" in folded)
+
+
+def clusters(text):
+    """Cut into characters with their marks; white space and marks right after it stand alone."""
+    out = []
+    for char in text:
+        if is_mark(char) and out and not out[-1][0].isspace():
+            out[-1] += char
+        else:
+            out.append(char)
+    return out
+
+
+def oracle_spaced(text):
+    text = "".join(c for c in text if c not in INVISIBLE and (unicodedata.category(c) != "Cc" or c.isspace()))
+    text = "".join(f" {c} " if folds(c[0]) else c for c in clusters(text))
+    text = unicodedata.normalize("NFKC", text)
+    for old, new in zip("’ʼ‐", "''-", strict=True):
+        text = text.replace(old, new)
+    cut = clusters(text)
+
+    def word(at):
+        return 0 <= at < len(cut) and not cut[at][0].isspace() and not is_sign(cut[at][0])
+
+    def plain(at):
+        return word(at) and script(cut[at][0]) == "other"
+
+    def joins(at):
+        return 0 <= at < len(cut) and cut[at][0] in JOINERS and plain(at - 1) and plain(at + 1)
+
+    out = ""
+    for at, cluster in enumerate(cut):
+        if is_sign(cluster[0]) and not joins(at):
+            cluster = f" {cluster} "
+        elif word(at) and word(at - 1) and script(cluster[0]) != script(cut[at - 1][0]):
+            cluster = " " + cluster
+        out += cluster
+    return re.sub(" +", " ", re.sub(r"\s", " ", f" {out} "))
+
+
+def oracle_entry_form(entry):
+    form = oracle_spaced(entry)
+    bases = [cluster[0] for cluster in clusters(form[1:-1])]
+    if not bases:
+        return None
+    first, last = (None if is_sign(base) else script(base) for base in (bases[0], bases[-1]))
+    return form[first == "open" : len(form) - (last in ("open", "hangul"))]
+
+
+def katakana(char):
+    return unicodedata.name(char, "").startswith("KATAKANA") and char != "・"
+
+
+def oracle_worldwide(entry, text):
+    form, within = oracle_entry_form(entry), oracle_spaced(text)
+    if form is None:
+        return False
+    letters = [c for c in form if unicodedata.category(c) not in ("Mn", "Mc")]
+    short = len(letters) <= 2 and all(map(katakana, letters))
+    for at in range(len(within) - len(form) + 1):
+        if not within.startswith(form, at):
+            continue
+        left, right = within[:at], within[at + len(form) :]
+        if form[-1] != " " and unicodedata.category(right[0]) in ("Mn", "Mc"):
+            continue
+        while unicodedata.category(left[-1:] or " ") in ("Mn", "Mc"):
+            left = left[:-1]
+        if short and (katakana(left[-1:] or " ") or katakana(right[0])):
+            continue
+        return True
+    return False
+
+
+REFERENCE_OPEN = string.punctuation + "，。、；：？！“”‘’（）【】《》〈〉「」『』～—"
+REFERENCE_BLOCKS = """4E00–9FFF 3400–4DBF 20000–2A6DF 2A700–2B73F 2B740–2B81F 2B820–2CEAF 2CEB0–2EBEF F900–FAFF 2E80–2EFF
+2F00–2FDF 2FF0–2FFF 0E00–0EFF 0F00–0FFF 1000–109F 1780–17FF"""
+REFERENCE_BLOCKS = [tuple(int(end, 16) for end in block.split("–")) for block in REFERENCE_BLOCKS.split()]
+
+
+def oracle_reference(entry, text):
+    def is_open(char):
+        return char in REFERENCE_OPEN or any(first <= ord(char) <= last for first, last in REFERENCE_BLOCKS)
+
+    text = " " + text + " "
+    for sign in ",.;:?!`":
+        text = text.replace(sign, f" {sign} ")
+    text = text.replace("\t", " ").replace("\n", " ").replace("\r", " ")
+    if not entry:
+        return False
+    return ("" if is_open(entry[0]) else " ") + entry + ("" if is_open(entry[-1]) else " ") in text
+
+
+ORACLES = {"worldwide": oracle_worldwide, "reference": oracle_reference}
+
+ALPHABETS = [
+    "abé.,'- _1·",
+    "aZ1é'-_·.,״׳’ʼ‐‑ ;!?#+$°\t\n\u00a0…½²①™℃№®❤≠=\u0338\u0301\u0308\u200b\u200c\u00ad\ufe0f\u2060אَבдя",
+    "アカリスーラガ\u3099゚・ｶﾞﾗ ぁあ1a",
+    "漢字々〆〇⽇㈱アあㄅa1，。「」 .",
+    "ไทยที่น้ำ๑ລາວຳខ្មែរ។မြန်བོད་༌། a1",
+    "한국의ㄱ가〮\u1100\u1161 a1.㉠漢",
+]
+SOUP = "".join(ALPHABETS)
+texts = st.one_of([st.text(st.sampled_from(alphabet), max_size=12) for alphabet in [*ALPHABETS, SOUP, SOUP]])
+
+
+@st.composite
+def texts_with_entries(draw):
+    """A few texts, and entries of which many are parts of them, some decomposed."""
+    some = draw(st.lists(texts, min_size=1, max_size=4))
+    entries = draw(st.lists(texts, max_size=4))
+    for text in some:
+        ends = st.integers(0, len(text))
+        for _ in range(3):
+            first, last = sorted((draw(ends), draw(ends)))
+            entries.append(unicodedata.normalize(draw(st.sampled_from(["NFC", "NFD"])), text[first:last]))
+    return some, entries
+
+
+@pytest.mark.parametrize("rules", ORACLES)
+@settings(max_examples=1500, deadline=None)
+@given(case=texts_with_entries())
+@example(case=(["クリスマス リス ー", "カ゚リス゚"], ["リス", "リ", "ー", "スマ", "カ゚", "クリス"]))
+def test_matches_are_those_of_the_oracle(rules, case):
+    some, entries = case
+    matcher = Matcher.build(entries, rules)
+    expected = [[i for i, entry in enumerate(entries) if ORACLES[rules](entry, text)] for text in some]
+    assert matcher.match_batch(pa.array(some, pa.string())).to_pylist() == expected
+
+
+FACTS = """dog/"dog" yes · dog/hotdog no · U.S./the U.S. army yes · 3.5/v3.5 no · 3.5/3.5 mm yes
+· don't/I don't know yes · カメラ/新しいカメラです yes · 한국/한국의 yes · 한국/남한국 no
+· New York/"New  York" yes · C++/C++ code yes · dog/#dog yes · dog/dog-friendly no · ไทย/ประเทศไทย yes
+· cafe\u0301/café yes · café/cafe\u0301 yes · a/á no · dog/dog® yes · dog/dog™ yes · 100/$100 yes
+· iPhone/新しいiPhoneケース yes · 2024/2024年 yes · Tシャツ/白いTシャツ yes · ｶﾒﾗ/カメラ yes · ที/ที่ no
+· リス/クリスマス no · リス/森のリスが yes · リス/リース no · カメラ/デジタルカメラ yes · St. Louis/in St. Louis, MO yes
+· St . Louis/St. Louis yes · 犬/子犬の絵 yes · 11/1½ cups no · dog/Dog no"""
+
+
+@pytest.mark.parametrize("case", re.split(r"\s*·\s*(?=\S+)", FACTS.replace("\n", "")))
+def test_worldwide_examples(case):
+    question, _, answer = case.rpartition(" ")
+    entry, _, text = question.partition("/")
+    assert Matcher.build([entry], "worldwide").match(text) == ([0] if answer == "yes" else [])
+    assert oracle_worldwide(entry, text) == (answer == "yes")
+
+
+@pytest.mark.parametrize(
+    ("entry", "text", "expected"),
+    [
+        ("U.S.", "the U.S. army", False),
+        ("St. Louis", "St. Louis", False),
+        ("3.5", "3.5 mm", False),
+        ("dog", '"dog"', False),
+        ("dog", "a dog, a cat", True),
+        ("カメラ", "新しいカメラです", False),
+        ("한국", "한국의", False),
+        ("犬", "子犬の絵", True),
+        ("New York", "New  York", False),
+        ("dog", "dog\ncat", True),
+    ],
+)
+def test_reference_examples(entry, text, expected):
+    assert Matcher.build([entry], "reference").match(text) == ([0] if expected else [])
+
+
+@pytest.mark.parametrize("rules", ORACLES)
+def test_matches_on_real_texts_are_those_of_the_oracle(rules, fixtures_dir):
+    tatoeba = fixtures_dir / "laser-tatoeba" / "data" / "tatoeba" / "v1"
+    some = []
+    for lang in "jpn cmn tha kor khm hin ara rus deu fra tur ell heb kat".split():
+        lines = (tatoeba / f"tatoeba.{lang}-eng.{lang}").read_text(encoding="utf-8").splitlines()
+        some += lines[:: len(lines) // 8][:8]
+    with (fixtures_dir / "emoji-pairs-base.tsv").open(encoding="utf-8") as rows:
+        some += [row.split("\t")[3] for number, row in enumerate(rows) if number and number % 4001 == 0]
+    entries = sorted({text[at : at + size] for text in some for at in (0, 3, 7) for size in (1, 2, 5)})
+    entries = sorted({*entries, *(word for text in some for word in text.split())} - {""})
+    forms = [(i, entry) for i, entry in enumerate(entries)]
+    matcher = Matcher.build(entries, rules)
+    hits = 0
+    for text in some[::3]:
+        expected = [i for i, entry in forms if ORACLES[rules](entry, text)]
+        assert matcher.match(text) == expected
+        hits += len(expected)
+    assert hits > len(some)
