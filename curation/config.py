@@ -108,7 +108,7 @@ class ImagesSection(Section):
     retries: int = Field(2, ge=0, description="further tries on 429, 5xx and dropped connections")
     threads: int = Field(16, ge=1, description="downloads at once in one task")
     user_agent: str = Field("worldcurate/0.1", description="User-Agent header")
-    allow_private_hosts: Words = Field([], description="hosts with private addresses that may be fetched from")
+    allow_private_hosts: Words = Field([], description="hosts, or host:port, with private addresses that may be fetched")
     shard_bytes: int = Field(256 << 20, ge=1, description="bytes of one shard file")
     assumed_image_bytes: int = Field(24 << 10, ge=1, description="bytes an image is planned with")
 

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 MAGIC = b"\x1f\x8b"
 GZIP_WINDOW = zlib.MAX_WBITS | 16
 BLOCK = 4 << 20  # bytes a read asks of the stream: on object stores each is a request
+TAIL = 4  # bytes, the length of a WARC record's end
 FEED = 16 << 10  # bytes given to zlib at once: what follows the end of a member is copied
 
 
@@ -25,19 +26,21 @@ class Gunzip(io.RawIOBase):
     """The decompressed bytes of an open binary file; a file that is not gzip passes through as it is.
 
     `trusted` counts the decompressed bytes that nothing speaks against: those of members whose checksum held, and all
-    that came before the end of a truncated or uncompressed file. `read` raises DamagedError once everything before the
-    damage has been given out. The constructor reads the first block and raises what the stream raises.
+    that came before the end of a truncated or uncompressed file. `tail` holds the last few bytes given out. `read`
+    raises DamagedError once everything before the damage has been given out. The constructor reads the first block
+    and raises what the stream raises.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._block = memoryview(stream.read(BLOCK))
         self._consumed = 0
-        self._gzipped = bytes(self._block[:2]) == MAGIC
+        self.gzipped = bytes(self._block[:2]) == MAGIC
         self._inflater: Any = None
         self._input = b""
         self._damage: DamagedError | None = None
         self._position = 0
+        self.tail = b""
         self.trusted = 0
 
     def readable(self) -> bool:
@@ -54,9 +57,10 @@ class Gunzip(io.RawIOBase):
             return self.readall()
         if size == 0:
             return b""
-        data = self._inflate(size) if self._gzipped else self._take(size)
+        data = self._inflate(size) if self.gzipped else self._take(size)
         self._position += len(data)
-        if not self._gzipped:
+        self.tail = (self.tail + data)[-TAIL:]
+        if not self.gzipped:
             self.trusted = self._position
         return data
 

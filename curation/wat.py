@@ -17,6 +17,7 @@ from curation.urls import effective_base
 
 SOURCES = ("alt", "title", "data-image-title")
 IMAGE_PATH = "IMG@/src"
+RECORD_END = b"\r\n\r\n"
 MAX_RECORD = 64 << 20  # bytes; Common Crawl cuts pages off far below
 
 
@@ -52,12 +53,13 @@ def _json_records(stream: BinaryIO, reading: Reading) -> Iterator[bytes]:
     except (OSError, InputError) as error:
         raise InputError(f"cannot read {reading.name}: {first_line(error)}") from error
     held: bytes | None = None
-    start = 0
+    start = end = 0
     try:
         for record in ArchiveIterator(source, record_types=WarcRecordType.metadata, parse_http=False):
             if held is not None:
                 yield held
             held, start = None, record.stream_pos
+            end = start + record.content_length
             if record.content_length > MAX_RECORD:
                 reading.books.notes["oversized_record"] += 1
                 continue
@@ -65,6 +67,8 @@ def _json_records(stream: BinaryIO, reading: Reading) -> Iterator[bytes]:
             if len(body) < record.content_length:
                 raise DamagedError("the last record is cut off")
             held = body
+        if source.tell() < end or not (source.gzipped or source.tail in (b"", RECORD_END)):
+            raise DamagedError("the last record is cut off")  # which only gzip's own checks tell otherwise
     except (OSError, InputError) as error:
         reading.error = first_line(error)
         if source.trusted <= start:

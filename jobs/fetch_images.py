@@ -11,14 +11,13 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.config import ImagesSection
-from curation.errors import InputError, OutputError
+from curation.errors import OutputError
 from curation.fetching import Fetcher
 from curation.images import fetch_and_verify
 from curation.lake import DataFile, Snapshot, WrittenFile
@@ -81,14 +80,8 @@ class FetchBucket:
             user_agent=section.user_agent,
             retries=section.retries,
             threads=section.threads,
-            open_binary=self._open,
+            open_binary=self.storage.open_input,
         )
-
-    def _open(self, path: str) -> BinaryIO:
-        try:
-            return cast(BinaryIO, self.storage.open_input(path))
-        except InputError as error:
-            raise OSError(str(error)) if error.__cause__ is None else error.__cause__ from None
 
     def _limits(self) -> PictureLimits:
         return PictureLimits(self.section.max_side, self.section.max_pixels, self.section.min_side)

@@ -37,7 +37,9 @@ SWITCH = re.compile(r"__[A-Z]{3,}__")
 QUOTES = re.compile(r"'{2,}")
 INVISIBLE = re.compile("[\u00ad\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 MARKUP = str.maketrans({char: f"&#{ord(char)};" for char in "[]{}|<>'=*_-"})
-FILE_TYPE = re.compile(r"\.(?:jpe?g|png|gif|svg|tiff?|webp|xcf|pdf|djvu|og[gav]|opus|mp3|wav|flac|webm|mpe?g|midi?)\s*$", re.I)
+FILE_TYPE = re.compile(
+    r"\.(?:jpe?g|png|gif|svg|tiff?|webp|xcf|pdf|djvu|og[gav]|opus|mp3|wav|flac|webm|mpe?g|midi?)\s*$", re.I
+)
 
 
 def plain_text(wikitext: str, hidden: Collection[str] = frozenset()) -> str:

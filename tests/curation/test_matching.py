@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import string
 import unicodedata
+from functools import cache
 
 import pyarrow as pa
 import pytest
@@ -51,6 +53,7 @@ def clusters(text):
     return out
 
 
+@cache
 def oracle_spaced(text):
     text = "".join(c for c in text if c not in INVISIBLE and (unicodedata.category(c) != "Cc" or c.isspace()))
     text = "".join(f" {c} " if folds(c[0]) else c for c in clusters(text))
@@ -78,6 +81,7 @@ def oracle_spaced(text):
     return re.sub(" +", " ", re.sub(r"\s", " ", f" {out} "))
 
 
+@cache
 def oracle_entry_form(entry):
     form = oracle_spaced(entry)
     bases = [cluster[0] for cluster in clusters(form[1:-1])]
@@ -158,11 +162,25 @@ def texts_with_entries(draw):
 
 
 @pytest.mark.parametrize("rules", ORACLES)
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(case=texts_with_entries())
 @example(case=(["クリスマス リス ー", "カ゚リス゚"], ["リス", "リ", "ー", "スマ", "カ゚", "クリス"]))
 def test_matches_are_those_of_the_oracle(rules, case):
-    some, entries = case
+    assert_like_oracle(rules, *case)
+
+
+@pytest.mark.parametrize("rules", ORACLES)
+def test_matches_are_those_of_the_oracle_on_thousands_of_texts(rules):
+    dice = random.Random(f"matching {rules}")
+    for _ in range(300):
+        alphabet = dice.choice([*ALPHABETS, SOUP])
+        some = ["".join(dice.choices(alphabet, k=dice.randrange(14))) for _ in range(8)]
+        cuts = [(text, sorted(dice.choices(range(len(text) + 1), k=2))) for text in some]
+        entries = [text[first:last] for text, (first, last) in cuts] + dice.choices(alphabet, k=8)
+        assert_like_oracle(rules, some, entries)
+
+
+def assert_like_oracle(rules, some, entries):
     matcher = Matcher.build(entries, rules)
     expected = [[i for i, entry in enumerate(entries) if ORACLES[rules](entry, text)] for text in some]
     assert matcher.match_batch(pa.array(some, pa.string())).to_pylist() == expected
@@ -223,3 +241,86 @@ def test_matches_on_real_texts_are_those_of_the_oracle(rules, fixtures_dir):
         assert matcher.match(text) == expected
         hits += len(expected)
     assert hits > len(some)
+
+
+@pytest.mark.parametrize("rules", ORACLES)
+def test_no_entries_match_nothing(rules):
+    matcher = Matcher.build([], rules)
+    assert len(matcher) == 0
+    assert matcher.match("a dog") == []
+    assert Matcher.from_bytes(matcher.to_bytes(), rules).match_batch(pa.array(["a", None])).to_pylist() == [[], []]
+
+
+def test_all_entries_of_one_form_match():
+    entries = ["dog", "St . Louis", "cafe\u0301", "St. Louis", "caf\u00e9", "St.  Louis"]
+    matcher = Matcher.build(entries, "worldwide")
+    assert matcher.match("St. Louis café") == [1, 2, 3, 4, 5]
+    assert Matcher.from_bytes(matcher.to_bytes(), "worldwide").match("St. Louis") == [1, 3, 5]
+
+
+def test_ids_are_sorted_and_each_given_once():
+    matcher = Matcher.build(["b", "a b", "a", "c"], "worldwide")
+    assert matcher.match("a b a b c") == [0, 1, 2, 3]
+
+
+def test_batch_gives_a_list_of_ids_a_row_and_none_for_a_null():
+    matcher = Matcher.build(["a", "b"], "worldwide")
+    chunked = pa.chunked_array([["a b", None], [], ["", "b"]], pa.string())
+    lists = matcher.match_batch(chunked)
+    assert lists.type == pa.list_(pa.int32())
+    assert lists.to_pylist() == [[0, 1], [], [], [1]]
+    assert matcher.match_batch(pa.array(["x", "a", "b"]).slice(1, 1)).to_pylist() == [[0]]
+
+
+@pytest.mark.parametrize("rules", ORACLES)
+def test_a_stored_matcher_matches_as_the_built_one(rules, tmp_path):
+    entries = ["dog", "カメラ", "リス", "한국", "\u200b", "a\nb", "犬"]
+    matcher = Matcher.build(entries, rules)
+    matcher.save(tmp_path / "en.matcher")
+    stored = Matcher.load(tmp_path / "en.matcher", rules)
+    assert (len(stored), stored.rules) == (len(entries), rules)
+    for text in ["dog 犬 カメラ", "クリスマス", "リス 한국", "a\nb \u200b"]:
+        assert stored.match(text) == matcher.match(text)
+    assert stored.to_bytes() == matcher.to_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["en.matcher"]
+
+
+DATA = Matcher.build(["dog", "cat"], "worldwide").to_bytes()
+HEADER, PAYLOAD = DATA.split(b"\n", 1)
+FIELDS = json.loads(HEADER.removeprefix(b"worldcurate matcher "))
+
+
+def with_header(**changes):
+    return b"worldcurate matcher " + json.dumps(FIELDS | changes).encode() + b"\n" + PAYLOAD
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "message"),
+    [
+        (b"", InputError, "not a matcher file"),
+        (b"PK\x03\x04 something else\n", InputError, "not a matcher file"),
+        (HEADER[:-3] + b"\n", InputError, "header is damaged"),
+        (b"worldcurate matcher 7\n" + PAYLOAD, InputError, "header is damaged"),
+        (DATA[:-1], InputError, "damaged or cut short"),
+        (HEADER + b"\n", InputError, "damaged or cut short"),
+        (DATA[:-9] + b"x" + DATA[-8:], InputError, "damaged or cut short"),
+        (with_header(entries=3), InputError, "2 entries, the header says 3"),
+        (with_header(format=99), UsageError, "format 99, not 1: build it again"),
+        (with_header(rules="reference"), UsageError, "built for rules 'reference', match.rules is 'worldwide'"),
+    ],
+)
+def test_a_bad_matcher_is_refused(data, error, message):
+    with pytest.raises(error, match=re.escape(message)) as raised:
+        Matcher.from_bytes(data, "worldwide", "lake/en.matcher")
+    assert str(raised.value).startswith("lake/en.matcher: ")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_missing_file_is_an_input_error(tmp_path):
+    with pytest.raises(InputError, match=r"en\.matcher: cannot read the matcher: No such file"):
+        Matcher.load(tmp_path / "en.matcher", "worldwide")
+
+
+def test_unknown_rules_are_refused():
+    with pytest.raises(UsageError, match=r"match\.rules: unknown rule set 'loose'"):
+        Matcher.build(["a"], "loose")

@@ -1,0 +1,127 @@
+"""The steps of building metadata as pure functions, each the work of one task.
+
+    a dump file          → count_dump      partial n-gram counts, which add up over files (`ngrams.merge_grams`)
+    a page-view file     → count_views     views of every wanted Wikipedia, which add up (`titles.merge_views`)
+    the wordnet files    → wordnet.read_wordnets
+    a Wikipedia          → source_list     its own list, before merging
+    a key                → key_entries     its entries, from the source lists that merge into it
+
+Inputs are opened through a callable, so the steps do not know where files lie.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+import pyarrow as pa
+
+from curation.errors import InputError
+from metadata.dumps import ARTICLES, iter_pages
+from metadata.languages import Language, LanguageTable
+from metadata.limits import Limits
+from metadata.merge import NUMBERS, Entry, merge_lists, merge_sources
+from metadata.namespaces import hidden_names, other_names
+from metadata.ngrams import NgramCounts, rank_bigrams, rank_unigrams
+from metadata.titles import PageViews, rank_titles, read_views
+from metadata.wikitext import plain_text
+from metadata.wordnet import Wordnets, read_wordnets, wordnet_files
+
+MAX_GRAMS = 4_000_000  # distinct grams one task holds, some hundred bytes each
+
+OpenBinary = Callable[[str], BinaryIO]
+
+
+@dataclass
+class DumpBooks:
+    """What became of a dump's pages: read = kept + dropped by reason.
+
+    `namespaces` are the wiki's own names of namespaces other than articles; `error` says why the dump could not be
+    read to its end, and what came before counts.
+    """
+
+    read: int = 0
+    kept: int = 0
+    drops: Counter[str] = field(default_factory=Counter)
+    namespaces: frozenset[str] = frozenset()
+    error: str | None = None
+
+
+def count_dump(
+    path: str, open_binary: OpenBinary, language: Language, books: DumpBooks, max_grams: int = MAX_GRAMS
+) -> Iterator[pa.Table]:
+    """Yield the n-gram counts of one dump file as tables of `ngrams.GRAMS`, and keep its books.
+
+    A table is yielded whenever so many distinct grams are held, so a gram may stand in several. Languages written
+    without spaces give their namespaces only.
+    """
+    counts = NgramCounts()
+    try:
+        with open_binary(path) as stream:
+            for page in iter_pages(stream, path):
+                books.read += 1
+                books.namespaces |= other_names(page.namespaces)
+                if page.namespace != ARTICLES or page.is_redirect:
+                    books.drops["redirect" if page.namespace == ARTICLES else "other_namespace"] += 1
+                    continue
+                books.kept += 1
+                if has_ngrams(language):
+                    counts.update(plain_text(page.text, hidden_names(page.namespaces)))
+                if len(counts) >= max_grams:
+                    yield counts.table()
+                    counts = NgramCounts()
+    except InputError as error:
+        books.error = str(error)
+    yield counts.table()
+
+
+def has_ngrams(language: Language) -> bool:
+    """Tell whether words can be told apart: languages without spaces have no n-grams until they are segmented."""
+    return language.spacing == "space"
+
+
+def count_views(path: str, open_binary: OpenBinary, languages: LanguageTable, codes: Iterable[str]) -> PageViews:
+    """Return one page-view file's views of the wanted Wikipedias."""
+    wanted = set(codes)
+    sites = {site: code for site, code in languages.site_to_code.items() if code in wanted}
+    with open_binary(path) as stream:
+        return read_views(stream, path, sites)
+
+
+def read_lemmas(
+    paths: Iterable[str], open_binary: OpenBinary, languages: LanguageTable, *, wiktionary: bool = False
+) -> Wordnets:
+    """Return the lemmas per Wikipedia in the wordnet files among some paths."""
+    return read_wordnets(wordnet_files(paths, wiktionary=wiktionary), open_binary, languages)
+
+
+def source_list(
+    language: Language,
+    limits: Limits,
+    *,
+    grams: pa.Table | None = None,
+    views: pa.Table | None = None,
+    lemmas: Sequence[str] = (),
+    namespaces: frozenset[str] = frozenset(),
+) -> list[Entry]:
+    """Return one Wikipedia's list before merging, in the order in which its sources add entries.
+
+    `grams` is a merged table of n-gram counts and `views` one of page views, both of this Wikipedia alone;
+    `namespaces` come from its dumps. What is not given adds nothing.
+    """
+    with_grams = grams is not None and has_ngrams(language)
+    return merge_sources(
+        NUMBERS,
+        lemmas,
+        rank_unigrams(grams, limits) if with_grams else (),
+        rank_bigrams(grams, limits) if with_grams else (),
+        rank_titles(views, limits, namespaces) if views is not None else (),
+        limits,
+    )
+
+
+def key_entries(key: str, source_lists: Mapping[str, Sequence[Entry]], languages: LanguageTable) -> list[Entry]:
+    """Return the entries of a key from the source lists, by Wikipedia code, of those that merge into it."""
+    return merge_lists(source_lists[code] for code in languages.sources(key) if code in source_lists)
