@@ -92,9 +92,9 @@ def thresholds(
 ) -> pa.Table:
     """Return the `thresholds` table for a `counts` table, one row a language that was matched at all.
 
-    Exactly one of three knobs is given: `tail_share`, the share p of every language's matches that its tail is to
-    hold, refused without English counts because it is meant as English's; `t_en`, the threshold of English, which
-    stays as it is while the other languages follow its exact p; `p`, the share itself, with or without English.
+    Exactly one of three knobs is given: `tail_share`, the p of all languages, refused without English counts because
+    it is meant as English's; `t_en`, the threshold of English, which stays as it is while the other languages follow
+    its exact p; `p` itself, with or without English. Every language's t, English's too, is the nearest to p.
 
     Policies: `tail_proportion` as above; `fixed`, the English t for every language (column p: the tail share it
     makes of that language); `none`, t = the largest count, so that every matched pair is kept (p = 1). Raises
@@ -109,8 +109,7 @@ def thresholds(
     if policy == "fixed":
         t = int(value) if knob == "t_en" else p_to_t(_english(seen), value)
         return _table(seen, dict.fromkeys(seen, t))
-    english = None if knob == "p" else _english(seen)
-    share = Fraction(value) if english is None or knob != "t_en" else t_to_p(english, int(value))
+    share = _share(seen, knob, value)
     _warn_of_extremes(share)
     by_lang = {lang: p_to_t(found, share) for lang, found in seen.items()}
     if knob == "t_en":
@@ -130,6 +129,14 @@ def _knob(**knobs: float | None) -> tuple[str, float]:
     if knob != "t_en" and not 0 <= value <= 1:
         raise UsageError(f"balance.{knob}: {value} is not a share between 0 and 1")
     return knob, value
+
+
+def _share(seen: dict[str, Counts], knob: str, value: float) -> Fraction:
+    """Return the exact p. Only `balance.p` goes without English: a tail share is meant as English's."""
+    if knob == "p":
+        return Fraction(value)
+    english = _english(seen)
+    return t_to_p(english, int(value)) if knob == "t_en" else Fraction(value)
 
 
 def _english(seen: dict[str, Counts]) -> Counts:

@@ -95,7 +95,7 @@ def percent(value: float | None) -> str:
 
 def seconds(value: float) -> str:
     """Write a duration: 0.42 s, 12.3 s, 5 min 07 s, 2 h 05 min."""
-    if value < 60:
+    if round(value, 1) < 60:
         return f"{value:.2f} s" if value < 10 else f"{value:.1f} s"
     minutes, rest = divmod(round(value), 60)
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

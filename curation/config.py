@@ -32,6 +32,7 @@ class LimitsSection(Section):
     unigram_share: Share | None = Field(None, description="share of distinct unigrams kept (others: 0.10)")
     unigram_cap: int | None = Field(None, ge=0, description="most unigrams (251,465)")
     bigram_min_pmi: float | None = Field(None, description="floor of a bigram's PMI (30)")
+    bigram_share: Share | None = Field(None, description="most re-scored bigrams, as a share of the unigrams (0.40)")
     bigram_cap: int | None = Field(None, ge=0, description="most bigrams (100,646)")
     title_min_views: int | None = Field(None, ge=0, description="floor of a title's page views (English: 70)")
     title_share: Share | None = Field(None, description="share of titles kept (others: 0.76)")

@@ -18,7 +18,6 @@ import urllib.request
 from http.client import HTTPException
 from pathlib import Path
 from typing import Final
-from uuid import uuid4
 from zipfile import BadZipFile, ZipFile
 
 from curation.errors import InputError, UsageError, WorldcurateError
@@ -58,13 +57,13 @@ def fetch_default_model() -> Path:
     if _is_right(path):
         return path
     content = _fetch()
-    partial = path.with_name(f".{MODEL}.{uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
-        partial.replace(path)
+        with tempfile.TemporaryDirectory(prefix=f".{MODEL}.", dir=path.parent) as folder:
+            partial = Path(folder) / MODEL
+            partial.write_bytes(content)
+            partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise UsageError(f"cannot write the model cache {path.parent}: {error.strerror}") from error
     return path
 

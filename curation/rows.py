@@ -156,8 +156,10 @@ def _holds_text(kind: pa.DataType) -> bool:
 def _batches(
     file: pq.ParquetFile, names: list[str], row_groups: Sequence[int] | None, reading: Reading
 ) -> Iterator[pa.RecordBatch]:
+    """Yield the rows in batches, none across two row groups: damage in one leaves the rows of those before it."""
     try:
-        yield from file.iter_batches(BATCH_ROWS, row_groups=row_groups, columns=names, use_threads=False)
+        for group in range(file.num_row_groups) if row_groups is None else row_groups:
+            yield from file.iter_batches(BATCH_ROWS, row_groups=[group], columns=names, use_threads=False)
     except (OSError, pa.ArrowException, InputError) as error:
         reading.error = first_line(error)
 

@@ -64,6 +64,9 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("aliases", pa.list_(pa.string())),
         ]
     ),
+    "source_lists": pa.schema(
+        [("place", pa.int32()), ("entry", pa.string()), ("origin", pa.string()), ("score", pa.float64())]
+    ),
     "curated": pa.schema([*CURATED_COLUMNS, ("texts", pa.list_(MATCHED_TEXT))]),
     "images": pa.schema(
         [
@@ -119,6 +122,7 @@ PARTITIONS: dict[str, tuple[str, ...]] = {
     "totals": ("match_id", "batch"),
     "thresholds": ("recipe", "batch"),
     "entries": ("metadata_version", "lang"),
+    "source_lists": ("metadata_version", "wikipedia"),
     "curated": ("recipe", "batch"),
     "images": ("recipe", "batch"),
     "shards": ("recipe", "batch"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -174,6 +174,11 @@ class Storage:
         if not found:
             raise InputError(f"no file matches {pattern}")
         return found
+
+    def expand_all(self, patterns: Sequence[str]) -> list[FileStat]:
+        """Return the files that paths, folders and globs name, each once, sorted."""
+        found = {file.path: file for pattern in patterns for file in self.expand(pattern)}
+        return [found[path] for path in sorted(found)]
 
     # Writing
 

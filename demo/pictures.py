@@ -17,7 +17,7 @@ from demo.scenery import SCENERY, Colour, Draw, vary
 Point = tuple[float, float]
 DARK: Colour = (50, 44, 48)
 WHITE: Colour = (250, 250, 246)
-HAZE: Colour = (200, 200, 200)  # scenes stand back behind what they hold
+HAZE: Colour = (214, 214, 214)  # scenes stand back behind what they hold
 
 
 class Brush:
@@ -157,19 +157,19 @@ def _car(brush: Brush, colour: Colour, rng: Random) -> None:
 
 PAINTERS: dict[str, tuple[Callable[[Brush, Colour, Random], None], Colour]] = {
     "sun": (_sun, (250, 200, 30)),
-    "moon": (_moon, (238, 232, 190)),
+    "moon": (_moon, (252, 246, 180)),
     "star": (_star, (246, 150, 40)),
-    "heart": (_heart, (226, 40, 80)),
+    "heart": (_heart, (244, 80, 140)),
     "house": (_house, (180, 70, 50)),
     "tree": (_tree, (40, 130, 50)),
-    "fish": (_fish, (50, 120, 220)),
-    "flower": (_flower, (220, 100, 200)),
+    "fish": (_fish, (40, 100, 230)),
+    "flower": (_flower, (150, 80, 220)),
     "boat": (_boat, (140, 50, 40)),
-    "apple": (_apple, (200, 40, 36)),
-    "key": (_key, (196, 160, 60)),
-    "umbrella": (_umbrella, (120, 60, 180)),
-    "cat": (_cat, (110, 104, 110)),
-    "car": (_car, (30, 160, 170)),
+    "apple": (_apple, (196, 24, 24)),
+    "key": (_key, (60, 62, 70)),
+    "umbrella": (_umbrella, (20, 140, 140)),
+    "cat": (_cat, (96, 88, 92)),
+    "car": (_car, (160, 206, 40)),
 }
 
 
@@ -179,14 +179,14 @@ def draw_picture(rng: Random, kind: str, scene: str, side: int) -> Image.Image:
     image = Image.new("RGB", (n, n))
     draw = ImageDraw.Draw(image)
     SCENERY[scene](draw, n, rng)
-    image.paste(Image.blend(image, Image.new("RGB", (n, n), HAZE), 0.35))
+    image.paste(Image.blend(image, Image.new("RGB", (n, n), HAZE), 0.5))
     _litter(draw, n, rng)
     paint, colour = PAINTERS[kind]
-    if rng.random() < 0.05:
+    if rng.random() < 0.03:
         colour = (rng.randint(30, 230), rng.randint(30, 230), rng.randint(30, 230))
     size = n * rng.uniform(0.34, 0.45)
     centre = (n * rng.uniform(0.44, 0.56), n * rng.uniform(0.44, 0.56))
-    paint(Brush(draw, centre, size, math.radians(rng.gauss(0, 8))), vary(rng, colour, 25), rng)
+    paint(Brush(draw, centre, size, math.radians(rng.gauss(0, 8))), vary(rng, colour, 20), rng)
     return image.reduce(2)
 
 

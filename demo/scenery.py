@@ -58,10 +58,10 @@ def _city(draw: Draw, n: int, rng: Random) -> None:
 
 
 def _forest(draw: Draw, n: int, rng: Random) -> None:
-    _halves(draw, n, rng, (96, 132, 104), (74, 92, 60))
+    _halves(draw, n, rng, (130, 164, 132), (104, 126, 84))
     for _ in range(7):
         x = rng.randrange(n)
-        draw.rectangle((x, 0, x + n // 18, n * 0.8), fill=vary(rng, (70, 74, 58)))
+        draw.rectangle((x, 0, x + n // 18, n * 0.8), fill=vary(rng, (96, 104, 76)))
 
 
 def _snow(draw: Draw, n: int, rng: Random) -> None:
@@ -72,7 +72,7 @@ def _snow(draw: Draw, n: int, rng: Random) -> None:
 
 
 def _night(draw: Draw, n: int, rng: Random) -> None:
-    _halves(draw, n, rng, (22, 26, 58), (30, 34, 44))
+    _halves(draw, n, rng, (40, 46, 104), (52, 56, 74))
     for _ in range(20):
         x, y = rng.randrange(n), rng.randrange(n // 2)
         draw.rectangle((x, y, x + 1, y + 1), fill=(220, 220, 200))

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from curation.balancing import KeepModel, choose_and_draw, thresholds
 
 from curation import balancing, exchange
+from curation.balancing import KeepModel, choose_and_draw, thresholds
 from curation.config import Config
 from curation.errors import OutputError
 from curation.hashing import order_hash
@@ -126,7 +126,9 @@ def run(context: Context) -> list[Outcome]:
         return [done]
     counts = read_counts(context.storage, lake.snapshot("totals", found))
     given = {key: recipe[key] for key in ("tail_share", "t_en", "p") if key in recipe}
-    table = thresholds(counts, config.balance.policy, **given)
+    # a lake without any match yet has nothing to balance, and that is no mistake
+    empty = SCHEMAS["thresholds"].empty_table()
+    table = thresholds(counts, config.balance.policy, **given) if counts.num_rows else empty
     with stage.writers()("thresholds", 0) as writer:
         writer.write(table)
     save_model(context.storage, stage.staging, table, counts)
@@ -186,7 +188,7 @@ def add_up(staged: Sequence[dict[str, Any]], table: pa.Table) -> tuple[dict[str,
     totals = {
         "images": figures["images"],
         "curated": figures["curated"],
-        "p": table["p"][0].as_py() if table.num_rows else None,
+        "p": (english or table.to_pylist() or [{"p": None}])[0]["p"],
         "t_en": english[0]["t"] if english else None,
         "languages": table.num_rows,
         "curated_by_lang": dict(sorted(langs.items())),

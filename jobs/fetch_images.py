@@ -112,8 +112,10 @@ class BuildShard:
                 for name, _ in PICTURE_COLUMNS:
                     part = part.append_column(name, joined[name])
                 writer.write(part)
+        langs = Counter(found["lang"].to_pylist())
         for written in writer.files:
-            yield Result("shards", written)
+            yield Result("shards", written, {"langs": langs})
+            langs = Counter()
 
     def _pictures(self, index: int) -> pa.Table:
         names = ["image_id", "status", *(name for name, _ in PICTURE_COLUMNS)]
@@ -188,7 +190,16 @@ def run_shards(context: Context, partition: dict[str, str], curated: Snapshot, p
     written = sum(file.rows for file in files)
     if written > curated.rows:
         raise OutputError(f"shards: {written} rows from {curated.rows} curated pairs")
-    totals = {"pairs": curated.rows, "written": written, "files": len(files), "selection": selection}
+    langs: Counter[str] = Counter()
+    for result in results:
+        langs.update(result.stats["langs"])
+    totals = {
+        "pairs": curated.rows,
+        "written": written,
+        "files": len(files),
+        "selection": selection,
+        "written_by_lang": dict(sorted(langs.items())),
+    }
     drops = {"without_image": curated.rows - written}
     return stage.publish({"shards": files}, totals=totals, drops={k: v for k, v in drops.items() if v})
 

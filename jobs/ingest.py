@@ -7,7 +7,6 @@ failed: up to `max_failed_inputs` the batch is published without them and the ne
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import time
@@ -27,6 +26,7 @@ from curation.reading import Reading
 from curation.rows import Columns, read_jsonl, read_parquet
 from curation.storage import FileStat, Storage, join
 from curation.wat import read_wat
+from jobs.ledger import check_failed, failed_row, ledger_row
 from jobs.runner import Context, Job, main
 from jobs.sink import Result, run_sink
 from jobs.stage import Outcome, Stage, WriterFactory
@@ -34,7 +34,6 @@ from jobs.stage import Outcome, Stage, WriterFactory
 log = logging.getLogger(__name__)
 
 ALGORITHM = 1
-ERRORS_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -55,14 +54,23 @@ class ReadFile:
             with self.storage.open_input(file.path) as stream:
                 table, books = group(self._occurrences(stream, reading), self.seed, self.section.max_texts_per_image)
         except InputError as error:
-            yield Result("ledger", stats=ledger_row(file, "failed", Books(), str(error), started))
+            yield Result("ledger", stats=failed_row(file, str(error), started))
             return
         books += reading.books
         path = join(self.staging, f"{index:06d}.arrow")
         buckets = bucket_numbers(table["image_id"], self.bits)
         exchange.write_buckets(self.storage, path, GROUPS, exchange.split_sorted(table, buckets, 1 << self.bits))
         yield Result("staged", stats={"path": path, "books": books.to_dict()})
-        yield Result("ledger", stats=ledger_row(file, reading.status, books, reading.error, started))
+        row = ledger_row(
+            file,
+            reading.status,
+            read=books.read,
+            kept=books.kept,
+            drops=books.drops,
+            error=reading.error,
+            started=started,
+        )
+        yield Result("ledger", stats=row)
 
     def _occurrences(self, stream: Any, reading: Reading) -> Iterator[Occurrence]:
         section = self.section
@@ -97,7 +105,9 @@ class MergeBucket:
 def run(context: Context) -> list[Outcome]:
     """Ingest the batch's inputs."""
     config, section = context.config, context.config.ingest
-    inputs = expand(context.storage, section.inputs)
+    if not section.inputs:
+        raise UsageError("config: key `ingest.inputs` is missing: ingest has nothing to read")
+    inputs = context.storage.expand_all(section.inputs)
     context.lake.declare_batch(context.batch)
     stage = Stage(
         "ingest",
@@ -112,9 +122,7 @@ def run(context: Context) -> list[Outcome]:
         return [done]
     bits = exchange.bucket_bits(sum(file.size for file in inputs), section.bucket_bytes)
     read = ReadFile(context.storage, section, config.seed, bits, stage.staging)
-    results = run_sink(
-        context.spark, "ingest", inputs, read, progress_s=config.progress_s, on_crash=crashed
-    )
+    results = run_sink(context.spark, "ingest", inputs, read, progress_s=config.progress_s, on_crash=crashed)
     stage.step("read")
     staged = [result.stats for result in results if result.kind == "staged"]
     ledger = [result.stats for result in results if result.kind == "ledger"]
@@ -144,59 +152,15 @@ def run(context: Context) -> list[Outcome]:
     return [stage.publish({"pairs": files}, totals=totals, drops=books.drops, complete=not failed, ledger=ledger)]
 
 
-def expand(storage: Storage, patterns: Sequence[str]) -> list[FileStat]:
-    """Return the input files that paths, folders and globs name, each once, sorted. Raises InputError for none."""
-    if not patterns:
-        raise UsageError("config: key `ingest.inputs` is missing: ingest has nothing to read")
-    found = {file.path: file for pattern in patterns for file in storage.expand(pattern)}
-    return [found[path] for path in sorted(found)]
-
-
 def bucket_numbers(image_ids: pa.ChunkedArray, bits: int) -> np.ndarray[Any, Any]:
     """Return the leading bits of each image id (hexadecimal), as its bucket."""
     heads = (int(image_id[:8], 16) >> (32 - bits) for image_id in image_ids.to_pylist())
     return np.fromiter(heads, np.int64, len(image_ids))
 
 
-def ledger_row(file: FileStat, status: str, books: Books, error: str | None, started: float) -> dict[str, Any]:
-    """Return the ledger's row of one input file."""
-    return {
-        "path": file.path,
-        "etag": file.etag,
-        "size": file.size,
-        "read": books.read,
-        "kept": books.kept,
-        "drops": json.dumps(dict(sorted(books.drops.items()))),
-        "seconds": round(time.monotonic() - started, 3),
-        "status": status,
-        "error": error,
-    }
-
-
 def crashed(_: int, file: FileStat) -> Result:
     """Return the ledger row of an input that takes down any process that reads it."""
-    return Result("ledger", stats=ledger_row(file, "failed", Books(), "its reader crashes", time.monotonic()))
-
-
-def check_failed(stage: Stage, ledger: Sequence[dict[str, Any]], limit: float) -> list[dict[str, Any]]:
-    """Return the inputs that failed, after naming them.
-
-    Raises InputError when their share is over the limit; the ledger then keeps what was found, and nothing else is
-    published.
-    """
-    failed = [row for row in ledger if row["status"] != "ok"]
-    for row in failed:
-        log.warning("ingest: %s: %s: %s", row["status"], row["path"], row["error"])
-    if len(failed) > limit * len(ledger):
-        stage.append_ledger(ledger)
-        stage.clean()
-        named = "; ".join(f"{row['path']} ({row['error']})" for row in failed[:ERRORS_SHOWN])
-        more = f" and {len(failed) - ERRORS_SHOWN} more" if len(failed) > ERRORS_SHOWN else ""
-        raise InputError(
-            f"ingest: {len(failed)} of {len(ledger)} input files failed, more than max_failed_inputs {limit:g} allows: "
-            f"{named}{more}; nothing was published"
-        )
-    return failed
+    return Result("ledger", stats=failed_row(file, "its reader crashes", time.monotonic()))
 
 
 JOB = Job("ingest", __doc__ or "", run)

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from curation.langid import LanguageIdentifier, cached, model_sha256
-from metadata.languages import LanguageTable
 
-from curation import exchange, matching, models
+from curation import exchange, models
 from curation.config import MatchSection
 from curation.errors import OutputError, UsageError
 from curation.lake import DataFile
+from curation.langid import LanguageIdentifier, cached, model_sha256
 from curation.matchers import Manifest, load_matcher, matcher_name, open_manifest
 from curation.matches import PairMatcher
+from curation.matching import ALGORITHM, Matcher
 from curation.parquet import read_batches
 from curation.schemas import SCHEMAS
 from curation.storage import Storage, join
@@ -30,6 +30,7 @@ from curation.tombstones import Tombstones
 from jobs.runner import Context, Job, main
 from jobs.sink import Result, run_sink
 from jobs.stage import Outcome, Stage, WriterFactory, digest, require
+from metadata.languages import LanguageTable
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Matching:
             "rules": self.rules,
             "lid_model": self.model_digest,
             "min_lid_score": self.min_lid_score,
-            "algorithm": matching.ALGORITHM,
+            "algorithm": ALGORITHM,
         }
 
     @property
@@ -128,7 +129,7 @@ class MatchFile:
     def _identifier(self) -> LanguageIdentifier:
         return cached(self.matching.model, self.matching.labels, self.matching.min_lid_score)
 
-    def _matcher(self, lang: str) -> matching.Matcher:
+    def _matcher(self, lang: str) -> Matcher:
         version, rules = self.matching.manifest.version, self.matching.rules
         sha256 = self.matching.manifest.files[matcher_name(rules, lang)]
         return load_matcher(self.storage, self.lake, version, rules, lang, sha256)
@@ -194,7 +195,7 @@ def run(context: Context) -> list[Outcome]:
     )
     stage.step("count")
     totals, drops = add_up(staged)
-    totals["match_id"] = matching_.match_id
+    totals |= {"match_id": matching_.match_id, "metadata_version": matching_.manifest.version}
     check_books(totals, drops, pairs.rows, sum(result.file.rows for result in matched if result.file))
     if (counted_matches := sum(result.stats["sum"] for result in counted)) != totals["matches"]:
         raise OutputError(f"match: the rows hold {totals['matches']} matches, the counts {counted_matches}")

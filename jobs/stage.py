@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curation import __version__
 from curation.config import Config
@@ -76,11 +77,12 @@ class Stage:
         batch: str = "",
     ) -> None:
         self.name, self.lake, self.config, self.batch = name, lake, config, batch
-        self.inputs, self.outputs = dict(inputs), dict(outputs)
+        self.outputs: dict[str, Mapping[str, str]]
+        self.inputs = dict(inputs)
         self.fingerprint = digest({"stage": name, "semantic": semantic, "inputs": inputs})
         self.started = datetime.now(UTC)
         self.run_id = f"{self.started:%Y%m%dT%H%M%S}-{self.fingerprint[:12]}-{uuid.uuid4().hex[:8]}"
-        self._seen = {table: lake.snapshot(table, part).run_ids for table, part in self.outputs.items()}
+        self.aim(outputs)
         self._steps = [("start", self.started)]
 
     def finished(self) -> Outcome | None:
@@ -91,9 +93,22 @@ class Stage:
         row = find_run(self.lake, next(iter(owners)), next(iter(self.outputs)))
         if row is None or row["fingerprint"] != self.fingerprint or not row["complete"]:
             return None
-        log.info("%s %s: nothing to do, run %s did the same work already", self.name, self.batch, row["run_id"])
-        totals, drops, seconds = (json.loads(row[key]) for key in ("totals", "drops", "seconds"))
-        return Outcome(self.name, row["run_id"], False, totals, drops, seconds)
+        return _outcome(row)
+
+    def done_before(self) -> Outcome | None:
+        """Return the outcome of any complete run with this fingerprint, newest first.
+
+        For a stage whose output partitions follow from its work; the caller checks that they are still there.
+        """
+        runs = self.lake.rows("runs")
+        same = runs.filter(pc.and_(pc.equal(runs["fingerprint"], self.fingerprint), runs["complete"]))
+        rows = same.sort_by([("finished", "descending")]).to_pylist()
+        return _outcome(rows[0]) if rows else None
+
+    def aim(self, outputs: Mapping[str, Mapping[str, str]]) -> None:
+        """Name the output partitions of a stage that learns them from its work, before it publishes."""
+        self.outputs = dict(outputs)
+        self._seen = {table: self.lake.snapshot(table, part).run_ids for table, part in self.outputs.items()}
 
     def writers(self) -> WriterFactory:
         """Return what workers need to write this run's files."""
@@ -186,6 +201,12 @@ class WriterFactory:
         )
 
 
+def _outcome(row: Mapping[str, Any]) -> Outcome:
+    """Return the outcome of a run that did the work before."""
+    totals, drops, seconds = (json.loads(row[key]) for key in ("totals", "drops", "seconds"))
+    return Outcome(row["stage"], row["run_id"], False, totals, drops, seconds)
+
+
 def digest(value: Any) -> str:
     """Return the SHA-256 of a value's canonical JSON, in hex."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
@@ -194,7 +215,7 @@ def digest(value: Any) -> str:
 def find_run(lake: Lake, run_id: str, table: str) -> dict[str, Any] | None:
     """Return a run's row; one that a killed run left only in the commit of `table` is restored first."""
     runs = lake.rows("runs")
-    found = runs.filter(pa.compute.equal(runs["run_id"], run_id)).to_pylist()
+    found = runs.filter(pc.equal(runs["run_id"], run_id)).to_pylist()
     if found:
         return dict(found[0])
     for commit in lake.commits(table):

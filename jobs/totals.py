@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 
 import pyarrow as pa
-from curation.balancing import sum_counts
 
+from curation.balancing import sum_counts
 from curation.lake import Snapshot
 from curation.parquet import read_batches
 from curation.schemas import SCHEMAS

@@ -25,7 +25,7 @@ from metadata.limits import Limits
 from metadata.merge import NUMBERS, Entry, merge_lists, merge_sources
 from metadata.namespaces import hidden_names, other_names
 from metadata.ngrams import NgramCounts, rank_bigrams, rank_unigrams
-from metadata.titles import PageViews, rank_titles, read_views
+from metadata.titles import VIEWS, PageViews, rank_titles, read_views
 from metadata.wikitext import plain_text
 from metadata.wordnet import Wordnets, read_wordnets, wordnet_files
 
@@ -67,7 +67,7 @@ def count_dump(
                     books.drops["redirect" if page.namespace == ARTICLES else "other_namespace"] += 1
                     continue
                 books.kept += 1
-                if has_ngrams(language):
+                if language.spacing == "space":  # without spaces there are no n-grams until a segmenter cuts words
                     counts.update(plain_text(page.text, hidden_names(page.namespaces)))
                 if len(counts) >= max_grams:
                     yield counts.table()
@@ -77,17 +77,15 @@ def count_dump(
     yield counts.table()
 
 
-def has_ngrams(language: Language) -> bool:
-    """Tell whether words can be told apart: languages without spaces have no n-grams until they are segmented."""
-    return language.spacing == "space"
-
-
 def count_views(path: str, open_binary: OpenBinary, languages: LanguageTable, codes: Iterable[str]) -> PageViews:
-    """Return one page-view file's views of the wanted Wikipedias."""
+    """Return one page-view file's views of the wanted Wikipedias; a file that cannot be opened gives its error."""
     wanted = set(codes)
     sites = {site: code for site, code in languages.site_to_code.items() if code in wanted}
-    with open_binary(path) as stream:
-        return read_views(stream, path, sites)
+    try:
+        with open_binary(path) as stream:
+            return read_views(stream, path, sites)
+    except InputError as error:
+        return PageViews(VIEWS.empty_table(), 0, 0, {}, str(error))
 
 
 def read_lemmas(
@@ -111,12 +109,12 @@ def source_list(
     `grams` is a merged table of n-gram counts and `views` one of page views, both of this Wikipedia alone;
     `namespaces` come from its dumps. What is not given adds nothing.
     """
-    with_grams = grams is not None and has_ngrams(language)
+    joiner = " " if language.spacing == "space" else ""
     return merge_sources(
         NUMBERS,
         lemmas,
-        rank_unigrams(grams, limits) if with_grams else (),
-        rank_bigrams(grams, limits) if with_grams else (),
+        rank_unigrams(grams, limits) if grams is not None else (),
+        rank_bigrams(grams, limits, joiner) if grams is not None else (),
         rank_titles(views, limits, namespaces) if views is not None else (),
         limits,
     )

@@ -21,35 +21,36 @@ CANONICAL = frozenset(
 ) | {"media", "special", "wp", "wt"}  # fmt: skip
 
 _FILE_NAMES = """
-    file image media · lêer beeld · datei bild medium · imachen · ملف صورة · archivu ficheru imaxe · fayl şəkil · файл
-    рәсем · выява · картинка изображение · চিত্র · restr skeudenn · datoteka slika · fitxer imatge · پەڕگە وێنە · soubor
-    obrázek · ӳкерчĕк · delwedd · fil billede · αρχείο εικόνα · dosiero · archivo imagen · pilt fail · fitxategi irudi ·
-    پرونده تصویر · tiedosto kuva · mynd · fichier · ofbyld · íomhá · faidhle dealbh · ficheiro imagem · קובץ תמונה · चित्र ·
-    wobraz dataja · fájl kép · պատկեր · berkas gambar · arkivo imajo · immagine · ファイル 画像 · ფაილი სურათი · сурет · ರೂಪ ಚಿತ್ರ
-    ಚಿತ್ರ · 파일 그림 · wêne · fasciculus imago · plaetje afbeelding bestand · archivi · vaizdas · attēls · sary · податотека
-    слика датотека · പ്രമാണം ചിത്രം · зураг · चित्रः · စာ ပုံ · ဖိုင် · bild · fichièr imatge · ਤਸਵੀਰ · plik grafika · figura ·
-    فائل · imagine fișier · рэсем билэ ойуу · mmàggini · súbor obrázok · skeda figura · picha · படிமம் · దస్త్రం బొమ్మ · акс ·
-    ไฟล์ ภาพ · talaksan · dosya resim · зображення · imàjine · tập tin hình · ragiv magod · kaarangay · בילד טעקע · 文件 档案
-    檔案 圖像 图像 · àwòrán fáìlì
+afbeelding, archivi, archivo, archivu, arkivo, attēls, beeld, berkas, bestand, bild, billede,
+datei, datoteka, dealbh, delwedd, dosiero, dosya, faidhle, fail, fasciculus, fayl, ficheiro,
+ficheru, fichier, fichièr, figura, fil, file, fitxategi, fitxer, fișier, fájl, fáìlì, gambar,
+grafika, hình, imachen, image, imagem, imagen, imagine, imago, imatge, imaxe, immagine, imàjine,
+irudi, kuva, kép, lêer, magod, mmàggini, mynd, obrázek, obrázok, ofbyld, picha, pilt, plaetje,
+plik, ragiv, resim, restr, sary, skeda, skeudenn, slika, soubor, súbor, talaksan, tiedosto,
+tập tin, vaizdas, wêne, àwòrán, íomhá, şəkil, αρχείο, εικόνα, билэ, выява, датотека, зображення,
+зураг, изображение, ойуу, податотека, рәсем, слика, сурет, файл, ӳкерчĕк, պատկեր, בילד, טעקע, קובץ,
+תמונה, تصویر, صورة, فائل, ملف, وێنە, پرونده, پەڕگە, चित्र, चित्रम्, চিত্র, ਤਸਵੀਰ, படிமம், దస్త్రం,
+బొమ్మ, ಚಿತ್ರ, ചിത്രം, പ്രമാണം, ภาพ, ไฟล์, ဖိုင်, სურათი, ფაილი, ファイル, 图像, 圖像, 文件, 档案, 檔案, 画像, 그림,
+파일
 """
 _CATEGORY_NAMES = """
-    category · kategorie · መደብ · categoría · تصنيف · kateqoriya · بؤلمه · категория · катэгорыя · বিষয়শ্রেণী · rummad ·
-    kategorija · categoria · категори · kategoriya · پۆل · categori · kategori · κατηγορία · kategorio · kategooria ·
-    kategoria · رده · luokka · bólkur · catégorie · kategory · catagóir · roinn-seòrsa · קטגוריה · श्रेणी · kategória ·
-    կատեգորիա · flokkur · カテゴリ · კატეგორია · санат · ವರ್ಗ · 분류 · kategorî · categorie · categuria · sokajy · категорија ·
-    വർഗ്ഗം · ангилал · वर्ग · رج · categurìa · पुचः · ଶ୍ରେଣୀ · ਸ਼੍ਰੇਣੀ · categorìa · گٹھ · katiguriya · वर्गः · catigurìa ·
-    ප්‍රවර්ගය · jamii · பகுப்பு · వర్గం · гурӯҳ · หมวดหมู่ · kategorya · төркем · категорія · زمرہ · turkum · thể loại · klad ·
-    kaarangay · קאַטעגאָריע קאטעגאריע · ẹ̀ka · 分類 分类
+bólkur, catagóir, categori, categoria, categorie, category, categorìa, categoría, categuria,
+categurìa, catigurìa, catégorie, flokkur, jamii, kaarangay, kategooria, kategori, kategoria,
+kategorie, kategorija, kategorio, kategoriya, kategory, kategorya, kategorî, kategória, kateqoriya,
+katiguriya, klad, luokka, roinn-seòrsa, rummad, sokajy, thể loại, turkum, κατηγορία, ангилал,
+гурӯҳ, категори, категория, категорија, категорія, катэгорыя, санат, төркем, կատեգորիա,
+קאַטעגאָריע, קאטעגאריע, קטגוריה, بؤلمه, تصنيف, رج, رده, زمرہ, پۆل, گٹھ, पुचः, वर्ग, वर्गः, श्रेणी,
+বিষয়শ্রেণী, ਸ਼੍ਰੇਣੀ, ଶ୍ରେଣୀ, பகுப்பு, వర్గం, ವರ್ಗ, വർഗ്ഗം, หมวดหมู่, კატეგორია, መደብ, ẹ̀ka, カテゴリ,
+分类, 分類, 분류
 """
 
 
-def _names(lists: str) -> frozenset[str]:
-    """Return the names in a list whose groups, one a language or two, a dot separates."""
-    return frozenset(name for group in lists.split("·") for name in (" ".join(group.split()), *group.split()))
+def _names(text: str) -> frozenset[str]:
+    return frozenset(name.strip() for name in text.split(","))
 
 
+# Links to files and categories show nothing in the text.
 HIDDEN = _names(_FILE_NAMES) | _names(_CATEGORY_NAMES)
-"""Namespaces whose links show nothing in the text."""
 
 
 def hidden_names(namespaces: Mapping[int, str]) -> frozenset[str]:

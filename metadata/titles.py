@@ -47,10 +47,6 @@ class PageViews:
     error: str | None = None
 
 
-class _Dropped(Exception):
-    """A line is of no use; its text is the reason, under which it is counted."""
-
-
 def read_views(stream: BinaryIO, path: str, sites: Mapping[str, str]) -> PageViews:
     """Sum the views of every article of the wanted Wikipedias in one open file, plain, .gz or .bz2.
 
@@ -67,11 +63,11 @@ def read_views(stream: BinaryIO, path: str, sites: Mapping[str, str]) -> PageVie
     try:
         for line in lines(stream, path):
             total += 1
-            try:
-                code, title, views = _parse(line, hourly, daily)
-            except _Dropped as reason:
-                drops[str(reason)] += 1
+            found = _parse(line, hourly, daily)
+            if isinstance(found, str):
+                drops[found] += 1
                 continue
+            code, title, views = found
             pending[code, title] += views
             if len(pending) >= PENDING:
                 tables = [merge_views([*tables, _table(pending)])]
@@ -81,37 +77,35 @@ def read_views(stream: BinaryIO, path: str, sites: Mapping[str, str]) -> PageVie
     return PageViews(merge_views([*tables, _table(pending)]), total, total - drops.total(), dict(drops), error)
 
 
-def _parse(line: bytes, hourly: Mapping[bytes, str], daily: Mapping[bytes, str]) -> tuple[str, str, int]:
-    """Return code, title and views of a line, or raise _Dropped."""
+def _parse(line: bytes, hourly: Mapping[bytes, str], daily: Mapping[bytes, str]) -> tuple[str, str, int] | str:
+    """Return code, title and views of a line, or the reason why it is dropped."""
     fields = line.rstrip(b"\r").split(b" ")
     if (code := hourly.get(fields[0])) is not None:
-        at, known = 2, len(fields) == 4
+        at, whole = 2, len(fields) == 4
     elif (code := daily.get(fields[0])) is not None:
         at = 3 if len(fields) > 3 and fields[3].isdigit() else 4
-        known = at < len(fields) <= at + 2
-    elif len(fields) < 3:
-        raise _Dropped("malformed")
+        whole = at < len(fields) <= at + 2
     else:
-        raise _Dropped("other_site")
-    if not (known and fields[at].isdigit()):
-        raise _Dropped("malformed")
-    return code, _title(fields[1]), int(fields[at])
+        return "other_site" if len(fields) > 2 else "malformed"
+    if not (whole and fields[at].isdigit()):
+        return "malformed"
+    try:
+        title = _title(fields[1])
+    except UnicodeDecodeError:
+        return "not_utf8"
+    if title in ("", "-"):
+        return "no_title"
+    if _has_namespace(title, CANONICAL):
+        return "namespaced"
+    return code, title, int(fields[at])
 
 
 def _title(field: bytes) -> str:
-    """Return a title as people read it, or raise _Dropped."""
-    try:
-        title = unquote(field.decode(), errors="strict")
-    except UnicodeDecodeError:
-        raise _Dropped("not_utf8") from None
+    """Return a title as people read it."""
+    title = unquote(field.decode(), errors="strict")
     if quoted := QUOTED.fullmatch(title):
         title = re.sub(r"\\(.)", r"\1", quoted[1])
-    title = " ".join(unicodedata.normalize("NFC", title.replace("_", " ")).split())
-    if title in ("", "-"):
-        raise _Dropped("no_title")
-    if _has_namespace(title, CANONICAL):
-        raise _Dropped("namespaced")
-    return title
+    return " ".join(unicodedata.normalize("NFC", title.replace("_", " ")).split())
 
 
 def _has_namespace(title: str, names: Collection[str]) -> bool:

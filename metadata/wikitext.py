@@ -20,10 +20,10 @@ MAX_LINK_DEPTH = 20  # captions nest links; deeper ones are somebody's accident
 COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 # Tags whose contents go with them. `<references>` and the like are often left open or closed in themselves.
 DROPPED = (
-    "ref references math chem ce gallery timeline score syntaxhighlight source pre graph mapframe maplink imagemap hiero "
-    "templatedata templatestyles inputbox categorytree indicator section table style script includeonly"
-).split()
-ISLAND = re.compile(rf"<(/?)({'|'.join([*DROPPED, 'nowiki'])})\b([^<>]*)>", re.IGNORECASE)
+    r"ref|references|math|chem|ce|gallery|timeline|score|syntaxhighlight|source|pre|graph|mapframe|maplink|imagemap|"
+    r"hiero|templatedata|templatestyles|inputbox|categorytree|indicator|section|table|style|script|includeonly"
+)
+ISLAND = re.compile(rf"<(/?)({DROPPED}|nowiki)\b([^<>]*)>", re.IGNORECASE)
 BRACKET = re.compile(r"\{\{|\}\}|\[\[|\]\]|^[ \t:]*\{\||^[ \t]*\|\}(?!\})", re.MULTILINE)
 OPENS = {"}}": "{{", "]]": "[[", "|}": "{|"}
 ADDRESS = r"(?:https?:|ftp:|mailto:)[^\s\[\]<>\"|]+"
@@ -31,14 +31,16 @@ LABELLED = re.compile(rf"\[(?:{ADDRESS}|//[^\s\[\]<>\"|]+)[ \t]*([^\[\]\n]{{0,50
 BARE = re.compile(rf"\b{ADDRESS}", re.IGNORECASE)
 VARIANTS = re.compile(r"-\{([^{}]*)\}-")
 VARIANT = re.compile(r"[a-z-]+\s*:")
-BLOCK_TAG = re.compile(r"</?(?:br|p|div|li|ul|ol|dl|dd|dt|td|th|tr|hr|h[1-6]|blockquote|center|poem)\b[^<>]*>", re.I)
+BLOCK_TAG = re.compile(
+    r"</?(?:br|p|div|li|ul|ol|dl|dd|dt|td|th|tr|hr|h[1-6]|blockquote|center|poem)\b[^<>]*>", re.IGNORECASE
+)
 TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
 SWITCH = re.compile(r"__[A-Z]{3,}__")
 QUOTES = re.compile(r"'{2,}")
 INVISIBLE = re.compile("[\u00ad\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 MARKUP = str.maketrans({char: f"&#{ord(char)};" for char in "[]{}|<>'=*_-"})
 FILE_TYPE = re.compile(
-    r"\.(?:jpe?g|png|gif|svg|tiff?|webp|xcf|pdf|djvu|og[gav]|opus|mp3|wav|flac|webm|mpe?g|midi?)\s*$", re.I
+    r"\.(?:jpe?g|png|gif|svg|tiff?|webp|xcf|pdf|djvu|og[gav]|opus|mp3|wav|flac|webm|mpe?g|midi?)\s*$", re.IGNORECASE
 )
 
 
@@ -122,7 +124,7 @@ def _sites() -> frozenset[str]:
 
 
 def _variant(mark: re.Match[str]) -> str:
-    """Return the first variant of a language conversion mark, `-{flags|zh-hans:…; zh-hant:…}-`; some flags show none."""
+    """Return the first variant of a conversion mark, `-{flags|zh-hans:…; zh-hant:…}-`; some flags show nothing."""
     flags, bar, rules = mark[1].rpartition("|")
     if bar and set(flags) & set("HTDN-"):
         return ""

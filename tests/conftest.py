@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
+import socket
 import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import pytest
+from botocore.config import Config
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -25,3 +33,49 @@ def fixtures_dir(shared_data: Path) -> Path:
     """The real data's archives, unpacked once."""
     done = subprocess.run([str(shared_data / "unpack.sh")], check=True, capture_output=True, text=True)
     return Path(done.stdout.strip())
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory) -> Iterator[str]:
+    """A real S3 server (SeaweedFS) on loopback with a bucket `lake`; its endpoint is in the environment."""
+    folder = tmp_path_factory.mktemp("s3")
+    names = ("s3.port", "master.port", "volume.port", "filer.port", "admin.port")
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
+    environment = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "tests-secret", "AWS_REGION": "us-east-1"}
+    weed = Path(sys.executable).with_name("weed")
+    command = [str(weed), "mini", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
+    command += ["-master.telemetry=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false"]
+    command += [f"-{name}={port}" for name, port in ports.items()]
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen(command, env={**os.environ, **environment}, stdout=log, stderr=log)
+    patch = pytest.MonkeyPatch()
+    endpoint = f"http://127.0.0.1:{ports['s3.port']}"
+    for key, value in {**environment, "AWS_ENDPOINT_URL": endpoint}.items():
+        patch.setenv(key, value)
+    try:
+        client = boto3.client("s3", config=Config(retries={"max_attempts": 1}, connect_timeout=1, read_timeout=5))
+        for _ in range(120):
+            with contextlib.suppress(Exception):
+                client.create_bucket(Bucket="lake")
+                break
+            time.sleep(0.5)
+        else:
+            pytest.fail(f"the S3 server did not come up: {(folder / 'log').read_text()[-2000:]}")
+        yield endpoint
+    finally:
+        server.kill()
+        server.wait()
+        patch.undo()
+
+
+def free_ports(count: int) -> list[int]:
+    """TCP ports nobody listens on now, low enough that the server's own port + 10,000 exists."""
+    found: list[int] = []
+    for port in itertools.chain(range(20_000 + os.getpid() % 9_000, 30_000), range(20_000, 29_000)):
+        with contextlib.suppress(OSError), socket.socket() as probe, socket.socket() as other:
+            probe.bind(("127.0.0.1", port))
+            other.bind(("127.0.0.1", port + 10_000))
+            found.append(port)
+        if len(found) == count:
+            break
+    return found

@@ -136,7 +136,14 @@ def test_small_shares_keep_digits_that_say_something(value, written):
 
 @pytest.mark.parametrize(
     ("value", "written"),
-    [(0, "0.00 s"), (0.424, "0.42 s"), (12.34, "12.3 s"), (59.97, "1 min 00 s"), (307, "5 min 07 s"), (7530, "2 h 05 min")],
+    [
+        (0, "0.00 s"),
+        (0.424, "0.42 s"),
+        (12.34, "12.3 s"),
+        (59.97, "1 min 00 s"),
+        (307, "5 min 07 s"),
+        (7530, "2 h 05 min"),
+    ],
 )
 def test_durations_are_written_for_people(value, written):
     assert charts.seconds(value) == written

@@ -1,0 +1,138 @@
+"""Grouping occurrences by image, at most so many texts an image.
+
+Grouping is associative: inputs may be grouped in any pieces and the groups merged in any order, rows and books come
+out the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation.hashing import text_hash
+from curation.occurrences import Books, Occurrence
+from curation.schemas import SCHEMAS
+
+# A row of `pairs`, and how often each of its texts occurred.
+GROUPS = SCHEMAS["pairs"].append(pa.field("copies", pa.list_(pa.int64())))
+SOURCE_RANK = {"alt": 0, "title": 1, "data-image-title": 2}
+
+
+def group(occurrences: Iterable[Occurrence], seed: int, max_texts: int) -> tuple[pa.Table, Books]:
+    """Return one row an image (schema `GROUPS`, sorted by image_id), and the books of its texts.
+
+    Of an image's distinct texts the `max_texts` with the smallest `text_hash` stay, in that order (equal hashes: by
+    text). A text keeps the first of its sources (alt, title, data-image-title, then others by name), a row the
+    smallest page_url. The books count kept, duplicates and over_cap; reading counted the rest.
+    """
+    images: dict[str, _Image] = {}
+    for occurrence in occurrences:
+        image = images.get(occurrence.image_id)
+        if image is None:
+            image = images[occurrence.image_id] = _Image()
+        image.meet(occurrence.image_url, occurrence.page_url, occurrence.image_ref)
+        image.add(occurrence.source, occurrence.text, 1)
+    return _tabulate(images, seed, max_texts)
+
+
+def merge_groups(tables: Iterable[pa.Table], seed: int, max_texts: int) -> tuple[pa.Table, Books]:
+    """Return grouped tables as one, and what to add to the sum of their books.
+
+    The result equals grouping all occurrences at once, if every table was grouped with the same seed and max_texts.
+    """
+    table = pa.concat_tables([GROUPS.empty_table(), *tables]).sort_by("image_id")
+    alone = _alone(table["image_id"])
+    if alone.all():
+        return table, Books()
+    images: dict[str, _Image] = {}
+    kept = copies = 0
+    for batch in table.filter(pa.array(~alone)).to_batches():
+        for row in batch.to_pylist():
+            image = images.setdefault(row["image_id"], _Image())
+            image.meet(row["image_url"], row["page_url"], row["image_ref"])
+            for text, count in zip(row["texts"], row["copies"], strict=True):
+                image.add(text["source"], text["text"], count)
+            kept += len(row["texts"])
+            copies += sum(row["copies"])
+    merged, books = _tabulate(images, seed, max_texts)
+    books.kept -= kept
+    books.duplicates -= copies - kept
+    return pa.concat_tables([table.filter(pa.array(alone)), merged]).sort_by("image_id"), books
+
+
+def finish(groups: pa.Table) -> pa.Table:
+    """Return grouped rows as they are published (schema `pairs`)."""
+    return groups.select(SCHEMAS["pairs"].names)
+
+
+class _Image:
+    """All that was seen of one image: `texts` maps each distinct text to its first source and its occurrences."""
+
+    __slots__ = ("image_ref", "image_url", "page_url", "texts")
+
+    def __init__(self) -> None:
+        self.image_url: str | None = None
+        self.page_url: str | None = None
+        self.image_ref: str | None = None
+        self.texts: dict[str, tuple[str, int]] = {}
+
+    def meet(self, image_url: str | None, page_url: str | None, image_ref: str | None) -> None:
+        self.image_url = _smallest(self.image_url, image_url)
+        self.page_url = _smallest(self.page_url, page_url)
+        self.image_ref = _smallest(self.image_ref, image_ref)
+
+    def add(self, source: str, text: str, copies: int) -> None:
+        before = self.texts.get(text)
+        if before is None:
+            self.texts[text] = source, copies
+        else:
+            self.texts[text] = min(before[0], source, key=_source_order), before[1] + copies
+
+
+def _tabulate(images: Mapping[str, _Image], seed: int, max_texts: int) -> tuple[pa.Table, Books]:
+    """Return the rows of grouped images, and where the occurrences of their texts went."""
+    books = Books()
+    columns: list[list[Any]] = [[] for _ in GROUPS]
+    for identity in sorted(images):
+        image = images[identity]
+        ranked = _ranked(identity, image.texts, seed)
+        texts = [{"source": image.texts[text][0], "text": text} for text in ranked[:max_texts]]
+        copies = [image.texts[text][1] for text in ranked[:max_texts]]
+        row = (identity, image.image_url, image.page_url, image.image_ref, texts, copies)
+        for column, value in zip(columns, row, strict=True):
+            column.append(value)
+        books.kept += len(texts)
+        books.duplicates += sum(copies) - len(texts)
+        books.over_cap += sum(image.texts[text][1] for text in ranked[max_texts:])
+    return pa.table(columns, schema=GROUPS), books
+
+
+def _ranked(identity: str, texts: Iterable[str], seed: int) -> list[str]:
+    """Return the distinct texts of an image by ascending hash."""
+    ranked = list(texts)
+    if len(ranked) > 1:  # most images have one text, which needs no hash
+        ranked.sort(key=lambda text: (text_hash(seed, identity, text), text))
+    return ranked
+
+
+def _alone(sorted_ids: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Tell for each of the sorted ids whether no other row has it."""
+    if not len(sorted_ids):
+        return np.ones(0, dtype=np.bool_)
+    differs = pc.not_equal(sorted_ids.slice(1), sorted_ids.slice(0, len(sorted_ids) - 1)).to_numpy()
+    edges = np.concatenate([[True], differs, [True]])
+    return np.asarray(edges[1:] & edges[:-1], dtype=np.bool_)
+
+
+def _smallest(one: str | None, other: str | None) -> str | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)
+
+
+def _source_order(source: str) -> tuple[int, str]:
+    return SOURCE_RANK.get(source, len(SOURCE_RANK)), source

@@ -1,0 +1,345 @@
+"""Builds the per-language metadata: entries from WordNet, Wikipedia n-grams and titles, and compiled matchers.
+
+Three passes: every source file is read once and its counts staged; every language key merges what is its own into a
+sorted list of entries; every list is compiled for both rule sets. The metadata version is the hash of all entries.
+The source list of every Wikipedia, before merging, is kept beside them in `source_lists`.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import BinaryIO, Literal, cast
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation import exchange, matching
+from curation.config import MetadataSection
+from curation.errors import InputError, UsageError
+from curation.lake import WrittenFile
+from curation.matchers import Manifest, matcher_name, open_manifest, publish_manifest, write_matcher
+from curation.matching import Matcher
+from curation.parquet import read_batches
+from curation.schemas import SCHEMAS
+from curation.storage import FileStat, Storage, join
+from jobs.ledger import check_failed, failed_row, ledger_row
+from jobs.runner import Context, Job, main
+from jobs.sink import Result, run_sink
+from jobs.stage import Outcome, Stage, WriterFactory
+from metadata.build import DumpBooks, count_dump, count_views, key_entries, read_lemmas, source_list
+from metadata.languages import LanguageTable
+from metadata.limits import Limits, limits_of
+from metadata.merge import Entry, entries_table, list_digest, version_of
+from metadata.ngrams import GRAMS, merge_grams
+from metadata.titles import VIEWS, merge_views
+
+log = logging.getLogger(__name__)
+
+ALGORITHM = 1
+RULES = ("worldwide", "reference")
+LEMMAS = pa.schema([("lemma", pa.string())])
+
+
+@dataclass(frozen=True)
+class Source:
+    """One source file, or all wordnet files together: they are small and drop each other's duplicates."""
+
+    kind: Literal["dump", "views", "wordnet"]
+    files: tuple[FileStat, ...]
+    code: str = ""
+
+
+@dataclass(frozen=True)
+class ReadSource:
+    """Reads one source and stages its counts: a dump's n-grams, views and lemmas by Wikipedia."""
+
+    storage: Storage
+    table: LanguageTable
+    codes: Sequence[str]
+    wiktionary: bool
+    staging: str
+
+    def __call__(self, index: int, source: Source) -> Iterator[Result]:
+        """Yield where the counts are staged, and the ledger rows of the files."""
+        started = time.monotonic()
+        path = join(self.staging, f"{index:06d}.arrow")
+        read = {"dump": self._dump, "views": self._views, "wordnet": self._wordnet}[source.kind]
+        yield from read(source, path, started)
+
+    def _open(self, path: str) -> BinaryIO:
+        return cast("BinaryIO", self.storage.open_input(path))
+
+    def _dump(self, source: Source, path: str, started: float) -> Iterator[Result]:
+        (file,), books = source.files, DumpBooks()
+        tables = count_dump(file.path, self._open, self.table.languages[source.code], books)
+        rows = exchange.write_buckets(self.storage, path, GRAMS, tables)
+        stats = {"code": source.code, "path": path, "parts": len(rows), "namespaces": sorted(books.namespaces)}
+        yield Result("dump", stats=stats)
+        yield _ledger(file, books.error, books.read, books.kept, books.drops, started)
+
+    def _views(self, source: Source, path: str, started: float) -> Iterator[Result]:
+        (file,) = source.files
+        views = count_views(file.path, self._open, self.table, self.codes)
+        by_code = (views.table.filter(pc.equal(views.table["code"], code)) for code in self.codes)
+        exchange.write_buckets(self.storage, path, VIEWS, by_code)
+        yield Result("views", stats={"path": path})
+        yield _ledger(file, views.error, views.lines, views.kept, views.drops, started)
+
+    def _wordnet(self, source: Source, path: str, started: float) -> Iterator[Result]:
+        paths = [file.path for file in source.files]
+        found = read_lemmas(paths, self._open, self.table, wiktionary=self.wiktionary)
+        by_code = (pa.table({"lemma": found.lemmas.get(code, [])}, schema=LEMMAS) for code in self.codes)
+        exchange.write_buckets(self.storage, path, LEMMAS, by_code)
+        yield Result("wordnet", stats={"path": path, "drops": found.drops, "unmapped": found.unmapped})
+        for file in source.files:
+            if (rows := found.rows.get(file.path)) is not None:
+                yield _ledger(file, found.errors.get(file.path), rows, rows, {}, started)
+
+
+def _ledger(
+    file: FileStat, error: str | None, read: int, kept: int, drops: Mapping[str, int], started: float
+) -> Result:
+    if error and not read:
+        return Result("ledger", stats=failed_row(file, error, started))
+    status = "partial" if error else "ok"
+    row = ledger_row(file, status, read=read, kept=kept, drops=drops, error=error, started=started)
+    return Result("ledger", stats=row)
+
+
+@dataclass(frozen=True)
+class Staged:
+    """Where the counts of all sources lie."""
+
+    dumps: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
+    namespaces: dict[str, frozenset[str]] = field(default_factory=dict)
+    views: list[str] = field(default_factory=list)
+    wordnet: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, results: Iterable[Result]) -> Staged:
+        """Collect what `ReadSource` gave."""
+        staged = cls()
+        for result in results:
+            stats = result.stats
+            if result.kind == "dump":
+                staged.dumps.setdefault(stats["code"], []).append((stats["path"], stats["parts"]))
+                known = staged.namespaces.get(stats["code"], frozenset())
+                staged.namespaces[stats["code"]] = known | frozenset(stats["namespaces"])
+            elif result.kind in ("views", "wordnet"):
+                getattr(staged, result.kind).append(stats["path"])
+        return staged
+
+
+@dataclass(frozen=True)
+class BuildKey:
+    """Builds the source lists of one key's Wikipedias and merges them into its entries."""
+
+    storage: Storage
+    table: LanguageTable
+    codes: Sequence[str]
+    limits: Mapping[str, Limits]
+    staged: Staged
+    writers: WriterFactory
+
+    def __call__(self, index: int, key: str) -> Iterator[Result]:
+        """Yield the written source lists and entries with their figures."""
+        lists = {code: self._source_list(code) for code in self.table.sources(key) if code in self.limits}
+        for code, entries in lists.items():
+            rows = [
+                {"place": place, "entry": e.entry, "origin": e.origin, "score": e.score}
+                for place, e in enumerate(entries)
+            ]
+            with self.writers("source_lists", index, folder=f"wikipedia={code}") as writer:
+                writer.write(pa.Table.from_pylist(rows, schema=SCHEMAS["source_lists"]))
+            for written in writer.files:
+                yield Result("source_lists", replace(written, partition={"wikipedia": code}))
+        merged = key_entries(key, lists, self.table)
+        with self.writers("entries", index, folder=f"lang={key}") as writer:
+            writer.write(entries_table(merged))
+        files = [replace(written, partition={"lang": key}) for written in writer.files]
+        yield from (Result("entries", file) for file in files)
+        origins = {code: Counter(entry.origin for entry in entries) for code, entries in lists.items()}
+        stats = {"lang": key, "entries": len(merged), "digest": list_digest(merged), "origins": origins}
+        yield Result("key", stats={**stats, "merged": Counter(entry.origin for entry in merged)})
+
+    def _source_list(self, code: str) -> list[Entry]:
+        bucket = list(self.codes).index(code)
+        grams = [
+            table
+            for path, parts in self.staged.dumps.get(code, [])
+            for table in exchange.read_buckets(self.storage, [path], range(parts))
+        ]
+        here = range(bucket, bucket + 1)
+        views = list(exchange.read_buckets(self.storage, self.staged.views, here))
+        lemmas = exchange.read_buckets(self.storage, self.staged.wordnet, here)
+        return source_list(
+            self.table.languages[code],
+            self.limits[code],
+            grams=merge_grams(grams) if grams else None,
+            views=merge_views(views) if views else None,
+            lemmas=[lemma for part in lemmas for lemma in part["lemma"].to_pylist()],
+            namespaces=self.staged.namespaces.get(code, frozenset()),
+        )
+
+
+@dataclass(frozen=True)
+class Compile:
+    """Compiles one language's entries for one rule set."""
+
+    storage: Storage
+    lake: str
+    version: str
+    files: Mapping[str, Sequence[WrittenFile]]
+
+    def __call__(self, _: int, unit: tuple[str, str]) -> Iterator[Result]:
+        """Yield the matcher's name and checksum."""
+        lang, rules = unit
+        entries = [
+            entry
+            for file in self.files[lang]
+            for batch in read_batches(self.storage, join(self.lake, "entries", file.path), ["entry"])
+            for entry in batch["entry"].to_pylist()
+        ]
+        sha256 = write_matcher(self.storage, self.lake, self.version, rules, lang, Matcher.build(entries, rules))
+        yield Result("matcher", stats={"name": matcher_name(rules, lang), "sha256": sha256})
+
+
+def run(context: Context) -> list[Outcome]:
+    """Build the metadata of the configured languages."""
+    section, lake, table = context.config.metadata, context.lake, LanguageTable.load()
+    codes = wanted(section, table)
+    sources = find_sources(context.storage, section, codes, table)
+    overrides = {name: limits.model_dump(exclude_none=True) for name, limits in section.limits.items()}
+    limits = {code: limits_of(code, table.target(code), overrides, section.bigram_score) for code in codes}
+    for name in overrides:
+        if name != "default":
+            table.target(name)
+    stage = Stage(
+        "build_metadata",
+        lake,
+        context.config,
+        semantic={
+            "languages": codes,
+            "limits": overrides,
+            "bigram_score": section.bigram_score,
+            "wiktionary": section.wiktionary,
+            "table": table.digest,
+            "algorithm": [ALGORITHM, matching.ALGORITHM],
+        },
+        inputs={"sources": [[s.kind, s.code, [[f.path, f.size, f.etag] for f in s.files]] for s in sources]},
+        outputs={},
+    )
+    if (done := stage.done_before()) and lake.snapshot("entries", version_partition(done)).files:
+        publish_manifest(context.storage, lake.root, open_manifest(context.storage, lake.root, done.totals["version"]))
+        return [done]
+    progress = context.config.progress_s
+    read = ReadSource(context.storage, table, codes, section.wiktionary, stage.staging)
+    results = run_sink(context.spark, "build_metadata: sources", sources, read, progress_s=progress, on_crash=crashed)
+    ledger = [result.stats for result in results if result.kind == "ledger"]
+    failed = check_failed(stage, ledger, context.config.max_failed_inputs)
+    stage.step("sources")
+
+    keys = sorted({table.target(code) for code in codes})
+    build = BuildKey(context.storage, table, codes, limits, Staged.of(results), stage.writers())
+    built = run_sink(context.spark, "build_metadata: entries", keys, build, progress_s=progress)
+    figures = {result.stats["lang"]: result.stats for result in built if result.kind == "key"}
+    version = version_of({lang: found["digest"] for lang, found in figures.items()})
+    stage.step("entries")
+
+    files = {kind: [r.file for r in built if r.kind == kind and r.file] for kind in ("source_lists", "entries")}
+    by_lang = {key: [file for file in files["entries"] if file.partition["lang"] == key] for key in keys}
+    units = [(key, rules) for key in keys for rules in RULES]
+    compile_ = Compile(context.storage, lake.root, version, by_lang)
+    compiled = run_sink(context.spark, "build_metadata: matchers", units, compile_, progress_s=progress)
+    stage.step("matchers")
+
+    stage.aim({table_name: {"metadata_version": version} for table_name in files})
+    totals = {
+        "version": version,
+        "languages": len(keys),
+        "entries": sum(found["entries"] for found in figures.values()),
+        "files": len(ledger),
+        "files_failed": len(failed),
+        "by_lang": {lang: found["merged"] for lang, found in figures.items()},
+        "by_wikipedia": {code: counts for found in figures.values() for code, counts in found["origins"].items()},
+    }
+    outcome = stage.publish(files, totals=totals, drops={}, complete=not failed, ledger=ledger)
+    manifest = Manifest(
+        version,
+        {lang: found["entries"] for lang, found in figures.items()},
+        {result.stats["name"]: result.stats["sha256"] for result in compiled},
+    )
+    publish_manifest(context.storage, lake.root, manifest)
+    return [outcome]
+
+
+def version_partition(done: Outcome) -> dict[str, str]:
+    """Return the partition of the version that an earlier run built."""
+    return {"metadata_version": done.totals["version"]}
+
+
+def wanted(section: MetadataSection, table: LanguageTable) -> list[str]:
+    """Return the sorted Wikipedia codes to build. Raises UsageError for an unknown one."""
+    if section.languages == ["all"]:
+        return sorted(code for code in table.languages if code != "other")
+    for code in section.languages:
+        if code not in table.languages:
+            known = "use Wikipedia codes such as en or zh_yue, or all"
+            raise UsageError(f"metadata.languages: unknown language {code!r}: {known}")
+    return sorted(set(section.languages))
+
+
+def find_sources(
+    storage: Storage, section: MetadataSection, codes: Sequence[str], table: LanguageTable
+) -> list[Source]:
+    """Return all source files of the wanted languages. Raises InputError for a path or pattern that names none."""
+    sources = [
+        Source("dump", (file,), code)
+        for pattern in section.wikipedia
+        for code, file in find_dumps(storage, pattern, codes, table)
+    ]
+    sources += [Source("views", (file,)) for file in storage.expand_all(section.pageviews)]
+    if section.wordnet:
+        sources.append(Source("wordnet", tuple(storage.expand_all(section.wordnet))))
+    if not sources:
+        raise UsageError("config: metadata.wikipedia, metadata.pageviews and metadata.wordnet are all empty")
+    return sources
+
+
+def find_dumps(
+    storage: Storage, pattern: str, codes: Sequence[str], table: LanguageTable
+) -> Iterator[tuple[str, FileStat]]:
+    """Yield the dumps of one `code=path-or-glob`, or of one pattern with {code}."""
+    code, equals, path = pattern.partition("=")
+    if "{code}" not in pattern:
+        if not equals or code not in table.languages:
+            raise UsageError(f"metadata.wikipedia: {pattern!r} is neither code=path nor a pattern with {{code}}")
+        if code in codes:
+            yield from ((code, file) for file in storage.expand(path))
+        return
+    found = False
+    for code in codes:
+        try:
+            files = storage.expand(pattern.replace("{code}", code))
+        except InputError:
+            continue
+        found = True
+        yield from ((code, file) for file in files)
+    if not found:
+        raise InputError(f"metadata.wikipedia: no file matches {pattern} for any language")
+
+
+def crashed(_: int, source: Source) -> Result:
+    """Return the ledger row of a source that takes down any process that reads it."""
+    return Result("ledger", stats=failed_row(source.files[0], "its reader crashes", time.monotonic()))
+
+
+JOB = Job("build_metadata", __doc__ or "", run, required=("lake",))
+
+if __name__ == "__main__":
+    sys.exit(main("jobs.build_metadata"))

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from conftest import shard_row
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curation.errors import InputError, UsageError
+from curation.tombstones import bury
+from training.dataset import ShardReader
+from training.index import build_index, is_held_out
+
+
+def texts(index, lake) -> list[str]:
+    return list(ShardReader(index, lake.storage).texts())
+
+
+def ids(index) -> list[tuple[int, int, int]]:
+    """(file, row group, row) of every sample."""
+    return [
+        (int(index.group_file[group]), int(index.group_number[group]), int(row))
+        for group in range(len(index.counts))
+        for row in index.rows(group)
+    ]
+
+
+def test_every_row_of_the_recipe_is_a_sample_once(shard_lake):
+    shard_lake.publish([shard_row(n) for n in range(73)])
+    shard_lake.publish([shard_row(n) for n in range(99, 112)], batch="b2", run="r2")
+    shard_lake.publish([shard_row(5)], recipe="other", run="r3")
+    index = build_index(shard_lake.lake, "default").train
+    assert index.samples == 86
+    assert len(index.files) == 4
+    assert index.run_ids == ("r1", "r2")
+    wanted = [(f, g, r) for f, rows in enumerate((30, 30, 13, 13)) for g in range(-(-rows // 10)) for r in range(rows)]
+    assert ids(index) == [(f, g, r) for f, g, r in wanted if r < min(10, (30, 30, 13, 13)[f] - 10 * g)]
+    assert texts(index, shard_lake.lake) == [shard_row(n)["text"] for n in (*range(73), *range(99, 112))]
+
+
+def test_only_the_asked_batches_are_indexed(shard_lake):
+    shard_lake.publish([shard_row(n) for n in range(20)])
+    shard_lake.publish([shard_row(n) for n in range(20, 25)], batch="b2", run="r2")
+    assert build_index(shard_lake.lake, "default", batches=["b2"]).train.samples == 5
+    with pytest.raises(InputError, match=r"batches: recipe 'default' has no shards of b3, only of b1, b2"):
+        build_index(shard_lake.lake, "default", batches=["b1", "b3"])
+
+
+def test_a_pinned_version_is_read_though_newer_ones_are_there(shard_lake):
+    old = shard_lake.publish([shard_row(n) for n in range(20)])
+    shard_lake.publish([shard_row(n) for n in range(7)], run="r2")
+    pinned, newest = (build_index(shard_lake.lake, "default", version=v).train for v in (old, None))
+    assert (pinned.samples, pinned.version, pinned.run_ids) == (20, old, ("r1",))
+    assert (newest.samples, newest.run_ids) == (7, ("r2",))
+    assert newest.version > old
+    with pytest.raises(InputError, match="has no version 99"):
+        build_index(shard_lake.lake, "default", version=99)
+
+
+def test_nothing_published_says_which_job_to_run(shard_lake):
+    with pytest.raises(InputError, match=r"no shards of recipe 'default' .* run jobs.fetch_images first"):
+        build_index(shard_lake.lake, "default")
+
+
+def test_tombstones_leave_out_image_ids_and_hosts(shard_lake):
+    shard_lake.publish([shard_row(n, host="b.example" if n % 10 == 3 else "a.example") for n in range(40)])
+    bury(shard_lake.lake, image_ids=[shard_row(n)["image_id"] for n in (0, 17, 39)], hosts=["B.example"], reason="asked")
+    index = build_index(shard_lake.lake, "default").train
+    kept = [n for n in range(40) if n not in (0, 17, 39) and n % 10 != 3]
+    assert [30 * f + 10 * g + r for f, g, r in ids(index)] == kept
+    assert index.samples == len(kept)
+
+
+def test_the_validation_split_is_a_function_of_the_image_id(shard_lake):
+    shard_lake.publish([shard_row(n) for n in range(300)], group_rows=64, file_rows=150)
+    bury(shard_lake.lake, image_ids=[shard_row(7)["image_id"]], reason="asked")
+    train, held_out = build_index(shard_lake.lake, "default", validation_share=0.2)
+    numbers = [[150 * f + 64 * g + r for f, g, r in ids(part)] for part in (train, held_out)]
+    assert sorted(numbers[0] + numbers[1]) == [n for n in range(300) if n != 7]
+    assert numbers[1] == [n for n in range(300) if n != 7 and is_held_out(shard_row(n)["image_id"], 0.2)]
+    assert 30 < len(numbers[1]) < 90
+    shard_lake.publish([shard_row(n) for n in reversed(range(300))], run="r2", group_rows=50, file_rows=300)
+    again = build_index(shard_lake.lake, "default", validation_share=0.2).validation
+    assert sorted(299 - (50 * g + r) for _, g, r in ids(again)) == numbers[1]
+
+
+@given(st.text(), st.floats(0, 1), st.floats(0, 1))
+def test_a_larger_share_only_adds_to_the_split(image_id, one, other):
+    small, large = sorted((one, other))
+    assert is_held_out(image_id, large) or not is_held_out(image_id, small)
+
+
+@pytest.mark.parametrize("in_table", [True, False])
+def test_shards_of_every_matched_pair_are_refused(shard_lake, in_table):
+    """Whether the run's row stands in the runs table or, after a kill, only in the commit."""
+    shard_lake.publish([shard_row(n) for n in range(20)], selection="drawn" if in_table else "all")
+    if in_table:
+        shard_lake.add_run("r1", "all")
+    with pytest.raises(UsageError, match=r"balance\.selection: all"):
+        build_index(shard_lake.lake, "default")
+
+
+def test_an_unreadable_shard_is_named(shard_lake):
+    shard_lake.publish([shard_row(n) for n in range(20)])
+    file = next((shard_lake.root / "shards").rglob("*.parquet"))
+    content = file.read_bytes()
+    file.write_bytes(content[:-50])
+    with pytest.raises(InputError, match=f"{file.name} is not a readable shard"):
+        build_index(shard_lake.lake, "default")
+    file.unlink()
+    with pytest.raises(InputError, match=f"cannot read .*{file.name}"):
+        build_index(shard_lake.lake, "default")
+
+
+def test_an_index_travels_to_other_processes(shard_lake):
+    shard_lake.publish([shard_row(n) for n in range(45)])
+    split = build_index(shard_lake.lake, "default", validation_share=0.3)
+    sent = pickle.loads(pickle.dumps(split))
+    assert [ids(part) for part in sent] == [ids(part) for part in split]
+    assert sent.train.bits.nbytes <= 45 // 8 + 5
+    assert np.array_equal(sent.train.counts, split.train.counts)
