@@ -11,7 +11,11 @@ from curation.errors import OutputError
 
 
 class Occurrence(NamedTuple):
-    """One text seen with one image: a usable row of the input."""
+    """One text seen with one image: a usable row of the input.
+
+    `image_url` is normalised; `image_ref`, a path or `path#member-or-row`, names bytes at hand. One of the two may be
+    null, and `page_url` where no page is known. `source` is the attribute or column that held the text.
+    """
 
     image_id: str
     image_url: str | None

@@ -31,7 +31,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 class Columns:
     """Which columns of a table hold what.
 
-    `url` is the image's URL, `ref` a reference to its bytes (see `Occurrence.image_ref`), `page` the URL of the page,
+    `url` is the image's URL, `ref` a path, or `path#member-or-row`, of its bytes, `page` the URL of the page,
     from which relative URLs start. Where `ref` is given, a table may lack the column `url`.
     """
 

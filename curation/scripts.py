@@ -32,7 +32,7 @@ _HANGUL = (
     " FFA0-FFBE FFC2-FFC7 FFCA-FFCF FFD2-FFD7 FFDA-FFDC"
 )
 _RADICALS = range(0x2E80, 0x2FD6)  # CJK and Kangxi radicals: category So, yet written for ideographs
-_TSHEG = (0x0F0B, 0x0F0C)  # category Po, yet it stands between all syllables of Tibetan
+_TSHEG = 0x0F0B  # category Po, yet it stands between all syllables of Tibetan
 
 INNER_JOINERS = "'-_·.,״׳"
 MARKS = "OHX"  # the classes of marks, as a character class for regular expressions
@@ -83,7 +83,7 @@ def _classify(code: int) -> str:
         return " "
     if char in INNER_JOINERS:
         return "j"
-    if code in _RADICALS or code in _TSHEG:
+    if code in _RADICALS or code == _TSHEG:
         return script
     if category[0] in "PS" or "\N{FRACTION SLASH}" in unicodedata.normalize("NFKC", char):
         folds = category[0] != "P" and not unicodedata.is_normalized("NFKC", char)

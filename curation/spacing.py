@@ -37,7 +37,7 @@ _REMOVED = re.compile(
 )
 
 # Over the string of character classes (see CharacterClasses): runs of one script class, and single signs. A run
-# of the class `x` goes on over inner joiners and white space.
+# of the class `x` goes on over inner joiners; and over white space, only to make fewer pieces.
 _FOLDING = re.compile(f"s[{MARKS}]*|[^s]+")
 _RUN = re.compile(
     f"[xX][x{MARKS}]*(?:(?:j[{MARKS}]*(?=x)| +(?=[xX]))[x{MARKS}]*)*|[oO][o{MARKS}]*|[hH][h{MARKS}]*|[jps][{MARKS}]*"

@@ -107,7 +107,12 @@ class Demo:
         def work() -> str:
             with log.open("w") as sink:
                 done = subprocess.run(
-                    command, stdout=subprocess.PIPE, stderr=sink, text=True, check=False, env={**os.environ, **environment}
+                    command,
+                    stdout=subprocess.PIPE,
+                    stderr=sink,
+                    text=True,
+                    check=False,
+                    env={**os.environ, **environment},
                 )
             if done.returncode:
                 sys.stderr.write(log.read_text()[-3000:])

@@ -93,9 +93,7 @@ class Site:
         rng.shuffle(pages)
         return pages
 
-    def _page(
-        self, rng: Random, code: str, night: str, number: int, shown: int, earlier: Sequence[Picture]
-    ) -> Page:
+    def _page(self, rng: Random, code: str, night: str, number: int, shown: int, earlier: Sequence[Picture]) -> Page:
         taste = self._tastes[code]
         base = rng.choice((f"{self.base_url}/pictures/", "/pictures/")) if rng.random() < PAGE_WITH_BASE else None
         links = [Link("/static/logo.png", {"alt": "logo"}), Link("/static/spacer.gif", {"alt": ""})]

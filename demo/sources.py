@@ -89,9 +89,7 @@ def _place_article(lang: Language, name: str, names: list[str], rng: Random) -> 
         text.format(name=name, other=f"[[{rng.choice(names)}]]", number=rng.randint(30, 9999), year=_year(rng))
         for text in lang.places
     ]
-    seen = [
-        lang.caption(rng.randrange(len(lang.captions)), rng.choice(KINDS), rng.choice(SCENES)) for _ in range(8)
-    ]
+    seen = [lang.caption(rng.randrange(len(lang.captions)), rng.choice(KINDS), rng.choice(SCENES)) for _ in range(8)]
     table = '{| class="wikitable"\n! a !! b\n|-\n| 1 || 2\n|}\n'
     box = f"{{{{Infobox place|name={name}|image=Logo.png}}}}\n"
     picture = f"[[File:Map of {name}.png|thumb|{name}]]\n"

@@ -1,7 +1,7 @@
 """The tables a seed draws for each language: how often its pages show what, and in which words.
 
-Large languages are skewed, as real crawls are: about half of their pictures are stock, the same few things in the same few
-scenes under one and the same sentence. The rest is spread over all things, scenes and sentences.
+Large languages are skewed, as real crawls are: about half of their pictures are stock, the same few things in the same
+few scenes under one and the same sentence. The rest is spread over all things, scenes and sentences.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The vocabulary of the sample world: one table a language in `languages/<code>.toml`, read and filled in here.
 
 A table names every kind of thing that is drawn (`nouns`, the dictionary form in brackets inside its noun phrase) and
-every scene it is drawn in, and holds sentences with slots: captions `{x}` (noun phrase) and `{at}` (scene), encyclopaedia
-sentences about a `{word}` or about a place called `{name}`. Slots are chosen so that no word needs inflecting.
+every scene it is drawn in. It holds sentences with slots: captions with `{x}` (noun phrase) and `{at}` (scene), and
+encyclopaedia sentences about a `{word}` or about a place called `{name}`. Slots are chosen so that no word needs
+inflecting.
 """
 
 from __future__ import annotations

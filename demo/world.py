@@ -37,7 +37,7 @@ PROMPTS = 8  # sentences a language and kind
 FIRST_NIGHT_SHARE = 0.65
 SIDES = (64, 72, 80, 96)
 FILES_A_NIGHT = 2
-T_EN = 40
+T_EN = 34
 
 
 def write_world(out: Path, seed: int, base_url: str, pictures: int = 3_600, truncated: bool = False) -> None:
@@ -54,8 +54,8 @@ def write_world(out: Path, seed: int, base_url: str, pictures: int = 3_600, trun
         _write_targets(out / "site", base_url, pages, seed)
         _write_crawl(out / "crawl" / night, pages, night, seed)
     if truncated:
-        last = sorted((out / "crawl" / NIGHTS[-1]).iterdir())[-1]
-        last.write_bytes(last.read_bytes()[: -last.stat().st_size // 3])
+        last = max((out / "crawl" / NIGHTS[-1]).iterdir())
+        last.write_bytes(last.read_bytes()[: last.stat().st_size * 2 // 3])
     _write_pictures(out / "site", site.pictures, seed)
     _write_furniture(out / "site" / "static", seed)
     _write_sources(out, seed)
@@ -73,12 +73,13 @@ def config(out: Path, seed: int) -> dict[str, Any]:
         "seed": seed,
         "metadata": {
             "languages": list(languages()),
-            "wikipedia": {code: [str(out / "wikipedia" / f"{code}wiki-*.xml*")] for code in languages()},
+            "wikipedia": [str(out / "wikipedia" / "{code}wiki-*.xml*")],
             "pageviews": [str(out / "pageviews" / "*.gz")],
             "wordnet": [str(out / "wordnet")],
             "limits": {
                 "default": {"unigram_share": 0.3, "bigram_cap": 10, "title_cap": 60},
-                "en": {"unigram_min_count": 4, "bigram_min_pmi": 2.0, "title_min_views": 4},
+                "en": {"unigram_min_count": 10, "title_min_views": 10},
+                "vi": {"unigram_share": 0.4},  # most words are several syllables, each a unigram
             },
         },
         "ingest": {"inputs": [str(out / "crawl" / NIGHTS[0] / "*.warc.wat.gz")], "format": "wat"},
@@ -152,7 +153,7 @@ def _write_held_out(folder: Path, seed: int) -> None:
             scene = rng.choice(SCENES)
             name = f"{kind}-{number:02}.png"
             (folder / name).write_bytes(_encoded(draw_picture(rng, kind, scene, rng.choice(SIDES)), ".png"))
-            rows.append({"file": name, "class": kind, "scene": scene})
+            rows.append({"image": name, "label": kind, "scene": scene})
     _write_jsonl(folder / "labels.jsonl", rows)
 
 
@@ -172,9 +173,7 @@ def _write_answers(out: Path, site: Site, seed: int) -> None:
         ),
     )
     rng = Random(f"{seed}|prompts")
-    prompts = {
-        code: {kind: lang.prompts(kind, rng, PROMPTS) for kind in KINDS} for code, lang in languages().items()
-    }
+    prompts = {code: {kind: lang.prompts(kind, rng, PROMPTS) for kind in KINDS} for code, lang in languages().items()}
     _write_json(out / "zeroshot.json", {"languages": prompts})
     inputs = {night: [f"crawl/{night}/*.warc.wat.gz"] for night in NIGHTS}
     _write_json(out / "world.json", {"seed": seed, "base_url": site.base_url, "nights": inputs})

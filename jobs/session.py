@@ -16,6 +16,12 @@ from curation.errors import UsageError
 
 JAVA = 17
 ROOT = Path(__file__).resolve().parents[1]
+QUIET = {"spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
+LOOPBACK = {
+    "spark.ui.enabled": "false",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+}
 
 
 def start(name: str, section: SparkSection) -> SparkSession:
@@ -32,17 +38,13 @@ def start(name: str, section: SparkSection) -> SparkSession:
     if str(ROOT) not in search.split(os.pathsep):
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), search]))
     builder = SparkSession.builder.appName(f"worldcurate {name}")
-    if "SPARK_ENV_LOADED" not in os.environ or "PYSPARK_GATEWAY_PORT" not in os.environ:
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:  # spark-submit sets it, and its own settings hold
         builder = builder.master(with_retries(section.master))
-        defaults = {
-            "spark.ui.enabled": "false",
-            "spark.ui.showConsoleProgress": "false",
-            "spark.driver.bindAddress": "127.0.0.1",
-            "spark.driver.host": "127.0.0.1",
-        }
-        if not section.master.startswith("local["):
-            defaults = {}
-        for key, value in (defaults | section.conf).items():
+        settings = QUIET
+        if section.master.startswith("local"):
+            os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+            settings = QUIET | LOOPBACK
+        for key, value in (settings | section.conf).items():
             builder = builder.config(key, value)
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
@@ -51,6 +53,7 @@ def start(name: str, section: SparkSection) -> SparkSession:
 
 def with_retries(master: str) -> str:
     """Give a local master the four tries a task has on a cluster."""
+    master = "local[1]" if master == "local" else master
     return re.sub(r"^local\[([^,\]]+)\]$", r"local[\1,4]", master)
 
 
@@ -61,7 +64,8 @@ def check_java() -> None:
     how = f"Spark needs Java {JAVA} or newer: install openjdk-17-jre-headless (or newer), or set JAVA_HOME"
     if java is None or not Path(java).exists():
         raise UsageError(f"no Java found{f' at {java}' if java else ''}. {how}")
-    said = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr  # noqa: S603 - the user's own Java
+    command = [java, "-version"]
+    said = subprocess.run(command, capture_output=True, text=True, check=False).stderr  # noqa: S603 - the user's Java
     found = re.search(r'version "(?:1\.)?(\d+)', said)
     if not found or int(found.group(1)) < JAVA:
         raise UsageError(f"{java} is {found.group(0) if found else 'no working Java'}. {how}")

@@ -24,7 +24,7 @@ DROPPED = (
     r"hiero|templatedata|templatestyles|inputbox|categorytree|indicator|section|table|style|script|includeonly"
 )
 ISLAND = re.compile(rf"<(/?)({DROPPED}|nowiki)\b([^<>]*)>", re.IGNORECASE)
-BRACKET = re.compile(r"\{\{|\}\}|\[\[|\]\]|^[ \t:]*\{\||^[ \t]*\|\}(?!\})", re.MULTILINE)
+BRACKET = re.compile(r"\{\{|\}\}|\[\[|\]\]|^[ \t:]*\{\||^[ \t]*\|\}(?=\}\}|[^}]|\Z)", re.MULTILINE)
 OPENS = {"}}": "{{", "]]": "[[", "|}": "{|"}
 ADDRESS = r"(?:https?:|ftp:|mailto:)[^\s\[\]<>\"|]+"
 LABELLED = re.compile(rf"\[(?:{ADDRESS}|//[^\s\[\]<>\"|]+)[ \t]*([^\[\]\n]{{0,500}})\]", re.IGNORECASE)

@@ -18,10 +18,13 @@ from typing import Any, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
 from torch.optim import Optimizer
 from transformers import MetaClip2Model
+from transformers.utils import logging as transformers_logging
 
 from curation.errors import InputError, UsageError
+from curation.storage import first_line
 from training.model import context_length, image_size
 from training.order import Progress
 from training.preprocess import processor_config
@@ -29,6 +32,8 @@ from training.tokenizer import Tokenizer
 
 LATEST = "latest"
 ASIDE = ".unfinished-"
+
+transformers_logging.disable_progress_bar()  # its bars over one file would break up the log lines
 
 
 class TrainingState(BaseModel):
@@ -69,7 +74,7 @@ def save(
     folder.mkdir(parents=True, exist_ok=True)
     for leftover in folder.glob(f"{ASIDE}*"):
         shutil.rmtree(leftover)
-    final = folder / f"step-{state.step:08d}"
+    final = _free(folder / f"step-{state.step:08d}")
     aside = folder / f"{ASIDE}{final.name}"
     model.save_pretrained(aside)
     tokenizer.save(aside)
@@ -79,8 +84,6 @@ def save(
     torch.save({"optimizer": optimizer.state_dict(), "rng": torch.get_rng_state()}, aside / "optimizer.pt")
     for file in aside.iterdir():
         _sync(file)
-    if final.exists():  # a run killed after this rename and before the next line, or resumed from an earlier step
-        final.rename(folder / f"{ASIDE}replaced-{final.name}")
     aside.rename(final)
     _sync(folder)
     _point(folder / LATEST, final.name)
@@ -88,6 +91,12 @@ def save(
     for old in sorted(folder.glob("step-*"), key=lambda path: path.stat().st_mtime_ns)[:-keep]:
         shutil.rmtree(old)
     return final
+
+
+def _free(folder: Path) -> Path:
+    """Return the name, or the name with a number where a resumed or killed run has saved the same step before."""
+    names = (folder, *(folder.with_name(f"{folder.name}-{number}") for number in range(2, 1000)))
+    return next(name for name in names if not name.exists())
 
 
 def _point(pointer: Path, name: str) -> None:
@@ -120,8 +129,8 @@ def load_model(checkpoint: Path) -> tuple[MetaClip2Model, Tokenizer]:
     try:
         model = MetaClip2Model.from_pretrained(checkpoint, local_files_only=True)
         tokenizer = Tokenizer.read(checkpoint / "tokenizer.json", context_length(model))
-    except (OSError, ValueError, UsageError) as error:
-        raise InputError(f"{checkpoint} is not a readable checkpoint: {error}") from error
+    except (OSError, ValueError, SafetensorError, UsageError) as error:
+        raise InputError(f"{checkpoint} is not a readable checkpoint: {first_line(error)}") from error
     return model, tokenizer
 
 

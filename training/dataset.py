@@ -144,14 +144,14 @@ class ShardDataset(IterableDataset[Any]):
 
     def __iter__(self) -> Iterator[Batch | WorldcurateError]:
         """Yield a batch a step. An expected error is yielded, since one that is raised would lose its one line."""
+        info = get_worker_info()
         try:
-            yield from self._batches()
+            yield from self.batches(info.id, info.num_workers) if info else self.batches()
         except WorldcurateError as error:
             yield error
 
-    def _batches(self) -> Iterator[Batch]:
-        info = get_worker_info()
-        worker, workers = (info.id, info.num_workers) if info else (0, 1)
+    def batches(self, worker: int = 0, workers: int = 1) -> Iterator[Batch]:
+        """Yield, for every step, the share of one loader worker. Raises InputError when a sample cannot be read."""
         reader = ShardReader(self._index, self._storage)
         progress, epoch, places = self._begin, -1, None
         for _ in range(self._steps):

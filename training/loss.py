@@ -48,12 +48,13 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, features: Tensor) -> Tensor:  # noqa: ARG004 - the signature is torch's
-        rows = features.new_empty(dist.get_world_size() * features.shape[0], features.shape[1])
-        dist.all_gather_into_tensor(rows, features.contiguous())
-        return rows
+        parts = [torch.empty_like(features) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, features.contiguous())
+        return torch.cat(parts)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004 - as above
-        own = gradient.new_empty(gradient.shape[0] // dist.get_world_size(), gradient.shape[1])
-        dist.reduce_scatter_tensor(own, gradient.contiguous())
+        parts = list(gradient.contiguous().chunk(dist.get_world_size()))
+        own = torch.empty_like(parts[0])
+        dist.reduce_scatter(own, parts)
         return own

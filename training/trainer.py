@@ -75,7 +75,7 @@ class Trainer:
         self._towers = TwoTowers(model).to(world.device)
         self._parallel: nn.Module = self._towers
         if world.size > 1:
-            self._parallel = DistributedDataParallel(self._towers, broadcast_buffers=False)
+            self._parallel = DistributedDataParallel(self._towers)
         groups = parameter_groups(model, config.weight_decay)
         self.optimizer = AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
         self._step = state.step if state else 0

@@ -246,6 +246,13 @@ def test_a_truncated_gzip_keeps_the_lines_before_its_end():
     assert len(jsonl(packed[:-1])[0]) == 50
 
 
+def test_a_column_that_damage_may_have_taken_is_not_missed():
+    plain = as_jsonl([{"url": "http://a.example/", "caption": f"{i}"} for i in range(99)]) + as_jsonl([{"more": "x"}])
+    occurrences, reading = jsonl(gzip.compress(plain)[:-20], Columns(["caption", "more"]))
+    assert len(occurrences) > 1
+    assert reading.status == "partial"
+
+
 def test_a_corrupt_gzip_keeps_the_lines_before_the_damage():
     plain = as_jsonl([row(ref=f"{i}.png", caption=random.Random(i).randbytes(20).hex()) for i in range(50)])
     packed = bytearray(gzip.compress(plain))

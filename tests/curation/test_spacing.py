@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import string
 import sys
 import unicodedata
 
@@ -102,6 +103,16 @@ def test_entry_is_open_where_its_script_is(entry, form):
 )
 def test_reference_entry_form_to_the_letter(entry, form):
     assert entry_form(entry, "reference") == form
+
+
+def test_reference_is_open_for_these_characters_and_no_others():
+    blocks = [(0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F), (0x2B740, 0x2B81F)]
+    blocks += [(0x2B820, 0x2CEAF), (0x2CEB0, 0x2EBEF), (0xF900, 0xFAFF), (0x2E80, 0x2EFF), (0x2F00, 0x2FDF)]
+    blocks += [(0x2FF0, 0x2FFF), (0x0E00, 0x0EFF), (0x0F00, 0x0FFF), (0x1000, 0x109F), (0x1780, 0x17FF)]
+    expected = {chr(code) for first, last in blocks for code in range(first, last + 1)}
+    expected |= {*string.punctuation, *"，。、；：？！“”‘’（）【】《》〈〉「」『』～—"}
+    everything = map(chr, range(sys.maxunicode + 1))
+    assert {char for char in everything if entry_form(char, "reference") == char} == expected
 
 
 def test_reference_text_form_to_the_letter():

@@ -16,6 +16,8 @@ PAGE = "http://example.com/dir/page.html?q=1#part"
     [
         ("http://example.com/a.jpg", "http://example.com/a.jpg"),
         ("  http://example.com/a.jpg\n", "http://example.com/a.jpg"),
+        ("\xa0\x0bhttp://example.com/a.jpg\x0b\u3000", "http://example.com/a.jpg"),
+        ("http://example.com/a\x0b#b", "http://example.com/a"),
         ("http://example.com/a b\tc\r\n.jpg", "http://example.com/abc.jpg"),
         ("HTTP://EXAMPLE.com/A.JPG", "http://example.com/A.JPG"),
         ("https://example.com:443/a", "https://example.com/a"),
@@ -100,6 +102,11 @@ def test_the_examples_of_the_rfc_resolve_as_it_says(reference, below):
     assert normalise_url(reference, RFC_BASE) == prefix + below.removeprefix("../")
 
 
+def test_dot_segments_of_the_base_are_removed_with_those_of_the_path():
+    assert normalise_url("g", "http://a/b/../c/./d") == "http://a/c/g"
+    assert normalise_url("?g", "http://a/b/../c") == "http://a/b/../c?g"
+
+
 def test_absolute_paths_and_too_many_dots_resolve_as_the_rfc_says():
     assert [normalise_url(r, RFC_BASE) for r in ("/g", "//g", "../../../g", "/../g", "/./g", "../..", "../../g")] == [
         "http://a/g", "http://g", "http://a/g", "http://a/g", "http://a/g", "http://a/", "http://a/g",
@@ -116,7 +123,7 @@ paths = st.builds(
 bases = st.builds(
     lambda scheme, parts, end: f"{scheme}://host.example/" + "/".join(parts) + end,
     st.sampled_from(["http", "https"]),
-    st.lists(st.sampled_from(["a", "b", "c.html"]), max_size=3),
+    st.lists(st.sampled_from(["a", "b", "c.html", "..", "."]), max_size=4),
     st.sampled_from(["", "?q=/x"]),
 )
 
@@ -128,7 +135,9 @@ def test_resolving_agrees_with_urllib_where_no_segment_is_empty(path, base):
     assert normalise_url(path, base) == urljoin(base, path)
 
 
-PIECES = r"""http: https: HTTP: // / a B .. . ? # @ : 80 443 :0 ü ß 。 ℀ İ % [ ] ::1 \ data: www.example.com 日本 xn-- {x} | " &"""
+PIECES = (
+    r"""http: https: HTTP: // / a B .. . ? # @ : 80 443 :0 ü ß 。 ℀ İ % [ ] ::1 \ data: w.example 日本 xn-- {x} |"""
+)
 SPACES_AND_MARKS = [" ", "\t", "\n", "\x0b", "\x00", "\xa0", "\u3000", "\u00ad", "\u0301", "\ud800"]
 pieces = st.lists(st.sampled_from([*PIECES.split(), *SPACES_AND_MARKS]), max_size=9).map("".join)
 wild = pieces | st.text(st.characters(exclude_categories=()), max_size=20)

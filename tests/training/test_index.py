@@ -66,7 +66,9 @@ def test_nothing_published_says_which_job_to_run(shard_lake):
 
 def test_tombstones_leave_out_image_ids_and_hosts(shard_lake):
     shard_lake.publish([shard_row(n, host="b.example" if n % 10 == 3 else "a.example") for n in range(40)])
-    bury(shard_lake.lake, image_ids=[shard_row(n)["image_id"] for n in (0, 17, 39)], hosts=["B.example"], reason="asked")
+    bury(
+        shard_lake.lake, image_ids=[shard_row(n)["image_id"] for n in (0, 17, 39)], hosts=["B.example"], reason="asked"
+    )
     index = build_index(shard_lake.lake, "default").train
     kept = [n for n in range(40) if n not in (0, 17, 39) and n % 10 != 3]
     assert [30 * f + 10 * g + r for f, g, r in ids(index)] == kept

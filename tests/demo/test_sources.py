@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import bz2
+import gzip
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+
+from demo.words import KINDS, languages
+from metadata.build import DumpBooks, count_dump, count_views, read_lemmas, source_list
+from metadata.languages import LanguageTable
+from metadata.limits import limits_of
+from metadata.ngrams import merge_grams
+from metadata.titles import merge_views
+
+TABLE = LanguageTable.load()
+
+
+def open_binary(path):
+    return Path(path).open("rb")
+
+
+@pytest.fixture(scope="module")
+def lemmas(world):
+    return read_lemmas([str(path) for path in world.rglob("wordnet/**/*")], open_binary, TABLE)
+
+
+@pytest.fixture(scope="module")
+def views(world):
+    return [count_views(str(path), open_binary, TABLE, languages()) for path in sorted(world.glob("pageviews/*"))]
+
+
+def dump_of(world, code):
+    (path,) = world.glob(f"wikipedia/{code}wiki-*")
+    return str(path)
+
+
+def test_dumps_are_packed_and_plain_by_turns(world):
+    suffixes = Counter(path.suffix for path in world.glob("wikipedia/*"))
+    assert suffixes == {".bz2": 9, ".xml": 9}
+
+
+@pytest.mark.parametrize("code", languages())
+def test_every_noun_becomes_an_entry_whole_or_in_parts(world, lemmas, views, code):
+    books = DumpBooks()
+    grams = merge_grams(count_dump(dump_of(world, code), open_binary, TABLE.languages[code], books))
+    assert books.error is None
+    assert books.drops == {"redirect": 1, "other_namespace": 2}
+    limits = limits_of(code, code, yaml.safe_load((world / "config.yaml").read_text())["metadata"]["limits"])
+    seen = merge_views(one.table for one in views)
+    mine = seen.filter([value == code for value in seen["code"].to_pylist()])
+    entries = source_list(
+        TABLE.languages[code], limits, grams=grams, views=mine, lemmas=lemmas.lemmas.get(code, ()),
+        namespaces=books.namespaces,
+    )  # fmt: skip
+    known = {entry.entry for entry in entries}
+    assert {entry.origin for entry in entries} >= {"number", "title"}
+    for kind in KINDS:
+        word = languages()[code].nouns[kind].word
+        assert known & {word, *word.split()}, kind
+
+
+def test_markup_does_not_reach_the_counts(world):
+    grams = merge_grams(count_dump(dump_of(world, "en"), open_binary, TABLE.languages["en"], DumpBooks()))
+    words = set(grams["gram"].to_pylist())
+    assert {"umbrella", "village", "word"} <= words
+    assert not words & {"Infobox", "thumb", "wikitable", "boilerplate", "ref", "talk", "REDIRECT"}
+
+
+def test_pageviews_hold_other_projects_and_junk_and_mobile_counts_in(world, views):
+    for one in views:
+        assert one.error is None
+        assert {"other_site", "no_title", "namespaced", "malformed"} <= set(one.drops)
+    lines = [line for path in world.glob("pageviews/*") for line in _lines(path)]
+    assert any(line.startswith("en.m ") for line in lines)
+    assert all(re.fullmatch(r"\S+ \S+ \d+ \d+", line) for line in lines if line != "broken")
+
+
+def _lines(path):
+    return gzip.decompress(path.read_bytes()).decode().splitlines()
+
+
+def test_wordnets_name_every_kind_in_every_language_that_has_one(lemmas):
+    assert not lemmas.errors
+    assert not lemmas.unmapped
+    with_wordnet = {lang.code for lang in languages().values() if lang.wordnet}
+    assert set(lemmas.lemmas) == with_wordnet
+    for code in with_wordnet:
+        assert {noun.word for noun in languages()[code].nouns.values()} <= set(lemmas.lemmas[code])
+
+
+def test_a_packed_dump_opens_as_text(world):
+    text = bz2.decompress(open_binary(dump_of(world, "en")).read()).decode()
+    assert text.count("<page>") == text.count("</page>") > 60

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import bz2
+import io
+from collections import Counter
+
+import pytest
+
+from curation.errors import InputError
+from curation.storage import Storage
+from metadata.build import DumpBooks, count_dump, count_views, key_entries, read_lemmas, source_list
+from metadata.languages import LanguageTable
+from metadata.limits import Limits, limits_of
+from metadata.merge import Entry
+from metadata.ngrams import merge_grams
+
+LANGUAGES = LanguageTable.load()
+SMALL = Limits(unigram_share=1.0, bigram_share=1.0, title_share=1.0)
+DUMP = """<mediawiki><siteinfo><namespaces><namespace key="6">Fails</namespace><namespace key="-1">Spec</namespace>
+</namespaces></siteinfo>
+<page><title>A</title><ns>0</ns><revision><text>'''Dog''' house. [[Fails:X|y]] dog</text></revision></page>
+<page><title>B</title><ns>0</ns><redirect title="A"/><revision><text>#REDIRECT [[A]]</text></revision></page>
+<page><title>Fails:C</title><ns>6</ns><revision><text>file</text></revision></page>
+<page><title>D</title><ns>0</ns><revision><text>Dog house</text></revision></page></mediawiki>"""
+
+
+def opener(files):
+    def open_binary(path):
+        if path not in files:
+            raise InputError(f"cannot read {path}: missing")
+        return io.BytesIO(files[path])
+
+    return open_binary
+
+
+def dump_counts(data, code="ltg", **options):
+    books = DumpBooks()
+    tables = list(count_dump("d.xml", opener({"d.xml": data}), LANGUAGES.languages[code], books, **options))
+    return tables, {row["gram"]: row["count"] for row in merge_grams(tables).to_pylist()}, books
+
+
+def test_articles_alone_are_counted_and_every_page_is_in_the_books():
+    _, grams, books = dump_counts(DUMP.encode())
+    assert grams == {"Dog": 2, "house": 2, "dog": 1, "Dog house": 2}
+    assert (books.read, books.kept, books.drops) == (4, 2, {"redirect": 1, "other_namespace": 1})
+    assert books.namespaces == {"fails", "spec"}
+    assert books.error is None
+
+
+def test_holding_few_grams_at_once_changes_nothing_but_the_number_of_tables():
+    tables, grams, _ = dump_counts(DUMP.encode(), max_grams=1)
+    assert len(tables) == 3
+    assert grams == dump_counts(DUMP.encode())[1]
+
+
+def test_a_damaged_dump_gives_the_pages_before_and_its_error():
+    _, grams, books = dump_counts(DUMP[:-60].encode())
+    assert grams == {"Dog": 1, "house": 1, "dog": 1, "Dog house": 1}
+    assert books.read == 3
+    assert books.error is not None
+    assert books.error.startswith("d.xml")
+    _, grams, books = dump_counts(bz2.compress(DUMP.encode())[:-20])
+    assert (grams, books.read) == ({}, 0)
+    assert books.error is not None
+
+
+def test_a_missing_file_is_an_error_in_the_books():
+    books = DumpBooks()
+    (table,) = count_dump("gone", opener({}), LANGUAGES.languages["en"], books)
+    assert (table.num_rows, books.error) == (0, "cannot read gone: missing")
+    views = count_views("gone", opener({}), LANGUAGES, ["en"])
+    assert (views.table.num_rows, views.lines, views.error) == (0, 0, "cannot read gone: missing")
+
+
+def test_languages_without_spaces_have_no_ngrams_yet():
+    _, grams, books = dump_counts(DUMP.encode(), code="ja")
+    assert grams == {}
+    assert books.kept == 2
+
+
+def test_one_reading_of_a_page_view_file_serves_all_wanted_wikipedias():
+    lines = b"en Dog 1 0\nde Hund 2 0\nfr Chien 3 0\nbe-tarask.m A 4 0\n"
+    views = count_views("v", opener({"v": lines}), LANGUAGES, ["en", "de", "be_tarask"])
+    assert [tuple(row.values()) for row in views.table.to_pylist()] == [
+        ("be_tarask", "A", 4),
+        ("de", "Hund", 2),
+        ("en", "Dog", 1),
+    ]
+    assert views.drops == {"other_site": 1}
+
+
+def test_a_source_list_takes_its_sources_in_order():
+    tables, _, books = dump_counts(DUMP.encode())
+    views = count_views("v", opener({"v": b"ltg Spec:X 9 0\nltg dog 8 0\nltg Suns 7 0\n"}), LANGUAGES, ["ltg"]).table
+    lemmas = read_lemmas(
+        ["wn-wikt-ltg.tab"], opener({"wn-wikt-ltg.tab": b"1-n\tltg:lemma\thouse"}), LANGUAGES, wiktionary=True
+    ).lemmas["ltg"]
+    entries = source_list(
+        LANGUAGES.languages["ltg"],
+        SMALL,
+        grams=merge_grams(tables),
+        views=views,
+        lemmas=lemmas,
+        namespaces=books.namespaces,
+    )
+    assert [(entry.entry, entry.origin) for entry in entries[100:]] == [
+        ("house", "wordnet"), ("Dog", "unigram"), ("dog", "unigram"), ("Suns", "title"),
+    ]  # fmt: skip
+    assert entries[101] == Entry("Dog", "unigram", 2.0)
+
+
+def test_a_language_without_any_input_has_the_numbers():
+    assert len(source_list(LANGUAGES.languages["ab"], SMALL)) == 100
+
+
+def test_the_lists_of_variants_merge_into_their_key():
+    lists = {code: [Entry("1", "number"), Entry(code, "title", 1.0)] for code in ("zh", "zh_yue", "ltg", "ab", "en")}
+    assert [entry.entry for entry in key_entries("zh", lists, LANGUAGES)] == ["1", "zh", "zh_yue"]
+    assert [entry.entry for entry in key_entries("other", lists, LANGUAGES)] == ["1", "ab", "ltg"]
+    assert [entry.entry for entry in key_entries("simple", lists, LANGUAGES)] == []
+    scores = {"zh": [Entry("x", "title", 1.0)], "zh_classical": [Entry("x", "unigram", 2.0)]}
+    assert key_entries("zh", scores, LANGUAGES) == [Entry("x", "title", 1.0)], "the key's own Wikipedia comes first"
+
+
+@pytest.mark.parametrize(
+    ("code", "path", "kept", "origins"),
+    [
+        ("ltg", "wiki-dumpster/tests/smallwiki-latest-pages-articles.xml", 903, {"number", "unigram", "bigram"}),
+        (
+            "bg",
+            "wiki-gensim/bgwiki-latest-pages-articles-shortened.xml.bz2",
+            1,
+            {"number", "wordnet", "unigram", "bigram"},
+        ),
+        ("zh", "wiki-minidumps/dump/src/test/resources/minidumps/zh/wiki.xml.bz2", 1, {"number", "wordnet"}),
+    ],
+)
+def test_real_dumps_become_lists(fixtures_dir, code, path, kept, origins):
+    books = DumpBooks()
+    storage, language = Storage(), LANGUAGES.languages[code]
+    grams = merge_grams(count_dump(str(fixtures_dir / path), storage.open_input, language, books))
+    assert (books.kept, books.error) == (kept, None)
+    omw = [str(file) for file in fixtures_dir.glob("omw/[bc]*/*.tab")]
+    lemmas = read_lemmas(omw, storage.open_input, LANGUAGES).lemmas.get(code, [])
+    entries = source_list(language, limits_of(code, LANGUAGES.target(code)), grams=grams, lemmas=lemmas)
+    counts = Counter(entry.origin for entry in entries)
+    assert set(counts) == origins
+    assert counts["bigram"] <= counts["unigram"] * 0.4
+    merged = key_entries(LANGUAGES.target(code), {code: entries}, LANGUAGES)
+    assert [entry.entry for entry in merged] == sorted(entry.entry for entry in merged)
+    assert sum(1 + len(entry.aliases) for entry in merged) == len(entries)

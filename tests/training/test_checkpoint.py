@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch.optim import AdamW
+from transformers import AutoModel, AutoTokenizer
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+from curation.errors import InputError
+from training import checkpoint
+from training.checkpoint import TrainingState
+from training.model import PRESETS, Tower, build_model
+from training.order import Progress
+
+SMALL = PRESETS["tiny"]._replace(
+    image_size=16, context_length=16, embedding=8, vision=Tower(8, 1, 2), text=Tower(8, 1, 2)
+)
+
+
+@pytest.fixture
+def saved(tokenizer, tmp_path):
+    model = build_model(SMALL, tokenizer)
+    optimizer = AdamW(model.parameters(), fused=True)
+
+    def save(step: int, keep: int = 3):
+        state = TrainingState(step=step, progress=Progress(1, 2 * step), version=4, run_ids=("r",), config={"lr": 0.1})
+        for parameter in model.parameters():
+            parameter.grad = torch.full_like(parameter, 0.01 * step)
+        optimizer.step()
+        return checkpoint.save(tmp_path, model, tokenizer, optimizer, state, keep=keep)
+
+    save.model, save.optimizer, save.output = model, optimizer, tmp_path
+    return save
+
+
+def same_weights(one, other) -> bool:
+    return all(torch.equal(one.state_dict()[name], other.state_dict()[name]) for name in one.state_dict())
+
+
+def test_a_checkpoint_gives_back_everything(saved, tokenizer):
+    folder = saved(7)
+    assert checkpoint.find(saved.output) == checkpoint.find(folder) == folder
+    model, words = checkpoint.load_model(folder)
+    assert same_weights(model, saved.model)
+    assert torch.equal(words(["a red circle"]), tokenizer(["a red circle"]))
+    state = TrainingState.read(folder)
+    assert (state.step, state.progress, state.version, state.run_ids) == (7, Progress(1, 14), 4, ("r",))
+    assert state.config == {"lr": 0.1}
+    optimizer = AdamW(model.parameters(), fused=True)
+    checkpoint.restore(folder, optimizer)
+    expected, found = saved.optimizer.state_dict(), optimizer.state_dict()
+    assert found["param_groups"] == expected["param_groups"]
+    for number, moments in expected["state"].items():
+        assert all(torch.equal(found["state"][number][key], value) for key, value in moments.items())
+
+
+def test_hugging_face_loads_a_checkpoint(saved, tokenizer):
+    folder = saved(1)
+    assert same_weights(AutoModel.from_pretrained(folder), saved.model)
+    encoded = AutoTokenizer.from_pretrained(folder)(["a red circle"])["input_ids"]
+    assert encoded == tokenizer.trim(tokenizer(["a red circle"])).tolist()
+    assert CLIPImageProcessorPil.from_pretrained(folder).crop_size == {"height": 16, "width": 16}
+
+
+def test_the_newest_checkpoints_are_kept(saved):
+    for step in (1, 2, 3, 4):
+        saved(step, keep=2)
+    assert sorted(p.name for p in (saved.output / "checkpoints").glob("step-*")) == ["step-00000003", "step-00000004"]
+    saved(3, keep=2)  # gone back to an earlier step: the abandoned ones go first, and none is overwritten
+    saved(3, keep=2)
+    assert sorted(p.name for p in (saved.output / "checkpoints").glob("step-*")) == [
+        "step-00000003",
+        "step-00000003-2",
+    ]
+    assert checkpoint.find(saved.output).name == "step-00000003"
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize(
+    "at", ["save_pretrained", "Path.write_text", "torch.save", "_sync", "Path.rename", "_point", "Path.replace"]
+)
+@pytest.mark.parametrize("step", [5, 6])
+def test_a_killed_save_leaves_the_earlier_checkpoint_usable(saved, monkeypatch, at, step):
+    first = saved(5)
+    before, weights = TrainingState.read(first), checkpoint.load_model(first)[0]
+
+    def killed(*_, **__):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        target = {"save_pretrained": "training.checkpoint.MetaClip2Model.save_pretrained", "torch.save": "torch.save"}
+        patch.setattr(target.get(at, f"training.checkpoint.{at}"), killed)
+        with pytest.raises(Killed):
+            saved(step)
+    assert checkpoint.find(saved.output) == first
+    assert TrainingState.read(first) == before
+    assert same_weights(checkpoint.load_model(first)[0], weights)
+    again = saved(6)
+    assert checkpoint.find(saved.output) == again
+    assert TrainingState.read(again).step == 6
+    assert not list((saved.output / "checkpoints").glob(".unfinished-*"))
+
+
+def test_what_is_no_checkpoint_is_named(saved, tmp_path):
+    assert checkpoint.find(tmp_path / "nowhere") is None
+    folder = saved(1)
+    (folder / "training.json").write_text(json.dumps({"step": 1}))
+    with pytest.raises(InputError, match=r"training\.json is broken: Field required"):
+        TrainingState.read(folder)
+    (folder / "training.json").unlink()
+    with pytest.raises(InputError, match=r"cannot resume from .*step-00000001: training\.json: No such file"):
+        TrainingState.read(folder)
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(InputError, match="is not a readable checkpoint: tokenizer: cannot read"):
+        checkpoint.load_model(folder)
+    (folder / "model.safetensors").write_bytes(b"broken")
+    with pytest.raises(InputError, match="is not a readable checkpoint"):
+        checkpoint.load_model(folder)

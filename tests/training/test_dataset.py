@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from conftest import draw, shard_row
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from curation.errors import InputError
+from curation.hashing import u64
+from training.dataset import Batch, ShardDataset, ShardReader, load_batches, merge
+from training.index import build_index
+from training.order import Progress, SampleOrder, own_positions
+from training.preprocess import decode, random_box, resize
+
+ROWS, SIDE, ORDER = 67, 8, SampleOrder(5, 4, 6)
+
+
+@pytest.fixture
+def published(shard_lake):
+    shard_lake.publish([shard_row(n) for n in range(ROWS)], group_rows=9, file_rows=25)
+    return shard_lake
+
+
+@pytest.fixture
+def dataset(published, tokenizer):
+    index = build_index(published.lake, "default").train
+
+    def make(order=ORDER, **keys) -> ShardDataset:
+        keys = {"image_size": SIDE, "batch_size": 12, "begin": Progress(), "steps": 12} | keys
+        return ShardDataset(index, published.lake.storage, tokenizer, order, **keys)
+
+    return make
+
+
+def equal(one: Batch, other: Batch) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_a_batch_holds_the_rows_the_order_names(dataset, published, tokenizer):
+
+    index = build_index(published.lake, "default").train
+    numbers = {(f, g, r): 25 * f + 9 * g + r for f in range(3) for g in range(3) for r in range(9)}
+    for step, batch in enumerate(dataset()):
+        epoch, begin = divmod(step, ROWS // 12)
+        places = ORDER.epoch(epoch, index.counts)
+        assert batch.positions.tolist() == list(range(12 * begin, 12 * begin + 12))
+        for k, position in enumerate(batch.positions.tolist()):
+            group, row = places.place(position)[3:]
+            data, text = draw(numbers[int(index.group_file[group]), int(index.group_number[group]), row])
+            image = decode(data)
+            box = random_box(*image.size, u64(5, "crop", str(epoch), str(position)))
+            assert np.array_equal(batch.images[k], resize(image, box, SIDE))
+            assert torch.equal(batch.tokens[k], tokenizer([text])[0])
+
+
+def shared_out(dataset, world: int, workers: int, **keys) -> Iterator[Batch]:
+    """The global batches, put together from what every worker of every rank loads."""
+    shares = [
+        dataset(rank=rank, world=world, **keys).batches(worker, workers)
+        for rank in range(world)
+        for worker in range(workers)
+    ]
+    return (merge(list(step)) for step in zip(*shares, strict=True))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from([1, 2, 3, 4, 6]), st.integers(1, 4), st.integers(0, 9))
+def test_any_number_of_ranks_and_workers_loads_the_same_batches_and_resumes_anywhere(dataset, world, workers, done):
+    alone = list(dataset(steps=10))
+    begin = Progress()
+    for _ in range(done):
+        begin = begin.fitting(12, ROWS).after(12)
+    resumed = list(shared_out(dataset, world, workers, begin=begin, steps=10 - done))
+    assert len(resumed) == 10 - done
+    assert all(equal(a, b) for a, b in zip(resumed, alone[done:], strict=True))
+
+
+def test_real_loader_processes_give_the_same_batches(dataset):
+    alone = list(load_batches(dataset(), num_workers=0))
+    with_workers = list(load_batches(dataset(), num_workers=2))
+    assert all(equal(a, b) for a, b in zip(with_workers, alone, strict=True))
+
+
+def test_each_row_group_is_read_once_an_epoch_by_one_reader(dataset, monkeypatch):
+    read: list[int] = []
+    plain = ShardReader.read
+    monkeypatch.setattr(ShardReader, "read", lambda self, group, *a: (read.append(group), plain(self, group, *a))[1])
+    list(dataset(steps=5, order=SampleOrder(0, 1, 6)))
+    assert sorted(read) == list(range(8))
+    read.clear()
+    for rank in range(2):
+        list(dataset(steps=5, order=SampleOrder(0, 2, 6), rank=rank, world=2))
+    assert len(read) <= 8 + 2  # the group the two streams meet in, and the one with the samples left over
+
+
+def test_a_reader_holds_no_more_than_its_windows(dataset, monkeypatch):
+    held: list[int] = []
+    plain = ShardReader.sample
+
+    def sample(self, place):
+        found = plain(self, place)
+        held.append(len(self._held[place.stream]))
+        return found
+
+    monkeypatch.setattr(ShardReader, "sample", sample)
+    list(dataset(order=SampleOrder(0, 2, 6)))
+    assert max(held) <= 3  # a window of 6 touches two groups of 9, and one more stays until the next is read
+
+
+def test_an_image_that_cannot_be_decoded_is_named(shard_lake, tokenizer):
+    rows = [shard_row(n) for n in range(20)]
+    rows[13]["image"] = b"not a picture"
+    shard_lake.publish(rows, group_rows=10)
+    index = build_index(shard_lake.lake, "default").train
+    keys = {"image_size": SIDE, "batch_size": 20, "begin": Progress(), "steps": 1}
+    dataset = ShardDataset(index, shard_lake.lake.storage, tokenizer, SampleOrder(), **keys)
+    for workers in (0, 1):
+        with pytest.raises(InputError, match=r"^\S+-r1\.parquet, row group 1, row 3: the image cannot be decoded"):
+            list(load_batches(dataset, num_workers=workers))
+
+
+def test_own_positions_of_all_workers_merge_into_the_batch():
+    def share(rank, worker):
+        positions = own_positions(7, 12, rank=rank, world=2, worker=worker, workers=3)
+        column = torch.tensor(positions, dtype=torch.int64)
+        return Batch(column, column[:, None], -column)
+
+    merged = merge([share(rank, worker) for worker in (2, 0, 1) for rank in (1, 0)])
+    assert merged.positions.tolist() == list(range(7, 19))
+    assert torch.equal(merged.images[:, 0], merged.positions)
+    assert torch.equal(merged.tokens, -merged.positions)

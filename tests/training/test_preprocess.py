@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+from curation.errors import InputError
+from training.preprocess import centre_box, decode, normalise, processor_config, random_box, resize
+
+sides = st.integers(1, 400)
+
+
+def encoded(image: Image.Image, kind="PNG", **options) -> bytes:
+    sink = io.BytesIO()
+    image.save(sink, kind, **options)
+    return sink.getvalue()
+
+
+def noise(width: int, height: int) -> Image.Image:
+    rng = np.random.Generator(np.random.PCG64(width * 1000 + height))
+    return Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparency_becomes_white(mode):
+    image = Image.new("RGBA", (4, 4), (10, 20, 30, 0))
+    data = encoded(image.convert(mode) if mode != "P" else image.quantize(4))
+    assert np.array_equal(np.asarray(decode(data)), np.full((4, 4, 3), 255))
+
+
+def test_pictures_are_turned_upright():
+    image = noise(6, 3)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert np.array_equal(decode(encoded(image, exif=exif)), np.rot90(np.asarray(image), -1))
+
+
+@pytest.mark.parametrize("data", [b"", b"not a picture", encoded(noise(40, 40))[:300]])
+def test_what_cannot_be_decoded_is_an_input_error(data):
+    with pytest.raises(InputError, match="cannot be decoded"):
+        decode(data)
+
+
+@given(sides, sides, st.integers(0, 2**64 - 1))
+def test_a_random_box_lies_in_the_image_and_depends_on_the_seed_alone(width, height, seed):
+    left, top, right, bottom = random_box(width, height, seed)
+    assert 0 <= left < right <= width
+    assert 0 <= top < bottom <= height
+    assert random_box(width, height, seed) == (left, top, right, bottom)
+
+
+@given(st.integers(50, 400), st.floats(0.8, 1.25), st.integers(0, 2**64 - 1))
+def test_a_random_box_of_a_usual_image_keeps_nearly_all_of_it(width, aspect, seed):
+    height = max(1, round(width / aspect))
+    left, top, right, bottom = random_box(width, height, seed)
+    assert (right - left) * (bottom - top) >= 0.87 * width * height  # 0.9 before rounding to pixels
+    assert 0.72 <= (right - left) / (bottom - top) <= 1.4
+
+
+def test_random_boxes_differ():
+    assert len({random_box(200, 200, seed) for seed in range(50)}) > 25
+
+
+@pytest.mark.parametrize(("width", "height"), [(1000, 10), (10, 1000)])
+def test_a_ribbon_is_cut_to_an_allowed_ratio(width, height):
+    left, top, right, bottom = random_box(width, height, 0)
+    assert max(right - left, bottom - top) / min(right - left, bottom - top) == pytest.approx(4 / 3)
+
+
+@pytest.mark.parametrize(("width", "height"), [(64, 64), (90, 64), (64, 70), (300, 200)])
+def test_evaluation_sees_what_hugging_face_processors_see(width, height):
+    image = noise(width, height)
+    ours = normalise(torch.from_numpy(resize(image, centre_box(width, height), 32))[None])
+    config = processor_config(32)
+    theirs = CLIPImageProcessorPil(**config)(image, return_tensors="pt")["pixel_values"]
+    # both resize bicubically; they round the crop to whole pixels of the resized image, so odd ratios differ by a shift
+    tolerance = 1e-2 if width == height else 0.7
+    assert (ours - theirs).abs().max() < tolerance * 3
+    assert (ours - theirs).abs().mean() < tolerance

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import json
+import pickle
+
+import pytest
+import tokenizers
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import AutoTokenizer
+
+from curation.errors import UsageError
+from training.tokenizer import Tokenizer
+
+TEXTS = ["a red circle", "新しいカメラです", "собака и кот", "كلب كبير", "หมา", "ein Hund, zwei Hunde"] * 5
+
+
+@pytest.fixture(scope="module")
+def trained() -> Tokenizer:
+    return Tokenizer.train(TEXTS, vocab_size=330, context_length=12)
+
+
+@settings(max_examples=200)
+@given(st.lists(st.text(max_size=40) | st.sampled_from(["</s>", "<s></s><pad>", "a </s> b", ""]), min_size=1))
+def test_every_text_has_one_start_and_one_end(trained, texts):
+    tokens = trained(texts)
+    assert tokens.shape == (len(texts), 12)
+    for row in tokens.tolist():
+        end = row.index(trained.eos_id)
+        assert row[0] == trained.bos_id
+        assert row.count(trained.eos_id) == row.count(trained.bos_id) == 1
+        assert trained.pad_id not in row[:end]
+        assert set(row[end + 1 :]) <= {trained.pad_id}
+        assert max(row) < trained.vocab_size
+
+
+@given(st.text(max_size=8))
+def test_no_character_is_unknown(trained, text):
+    core = tokenizers.Tokenizer.from_str(trained.to_json())
+    core.no_truncation()
+    import unicodedata
+
+    assert core.decode(core.encode(text, add_special_tokens=False).ids) == unicodedata.normalize("NFC", text)
+
+
+def test_training_twice_gives_the_same_file():
+    one, other = (Tokenizer.train(iter(TEXTS), vocab_size=330, context_length=12).to_json() for _ in range(2))
+    assert one == other
+
+
+def test_a_pickled_tokenizer_still_takes_special_tokens_in_a_text_as_text(trained):
+    sent = pickle.loads(pickle.dumps(trained))
+    texts = ["a </s> b", "<s>", *TEXTS]
+    assert torch.equal(sent(texts), trained(texts))
+
+
+def test_trimming_keeps_every_end_token(trained):
+    texts = ["a", "a red circle", ""]
+    tokens = trained(texts)
+    trimmed = trained.trim(tokens)
+    longest = max(row.tolist().index(trained.eos_id) for row in tokens)
+    assert trimmed.shape == (3, longest + 1)
+    assert torch.equal(trimmed, tokens[:, : longest + 1])
+
+
+def test_the_saved_folder_is_read_back_and_by_hugging_face(trained, tmp_path):
+    trained.save(tmp_path)
+    texts = ["a red circle", "a </s> b", "新しい", "x" * 200]
+    mine = Tokenizer.read(tmp_path / "tokenizer.json", 12)
+    theirs = AutoTokenizer.from_pretrained(tmp_path)
+    assert torch.equal(mine(texts), trained(texts))
+    encoded = theirs(texts, padding="max_length", truncation=True, max_length=12)["input_ids"]
+    assert encoded == trained(texts).tolist()
+
+
+def other_tokenizer(names) -> tokenizers.Tokenizer:
+    core = tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 0, "b": 1, "?": 2}, unk_token="?"))
+    core.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    core.add_tokens(names)
+    return core
+
+
+def test_any_tokenizer_file_with_an_end_token_will_do(tmp_path):
+    path = tmp_path / "tokenizer.json"
+    other_tokenizer(["<|startoftext|>", "<|endoftext|>"]).save(str(path))
+    tokenizer = Tokenizer.read(path, 6)
+    assert (tokenizer.bos_id, tokenizer.eos_id, tokenizer.pad_id) == (3, 4, 4)
+    assert tokenizer(["a b", "a b a b a b"]).tolist() == [[3, 0, 1, 4, 4, 4], [3, 0, 1, 0, 1, 4]]
+    assert tokenizer.trim(tokenizer(["a b"])).tolist() == [[3, 0, 1, 4]]
+    other_tokenizer(["[SEP]"]).save(str(path))
+    tokenizer = Tokenizer.read(path, 4)
+    assert (tokenizer.bos_id, tokenizer(["a"]).tolist()) == (None, [[0, 3, 3, 3]])
+
+
+def test_files_that_will_not_do_are_named(tmp_path):
+    path = tmp_path / "tokenizer.json"
+    with pytest.raises(UsageError, match=r"tokenizer: cannot read .*tokenizer\.json"):
+        Tokenizer.read(path, 8)
+    path.write_text(json.dumps({"version": "1.0"}))
+    with pytest.raises(UsageError, match=r"tokenizer: cannot read .*tokenizer\.json"):
+        Tokenizer.read(path, 8)
+    other_tokenizer([]).save(str(path))
+    with pytest.raises(UsageError, match="has no end token: one of </s>"):
+        Tokenizer.read(path, 8)

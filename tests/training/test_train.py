@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import draw, shard_row
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from curation import cli
+from curation.errors import InputError, OutputError, UsageError
+from training import checkpoint
+from training.config import TrainConfig
+from training.distributed import World
+from training.evaluate import embed_images, embed_texts
+from training.model import TwoTowers
+from training.train import main, train
+from training.trainer import learning_rate, parameter_groups
+
+ALONE = World(0, 1, torch.device("cpu"))
+ROWS, STEPS = 50, 6
+SMALL = {
+    "batch_size": 16,
+    "steps": STEPS,
+    "image_size": 16,
+    "vocab_size": 320,
+    "seed": 3,
+    "save_every": 3,
+    "log_every": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory) -> Path:
+    from conftest import ShardLake
+
+    root = tmp_path_factory.mktemp("training") / "lake"
+    ShardLake(root).publish([shard_row(n) for n in range(ROWS)])
+    return root
+
+
+@pytest.fixture
+def config(lake, tmp_path):
+    def make(**keys) -> TrainConfig:
+        return TrainConfig(**({"lake": str(lake), "output": str(tmp_path / "out")} | SMALL | keys))
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def whole_run(lake, tmp_path_factory):
+    """An undisturbed run of one process: its output folder and summary."""
+    output = tmp_path_factory.mktemp("whole")
+    return output, train(TrainConfig(lake=str(lake), output=str(output), **SMALL), ALONE)
+
+
+def scalars(output: Path, tag: str) -> list[tuple[int, float]]:
+    events = EventAccumulator(str(output / "tensorboard")).Reload()
+    return [(event.step, event.value) for event in events.Scalars(tag)]
+
+
+def embeddings(folder: Path) -> torch.Tensor:
+    model, tokenizer = checkpoint.load_model(folder)
+    towers, pairs = TwoTowers(model).eval(), [draw(n) for n in range(24)]
+    images = embed_images(towers, [image for image, _ in pairs])
+    return torch.cat([images, embed_texts(towers, tokenizer, [text for _, text in pairs])])
+
+
+def test_a_run_reports_what_it_did(whole_run):
+    output, summary = whole_run
+    assert (summary["steps"], summary["seen_pairs"], summary["processes"]) == (6, 96, 1)
+    assert (summary["epoch"], summary["position"]) == (1, 48), "50 pairs are 3 batches of 16 an epoch"
+    assert summary["checkpoint"] == str(output / "checkpoints" / "step-00000006")
+    assert sorted(p.name for p in (output / "checkpoints").glob("step-*")) == ["step-00000003", "step-00000006"]
+    losses = scalars(output, "loss")
+    assert [step for step, _ in losses] == list(range(1, 7))
+    assert losses[-1][1] == pytest.approx(summary["loss"])
+    assert losses[0][1] == pytest.approx(math.log(16), abs=1.0)
+    expected = [learning_rate(step, peak=4e-4, warmup=0, total=6) for step in range(6)]
+    assert [value for _, value in scalars(output, "lr")] == pytest.approx(expected)
+
+
+def test_a_resumed_run_ends_bit_for_bit_as_an_undisturbed_one(whole_run, config, tmp_path):
+    output, summary = whole_run
+    resumed = train(config(resume=str(output / "checkpoints" / "step-00000003")), ALONE)
+    assert resumed["loss"] == summary["loss"]
+    ours, theirs = (load_file(Path(run["checkpoint"]) / "model.safetensors") for run in (resumed, summary))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert scalars(tmp_path / "out", "loss") == scalars(output, "loss")[3:]
+
+
+def test_loader_processes_change_nothing(whole_run, config):
+    assert train(config(num_workers=2), ALONE)["loss"] == whole_run[1]["loss"]
+
+
+def test_two_processes_train_as_one_does_and_their_run_is_resumed_by_one(whole_run, config, train_yaml, tmp_path, lake):
+    output, summary = whole_run
+    path = train_yaml(**SMALL, lake=str(lake), output=str(tmp_path / "two"))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*command, "-m", "training.train", "--config", str(path)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    both = json.loads(done.stdout)
+    assert (both["processes"], both["steps"], both["seen_pairs"]) == (2, 6, 96)
+    alone = dict(scalars(output, "loss"))
+    for step, loss in scalars(tmp_path / "two", "loss"):
+        assert loss == pytest.approx(alone[step], abs=2e-4)
+    reference = embeddings(Path(summary["checkpoint"]))
+    assert torch.allclose(embeddings(Path(both["checkpoint"])), reference, atol=2e-3)
+    resumed = train(config(resume=str(tmp_path / "two" / "checkpoints" / "step-00000003")), ALONE)
+    assert torch.allclose(embeddings(Path(resumed["checkpoint"])), reference, atol=2e-3)
+
+
+def test_resume_true_goes_on_where_the_output_stands_or_starts(config, caplog):
+    first = train(config(resume=True, steps=2), ALONE)
+    assert first["steps"] == 2
+    more = train(config(resume=True, steps=4), ALONE)
+    assert (more["steps"], more["seen_pairs"]) == (4, 64)
+    with caplog.at_level("INFO"):
+        again = train(config(resume=True, steps=4), ALONE)
+    assert "nothing to do: 4 steps are done" in caplog.text
+    assert again["checkpoint"] == more["checkpoint"]
+    with pytest.raises(UsageError, match="output: .* holds a run already: set resume: true"):
+        train(config(), ALONE)
+
+
+@pytest.mark.parametrize(
+    ("keys", "line"),
+    [
+        ({"version": 0}, "version: .* was trained on version 1 of the shards table and cannot go on with version 0"),
+        ({"seed": 4}, r"trained with other settings \(seed 3 -> 4\)"),
+        (
+            {"validation_share": 0.5, "preset": "vit_b_32"},
+            r"\(validation_share 0.0 -> 0.5, preset 'tiny' -> 'vit_b_32'\)",
+        ),
+    ],
+)
+def test_a_run_is_not_resumed_on_other_samples_or_another_model(whole_run, config, keys, line):
+    with pytest.raises(UsageError, match=line):
+        train(config(resume=str(whole_run[0]), **keys), ALONE)
+
+
+def test_a_resumed_run_stays_on_its_version_of_the_table(shard_lake, config):
+    keys = {"lake": str(shard_lake.root), "resume": True}
+    shard_lake.publish([shard_row(n) for n in range(ROWS)])
+    first = train(config(**keys, steps=2), ALONE)
+    shard_lake.publish([shard_row(n) for n in range(20)], run="r2")
+    more = train(config(**keys, steps=4), ALONE)
+    assert more["table_version"] == first["table_version"] == 1
+    assert (more["epoch"], more["position"]) == (1, 16), "50 pairs an epoch still"
+
+
+def test_another_lake_of_the_same_version_is_refused(whole_run, shard_lake, config):
+    shard_lake.publish([shard_row(n) for n in range(ROWS)], run="r9")
+    with pytest.raises(
+        UsageError, match="was written by r9, but the checkpoint was trained on r1: this is another lake"
+    ):
+        train(config(lake=str(shard_lake.root), resume=str(whole_run[0])), ALONE)
+
+
+def test_settings_that_do_not_fit_are_refused(config):
+    with pytest.raises(UsageError, match="batch_size: 64 is more than the 50 pairs to train on"):
+        train(config(batch_size=64), ALONE)
+    with pytest.raises(UsageError, match="batch_size: 16 is not a multiple of the 3 processes"):
+        train(config(), World(0, 3, torch.device("cpu")))
+    with pytest.raises(InputError, match="resume: nowhere holds no checkpoint"):
+        train(config(resume="nowhere"), ALONE)
+    with pytest.raises(UsageError, match="tokenizer: cannot read absent.json"):
+        train(config(tokenizer="absent.json"), ALONE)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(config):
+    with pytest.raises(OutputError, match="the loss is nan at step"):
+        train(config(lr=1e30, warmup_steps=0), ALONE)
+
+
+@pytest.mark.parametrize(("keys", "tolerance"), [({"precision": "bf16"}, 0.05), ({"grad_checkpointing": True}, 1e-4)])
+def test_saving_memory_changes_the_loss_little(whole_run, config, keys, tolerance):
+    assert train(config(**keys), ALONE)["loss"] == pytest.approx(whole_run[1]["loss"], abs=tolerance)
+
+
+def test_held_out_pairs_are_measured_and_not_trained_on(config, tmp_path):
+    summary = train(config(validation_share=0.3, batch_size=8, validation_pairs=7), ALONE)
+    assert summary["held_out_pairs"] == 7
+    assert 0 <= summary["image_to_text_recall"] <= 1
+    assert [step for step, _ in scalars(tmp_path / "out", "text_to_image_recall")] == [3, 6]
+
+
+def test_a_tokenizer_file_is_used_and_saved(config, tokenizer, tmp_path):
+    (tmp_path / "t.json").write_text(tokenizer.to_json())
+    summary = train(config(tokenizer=str(tmp_path / "t.json"), steps=1), ALONE)
+    model, saved = checkpoint.load_model(Path(summary["checkpoint"]))
+    assert saved.vocab_size == model.config.text_config.vocab_size == tokenizer.vocab_size
+    assert model.config.text_config.eos_token_id == tokenizer.eos_id
+
+
+def test_the_command_prints_a_summary_and_ends_with_the_documented_code(train_yaml, lake, tmp_path, capsys):
+    path = train_yaml(**(SMALL | {"steps": 1}), lake=str(lake), output=str(tmp_path / "out"))
+    assert cli.run(main, ["--config", str(path)]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["steps"] == 1
+    assert "step 1 of 1" in said.err
+    assert cli.run(main, ["--config", str(path)]) == 2
+    assert cli.run(main, ["--config", str(path), "--output", str(tmp_path / "o2"), "--recipe", "none"]) == 3
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "error: no shards of recipe 'none'" in said.err
+
+
+def test_the_learning_rate_rises_to_its_peak_and_falls_to_zero():
+    rates = [learning_rate(step, peak=2.0, warmup=10, total=110) for step in range(111)]
+    assert rates[0] == pytest.approx(0.2)
+    assert rates[9] == rates[10] == max(rates) == 2.0
+    assert rates[60] == pytest.approx(1.0)
+    assert rates[110] == pytest.approx(0.0)
+    assert all(a >= b for a, b in zip(rates[10:], rates[11:], strict=False))
+
+
+def test_only_matrices_decay(whole_run):
+    model, _ = checkpoint.load_model(Path(whole_run[1]["checkpoint"]))
+    decayed, others = parameter_groups(model, 0.1)
+    assert (decayed["weight_decay"], others["weight_decay"]) == (0.1, 0.0)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    exempt = {names[id(parameter)] for parameter in others["params"]}
+    assert "logit_scale" in exempt
+    assert "vision_model.embeddings.class_embedding" in exempt
+    assert all("bias" in name or "norm" in name or name.endswith(("logit_scale", "class_embedding")) for name in exempt)
+    assert len(decayed["params"]) + len(exempt) == len(names)
+
+
+def test_the_logit_scale_is_clamped(config):
+    summary = train(config(lr=5.0, warmup_steps=0, steps=3), ALONE)
+    assert 1.0 <= summary["logit_scale"] <= 100.001
