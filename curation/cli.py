@@ -83,7 +83,7 @@ def load_config(
     for key in required:
         if not _get(config, key):
             raise UsageError(f"config: key `{key}` is missing: {prog} needs it (in the file or as --{key})")
-    return cast(Settings, config)
+    return cast("Settings", config)
 
 
 def _command_line(model: type[Settings], argv: Sequence[str], prog: str, description: str) -> Any:

@@ -105,11 +105,13 @@ class ImagesSection(Section):
     min_side: int = Field(1, ge=1, description="images with a shorter side are refused")
     max_pixels: int = Field(64_000_000, ge=1, description="images with more pixels are refused undecoded")
     max_bytes: int = Field(20 << 20, ge=1, description="larger downloads are cut off and refused")
-    timeout_s: Annotated[float, Field(gt=0)] = Field(10.0, description="seconds for one image in all, retries included")
+    timeout_s: Annotated[float, Field(gt=0)] = Field(10.0, description="seconds for one image, retries included")
     retries: int = Field(2, ge=0, description="further tries on 429, 5xx and dropped connections")
     threads: int = Field(16, ge=1, description="downloads at once in one task")
     user_agent: str = Field("worldcurate/0.1", description="User-Agent header")
-    allow_private_hosts: Words = Field([], description="hosts, or host:port, with private addresses that may be fetched")
+    allow_private_hosts: Words = Field(
+        [], description="hosts, or host:port, with private addresses that may be fetched"
+    )
     shard_bytes: int = Field(256 << 20, ge=1, description="bytes of one shard file")
     assumed_image_bytes: int = Field(24 << 10, ge=1, description="bytes an image is planned with")
 

@@ -32,14 +32,15 @@ def _records(name: str, pages: Sequence[Page], rng: Random) -> Iterable[tuple[st
     yield "warcinfo", None, b"Software-Info: worldcurate demo\r\nformat: WARC File Format 1.0\r\n"
     for page in pages:
         if rng.random() < 0.1:
-            yield "metadata", page.uri, _json(name, _request(page))
-        yield "metadata", page.uri, _json(name, _response(page))
+            yield "metadata", page.uri, _json(name, "request", page.uri, _request(page))
+        body = _json(name, "response", page.uri, _response(page))
+        yield "metadata", page.uri, body
         if rng.random() < 0.01:
-            yield "metadata", page.uri + ".pdf", _json(name, _not_html())
+            yield "metadata", page.uri + ".pdf", _json(name, "response", page.uri + ".pdf", _not_html())
         if rng.random() < 0.01:
-            yield "metadata", page.uri, _json(name, _response(page))[:-40]
+            yield "metadata", page.uri, body[:-40]
         if rng.random() < 0.01:
-            yield "metadata", page.uri, _json(name, _response(page)).replace(b'"Title": "', b'"Title": "\xff\xfe', 1)
+            yield "metadata", page.uri, body.replace(b'"Title": "', b'"Title": "\xff\xfe', 1)
 
 
 def _record(kind: str, uri: str | None, body: bytes, date: str) -> bytes:
@@ -57,9 +58,11 @@ def _record(kind: str, uri: str | None, body: bytes, date: str) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body + b"\r\n\r\n"
 
 
-def _json(name: str, payload: dict[str, Any]) -> bytes:
+def _json(name: str, kind: str, uri: str, payload: dict[str, Any]) -> bytes:
+    """Return the JSON body of a record about a capture: in which file, of which kind and address, and what it holds."""
     container = {"Filename": name.replace(".wat", ""), "Compressed": True, "Offset": "0"}
-    envelope = {"Format": "WARC/1.0", "Payload-Metadata": payload}
+    header = {"WARC-Type": kind, "WARC-Target-URI": uri}
+    envelope = {"Format": "WARC/1.0", "WARC-Header-Metadata": header, "Payload-Metadata": payload}
     return json.dumps({"Container": container, "Envelope": envelope}, ensure_ascii=False).encode()
 
 

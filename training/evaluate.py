@@ -166,7 +166,7 @@ def embed_images(towers: TwoTowers, images: Sequence[Path | bytes]) -> Tensor:
     parts = []
     for start in range(0, len(images), EMBED_BATCH):
         pixels = np.stack([_pixels(image, size) for image in images[start : start + EMBED_BATCH]])
-        parts.append(towers.embed_images(torch.from_numpy(pixels).to(towers.model.device)).cpu())
+        parts.append(towers.embed_images(torch.from_numpy(pixels)).cpu())
     return torch.cat(parts)
 
 
@@ -185,8 +185,7 @@ def embed_texts(towers: TwoTowers, tokenizer: Tokenizer, texts: Sequence[str]) -
     """Return the unit embeddings (n, d), on the CPU, of texts."""
     parts = []
     for start in range(0, len(texts), EMBED_BATCH):
-        tokens = tokenizer(texts[start : start + EMBED_BATCH])
-        parts.append(towers.embed_texts(tokenizer.trim(tokens).to(towers.model.device)).cpu())
+        parts.append(towers.embed_texts(tokenizer(texts[start : start + EMBED_BATCH])).cpu())
     return torch.cat(parts)
 
 

@@ -87,6 +87,9 @@ def context_length(model: MetaClip2Model) -> int:
     return int(model.config.text_config.max_position_embeddings)  # type: ignore[union-attr]  # as above
 
 
+MAX_TEXT_GROUPS, MIN_TEXT_GROUP = 4, 16  # groups a batch of texts is cut into, and texts in each
+
+
 class TwoTowers(nn.Module):
     """Both encoders in one forward pass, which is what DDP hooks into.
 
@@ -102,15 +105,29 @@ class TwoTowers(nn.Module):
         """Return unit image embeddings, unit text embeddings, both (n, embedding) float32, and the logit scale.
 
         Args:
-            images: uint8 of shape (n, height, width, 3).
-            tokens: ids of shape (n, length).
+            images: uint8 of shape (n, height, width, 3), on any device.
+            tokens: ids of shape (n, length), best on the CPU: their lengths steer the work.
         """
         return self.embed_images(images), self.embed_texts(tokens), self.model.logit_scale.exp()
 
     def embed_images(self, images: Tensor) -> Tensor:
         """Return the unit embeddings of images."""
-        return normalize(self.model.get_image_features(pixel_values=normalise(images)).pooler_output.float(), dim=-1)
+        pixels = normalise(images.to(self.model.device, non_blocking=True))
+        return normalize(self.model.get_image_features(pixel_values=pixels).pooler_output.float(), dim=-1)
 
     def embed_texts(self, tokens: Tensor) -> Tensor:
-        """Return the unit embeddings of texts."""
-        return normalize(self.model.get_text_features(input_ids=tokens).pooler_output.float(), dim=-1)
+        """Return the unit embeddings of texts.
+
+        Attention is causal and a text is read at its end token, so what follows that changes nothing. Texts of like
+        length go through the encoder together, cut to the longest of them; most alt texts are far shorter than the
+        context.
+        """
+        lengths = (tokens == self.model.config.text_config.eos_token_id).int().argmax(1) + 1
+        by_length = lengths.argsort(stable=True)
+        parts = [
+            self.model.get_text_features(
+                input_ids=tokens[rows, : lengths[rows[-1]]].to(self.model.device)
+            ).pooler_output
+            for rows in by_length.chunk(max(1, min(MAX_TEXT_GROUPS, len(tokens) // MIN_TEXT_GROUP)))
+        ]
+        return normalize(torch.cat(parts).float(), dim=-1)[by_length.argsort().to(self.model.device)]

@@ -101,14 +101,6 @@ class Tokenizer:
         ids = torch.tensor([encoding.ids for encoding in encodings], dtype=torch.int32)
         return ids.reshape(-1, self.context_length)
 
-    def trim(self, tokens: Tensor) -> Tensor:
-        """Cut the columns off that lie behind the end token in every row.
-
-        Attention is causal and the embedding is read at the end token, so what follows it changes nothing.
-        """
-        first_ends = (tokens == self.eos_id).int().argmax(1)
-        return tokens[:, : int(first_ends.max()) + 1]
-
     def _find(self, names: Sequence[str]) -> str | None:
         return next((name for name in names if self._core.token_to_id(name) is not None), None)
 

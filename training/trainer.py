@@ -130,14 +130,12 @@ class Trainer:
 
     def _train_on(self, batch: Batch) -> Tensor:
         """Take one optimizer step and return this rank's loss."""
-        config, device = self._config, self._world.device
+        config = self._config
         rate = learning_rate(self._step, peak=config.lr, warmup=config.warmup, total=config.total_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        images = batch.images.to(device, non_blocking=True)
-        tokens = self._tokenizer.trim(batch.tokens).to(device, non_blocking=True)
-        with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-            embeddings = self._parallel(images, tokens)
+        with torch.autocast(self._world.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+            embeddings = self._parallel(batch.images, batch.tokens)
         loss = contrastive_loss(*embeddings)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped

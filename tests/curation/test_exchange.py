@@ -25,7 +25,9 @@ def test_every_row_arrives_once_in_its_bucket(tmp_path_factory, files):
         rows = write_buckets(Storage(), paths[-1], SCHEMA, split_sorted(table, np.array(ordered, int), 8))
         assert rows == [buckets.count(bucket) for bucket in range(8)]
     for bucket in range(8):
-        arrived = [row for part in read_buckets(Storage(), paths, range(bucket, bucket + 1)) for row in part.to_pylist()]
+        arrived = [
+            row for part in read_buckets(Storage(), paths, range(bucket, bucket + 1)) for row in part.to_pylist()
+        ]
         assert [row["bucket"] for row in arrived] == [bucket] * sum(file.count(bucket) for file in files)
         assert len({row["text"] for row in arrived}) == len(arrived)
 

@@ -30,9 +30,7 @@ def write(lake: Lake, run_id: str, lang: str = "en") -> list[WrittenFile]:
 
 def publish(lake: Lake, run_id: str, expected: tuple[str, ...] = (), batch: str = "b", lang: str = "en") -> int:
     partition = {"match_id": "m", "batch": batch}
-    return lake.publish(
-        "counts", partition, write(lake, run_id, lang), expected=expected, metadata={"run_id": run_id}
-    )
+    return lake.publish("counts", partition, write(lake, run_id, lang), expected=expected, metadata={"run_id": run_id})
 
 
 def langs(lake: Lake, version: int | None = None) -> list[str]:

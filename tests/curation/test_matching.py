@@ -3,9 +3,7 @@ from __future__ import annotations
 import json
 import random
 import re
-import string
 import unicodedata
-from functools import cache
 
 import pyarrow as pa
 import pytest
@@ -14,128 +12,7 @@ from hypothesis import strategies as st
 
 from curation.errors import InputError, UsageError
 from curation.matching import Matcher
-
-# The oracle: the rules again, one character cluster after the other, with scripts by character names and `in`.
-
-OPEN_NAMES = ("CJK UNIFIED", "CJK COMPAT", "CJK RADICAL", "KANGXI", "HIRAGANA", "KATAKANA", "BOPOMOFO", "THAI", "LAO")
-OPEN_NAMES += ("KHMER", "MYANMAR", "TIBETAN")
-INVISIBLE = "\u200b\u00ad\ufeff\u2060\u061c\u200e\u200f" + "".join(map(chr, range(0xFE00, 0xFE10)))
-JOINERS = "'-_·.,״׳"
-
-
-def is_mark(char):
-    return unicodedata.category(char)[0] == "M" or char in "\u200c\u200d"
-
-
-def script(char):
-    name = unicodedata.name(char, "")
-    return "open" if name.startswith(OPEN_NAMES) or char in "ー々〆〇་" else "hangul" if "HANGUL" in name else "other"
-
-
-def is_sign(char):
-    return unicodedata.category(char)[0] in "PS" and char != "་" and not "\u2e80" <= char <= "\u2fd5"
-
-
-def folds(char):
-    folded = unicodedata.normalize("NFKC", char)
-    symbol = is_sign(char) and unicodedata.category(char)[0] == "S"
-    return folded != char and (symbol or "⁄" in folded)
-
-
-def clusters(text):
-    """Cut into characters with their marks; white space and marks right after it stand alone."""
-    out = []
-    for char in text:
-        if is_mark(char) and out and not out[-1][0].isspace():
-            out[-1] += char
-        else:
-            out.append(char)
-    return out
-
-
-@cache
-def oracle_spaced(text):
-    text = "".join(c for c in text if c not in INVISIBLE and (unicodedata.category(c) != "Cc" or c.isspace()))
-    text = "".join(f" {c} " if folds(c[0]) else c for c in clusters(text))
-    text = unicodedata.normalize("NFKC", text)
-    for old, new in zip("’ʼ‐", "''-", strict=True):
-        text = text.replace(old, new)
-    cut = clusters(text)
-
-    def word(at):
-        return 0 <= at < len(cut) and not cut[at][0].isspace() and not is_sign(cut[at][0])
-
-    def plain(at):
-        return word(at) and script(cut[at][0]) == "other"
-
-    def joins(at):
-        return 0 <= at < len(cut) and cut[at][0] in JOINERS and plain(at - 1) and plain(at + 1)
-
-    out = ""
-    for at, cluster in enumerate(cut):
-        if is_sign(cluster[0]) and not joins(at):
-            cluster = f" {cluster} "
-        elif word(at) and word(at - 1) and script(cluster[0]) != script(cut[at - 1][0]):
-            cluster = " " + cluster
-        out += cluster
-    return re.sub(" +", " ", re.sub(r"\s", " ", f" {out} "))
-
-
-@cache
-def oracle_entry_form(entry):
-    form = oracle_spaced(entry)
-    bases = [cluster[0] for cluster in clusters(form[1:-1])]
-    if not bases:
-        return None
-    first, last = (None if is_sign(base) else script(base) for base in (bases[0], bases[-1]))
-    return form[first == "open" : len(form) - (last in ("open", "hangul"))]
-
-
-def katakana(char):
-    return unicodedata.name(char, "").startswith("KATAKANA") and char != "・"
-
-
-def oracle_worldwide(entry, text):
-    form, within = oracle_entry_form(entry), oracle_spaced(text)
-    if form is None:
-        return False
-    letters = [c for c in form if unicodedata.category(c) not in ("Mn", "Mc")]
-    short = 1 <= len(letters) <= 2 and all(map(katakana, letters))
-    for at in range(len(within) - len(form) + 1):
-        if not within.startswith(form, at):
-            continue
-        left, right = within[:at], within[at + len(form) :]
-        if form[-1] != " " and unicodedata.category(right[0]) in ("Mn", "Mc"):
-            continue
-        while unicodedata.category(left[-1:] or " ") in ("Mn", "Mc"):
-            left = left[:-1]
-        if short and (katakana(left[-1:] or " ") or katakana(right[0])):
-            continue
-        return True
-    return False
-
-
-REFERENCE_OPEN = string.punctuation + "，。、；：？！“”‘’（）【】《》〈〉「」『』～—"
-REFERENCE_BLOCKS = """4E00–9FFF 3400–4DBF 20000–2A6DF 2A700–2B73F 2B740–2B81F 2B820–2CEAF 2CEB0–2EBEF F900–FAFF
-2E80–2EFF
-2F00–2FDF 2FF0–2FFF 0E00–0EFF 0F00–0FFF 1000–109F 1780–17FF"""
-REFERENCE_BLOCKS = [tuple(int(end, 16) for end in block.split("–")) for block in REFERENCE_BLOCKS.split()]
-
-
-def oracle_reference(entry, text):
-    def is_open(char):
-        return char in REFERENCE_OPEN or any(first <= ord(char) <= last for first, last in REFERENCE_BLOCKS)
-
-    text = " " + text + " "
-    for sign in ",.;:?!`":
-        text = text.replace(sign, f" {sign} ")
-    text = text.replace("\t", " ").replace("\n", " ").replace("\r", " ")
-    if not entry:
-        return False
-    return ("" if is_open(entry[0]) else " ") + entry + ("" if is_open(entry[-1]) else " ") in text
-
-
-ORACLES = {"worldwide": oracle_worldwide, "reference": oracle_reference}
+from oracles import ORACLES, oracle_worldwide
 
 ALPHABETS = [
     "abé.,'- _1·",

@@ -1,94 +1,13 @@
-"""One Spark session for the whole run, and a small night to feed the jobs with."""
+"""One Spark session for the whole run, and contexts over a lake of their own."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-
-import numpy as np
 import pytest
-from PIL import Image
 
 from curation.config import Config, SparkSection
-from curation.matchers import Manifest, matcher_name, publish_manifest, write_matcher
-from curation.matching import Matcher
 from jobs import session
 from jobs.runner import Context
-
-ENTRIES = {
-    "en": ["a", "big", "cat", "cat sitting", "dog", "garden", "photo", "red", "red dog", "table", "the"],
-    "fr": ["chat", "chien", "grand", "grand chien", "le", "maison", "rouge", "table"],
-    "ja": ["カメラ", "犬", "猫", "赤い"],
-    "other": ["0", "logo"],
-}
-TEXTS = [
-    "the big red dog is on the table",
-    "a cat sitting in the garden of the old house",
-    "a photo of a red dog and a cat",
-    "this is the garden where nothing is found",
-    "le grand chien rouge est dans la maison",
-    "le chat est sur la table de la maison",
-    "赤い猫と犬がいます",
-    "新しいカメラで犬の写真を撮りました",
-    "IMG_0023.jpg",
-    "logo",
-]
-
-
-def picture(number: int) -> bytes:
-    """A small picture that no other number gives."""
-    pixels = np.random.default_rng(number).integers(0, 255, (4, 4, 3), dtype=np.uint8)
-    image = Image.fromarray(pixels).resize((24 + number % 9, 20), Image.Resampling.BICUBIC)
-    sink = io.BytesIO()
-    image.save(sink, "PNG")
-    return sink.getvalue()
-
-
-def publish_metadata(context: Context, entries: Mapping[str, Sequence[str]] = ENTRIES) -> str:
-    """Compile and publish matchers for sorted entries, as build_metadata does; return the version."""
-    lake = context.lake.root
-    version = hashlib.sha256(json.dumps(entries).encode()).hexdigest()[:16]
-    files = {
-        matcher_name(rules, lang): write_matcher(
-            context.storage, lake, version, rules, lang, Matcher.build(sorted(words), rules)
-        )
-        for lang, words in entries.items()
-        for rules in ("worldwide", "reference")
-    }
-    counts = {lang: len(words) for lang, words in entries.items()}
-    publish_manifest(context.storage, lake, Manifest(version, counts, files))
-    return version
-
-
-def write_night(folder: Path, images: int, *, files: int = 3, start: int = 0) -> list[str]:
-    """Write JSONL inputs with image references to pictures beside them; some are missing, some are no pictures."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lines: list[list[str]] = [[] for _ in range(files)]
-    for number in range(start, start + images):
-        path = folder / f"{number}.png"
-        if number % 17 == 3:
-            path.write_bytes(b"not a picture")
-        elif number % 19 != 4:
-            path.write_bytes(picture(number))
-        texts = [TEXTS[number * number % len(TEXTS)], TEXTS[(number + 3) % len(TEXTS)] + f" {number}"]
-        row = {"url": None, "ref": str(path), "text": texts}
-        lines[number % files].append(json.dumps(row, ensure_ascii=False))
-    paths = []
-    for place, rows in enumerate(lines):
-        paths.append(str(folder / f"{place}.jsonl"))
-        Path(paths[-1]).write_text("\n".join(rows) + "\n", encoding="utf-8")
-    return paths
-
-
-NIGHT = {
-    "recipe": "default",
-    "ingest": {"format": "jsonl", "ref_column": "ref", "bucket_bytes": 4000},
-    "balance": {"t_en": 20, "bucket_bytes": 4000},
-    "images": {"shard_bytes": 20_000, "assumed_image_bytes": 1000},
-}
+from nights import NIGHT, publish_metadata, write_night
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,7 @@ def test_a_users_mistake_comes_back_as_itself_with_its_own_line(spark):
     def process(index, unit):
         raise UsageError(f"unit {unit} has no column `url`")
 
-    with pytest.raises(UsageError, match="^unit x has no column `url`$"):
+    with pytest.raises(UsageError, match=r"^unit x has no column `url`$"):
         run_sink(spark, "test", ["x"], process)
 
 

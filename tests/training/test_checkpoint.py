@@ -59,8 +59,8 @@ def test_a_checkpoint_gives_back_everything(saved, tokenizer):
 def test_hugging_face_loads_a_checkpoint(saved, tokenizer):
     folder = saved(1)
     assert same_weights(AutoModel.from_pretrained(folder), saved.model)
-    encoded = AutoTokenizer.from_pretrained(folder)(["a red circle"])["input_ids"]
-    assert encoded == tokenizer.trim(tokenizer(["a red circle"])).tolist()
+    encoded = AutoTokenizer.from_pretrained(folder)("a red circle")["input_ids"]
+    assert encoded == [number for number in tokenizer(["a red circle"])[0].tolist() if number != tokenizer.pad_id]
     assert CLIPImageProcessorPil.from_pretrained(folder).crop_size == {"height": 16, "width": 16}
 
 

@@ -68,7 +68,15 @@ def test_the_text_embedding_is_read_at_the_end_token(tokenizer):
     before = tokens.clone()
     before[0, end - 1] = 7
     assert not torch.allclose(towers.embed_texts(before)[0], plain[0], atol=1e-4)
-    assert torch.allclose(towers.embed_texts(tokenizer.trim(tokens)), plain, atol=1e-5)
+
+
+def test_texts_embedded_in_groups_keep_their_places(tokenizer):
+    towers = TwoTowers(build_model(PRESETS["tiny"], tokenizer)).eval()
+    tokens = tokenizer([" ".join(["word"] * (number * 7 % 13)) for number in range(80)])
+    alone = torch.cat([towers.embed_texts(row[None]) for row in tokens])
+    assert torch.allclose(towers.embed_texts(tokens), alone, atol=1e-5)
+    features = towers.model.get_text_features(input_ids=tokens).pooler_output
+    assert torch.allclose(torch.nn.functional.normalize(features), alone, atol=1e-5)
 
 
 def test_a_ragged_image_is_refused(tokenizer):

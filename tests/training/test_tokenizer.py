@@ -55,15 +55,6 @@ def test_a_pickled_tokenizer_still_takes_special_tokens_in_a_text_as_text(traine
     assert torch.equal(sent(texts), trained(texts))
 
 
-def test_trimming_keeps_every_end_token(trained):
-    texts = ["a", "a red circle", ""]
-    tokens = trained(texts)
-    trimmed = trained.trim(tokens)
-    longest = max(row.tolist().index(trained.eos_id) for row in tokens)
-    assert trimmed.shape == (3, longest + 1)
-    assert torch.equal(trimmed, tokens[:, : longest + 1])
-
-
 def test_the_saved_folder_is_read_back_and_by_hugging_face(trained, tmp_path):
     trained.save(tmp_path)
     texts = ["a red circle", "a </s> b", "新しい", "x" * 200]
@@ -87,7 +78,6 @@ def test_any_tokenizer_file_with_an_end_token_will_do(tmp_path):
     tokenizer = Tokenizer.read(path, 6)
     assert (tokenizer.bos_id, tokenizer.eos_id, tokenizer.pad_id) == (3, 4, 4)
     assert tokenizer(["a b", "a b a b a b"]).tolist() == [[3, 0, 1, 4, 4, 4], [3, 0, 1, 0, 1, 4]]
-    assert tokenizer.trim(tokenizer(["a b"])).tolist() == [[3, 0, 1, 4]]
     other_tokenizer(["[SEP]"]).save(str(path))
     tokenizer = Tokenizer.read(path, 4)
     assert (tokenizer.bos_id, tokenizer(["a"]).tolist()) == (None, [[0, 3, 3, 3]])
