@@ -164,7 +164,7 @@ PAINTERS: dict[str, tuple[Callable[[Brush, Colour, Random], None], Colour]] = {
     "tree": (_tree, (40, 130, 50)),
     "fish": (_fish, (40, 100, 230)),
     "flower": (_flower, (150, 80, 220)),
-    "boat": (_boat, (140, 50, 40)),
+    "boat": (_boat, (118, 84, 56)),
     "apple": (_apple, (196, 24, 24)),
     "key": (_key, (60, 62, 70)),
     "umbrella": (_umbrella, (20, 140, 140)),

@@ -72,7 +72,7 @@ def _snow(draw: Draw, n: int, rng: Random) -> None:
 
 
 def _night(draw: Draw, n: int, rng: Random) -> None:
-    _halves(draw, n, rng, (40, 46, 104), (52, 56, 74))
+    _halves(draw, n, rng, (74, 82, 150), (86, 90, 122))
     for _ in range(20):
         x, y = rng.randrange(n), rng.randrange(n // 2)
         draw.rectangle((x, y, x + 1, y + 1), fill=(220, 220, 200))

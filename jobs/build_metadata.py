@@ -213,12 +213,10 @@ def run(context: Context) -> list[Outcome]:
     """Build the metadata of the configured languages."""
     section, lake, table = context.config.metadata, context.lake, LanguageTable.load()
     codes = wanted(section, table)
-    sources = find_sources(context.storage, section, codes, table)
     overrides = {name: limits.model_dump(exclude_none=True) for name, limits in section.limits.items()}
+    check_known("metadata.limits", [name for name in overrides if name != "default"], table)
     limits = {code: limits_of(code, table.target(code), overrides, section.bigram_score) for code in codes}
-    for name in overrides:
-        if name != "default":
-            table.target(name)
+    sources = find_sources(context.storage, section, codes, table)
     stage = Stage(
         "build_metadata",
         lake,
@@ -287,11 +285,15 @@ def wanted(section: MetadataSection, table: LanguageTable) -> list[str]:
     """Return the sorted Wikipedia codes to build. Raises UsageError for an unknown one."""
     if section.languages == ["all"]:
         return sorted(code for code in table.languages if code != "other")
-    for code in section.languages:
-        if code not in table.languages:
-            known = "use Wikipedia codes such as en or zh_yue, or all"
-            raise UsageError(f"metadata.languages: unknown language {code!r}: {known}")
+    check_known("metadata.languages", section.languages, table)
     return sorted(set(section.languages))
+
+
+def check_known(key: str, codes: Sequence[str], table: LanguageTable) -> None:
+    """Raise UsageError for a code the language table lacks, naming the config's key."""
+    for code in codes:
+        if code not in table.languages:
+            raise UsageError(f"{key}: unknown language {code!r}: use Wikipedia codes such as en or zh_yue")
 
 
 def find_sources(

@@ -33,7 +33,8 @@ from training.tokenizer import Tokenizer
 LATEST = "latest"
 ASIDE = ".unfinished-"
 
-transformers_logging.disable_progress_bar()  # its bars over one file would break up the log lines
+# its bars over one file would break up the log lines
+transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
 
 
 class TrainingState(BaseModel):

@@ -110,7 +110,7 @@ def wilson_interval(correct: int, n: int, z: float = 1.959964) -> tuple[float, f
     share, squared = correct / n, z * z / n
     centre = (share + squared / 2) / (1 + squared)
     spread = z / (1 + squared) * math.sqrt(share * (1 - share) / n + squared / (4 * n))
-    return max(0.0, centre - spread), min(1.0, centre + spread)
+    return max(0.0, min(share, centre - spread)), min(1.0, max(share, centre + spread))  # whatever the rounding
 
 
 def retrieval(images: Tensor, texts: Tensor, captions: Sequence[str]) -> dict[str, float]:
@@ -183,10 +183,8 @@ def _pixels(image: Path | bytes, size: int) -> np.ndarray[Any, np.dtype[np.uint8
 @torch.no_grad()
 def embed_texts(towers: TwoTowers, tokenizer: Tokenizer, texts: Sequence[str]) -> Tensor:
     """Return the unit embeddings (n, d), on the CPU, of texts."""
-    parts = []
-    for start in range(0, len(texts), EMBED_BATCH):
-        parts.append(towers.embed_texts(tokenizer(texts[start : start + EMBED_BATCH])).cpu())
-    return torch.cat(parts)
+    starts = range(0, len(texts), EMBED_BATCH)
+    return torch.cat([towers.embed_texts(tokenizer(texts[at : at + EMBED_BATCH])).cpu() for at in starts])
 
 
 def read_labels(path: Path) -> tuple[list[Path], list[str]]:

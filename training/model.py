@@ -35,7 +35,7 @@ class Preset(NamedTuple):
 
 # B to L as in CLIP (arXiv 2103.00020, table 20); H/14 as the published worldwide model (arXiv 2507.22062).
 PRESETS = {
-    "tiny": Preset(64, 8, 32, 128, Tower(128, 4, 4), Tower(128, 3, 4)),
+    "tiny": Preset(64, 8, 32, 128, Tower(96, 3, 3), Tower(128, 3, 4)),
     "vit_b_32": Preset(224, 32, 77, 512, Tower(768, 12, 12), Tower(512, 12, 8)),
     "vit_b_16": Preset(224, 16, 77, 512, Tower(768, 12, 12), Tower(512, 12, 8)),
     "vit_l_14": Preset(224, 14, 77, 768, Tower(1024, 24, 16), Tower(768, 12, 12)),
@@ -122,7 +122,7 @@ class TwoTowers(nn.Module):
         length go through the encoder together, cut to the longest of them; most alt texts are far shorter than the
         context.
         """
-        lengths = (tokens == self.model.config.text_config.eos_token_id).int().argmax(1) + 1
+        lengths = tokens.eq(self.model.text_model.eos_token_id).int().argmax(1) + 1
         by_length = lengths.argsort(stable=True)
         parts = [
             self.model.get_text_features(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from curation.config import Config, SparkSection
-from jobs import session
+from jobs import nightly, session
 from jobs.runner import Context
 from nights import NIGHT, publish_metadata, write_night
 
@@ -39,3 +41,20 @@ def night(context, tmp_path):
         return made
 
     return make
+
+
+@pytest.fixture(scope="session")
+def _first_night(spark, tmp_path_factory) -> Context:
+    folder = tmp_path_factory.mktemp("first-night")
+    ingest = {**NIGHT["ingest"], "inputs": write_night(folder / "inputs", 120)}
+    made = Context(Config(**{**NIGHT, "lake": str(folder / "lake"), "batch": "b1", "ingest": ingest}), "nightly")
+    publish_metadata(made)
+    nightly.run(made)
+    return made
+
+
+@pytest.fixture
+def night_done(_first_night, tmp_path) -> Context:
+    """A context over a lake of its own in which the night of batch b1 has been run: a copy, to do anything with."""
+    lake = shutil.copytree(_first_night.config.lake, tmp_path / "lake")
+    return Context(_first_night.config.model_copy(update={"lake": str(lake)}), "nightly")

@@ -37,9 +37,8 @@ def batch(context: Context, name: str, **keys) -> Context:
     return Context(context.config.model_copy(update={"batch": name, **keys}), context.name)
 
 
-def test_every_stage_publishes_and_the_books_of_the_night_balance(night):
-    context = night()
-    nightly.run(context)
+def test_every_stage_publishes_and_the_books_of_the_night_balance(night_done):
+    context = night_done
     lake = context.lake
     runs = {run["stage"]: run for run in lake.rows("runs").to_pylist()}
     totals = {stage: json.loads(run["totals"]) for stage, run in runs.items()}
@@ -62,20 +61,18 @@ def test_every_stage_publishes_and_the_books_of_the_night_balance(night):
     assert len(lake.snapshot("shards").files) > 1
 
 
-def test_a_rerun_does_nothing(night, caplog):
-    context = night()
-    nightly.run(context)
+def test_a_rerun_does_nothing(night_done, caplog):
+    context = night_done
     before, ran = state(context.lake), stage_runs(context.lake)
     with caplog.at_level("INFO"):
         nightly.run(context)
     assert state(context.lake) == before
     assert [stage for stage in stage_runs(context.lake) if stage != "report"] == [s for s in ran if s != "report"]
-    assert caplog.text.count("nothing to do") >= 6
+    assert caplog.text.count("nothing to do") == 5
 
 
-def test_a_second_night_adds_up_and_redoes_nothing(night, tmp_path, request):
-    first = night()
-    nightly.run(first)
+def test_a_second_night_adds_up_and_redoes_nothing(night_done, tmp_path):
+    first = night_done
     before = {name: first.lake.snapshot(name, {"batch": "b1"}).run_ids for name in TABLES}
     old = {row["lang"]: row["t"] for row in rows(first.lake, "thresholds", batch="b1")}
     inputs = write_night(tmp_path / "second", 90, start=1000)
@@ -94,9 +91,8 @@ def test_a_second_night_adds_up_and_redoes_nothing(night, tmp_path, request):
     assert {row["lang"]: row["t"] for row in rows(lake, "thresholds", batch="b2")} != old
 
 
-def test_an_earlier_batch_matched_again_makes_later_totals_stale_and_rebuilt(night, tmp_path, caplog):
-    first = night()
-    nightly.run(first)
+def test_an_earlier_batch_matched_again_makes_later_totals_stale_and_rebuilt(night_done, tmp_path, caplog):
+    first = night_done
     inputs = write_night(tmp_path / "second", 40, start=1000)
     second = batch(first, "b2", ingest=first.config.ingest.model_copy(update={"inputs": inputs}))
     nightly.run(second)
@@ -109,9 +105,8 @@ def test_an_earlier_batch_matched_again_makes_later_totals_stale_and_rebuilt(nig
     assert sum(r["count"] for r in rows(lake, "totals", batch="b2")) == sum(r["count"] for r in rows(lake, "counts"))
 
 
-def test_a_tombstone_takes_an_image_out_of_the_next_run(night):
-    context = night()
-    nightly.run(context)
+def test_a_tombstone_takes_an_image_out_of_the_next_run(night_done):
+    context = night_done
     victim = rows(context.lake, "shards")[0]["image_id"]
     bury(context.lake, image_ids=[victim], reason="takedown")
     nightly.run(context)
@@ -119,9 +114,8 @@ def test_a_tombstone_takes_an_image_out_of_the_next_run(night):
         assert victim not in {row["image_id"] for row in rows(context.lake, table)}
 
 
-def test_a_recipes_name_cannot_change_its_meaning(night):
-    context = night()
-    nightly.run(context)
+def test_a_recipes_name_cannot_change_its_meaning(night_done):
+    context = night_done
     changed = batch(context, "b1", balance=context.config.balance.model_copy(update={"t_en": 7}))
     with pytest.raises(UsageError, match="recipe"):
         nightly.run(changed)
@@ -147,11 +141,10 @@ def test_input_without_usable_rows_publishes_an_empty_night(night, tmp_path):
         assert context.lake.snapshot(table).files
 
 
-def test_partitions_of_different_runs_are_not_mixed(night):
+def test_partitions_of_different_runs_are_not_mixed(night_done):
     from jobs import balance
 
-    context = night()
-    nightly.run(context)
+    context = night_done
     lake = context.lake
     matches = lake.snapshot("matches")
     partition = dict(matches.files[0].partition)
@@ -166,24 +159,22 @@ def test_partitions_of_different_runs_are_not_mixed(night):
         balance.run(context)
 
 
-def test_a_run_killed_before_its_row_is_recognised_and_its_row_restored(night):
-    context = night()
-    nightly.run(context)
+def test_a_run_killed_before_its_row_is_recognised_and_its_row_restored(night_done):
+    context = night_done
     lake, ran = context.lake, stage_runs(context.lake)
     lake.table("runs").delete("stage = 'match'")
     nightly.run(context)
     assert [s for s in stage_runs(lake) if s != "report"] == [s for s in ran if s != "report"]
 
 
-def test_the_lake_opens_with_other_readers(night):
+def test_the_lake_opens_with_other_readers(night_done):
     from pathlib import Path
 
     import duckdb
     import duckdb_extension_delta
     import polars as pl
 
-    context = night()
-    nightly.run(context)
+    context = night_done
     lake = context.lake
     extension = next(Path(duckdb_extension_delta.__file__).parent.rglob("*.duckdb_extension"))
     connection = duckdb.connect(config={"allow_unsigned_extensions": "true"})

@@ -79,8 +79,7 @@ def test_matches_counts_thresholds_and_probabilities_are_those_of_brute_force(co
 
     expected, counts = oracle_matches(images, entries, rules)
     found = {
-        row["image_id"]: [(t["text"], t["lang"], t["entry_ids"]) for t in row["texts"]]
-        for row in read(made, "matches")
+        row["image_id"]: [(t["text"], t["lang"], t["entry_ids"]) for t in row["texts"]] for row in read(made, "matches")
     }
     assert found == {image: matched for image, matched in expected.items() if matched}
     assert {(r["lang"], r["entry_id"]): r["count"] for r in read(made, "counts")} == dict(counts)

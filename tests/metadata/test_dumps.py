@@ -92,15 +92,23 @@ def test_pages_before_broken_xml_are_given_then_the_file_is_named(cut):
     assert len(found) == xml[:-cut].count(b"</page>")
 
 
+def test_pages_before_broken_xml_of_the_same_block_are_given():
+    xml = dump(page("A", "a"), page("B", "b"), "<page></title>", page("C", "c"))
+    titles, error = pages_before_error(xml.encode())
+    assert titles == ["A", "B"]
+    assert "mismatched tag" in error
+
+
 def test_pages_before_the_end_of_a_truncated_bzip2_are_given():
     # Incompressible pages, so that several bzip2 blocks of 100 kB are whole before the cut.
     titles = [f"T{n}" for n in range(300)]
     xml = dump(*(page(title, "".join(map(str, range(n * 999, n * 999 + 900)))) for n, title in enumerate(titles)))
     packed = bz2.compress(xml.encode(), 1)
-    found, error = pages_before_error(packed[: len(packed) // 2])
+    cut = packed[: len(packed) // 2]
+    found, error = pages_before_error(cut)
     assert "cannot read" in error
+    assert found == titles[: bz2.BZ2Decompressor().decompress(cut).count(b"</page>")]
     assert 50 < len(found) < 300
-    assert found == titles[: len(found)]
 
 
 def test_corrupt_bzip2_and_gzip_are_refused_by_name():

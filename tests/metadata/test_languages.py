@@ -88,6 +88,11 @@ def test_sources_of_the_keys_are_all_wikipedias_once_each_key_first(table):
     assert all(codes[0] == key for key, codes in sources.items() if key != "other")
 
 
+def test_a_keys_own_wikipedia_comes_before_those_that_stand_above_it(tmp_path):
+    above = ["bb\tB\t\t\ten\tspace\twhitespace\t", "aa\tA\t\t\ten\tspace\twhitespace\t"]
+    assert load(tmp_path, *above, ENGLISH, OTHER).sources("en") == ["en", "bb", "aa"]
+
+
 def test_wordnet_codes_lead_to_their_wikipedia(table):
     assert OMW.items() <= table.wordnet_to_lang.items()
     assert set(table.wordnet_to_lang.values()) <= set(WIKIPEDIAS)

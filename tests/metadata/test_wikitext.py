@@ -49,6 +49,7 @@ EXAMPLES = {
     "'''Bold''' and ''italic'' and '''''both'''''": "Bold and italic and both",
     "L'''Iliade'' d'Homère": "L'Iliade d'Homère",
     "l'''amour''' et l''''eau''''": "lamour et l'eau'",
+    "l'''amour": "lamour",
     "don't": "don't",
     # entities, invisible characters
     "a&nbsp;b &amp; &#8364; &lt;c&gt;": "a\xa0b & € <c>",
@@ -63,6 +64,7 @@ EXAMPLES = {
     "a ]] b }} c\n|} d": "a  b  c\nd",
     "{|\n| never closed\ntext": "text",
     "a <ref>never closed": "a never closed",
+    "a <ref>never closed <math>x</math>b": "a never closed b",
     "": "",
 }
 

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from conftest import COLOURS, SHAPES, draw, shard_row
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn.functional import normalize
+
+from curation import cli
+from curation.errors import InputError
+from training.distributed import World
+from training.evaluate import main, read_classes, read_labels, retrieval, wilson_interval, zero_shot
+from training.model import PRESETS, TwoTowers, build_model
+from training.train import TrainConfig, train
+
+
+@pytest.fixture(scope="module")
+def model(tokenizer):
+    return build_model(PRESETS["tiny"], tokenizer, side=16)
+
+
+IMAGES, CAPTIONS = zip(*(draw(number) for number in range(24)), strict=True)
+
+
+def slow_zero_shot(model, tokenizer, prompts) -> list[str]:
+    """Name each image, one image and one prompt at a time."""
+    towers, prototypes = TwoTowers(model).eval(), {}
+    for name, texts in prompts.items():
+        mean = sum(towers.embed_texts(tokenizer([text]))[0] for text in texts) / len(texts)
+        prototypes[name] = mean / mean.norm()
+    from training.evaluate import embed_images
+
+    return [
+        max(prototypes, key=lambda name: float(embed_images(towers, [image])[0] @ prototypes[name])) for image in IMAGES
+    ]
+
+
+@torch.no_grad()
+def test_zero_shot_equals_naming_one_image_at_a_time(model, tokenizer):
+    prompts = {colour: [f"a {colour} {shape}" for shape in SHAPES[: 1 + len(colour) % 3]] for colour in COLOURS}
+    labels = [COLOURS[number % 6] for number in range(24)]
+    (result,) = zero_shot(model, tokenizer, IMAGES, labels, {"en": prompts})
+    named = slow_zero_shot(model, tokenizer, prompts)
+    correct = sum(a == b for a, b in zip(named, labels, strict=True))
+    assert (result["correct"], result["n"], result["classes"]) == (correct, 24, 6)
+    assert result["accuracy"] == correct / 24
+    assert result["chance"] == pytest.approx(1 / 6)
+    assert (result["low"], result["high"]) == wilson_interval(correct, 24)
+
+
+def test_each_language_is_measured_on_the_labels_it_names(model, tokenizer):
+    labels = [COLOURS[number % 6] for number in range(24)]
+    classes = {"de": {"red": ["rot"], "blue": ["blau"]}, "fr": {"violet": ["violet"]}, "es": {"green": ["verde"]}}
+    results = zero_shot(model, tokenizer, IMAGES, labels, classes)
+    assert [(r["language"], r["n"], r["classes"]) for r in results] == [("de", 8, 2), ("es", 4, 1)]
+    assert results[1]["accuracy"] == 1.0
+    with pytest.raises(InputError, match="no language of the classes names the label of any image"):
+        zero_shot(model, tokenizer, IMAGES, ["?"] * 24, classes)
+
+
+def test_wilsons_interval_is_the_tabulated_one():
+    assert wilson_interval(10, 20) == pytest.approx((0.2993, 0.7007), abs=1e-4)
+    assert wilson_interval(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
+    assert wilson_interval(10, 10) == pytest.approx((0.7225, 1.0), abs=1e-4)
+
+
+@given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilsons_interval_holds_the_share(case):
+    correct, n = case
+    low, high = wilson_interval(correct, n)
+    assert 0 <= low <= correct / n <= high <= 1
+
+
+def test_retrieval_counts_equal_captions_as_right():
+    eye = torch.eye(4)
+    assert retrieval(eye, eye, list("abcd")) == {"image_to_text_recall": 1.0, "text_to_image_recall": 1.0}
+    shifted = eye.roll(1, 0)  # every image is nearest to the text after it
+    assert retrieval(eye, shifted, list("abcd"))["image_to_text_recall"] == 0.0
+    assert retrieval(eye, shifted, list("aabb"))["image_to_text_recall"] == 0.5
+    torch.manual_seed(0)
+    images, texts = normalize(torch.randn(30, 4)), normalize(torch.randn(30, 4))
+    captions = [str(number % 7) for number in range(30)]
+    found = retrieval(images, texts, captions)
+    hits = [captions[max(range(30), key=lambda j: float(images[i] @ texts[j]))] == captions[i] for i in range(30)]
+    assert found["image_to_text_recall"] == pytest.approx(sum(hits) / 30)
+
+
+@pytest.fixture
+def files(tmp_path):
+    for number in range(24):
+        (tmp_path / f"{number}.png").write_bytes(IMAGES[number])
+    rows = [{"image": f"{number}.png", "label": COLOURS[number % 6]} for number in range(24)]
+    (tmp_path / "labels.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n\n")
+    languages = {"en": {colour: [f"a {colour} {shape}" for shape in SHAPES] for colour in COLOURS}}
+    (tmp_path / "classes.json").write_text(json.dumps({"languages": languages}))
+    return tmp_path
+
+
+def flags(folder, checkpoint) -> list[str]:
+    labels, classes = folder / "labels.jsonl", folder / "classes.json"
+    return ["--checkpoint", str(checkpoint), "--images", str(labels), "--classes", str(classes)]
+
+
+def test_a_trained_model_names_colours_it_was_never_told_about(shard_lake, files, capsys):
+    shard_lake.publish([shard_row(n) for n in range(24, 168)], group_rows=50, file_rows=200)
+    output = files / "model"
+    keys = {"batch_size": 24, "steps": 60, "lr": 1e-3, "image_size": 16, "vocab_size": 320, "log_every": 60}
+    config = TrainConfig(lake=str(shard_lake.root), output=str(output), **keys)
+    train(config, World(0, 1, torch.device("cpu")))
+    capsys.readouterr()
+    assert cli.run(main, flags(files, output)) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["language"], result["n"], result["classes"]) == ("en", 24, 6)
+    assert result["low"] > 2 * result["chance"]
+
+
+def test_bad_input_is_named(files, tmp_path, capsys, model, tokenizer):
+    assert cli.run(main, flags(files, tmp_path / "nowhere")) == 3
+    assert "holds no checkpoint" in capsys.readouterr().err
+    assert cli.run(main, ["--checkpoint", "x"]) == 2
+    labels, classes = files / "labels.jsonl", files / "classes.json"
+    labels.write_text('{"image": "0.png", "label": "red"}\n{"image": "1.png"}\n')
+    with pytest.raises(InputError, match=r"labels\.jsonl line 2: expected \{'image': path, 'label': class\}"):
+        read_labels(labels)
+    labels.write_text("\n")
+    with pytest.raises(InputError, match="names no image"):
+        read_labels(labels)
+    for broken in ("[]", '{"languages": {"en": ["red"]}}', "{", '{"languages": {"en": {"red": 3}}}'):
+        classes.write_text(broken)
+        with pytest.raises(InputError, match=r"classes\.json: expected \{'languages'"):
+            read_classes(classes)
+    classes.write_text('{"languages": {"en": {"red": []}}}')
+    with pytest.raises(InputError, match="no prompt for en: red"):
+        read_classes(classes)
+    with pytest.raises(InputError, match=r"cannot read .*absent\.json"):
+        read_classes(files / "absent.json")
+    (files / "0.png").write_bytes(b"no picture")
+    prompts = {"en": {"red": ["red"]}}
+    with pytest.raises(InputError, match=r"0\.png: the image cannot be decoded"):
+        zero_shot(model, tokenizer, [files / "0.png"], ["red"], prompts)
+    with pytest.raises(InputError, match=r"cannot read .*none\.png: No such file"):
+        zero_shot(model, tokenizer, [files / "none.png"], ["red"], prompts)
