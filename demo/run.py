@@ -16,8 +16,9 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow.parquet as pq
 import yaml
@@ -30,17 +31,19 @@ from demo.server import SiteServer, preferred_port
 from demo.world import write_world
 
 console = Console(width=110)
+T = TypeVar("T")
 
 TRAINING = {
     "recipe": "demo",
     "preset": "tiny",
+    "image_size": 32,
     "vocab_size": 4000,
-    "batch_size": 128,
-    "steps": 400,
-    "lr": 1e-3,
+    "batch_size": 64,
+    "steps": 300,
+    "lr": 2e-3,
     "warmup_steps": 40,
     "log_every": 50,
-    "save_every": 400,
+    "save_every": 300,
 }
 BARELY = 3.0  # times chance that every language must reach
 
@@ -121,7 +124,7 @@ class Demo:
 
         return self._timed(step, work)
 
-    def _timed(self, step: str, work: Any) -> Any:
+    def _timed(self, step: str, work: Callable[[], T]) -> T:
         started = time.monotonic()
         result = work()
         self.seconds[step] = time.monotonic() - started
@@ -160,7 +163,9 @@ def funnel(lake: Lake) -> Table:
                 figures.setdefault(f"{stage}: {key.replace('_', ' ')}", {})[run["batch"]] = totals[key]
             for reason, count in sorted(drops.items()):
                 figures.setdefault(f"  dropped at {stage}: {reason.replace('_', ' ')}", {})[run["batch"]] = count
+    shares = {run["batch"]: f"{json.loads(run['totals'])['p']:.4f}" for run in runs if run["stage"] == "balance"}
     table = Table("pairs", *nights, title="From the crawl to the shards")
+    table.add_row("p, the share of the tail", *(shares.get(night, "") for night in nights))
     for name, counts in figures.items():
         table.add_row(name, *(str(counts.get(night, 0)) for night in nights))
     return table

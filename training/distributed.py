@@ -36,18 +36,18 @@ class World:
         """
         if self.size == 1:
             return make()
-        sent: list[Any] = [None, 0]
+        sent: list[Any] = [None, 1]  # the value, and the code to exit with
         try:
             if self.leads:
-                sent[0] = make()
+                sent = [make(), 0]
         except WorldcurateError as error:
             sent[1] = error.exit_code
             raise
         finally:
             dist.broadcast_object_list(sent, src=0)
+        value: T = sent[0]
         if sent[1]:
             raise SystemExit(sent[1])
-        value: T = sent[0]
         return value
 
     def mean(self, value: torch.Tensor) -> float:
@@ -68,6 +68,6 @@ def join() -> Iterator[World]:
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if cuda else torch.device("cpu")
     if cuda:
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if cuda else "gloo")
+    dist.init_process_group("nccl" if cuda else "gloo", device_id=device if cuda else None)
     yield World(dist.get_rank(), dist.get_world_size(), device)
     dist.destroy_process_group()

@@ -123,8 +123,9 @@ def _require_drawn(lake: Lake, snapshot: Snapshot) -> None:
     runs = lake.rows("runs")
     wanted = runs.filter(pc.is_in(runs["run_id"], pa.array(snapshot.run_ids, pa.string())))
     configs: list[str] = wanted["config"].to_pylist()
-    # A run killed between its commit and its row has its row in the commit.
-    configs += [json.loads(c["run"])["config"] for c in lake.commits("shards") if c.get("run_id") in snapshot.run_ids]
+    # The row of a run that was killed right after its commit stands in the commit alone.
+    commits = [commit for commit in lake.commits("shards") if commit.get("run_id") in snapshot.run_ids]
+    configs += [json.loads(commit["run"])["config"] for commit in commits if "run" in commit]
     if any(json.loads(config).get("balance", {}).get("selection") == "all" for config in configs):
         raise UsageError(
             "these shards hold every matched pair (balance.selection: all), not the curated draw: "

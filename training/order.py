@@ -9,7 +9,8 @@ Samples are counted per row group, and an epoch's order is built in three steps:
 
 Rank r of R takes the positions p with p mod R = r, and its worker j of N those with (p // R) mod N = j. So each sees
 whole streams when R·N divides `streams`, reads its row groups once and one after the other, and holds those of one
-window per stream; with other numbers the same samples come in the same order and only more row groups are read twice.
+window per stream (with the default window and row groups of 32 MiB, about 100 MB a stream); with other numbers the same
+samples come in the same order and only more row groups are read twice.
 
 A batch never crosses the end of an epoch: the positions that do not fill one are left out, others in every epoch, so
 no batch holds a pair twice (which the contrastive loss would take for a wrong match). Progress is the epoch and the

@@ -94,9 +94,9 @@ def _resumed(config: TrainConfig) -> tuple[Path | None, TrainingState | None]:
             f"version {config.version}: leave the key out, or start a new run in another output folder"
         )
     now = config.model_dump(mode="json")
-    changed = [key for key in FIXED_KEYS if now[key] != state.config[key]]
+    changed = [key for key in FIXED_KEYS if now[key] != state.config.get(key)]
     if changed:
-        changes = ", ".join(f"{key} {state.config[key]!r} -> {now[key]!r}" for key in changed)
+        changes = ", ".join(f"{key} {state.config.get(key)!r} -> {now[key]!r}" for key in changed)
         raise UsageError(f"resume: {folder} was trained with other settings ({changes}): start a new run for these")
     return folder, state
 

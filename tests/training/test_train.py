@@ -3,8 +3,10 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from curation import cli
 from curation.errors import InputError, OutputError, UsageError
 from training import checkpoint
+from training.checkpoint import TrainingState
 from training.config import TrainConfig
 from training.distributed import World
 from training.evaluate import embed_images, embed_texts
@@ -93,10 +96,6 @@ def test_a_resumed_run_ends_bit_for_bit_as_an_undisturbed_one(whole_run, config,
     ours, theirs = (load_file(Path(run["checkpoint"]) / "model.safetensors") for run in (resumed, summary))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert scalars(tmp_path / "out", "loss") == scalars(output, "loss")[3:]
-
-
-def test_loader_processes_change_nothing(whole_run, config):
-    assert train(config(num_workers=2), ALONE)["loss"] == whole_run[1]["loss"]
 
 
 def test_two_processes_train_as_one_does_and_their_run_is_resumed_by_one(whole_run, config, train_yaml, tmp_path, lake):
@@ -242,3 +241,34 @@ def test_only_matrices_decay(whole_run):
 def test_the_logit_scale_is_clamped(config):
     summary = train(config(lr=5.0, warmup_steps=0, steps=3), ALONE)
     assert 1.0 <= summary["logit_scale"] <= 100.001
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_run_killed_in_the_middle_goes_on_to_the_same_end(train_yaml, lake, tmp_path, processes):
+    keys = SMALL | {"steps": 300, "save_every": 20, "resume": True, "lake": str(lake)}
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+
+    def start(output: str) -> subprocess.Popen[str]:
+        path = train_yaml(f"{output}.yaml", **keys, output=str(tmp_path / output))
+        command = [sys.executable, *launcher, "-m", "training.train", "--config", str(path)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+
+    killed = start("killed")
+    while checkpoint.find(tmp_path / "killed") is None:
+        assert killed.poll() is None
+        time.sleep(0.05)
+    ranks = Path(f"/proc/{killed.pid}/task/{killed.pid}/children").read_text().split()
+    for process in (*map(int, ranks), killed.pid):
+        os.kill(process, signal.SIGKILL)
+    killed.communicate()
+    reached = TrainingState.read(checkpoint.find(tmp_path / "killed")).step
+    assert 20 <= reached < 300, "killed too late to prove anything"
+    ends = {}
+    for output in ("killed", "whole"):
+        said, _ = start(output).communicate()
+        summary = json.loads(said)
+        assert summary["steps"] == 300
+        ends[output] = load_file(Path(summary["checkpoint"]) / "model.safetensors")
+    assert all(torch.equal(ends["killed"][name], ends["whole"][name]) for name in ends["whole"])

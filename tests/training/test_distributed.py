@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import os
+import socket
+
+import torch
+import torch.multiprocessing as mp
+
+from curation.errors import InputError
+from training.distributed import join
+
+
+def one_process(rank: int, port: int, results) -> None:
+    variables = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ.update({key: str(value) for key, value in variables.items()})
+    said: list[object] = []
+
+    def fail():
+        raise InputError("no such shards")
+
+    with join() as world:
+        said.append(world.from_lead(lambda: f"made by {rank}"))
+        said.append(world.mean(torch.tensor(float(rank))))
+        try:
+            world.from_lead(fail)
+        except InputError as error:
+            said.append(str(error))
+        except SystemExit as error:
+            said.append(error.code)
+    results.put((rank, world.leads, said))
+
+
+def test_what_rank_0_makes_reaches_all_and_its_failure_ends_all_with_its_code():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    results = mp.get_context("spawn").SimpleQueue()
+    mp.spawn(one_process, (port, results), nprocs=2)
+    assert sorted(results.get() for _ in range(2)) == [
+        (0, True, ["made by 0", 0.5, "no such shards"]),
+        (1, False, ["made by 0", 0.5, 3]),
+    ]
+
+
+def test_a_process_without_torchrun_is_alone():
+    with join() as world:
+        assert (world.rank, world.size, world.leads) == (0, 1, True)
+        assert world.from_lead(lambda: 5) == 5
+        assert world.mean(torch.tensor(2.5)) == 2.5
