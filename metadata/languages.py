@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from types import MappingProxyType
 from typing import Self
@@ -18,7 +20,7 @@ from typing import Self
 from curation.errors import UsageError
 
 OTHER = "other"
-TABLE = Path(__file__).with_name("languages.tsv")
+TABLE = files("metadata").joinpath("languages.tsv")  # found inside a zip of --py-files too
 COLUMNS = ("wikipedia", "name", "labels", "wordnets", "merged_into", "spacing", "segmenter", "sites")
 SPACING = ("space", "none")
 
@@ -56,12 +58,12 @@ class LanguageTable:
     @classmethod
     def load(cls, path: Path | None = None) -> Self:
         """Read a table, the packaged one by default. Raises UsageError with file and line where it is malformed."""
-        path = path or TABLE
+        source: Path | Traversable = path or TABLE
         try:
-            text = path.read_text(encoding="utf-8")
+            text = source.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"cannot read the language table {path}: {error}") from error
-        return cls(_checked(path, list(_rows(path, text))))
+            raise UsageError(f"cannot read the language table {source}: {error}") from error
+        return cls(_checked(source, list(_rows(source, text))))
 
     def target(self, code: str) -> str:
         """Return the key whose list takes a Wikipedia's entries. Raises UsageError for a code not in the table."""
@@ -90,7 +92,7 @@ def _site_names(row: Language) -> tuple[str, ...]:
     return (row.code.replace("_", "-"), *row.sites)
 
 
-def _rows(path: Path, text: str) -> Iterator[tuple[int, Language]]:
+def _rows(path: Path | Traversable, text: str) -> Iterator[tuple[int, Language]]:
     """Yield each row with its line number; the first line that is no remark names the columns."""
     lines = [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip() and not line.startswith("#")]
     if not lines or tuple(lines[0][1].split("\t")) != COLUMNS:
@@ -111,7 +113,7 @@ def _list(field: str) -> tuple[str, ...]:
     return tuple(part for part in (item.strip() for item in field.split(",")) if part)
 
 
-def _checked(path: Path, rows: list[tuple[int, Language]]) -> list[Language]:
+def _checked(path: Path | Traversable, rows: list[tuple[int, Language]]) -> list[Language]:
     """Return the rows when every code stands once and every merge ends at a list. Raises UsageError if not."""
     owners = {row.code for _, row in rows if not row.merged_into}
     if OTHER not in owners:
