@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 
 from curation.errors import OutputError
 
+SAMPLES = 3
+SAMPLE_LENGTH = 200
+
 
 class Occurrence(NamedTuple):
     """One text seen with one image: a usable row of the input.
@@ -32,7 +35,8 @@ class Books:
     Duplicates are the further occurrences of a text that its image keeps; over the cap are all occurrences of a text
     that its image does not keep. So defined, the sums do not depend on how the input was split. `notes` counts what
     is no occurrence: pages, images, images without text, broken records. Books add up, and so do differences of
-    books, whose figures may be negative.
+    books, whose figures may be negative. `samples` shows a few image references of each reason, the smallest, so that
+    they do not depend on the split either.
     """
 
     read: int = 0
@@ -41,19 +45,37 @@ class Books:
     over_cap: int = 0
     drops: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
+    samples: dict[str, list[str]] = field(default_factory=dict)
+
+    def drop(self, reason: str, example: object, count: int = 1) -> None:
+        """Count occurrences dropped for a reason, and show their image reference if it is among the smallest."""
+        self.drops[reason] += count
+        self._show(reason, str(example)[:SAMPLE_LENGTH])
+
+    def _show(self, reason: str, example: str) -> None:
+        shown = self.samples.setdefault(reason, [])
+        if example not in shown and (len(shown) < SAMPLES or example < shown[-1]):
+            shown.append(example)
+            shown.sort()
+            del shown[SAMPLES:]
 
     def __add__(self, other: Books) -> Books:
         drops, notes = self.drops.copy(), self.notes.copy()
         drops.update(other.drops)
         notes.update(other.notes)
-        return Books(
+        total = Books(
             self.read + other.read,
             self.kept + other.kept,
             self.duplicates + other.duplicates,
             self.over_cap + other.over_cap,
             drops,
             notes,
+            {reason: list(shown) for reason, shown in self.samples.items()},
         )
+        for reason, examples in other.samples.items():
+            for example in examples:
+                total._show(reason, example)
+        return total
 
     def check(self) -> None:
         """Raise OutputError unless the books balance and no figure is negative."""
@@ -73,6 +95,7 @@ class Books:
             "over_cap": self.over_cap,
             "drops": dict(sorted(self.drops.items())),
             "notes": dict(sorted(self.notes.items())),
+            "samples": dict(sorted(self.samples.items())),
         }
 
     @classmethod

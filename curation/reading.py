@@ -51,11 +51,11 @@ def occurrences_of(
             continue
         read += 1
         if not isinstance(value, str):
-            books.drops["not_text"] += 1
+            books.drop("not_text", url or image_ref)
         elif text := clean(value):
             usable.append((source, text))
         else:
-            books.drops["empty_text"] += 1
+            books.drop("empty_text", url or image_ref)
     books.read += read
     books.notes["images"] += 1
     if not read:
@@ -64,7 +64,7 @@ def occurrences_of(
         return []
     image_url, reason = _image_url(url, base)
     if image_url is None and image_ref is None:
-        books.drops[reason] += len(usable)
+        books.drop(reason, url, len(usable))
         return []
     if image_url is None and url is not None:
         books.notes["bad_url"] += 1

@@ -146,6 +146,7 @@ def run(context: Context) -> list[Outcome]:
         "over_cap": books.over_cap,
         "images": sum(file.rows for file in files),
         "notes": dict(sorted(books.notes.items())),
+        "dropped_samples": books.samples,
     }
     if not totals["images"]:
         log.warning("ingest: the inputs hold no usable pair: publishing an empty batch")

@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 - a script beside its document, no package
 """Turns the emoji pictures and their names into rows for ingest, and holds some emoji out for evaluation.
 
     python prepare_emoji.py DATA OUT
@@ -29,7 +30,8 @@ HELD_OUT = 0.15
 # Skin tones, hair, sex signs, the arrow of direction, the joiner and variation selectors make variants only.
 MODIFIERS = dict.fromkeys(map(ord, "🏻🏼🏽🏾🏿🦰🦱🦲🦳♀♂➡\u200d\ufe0e\ufe0f"))
 SAME = {"👨": "🧑", "👩": "🧑", "👦": "🧒", "👧": "🧒", "👴": "🧓", "👵": "🧓", "🤴": "🫅", "👸": "🫅", "🤶": "🎅"}
-SAME |= {"👫": "🧑🤝🧑", "👬": "🧑🤝🧑", "👭": "🧑🤝🧑", "💏": "🧑❤💋🧑", "💑": "🧑❤🧑", "👪": "🧑🧒", "🫃": "🤰", "🫄": "🤰"}
+SAME |= {"👫": "🧑🤝🧑", "👬": "🧑🤝🧑", "👭": "🧑🤝🧑", "💏": "🧑❤💋🧑", "💑": "🧑❤🧑"}
+SAME |= {"👪": "🧑🧒", "🫃": "🤰", "🫄": "🤰"}
 Row = dict[str, str]
 
 
@@ -91,7 +93,8 @@ def main(data: Path, out: Path) -> None:
         here = [row for row in rows if held_out(row["emoji"]) is side]
         emoji = {row["emoji"] for row in here}
         bases = {base(name) for name in emoji}
-        print(f"{'held out' if side else 'training'}: {len(here)} rows, {len(emoji)} emoji of {len(bases)} bases")
+        name = "held out" if side else "training"
+        sys.stdout.write(f"{name}: {len(here)} rows, {len(emoji)} emoji of {len(bases)} bases\n")
 
 
 if __name__ == "__main__":

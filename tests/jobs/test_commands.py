@@ -199,6 +199,11 @@ class TestBadInput:
         code, _, totals = ingest(wat(page(1).replace(b"garden", b"gar\xff\xfeden"), page(2)))
         assert (code, totals["images"], totals["notes"]["invalid_utf8"]) == (0, 2, 1)
 
+    def test_what_is_dropped_is_counted_and_shown_in_the_runs_row(self, ingest):
+        code, _, totals = ingest(wat(page(1), page(7, alt="  "), page(5, alt=" ")))
+        assert (code, totals["images"]) == (0, 1)
+        assert totals["dropped_samples"] == {"empty_text": ["/5.jpg", "/7.jpg"]}
+
     def test_rows_without_the_named_column_are_refused(self, command, tmp_path):
         path = tmp_path / "rows.jsonl"
         path.write_text('{"href": "http://h/1.jpg", "text": "x"}\n')
