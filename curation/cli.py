@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -27,6 +28,9 @@ from curation.errors import UsageError, WorldcurateError
 Settings = TypeVar("Settings", bound=BaseSettings)
 
 log = logging.getLogger(__name__)
+
+# variables that share the prefix of the jobs' keys without being one of them
+OTHER_VARIABLES = ("CACHE", "TRAINING_", "EVALUATE_")
 
 
 def run(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> int:
@@ -62,6 +66,7 @@ def load_config(
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     early.add_argument("--config")
     path = early.parse_known_args(argv)[0].config
+    _check_environment(model)
     try:
         cli = _command_line(model, argv, prog, description)
         file = InitSettingsSource(model, _read_yaml(path) if path else {})
@@ -84,6 +89,18 @@ def load_config(
         if not _get(config, key):
             raise UsageError(f"config: key `{key}` is missing: {prog} needs it (in the file or as --{key})")
     return cast("Settings", config)
+
+
+def _check_environment(model: type[BaseSettings]) -> None:
+    """Raise UsageError for a variable with the model's prefix that names no key: a typing error would go unseen."""
+    prefix = model.model_config["env_prefix"]
+    known = {name.upper() for name in model.model_fields}
+    for variable in sorted(os.environ):
+        name = variable.removeprefix(prefix)
+        if variable.startswith(prefix) and not name.startswith(OTHER_VARIABLES):
+            section = name.partition("__")[0]
+            if section not in known:
+                raise UsageError(f"environment: {variable} names no key: there is no `{section.lower()}`")
 
 
 def _command_line(model: type[Settings], argv: Sequence[str], prog: str, description: str) -> Any:

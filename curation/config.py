@@ -7,7 +7,7 @@ ends in one line that names the key, before anything starts. In the environment 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -66,7 +66,7 @@ class IngestSection(Section):
     text_columns: Words = Field(["text"], description="parquet, jsonl: columns with texts or lists of texts")
     ref_column: str | None = Field(None, description="parquet, jsonl: column with a path, or path#member, of the bytes")
     page_column: str | None = Field(None, description="parquet, jsonl: column with the page URL")
-    bucket_bytes: int = Field(64 << 20, ge=1, description="input bytes that make one output bucket")
+    bucket_bytes: int = Field(256 << 20, ge=1, description="input bytes that make one output bucket")
 
 
 class MatchSection(Section):
@@ -155,7 +155,7 @@ class Config(BaseSettings):
     seed: int = Field(0, description="seed of every choice")
     max_failed_inputs: Share = Field(0.01, description="share of input files that may fail before the run does")
     progress_s: Annotated[float, Field(gt=0)] = Field(10.0, description="seconds between progress lines")
-    metrics: str | None = Field(None, description="folder for Prometheus text files; default LAKE/reports")
+    metrics: str | None = Field(None, description="folder for Prometheus text files; default LAKE/reports/metrics")
     metadata: MetadataSection = MetadataSection()
     ingest: IngestSection = IngestSection()
     match: MatchSection = MatchSection()
@@ -168,7 +168,3 @@ class Config(BaseSettings):
     def open_storage(self) -> Storage:
         """Return the storage these keys describe."""
         return Storage(**self.storage.model_dump())
-
-    def semantic(self, *sections: str) -> dict[str, Any]:
-        """Return the named sections as plain data, for fingerprints and the run's row."""
-        return self.model_dump(mode="json", include=set(sections))

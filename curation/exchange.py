@@ -7,6 +7,7 @@ second time cannot mix two versions of the same unit; and rows never cross into 
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
@@ -16,6 +17,11 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from curation.storage import Storage
+
+
+def staged_name(index: int) -> str:
+    """Return a name for a unit's staged file that no other attempt at the unit has."""
+    return f"{index:06d}-{uuid.uuid4().hex}.arrow"
 
 
 def write_buckets(storage: Storage, path: str, schema: pa.Schema, buckets: Iterable[pa.Table]) -> list[int]:

@@ -24,7 +24,7 @@ from deltalake.transaction import AddAction, RemoveAction, Transaction
 
 from curation.errors import InputError, OutputError, UsageError
 from curation.schemas import PARTITIONS, SCHEMAS
-from curation.storage import Storage, join
+from curation.storage import Storage, first_line, join, normal
 
 PARTITION_VALUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 COMMIT_TRIES = 20
@@ -63,6 +63,11 @@ class Snapshot:
         """The runs that wrote these files, sorted."""
         return tuple(sorted({file.run_id for file in self.files}))
 
+    def of(self, **partition: str) -> Snapshot:
+        """Return the part of this snapshot in some partitions."""
+        files = (f for f in self.files if all(f.partition[key] == value for key, value in partition.items()))
+        return Snapshot(self.table, self.version, tuple(files))
+
     @property
     def rows(self) -> int:
         """Rows in all files."""
@@ -98,7 +103,7 @@ class Lake:
     """
 
     def __init__(self, root: str, storage: Storage) -> None:
-        self.root = root.rstrip("/")
+        self.root = normal(root)
         self.storage = storage
 
     def uri(self, *parts: str) -> str:
@@ -110,7 +115,7 @@ class Lake:
     def table(self, name: str, version: int | None = None) -> DeltaTable | None:
         """Open a table, newest or at a version; None when it was never written.
 
-        Raises InputError when that version is not (or no longer) there.
+        Raises InputError when that version is not (or no longer) there, or the lake cannot be reached.
         """
         try:
             return DeltaTable(self.uri(name), version=version, storage_options=self.storage.delta_options())
@@ -119,7 +124,7 @@ class Lake:
         except Exception as error:
             if version is not None:
                 raise InputError(f"{self.uri(name)} has no version {version}") from error
-            raise
+            raise InputError(f"cannot read {self.uri(name)}: {first_line(error)}") from error
 
     def snapshot(self, name: str, partition: Mapping[str, str] | None = None, version: int | None = None) -> Snapshot:
         """Return the files of the partitions that agree with `partition`; no files when nothing is published."""
@@ -252,12 +257,17 @@ class Lake:
 
     def freeze_recipe(self, name: str, meaning: Mapping[str, Any]) -> None:
         """Record what a recipe's name means at its first use; refuse the name for anything else (UsageError)."""
+        path = self.uri("recipes", f"{name}.json")
+        self.storage.put_if_absent(path, json.dumps(meaning, indent=1, sort_keys=True).encode())
+        self.check_recipe(name, meaning)
+
+    def check_recipe(self, name: str, meaning: Mapping[str, Any]) -> None:
+        """Refuse a recipe's name for anything but what it was frozen to (UsageError); a new name may mean anything."""
         if not PARTITION_VALUE.fullmatch(name):
             raise UsageError(f"recipe: {name!r} must be letters, digits, '.', '_' or '-'")
-        path = self.uri("recipes", f"{name}.json")
-        if self.storage.put_if_absent(path, json.dumps(meaning, indent=1, sort_keys=True).encode()):
+        if not self.storage.exists(self.uri("recipes", f"{name}.json")):
             return
-        frozen = json.loads(self.storage.read_bytes(path))
+        frozen = self.recipe(name)
         differing = sorted(key for key in {*frozen, *meaning} if frozen.get(key) != meaning.get(key))
         if differing:
             changes = ", ".join(f"{key} {frozen.get(key)!r} -> {meaning.get(key)!r}" for key in differing)

@@ -1,6 +1,7 @@
 """Compiled matchers in the lake: one immutable, checksummed file per metadata version, rule set and language.
 
-    LAKE/matchers/<metadata_version>/<rules>/<lang>.matcher      LAKE/matchers/<metadata_version>/manifest.json
+    LAKE/matchers/<metadata_version>/<rules>.<algorithm>/<lang>.matcher
+    LAKE/matchers/<metadata_version>/manifest.<algorithm>.json
     LAKE/matchers/latest.json                                    the version built last
 
 A worker process loads a language's matcher when it first meets the language, from these files, never by pickle.
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from curation.errors import InputError, OutputError, UsageError
-from curation.matching import Matcher
+from curation.matching import ALGORITHM, Matcher
 from curation.storage import Storage, join
 
 
@@ -33,7 +34,7 @@ class Manifest:
 
 def matcher_name(rules: str, lang: str) -> str:
     """Return a matcher's path below its version."""
-    return f"{rules}/{lang}.matcher"
+    return f"{rules}.{ALGORITHM}/{lang}.matcher"
 
 
 def write_matcher(storage: Storage, lake: str, version: str, rules: str, lang: str, matcher: Matcher) -> str:
@@ -46,10 +47,19 @@ def write_matcher(storage: Storage, lake: str, version: str, rules: str, lang: s
     return digest
 
 
-def publish_manifest(storage: Storage, lake: str, manifest: Manifest) -> None:
-    """Publish a version's manifest (once) and make that version the latest."""
-    storage.put_if_absent(join(lake, "matchers", manifest.version, "manifest.json"), manifest.to_bytes())
-    storage.write_bytes(join(lake, "matchers", "latest.json"), json.dumps({"version": manifest.version}).encode())
+def manifest_path(lake: str, version: str) -> str:
+    """Return where a version's manifest lies, for the matching algorithm of this code."""
+    return join(lake, "matchers", version, f"manifest.{ALGORITHM}.json")
+
+
+def write_manifest(storage: Storage, lake: str, manifest: Manifest) -> None:
+    """Store a version's manifest, once its matchers are there; it follows from the version, so one write is enough."""
+    storage.put_if_absent(manifest_path(lake, manifest.version), manifest.to_bytes())
+
+
+def make_latest(storage: Storage, lake: str, version: str) -> None:
+    """Make a version the one that `metadata.version: latest` means."""
+    storage.write_bytes(join(lake, "matchers", "latest.json"), json.dumps({"version": version}).encode())
 
 
 def open_manifest(storage: Storage, lake: str, version: str) -> Manifest:
@@ -59,9 +69,12 @@ def open_manifest(storage: Storage, lake: str, version: str) -> Manifest:
         if not storage.exists(pointer):
             raise UsageError(f"metadata.version: {lake} has no metadata yet: run jobs.build_metadata first")
         version = json.loads(storage.read_bytes(pointer))["version"]
-    path = join(lake, "matchers", version, "manifest.json")
+    path = manifest_path(lake, version)
     if not storage.exists(path):
-        raise UsageError(f"metadata.version: {lake} has no metadata version {version!r}")
+        raise UsageError(
+            f"metadata.version: {lake} has no metadata version {version!r} compiled for this release: "
+            f"run jobs.build_metadata, or name one it has"
+        )
     return Manifest(**json.loads(storage.read_bytes(path)))
 
 

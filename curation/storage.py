@@ -11,6 +11,7 @@ import fnmatch
 import os
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.fs
 
-from curation.errors import InputError, UsageError
+from curation.errors import InputError, UsageError, WorldcurateError
 
 GLOB = frozenset("*?[")
 
@@ -50,7 +51,8 @@ class Storage:
     _clients: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"endpoint_url": self.endpoint_url, "region": self.region, "anonymous": self.anonymous}
+        # as this process resolves them: a worker's environment may lack the variables
+        return {"endpoint_url": self._endpoint, "region": self._region, "anonymous": self.anonymous}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _clients={})
@@ -109,10 +111,8 @@ class Storage:
 
     def open_input(self, path: str) -> pa.NativeFile:
         """Open a file for random access. Raises InputError when it is missing or cannot be read."""
-        try:
+        with named_failure("read", path):
             return self.filesystem(path).open_input_file(key_of(path))
-        except (OSError, pa.ArrowException) as error:
-            raise InputError(f"cannot read {path}: {first_line(error)}") from error
 
     def read_bytes(self, path: str) -> bytes:
         """Return a whole small file. Raises InputError when it is missing or cannot be read."""
@@ -121,32 +121,36 @@ class Storage:
 
     def exists(self, path: str) -> bool:
         """Tell whether a file (not a folder) of this name is there."""
-        info = self.filesystem(path).get_file_info(key_of(path))
+        with named_failure("read", path):
+            info = self.filesystem(path).get_file_info(key_of(path))
         return bool(info.type == pyarrow.fs.FileType.File)
 
     def stat(self, path: str) -> FileStat:
         """Return size and tag of one file. Raises InputError when it is missing or cannot be read."""
-        try:
+        with named_failure("read", path):
             if is_s3(path):
                 bucket, key = split_s3(path)
                 head = self._s3().head_object(Bucket=bucket, Key=key)
                 return FileStat(path, int(head["ContentLength"]), head["ETag"].strip('"'))
             return _local_stat(Path(path))
-        except Exception as error:
-            if isinstance(error, OSError) or type(error).__module__.startswith(("botocore", "boto3")):
-                raise InputError(f"cannot read {path}: {first_line(error)}") from error
-            raise
 
     def list_files(self, prefix: str) -> Iterator[FileStat]:
         """Yield every file below a folder or prefix, in name order; nothing when there is none.
 
-        Hidden files are left out: files being written are hidden until they are whole.
+        Hidden files are left out: files being written are hidden until they are whole. Raises InputError when it
+        cannot be listed.
         """
+        with named_failure("list", prefix):
+            yield from self._list_files(prefix)
+
+    def _list_files(self, prefix: str) -> Iterator[FileStat]:
         if is_s3(prefix):
             bucket, key = split_s3(prefix)
-            pages = self._s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key.rstrip("/") + "/")
-            for page in pages:
+            folder = key.rstrip("/") + "/" if key else ""
+            for page in self._s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=folder):
                 for item in page.get("Contents", []):
+                    if item["Key"].endswith("/") or item["Key"].rpartition("/")[2].startswith("."):
+                        continue  # a console's mark of an empty folder, or a hidden file
                     yield FileStat(f"s3://{bucket}/{item['Key']}", int(item["Size"]), item["ETag"].strip('"'))
             return
         for path in sorted(p for p in Path(prefix).rglob("*") if not p.name.startswith(".") and p.is_file()):
@@ -157,6 +161,7 @@ class Storage:
 
         Raises InputError when it names none or cannot be read.
         """
+        pattern = normal(pattern)
         if not GLOB & set(pattern):
             if self.exists(pattern):
                 return [self.stat(pattern)]
@@ -189,37 +194,43 @@ class Storage:
         return self.filesystem(path).open_output_stream(key_of(path))
 
     def write_bytes(self, path: str, data: bytes) -> None:
-        """Write a small file whole or not at all, replacing an older one."""
-        if is_s3(path):
-            bucket, key = split_s3(path)
-            self._s3().put_object(Bucket=bucket, Key=key, Body=data)
-            return
-        temporary = _write_aside(Path(path), data)
-        temporary.replace(path)
+        """Write a small file whole or not at all, replacing an older one. Raises UsageError where it may not."""
+        with named_failure("write", path, UsageError):
+            if is_s3(path):
+                bucket, key = split_s3(path)
+                self._s3().put_object(Bucket=bucket, Key=key, Body=data)
+                return
+            temporary = _write_aside(Path(path), data)
+            temporary.replace(path)
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
         """Write a small file only if none of that name exists; tell whether this call wrote it.
 
-        Of several racing writers exactly one wins (S3's `If-None-Match: *`, a hard link on a local disk).
+        Of several racing writers exactly one wins (S3's `If-None-Match: *`, a hard link on a local disk). Raises
+        UsageError where it may not write.
         """
-        if is_s3(path):
-            from botocore.exceptions import ClientError
-
-            bucket, key = split_s3(path)
+        with named_failure("write", path, UsageError):
+            if is_s3(path):
+                return self._put_s3_if_absent(path, data)
+            temporary = _write_aside(Path(path), data)
             try:
-                self._s3().put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*")
-            except ClientError as error:
-                if error.response["ResponseMetadata"]["HTTPStatusCode"] in (409, 412):
-                    return False
-                raise
+                os.link(temporary, path)
+            except FileExistsError:
+                return False
+            finally:
+                temporary.unlink()
             return True
-        temporary = _write_aside(Path(path), data)
+
+    def _put_s3_if_absent(self, path: str, data: bytes) -> bool:
+        from botocore.exceptions import ClientError
+
+        bucket, key = split_s3(path)
         try:
-            os.link(temporary, path)
-        except FileExistsError:
-            return False
-        finally:
-            temporary.unlink()
+            self._s3().put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*")
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] in (409, 412):
+                return False
+            raise
         return True
 
     def delete_folder(self, prefix: str) -> int:
@@ -233,6 +244,20 @@ class Storage:
         elif Path(prefix).is_dir():
             pyarrow.fs.LocalFileSystem().delete_dir(prefix)
         return len(files)
+
+
+@contextmanager
+def named_failure(action: str, path: str, kind: type[WorldcurateError] = InputError) -> Iterator[None]:
+    """Turn a failure of the disk, the server or the network into one line that names the file."""
+    try:
+        yield
+    except WorldcurateError:
+        raise
+    except Exception as error:
+        ours = isinstance(error, OSError | pa.ArrowException) or type(error).__module__.startswith("botocore")
+        if not ours:
+            raise
+        raise kind(f"cannot {action} {path}: {first_line(error)}") from error
 
 
 def is_s3(path: str) -> bool:
@@ -251,6 +276,13 @@ def split_s3(path: str) -> tuple[str, str]:
 def key_of(path: str) -> str:
     """Return the path as pyarrow's file systems write it."""
     return path.removeprefix("s3://")
+
+
+def normal(location: str) -> str:
+    """Return a location as listings write it: no `./`, no doubled or closing slashes."""
+    if is_s3(location):
+        return "s3://" + "/".join(part for part in location.removeprefix("s3://").split("/") if part)
+    return os.path.normpath(location)
 
 
 def join(base: str, *parts: str) -> str:

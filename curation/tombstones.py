@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +17,7 @@ import pyarrow.compute as pc
 
 from curation.lake import Lake
 from curation.schemas import SCHEMAS
+from curation.urls import host
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class Tombstones:
             dead = pc.is_in(images["image_id"], pa.array(sorted(self.image_ids), pa.string()))
             keep &= ~dead.to_numpy(zero_copy_only=False) if isinstance(dead, pa.Array) else ~dead.to_numpy()
         if self.hosts:
-            hosts = (urlsplit(url or "").hostname for url in images["image_url"].to_pylist())
-            keep &= np.fromiter((host not in self.hosts for host in hosts), bool, images.num_rows)
+            hosts = (host(url or "") for url in images["image_url"].to_pylist())
+            keep &= np.fromiter((name not in self.hosts for name in hosts), bool, images.num_rows)
         return pa.array(keep)
 
 

@@ -79,7 +79,7 @@ class DrawFile:
             kept.append(table.append_column("order", pa.array(ranks, pa.uint64())).cast(ORDERED))
         table = in_order(pa.concat_tables(kept))
         buckets = table["order"].to_numpy() >> np.uint64(64 - self.bits) if self.bits else np.zeros(table.num_rows)
-        path = join(self.staging, f"{index:06d}.arrow")
+        path = join(self.staging, exchange.staged_name(index))
         exchange.write_buckets(self.storage, path, ORDERED, exchange.split_sorted(table, buckets, 1 << self.bits))
         yield Result("staged", stats={"path": path, "figures": figures, "langs": langs})
 
@@ -109,7 +109,7 @@ def run(context: Context) -> list[Outcome]:
     matches = require(lake, "balance", "jobs.match", "matches", **found)
     same_run(matches, require(lake, "balance", "jobs.match", "counts", **found))
     recipe = meaning(config, match_id)
-    lake.freeze_recipe(config.recipe, recipe)
+    lake.check_recipe(config.recipe, recipe)
     totals = build_totals(context, match_id)
     tombstones = Tombstones.read(lake)
     partition = {"recipe": config.recipe, "batch": batch}
@@ -121,14 +121,16 @@ def run(context: Context) -> list[Outcome]:
         inputs={"matches": matches.run_ids, "totals": totals.run_id, "tombstones": tombstones.digest},
         outputs={"thresholds": partition, "curated": partition},
         batch=batch,
+        reads=[matches],
     )
     if done := stage.finished():
-        return [done]
+        return [totals, done]
     counts = read_counts(context.storage, lake.snapshot("totals", found))
     given = {key: recipe[key] for key in ("tail_share", "t_en", "p") if key in recipe}
     # a lake without any match yet has nothing to balance, and that is no mistake
     empty = SCHEMAS["thresholds"].empty_table()
     table = thresholds(counts, config.balance.policy, **given) if counts.num_rows else empty
+    lake.freeze_recipe(config.recipe, recipe)
     with stage.writers()("thresholds", 0) as writer:
         writer.write(table)
     save_model(context.storage, stage.staging, table, counts)
@@ -149,7 +151,7 @@ def run(context: Context) -> list[Outcome]:
         raise OutputError(f"balance: {matches.rows} matches read, {figures} counted: the books do not balance")
     figures |= {"recipe": config.recipe, "match_id": match_id}
     files = {"thresholds": writer.files, "curated": curated}
-    return [stage.publish(files, totals=figures, drops=drops)]
+    return [totals, stage.publish(files, totals=figures, drops=drops)]
 
 
 def save_model(storage: Storage, staging: str, table: pa.Table, counts: pa.Table) -> None:

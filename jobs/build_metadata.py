@@ -22,7 +22,7 @@ from curation import exchange, matching
 from curation.config import MetadataSection
 from curation.errors import InputError, UsageError
 from curation.lake import WrittenFile
-from curation.matchers import Manifest, matcher_name, open_manifest, publish_manifest, write_matcher
+from curation.matchers import Manifest, make_latest, manifest_path, matcher_name, write_manifest, write_matcher
 from curation.matching import Matcher
 from curation.parquet import read_batches
 from curation.schemas import SCHEMAS
@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 
 ALGORITHM = 1
 RULES = ("worldwide", "reference")
+NOTES = {"princeton": "index files give every lemma, lower case as it stands there"}
 LEMMAS = pa.schema([("lemma", pa.string())])
 
 
@@ -67,7 +68,7 @@ class ReadSource:
     def __call__(self, index: int, source: Source) -> Iterator[Result]:
         """Yield where the counts are staged, and the ledger rows of the files."""
         started = time.monotonic()
-        path = join(self.staging, f"{index:06d}.arrow")
+        path = join(self.staging, exchange.staged_name(index))
         read = {"dump": self._dump, "views": self._views, "wordnet": self._wordnet}[source.kind]
         yield from read(source, path, started)
 
@@ -214,7 +215,7 @@ def run(context: Context) -> list[Outcome]:
     section, lake, table = context.config.metadata, context.lake, LanguageTable.load()
     codes = wanted(section, table)
     overrides = {name: limits.model_dump(exclude_none=True) for name, limits in section.limits.items()}
-    check_known("metadata.limits", [name for name in overrides if name != "default"], table)
+    check_known("metadata.limits", [name for name in overrides if name not in ("default", "other")], table)
     limits = {code: limits_of(code, table.target(code), overrides, section.bigram_score) for code in codes}
     sources = find_sources(context.storage, section, codes, table)
     stage = Stage(
@@ -232,8 +233,8 @@ def run(context: Context) -> list[Outcome]:
         inputs={"sources": [[s.kind, s.code, [[f.path, f.size, f.etag] for f in s.files]] for s in sources]},
         outputs={},
     )
-    if (done := stage.done_before()) and lake.snapshot("entries", version_partition(done)).files:
-        publish_manifest(context.storage, lake.root, open_manifest(context.storage, lake.root, done.totals["version"]))
+    if (done := stage.done_before()) and is_published(context, done.totals["version"]):
+        make_latest(context.storage, lake.root, done.totals["version"])
         return [done]
     progress = context.config.progress_s
     read = ReadSource(context.storage, table, codes, section.wiktionary, stage.staging)
@@ -256,6 +257,7 @@ def run(context: Context) -> list[Outcome]:
     compiled = run_sink(context.spark, "build_metadata: matchers", units, compile_, progress_s=progress)
     stage.step("matchers")
 
+    drops, unmapped = wordnet_books(results)
     stage.aim({table_name: {"metadata_version": version} for table_name in files})
     totals = {
         "version": version,
@@ -263,22 +265,39 @@ def run(context: Context) -> list[Outcome]:
         "entries": sum(found["entries"] for found in figures.values()),
         "files": len(ledger),
         "files_failed": len(failed),
+        "files_unmapped": unmapped,
+        "notes": NOTES,
         "by_lang": {lang: found["merged"] for lang, found in figures.items()},
         "by_wikipedia": {code: counts for found in figures.values() for code, counts in found["origins"].items()},
     }
-    outcome = stage.publish(files, totals=totals, drops={}, complete=not failed, ledger=ledger)
     manifest = Manifest(
         version,
         {lang: found["entries"] for lang, found in figures.items()},
         {result.stats["name"]: result.stats["sha256"] for result in compiled},
     )
-    publish_manifest(context.storage, lake.root, manifest)
+    write_manifest(context.storage, lake.root, manifest)
+    outcome = stage.publish(files, totals=totals, drops=drops, complete=not failed, ledger=ledger)
+    make_latest(context.storage, lake.root, version)
     return [outcome]
 
 
-def version_partition(done: Outcome) -> dict[str, str]:
-    """Return the partition of the version that an earlier run built."""
-    return {"metadata_version": done.totals["version"]}
+def is_published(context: Context, version: str) -> bool:
+    """Tell whether a version's entries and its matchers' manifest are there."""
+    entries = context.lake.snapshot("entries", {"metadata_version": version})
+    return bool(entries.files) and context.storage.exists(manifest_path(context.lake.root, version))
+
+
+def wordnet_books(results: Sequence[Result]) -> tuple[Counter[str], list[str]]:
+    """Return the dropped wordnet rows by reason, and the files whose language no row of the table names."""
+    drops: Counter[str] = Counter()
+    unmapped: list[str] = []
+    for result in results:
+        if result.kind == "wordnet":
+            drops.update(result.stats["drops"])
+            unmapped += result.stats["unmapped"]
+    for path in unmapped:
+        log.warning("build_metadata: %s: the language table has no such wordnet code, its lemmas are left out", path)
+    return drops, unmapped
 
 
 def wanted(section: MetadataSection, table: LanguageTable) -> list[str]:

@@ -58,7 +58,8 @@ class FetchBucket:
     def __call__(self, index: int, slices: Sequence[Slice]) -> Iterator[Result]:
         """Yield the written rows and how many came out how."""
         rows = read_slices(self.storage, slices, [name for name, _ in IMAGE_COLUMNS])
-        rows = rows.filter(self.tombstones.alive(rows)).sort_by("image_id")
+        alive = rows.filter(self.tombstones.alive(rows)).sort_by("image_id")
+        buried, rows = rows.num_rows - alive.num_rows, alive
         reasons: Counter[str] = Counter()
         with self._fetcher() as fetcher, self.writers("images", index) as writer:
             for start in range(0, rows.num_rows, ROWS_AT_ONCE):
@@ -68,8 +69,9 @@ class FetchBucket:
                 reasons.update(row["reason"] or "ok" for row in fetched)
                 writer.write(pa.Table.from_pylist(fetched, schema=SCHEMAS["images"]))
         for written in writer.files:
-            yield Result("images", written, {"reasons": dict(reasons)})
+            yield Result("images", written, {"reasons": dict(reasons), "buried": buried})
             reasons.clear()
+            buried = 0
 
     def _fetcher(self) -> Fetcher:
         section = self.section
@@ -100,7 +102,7 @@ class BuildShard:
     def __call__(self, index: int, slices: Sequence[Slice]) -> Iterator[Result]:
         """Yield the written shards."""
         rows = read_slices(self.storage, slices, SCHEMAS["curated"].names)
-        rows = rows.filter(self.tombstones.alive(rows))
+        curated, rows = rows.num_rows, rows.filter(self.tombstones.alive(rows))
         pictures = self._pictures(index)
         place = pc.index_in(rows["image_id"], pictures["image_id"])
         with self.writers("shards", index, file_bytes=self.shard_bytes) as writer:
@@ -112,10 +114,14 @@ class BuildShard:
                 for name, _ in PICTURE_COLUMNS:
                     part = part.append_column(name, joined[name])
                 writer.write(part)
-        langs = Counter(found["lang"].to_pylist())
+        figures = {
+            "langs": Counter(found["lang"].to_pylist()),
+            "tombstone": curated - rows.num_rows,
+            "without_image": rows.num_rows - found.num_rows,
+        }
         for written in writer.files:
-            yield Result("shards", written, {"langs": langs})
-            langs = Counter()
+            yield Result("shards", written, figures)
+            figures = {}
 
     def _pictures(self, index: int) -> pa.Table:
         names = ["image_id", "status", *(name for name, _ in PICTURE_COLUMNS)]
@@ -148,6 +154,7 @@ def run_images(context: Context, partition: dict[str, str], curated: Snapshot, p
         inputs={"curated": curated.run_ids},
         outputs={"images": partition},
         batch=context.batch,
+        reads=[curated],
     )
     if done := stage.finished():
         return done
@@ -156,12 +163,19 @@ def run_images(context: Context, partition: dict[str, str], curated: Snapshot, p
     process = FetchBucket(context.storage, section, tombstones, stage.writers())
     results = run_sink(context.spark, "fetch_images", plan, process, progress_s=context.config.progress_s)
     stage.step("fetch")
-    reasons: Counter[str] = Counter()
+    reasons: Counter[str] = Counter(tombstone=sum(result.stats["buried"] for result in results))
     for result in results:
         reasons.update(result.stats["reasons"])
+    files = files_of(results)
+    written = sum(file.rows for file in files)
+    if not reasons.total() == curated.rows == written + reasons["tombstone"]:
+        raise OutputError(
+            f"images: {curated.rows} curated pairs, {written} rows, {dict(reasons)}: the books do not balance"
+        )
     fetched = reasons.pop("ok", 0)
-    totals = {"images": fetched + reasons.total(), "fetched": fetched, "buckets": len(plan)}
-    return stage.publish({"images": files_of(results)}, totals=totals, drops=reasons)
+    totals = {"images": written, "fetched": fetched, "buckets": len(plan)}
+    drops = {reason: count for reason, count in reasons.items() if count}
+    return stage.publish({"images": files}, totals=totals, drops=drops)
 
 
 def run_shards(context: Context, partition: dict[str, str], curated: Snapshot, plan: list[list[Slice]]) -> Outcome:
@@ -177,6 +191,7 @@ def run_shards(context: Context, partition: dict[str, str], curated: Snapshot, p
         inputs={"curated": curated.run_ids, "images": images.run_ids, "tombstones": tombstones.digest},
         outputs={"shards": partition},
         batch=context.batch,
+        reads=[curated, images],
     )
     if done := stage.finished():
         return done
@@ -188,11 +203,13 @@ def run_shards(context: Context, partition: dict[str, str], curated: Snapshot, p
     stage.step("shards")
     files = files_of(results)
     written = sum(file.rows for file in files)
-    if written > curated.rows:
-        raise OutputError(f"shards: {written} rows from {curated.rows} curated pairs")
     langs: Counter[str] = Counter()
+    drops: Counter[str] = Counter()
     for result in results:
-        langs.update(result.stats["langs"])
+        langs.update(result.stats.get("langs", {}))
+        drops.update({reason: result.stats.get(reason, 0) for reason in ("tombstone", "without_image")})
+    if curated.rows != written + drops.total():
+        raise OutputError(f"shards: {written} rows from {curated.rows} pairs, {dict(drops)}: the books do not balance")
     totals = {
         "pairs": curated.rows,
         "written": written,
@@ -200,7 +217,6 @@ def run_shards(context: Context, partition: dict[str, str], curated: Snapshot, p
         "selection": selection,
         "written_by_lang": dict(sorted(langs.items())),
     }
-    drops = {"without_image": curated.rows - written}
     return stage.publish({"shards": files}, totals=totals, drops={k: v for k, v in drops.items() if v})
 
 

@@ -31,7 +31,7 @@ def run(context: Context) -> list[Outcome]:
     old = {
         run_id
         for file in lake.storage.list_files(lake.uri("_staging"))
-        if started_at(run_id := file.path.removeprefix(lake.uri("_staging")).split("/")[1]) < before
+        if started_at(run_id := file.path.partition("/_staging/")[2].split("/")[0]) < before
     }
     for run_id in sorted(old):
         log.info("gc: working files of run %s %s", run_id, "would go" if dry_run else "removed")

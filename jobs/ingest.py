@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curation import exchange
 from curation.config import IngestSection
-from curation.errors import InputError, UsageError
+from curation.errors import InputError, OutputError, UsageError
 from curation.grouping import GROUPS, finish, group, merge_groups
 from curation.occurrences import Books, Occurrence
 from curation.reading import Reading
@@ -57,7 +58,7 @@ class ReadFile:
             yield Result("ledger", stats=failed_row(file, str(error), started))
             return
         books += reading.books
-        path = join(self.staging, f"{index:06d}.arrow")
+        path = join(self.staging, exchange.staged_name(index))
         buckets = bucket_numbers(table["image_id"], self.bits)
         exchange.write_buckets(self.storage, path, GROUPS, exchange.split_sorted(table, buckets, 1 << self.bits))
         yield Result("staged", stats={"path": path, "books": books.to_dict()})
@@ -97,9 +98,10 @@ class MergeBucket:
         table, change = merge_groups(parts, self.seed, self.max_texts)
         with self.writers("pairs", index) as writer:
             writer.write(finish(table))
+        texts = pc.sum(pc.list_value_length(table["texts"])).as_py() or 0
         for written in writer.files:
-            yield Result("pairs", written, {"books": change.to_dict()})
-            change = Books()
+            yield Result("pairs", written, {"books": change.to_dict(), "texts": texts})
+            change, texts = Books(), 0
 
 
 def run(context: Context) -> list[Outcome]:
@@ -136,6 +138,8 @@ def run(context: Context) -> list[Outcome]:
     books = sum((Books.from_dict(part["books"]) for part in staged), Books())
     books = sum((Books.from_dict(result.stats["books"]) for result in merged), books)
     books.check()
+    if (texts := sum(result.stats["texts"] for result in merged)) != books.kept:
+        raise OutputError(f"ingest: {texts} texts written, {books.kept} kept: the books do not balance")
     files = [result.file for result in merged if result.file]
     totals = {
         "files": len(inputs),

@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ class MatchFile:
                 matched += rows.num_rows
         for written in writer.files:
             yield Result("matches", written)
-        path = join(self.staging, f"{index:06d}.arrow")
+        path = join(self.staging, exchange.staged_name(index))
         counts = matcher.counts()
         empty = SCHEMAS["counts"].empty_table()
         rows_by_lang = exchange.write_buckets(
@@ -127,12 +128,20 @@ class MatchFile:
         yield Result("counts", stats={"path": path, "rows": rows_by_lang, "figures": figures, **langs})
 
     def _identifier(self) -> LanguageIdentifier:
+        check_model(self.matching.model, self.matching.model_digest)
         return cached(self.matching.model, self.matching.labels, self.matching.min_lid_score)
 
     def _matcher(self, lang: str) -> Matcher:
         version, rules = self.matching.manifest.version, self.matching.rules
         sha256 = self.matching.manifest.files[matcher_name(rules, lang)]
         return load_matcher(self.storage, self.lake, version, rules, lang, sha256)
+
+
+@lru_cache(maxsize=8)
+def check_model(path: str, sha256: str) -> None:
+    """Raise UsageError unless this node has the driver's language-ID model, looked at once a process."""
+    if model_sha256(path) != sha256:
+        raise UsageError(f"match.lid_model: {path} on this node is another file than on the driver")
 
 
 @dataclass(frozen=True)
@@ -173,6 +182,7 @@ def run(context: Context) -> list[Outcome]:
         inputs={"pairs": pairs.run_ids, "tombstones": tombstones.digest},
         outputs={"matches": partition, "counts": partition},
         batch=batch,
+        reads=[pairs],
     )
     if done := stage.finished():
         return [done]

@@ -15,7 +15,12 @@ STEPS = (ingest.JOB, match.JOB, balance.JOB, fetch_images.JOB, report.JOB)
 
 
 def run(context: Context) -> list[Outcome]:
-    """Run the steps in order; every step says what it did as it ends."""
+    """Run the steps in order; every step says what it did as it ends.
+
+    What could stop a later step for its config is looked at first, before Spark starts and hours go by.
+    """
+    match_id = match.open_matching(context).match_id
+    context.lake.check_recipe(context.config.recipe, balance.meaning(context.config, match_id))
     for step in STEPS:
         run_job(step, context)
     return []

@@ -30,10 +30,12 @@ from rich.progress import Progress
 from curation import errors
 from curation.errors import InputError, WorldcurateError
 from curation.lake import WrittenFile
+from curation.storage import first_line
 
 log = logging.getLogger(__name__)
 
 CRASHES_BEFORE_ISOLATION = 2
+LAST_ATTEMPT = 3  # spark.task.maxFailures is 4
 ROW = "unit long, kind string, file string, stats string"
 ROW_ARROW = pa.schema([("unit", pa.int64()), ("kind", pa.string()), ("file", pa.string()), ("stats", pa.string())])
 
@@ -93,6 +95,13 @@ def _run_unit(process: Process, index: int, unit: Any, on_crash: Any) -> list[Re
         if attempt >= CRASHES_BEFORE_ISOLATION:
             return _run_in_child(process, index, unit, on_crash)
         return list(process(index, unit))
+    except (InputError, OSError, pa.ArrowException) as error:
+        if context is not None and attempt < LAST_ATTEMPT:
+            raise  # storage that fails for a moment: Spark tries the unit again
+        if isinstance(error, InputError):
+            return [Result("error", stats={"class": InputError.__name__, "message": str(error)})]
+        message = f"unit {index} ({unit!r:.200}) failed {attempt + 1} times: {first_line(error)}"
+        return [Result("error", stats={"class": InputError.__name__, "message": message})]
     except WorldcurateError as error:
         return [Result("error", stats={"class": type(error).__name__, "message": str(error)})]
     except Exception:

@@ -63,6 +63,7 @@ class Stage:
         inputs: the inputs by content: run ids, or path, tag and size of files.
         outputs: output tables with their partitions, in the order of publication.
         batch: the batch, empty for stages that have none.
+        reads: the input tables; their versions stand in the run's row and are no part of the fingerprint.
     """
 
     def __init__(
@@ -75,10 +76,12 @@ class Stage:
         inputs: Mapping[str, Any],
         outputs: Mapping[str, Mapping[str, str]],
         batch: str = "",
+        reads: Sequence[Snapshot] = (),
     ) -> None:
         self.name, self.lake, self.config, self.batch = name, lake, config, batch
         self.outputs: dict[str, Mapping[str, str]]
         self.inputs = dict(inputs)
+        self.versions = {snapshot.table: snapshot.version for snapshot in reads}
         self.fingerprint = digest({"stage": name, "semantic": semantic, "inputs": inputs})
         self.started = datetime.now(UTC)
         self.run_id = f"{self.started:%Y%m%dT%H%M%S}-{self.fingerprint[:12]}-{uuid.uuid4().hex[:8]}"
@@ -172,7 +175,7 @@ class Stage:
             "fingerprint": self.fingerprint,
             "complete": complete,
             "config": self.config.model_dump_json(),
-            "inputs": json.dumps(self.inputs, sort_keys=True),
+            "inputs": json.dumps({**self.inputs, "table_versions": self.versions}, sort_keys=True),
             "totals": json.dumps(dict(totals), sort_keys=True),
             "drops": json.dumps(dict(drops), sort_keys=True),
             "seconds": json.dumps(seconds),

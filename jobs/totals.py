@@ -27,32 +27,41 @@ def build_totals(context: Context, match_id: str) -> Outcome:
     """Make the total of the config's batch, and any earlier one it needs; return the outcome of the last."""
     lake = context.lake
     known = lake.batches()
-    matched: dict[str, Snapshot] = {}
-    for batch in known[: known.index(context.batch) + 1]:
-        counts = lake.snapshot("counts", {"match_id": match_id, "batch": batch})
-        if counts.files:
-            matched[batch] = counts
-        else:
+    place = known.index(context.batch) + 1
+    counts = lake.snapshot("counts", {"match_id": match_id})
+    matched = {batch: part for batch in known[:place] if (part := counts.of(batch=batch)).files}
+    for batch in known[:place]:
+        if batch not in matched:
             log.warning("batch %s has no counts of match_id %s: it is not in the totals", batch, match_id)
-    included: dict[str, str] = {}
-    stages = []
-    for batch, counts in matched.items():
-        included = {**included, batch: counts.run_ids[0]}
-        stages.append(_stage(context, match_id, batch, included))
-    outcomes = [stage.finished() for stage in stages]
-    newest = max((place for place, outcome in enumerate(outcomes) if outcome), default=-1)
-    outcome = outcomes[newest]
-    for stage in stages[newest + 1 :]:
+    included = {batch: part.run_ids[0] for batch, part in matched.items()}
+
+    outcome, missing = None, []
+    for number, batch in reversed(list(enumerate(matched))):
+        stage = _stage(context, match_id, batch, dict(list(included.items())[: number + 1]))
+        if outcome := stage.finished():
+            break
+        missing.append(stage)
+    for stage in reversed(missing):
         if lake.snapshot("totals", stage.outputs["totals"]).files:
-            log.warning("totals of batch %s are stale, an earlier batch was matched again: rebuilding", stage.batch)
-        before = list(matched)[: list(matched).index(stage.batch)][-1:]
-        tables = [
-            read_counts(context.storage, lake.snapshot("totals", {"match_id": match_id, "batch": b})) for b in before
-        ]
-        tables.append(read_counts(context.storage, matched[stage.batch]))
-        outcome = _publish(stage, sum_counts(tables))
+            log.warning("totals of batch %s are stale, a batch up to it was matched again: rebuilding", stage.batch)
+        outcome = _publish(stage, sum_counts(_parts(context, match_id, stage.batch, matched)))
+    if missing:
+        _warn_of_later(context, match_id, known[place:])
     assert outcome is not None, "the batch itself has counts"
     return outcome
+
+
+def _parts(context: Context, match_id: str, batch: str, matched: dict[str, Snapshot]) -> list[pa.Table]:
+    """Return the total of the batch before, if there is one, and the batch's own counts."""
+    before = list(matched)[: list(matched).index(batch)][-1:]
+    totals = [context.lake.snapshot("totals", {"match_id": match_id, "batch": name}) for name in before]
+    return [read_counts(context.storage, part) for part in [*totals, matched[batch]]]
+
+
+def _warn_of_later(context: Context, match_id: str, later: list[str]) -> None:
+    totals = context.lake.snapshot("totals", {"match_id": match_id})
+    if stale := [batch for batch in later if totals.of(batch=batch).files]:
+        log.warning("totals of the later batches %s are now stale: run their nights again", ", ".join(stale))
 
 
 def read_counts(storage: Storage, snapshot: Snapshot) -> pa.Table:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from curation.matchers import Manifest, matcher_name, publish_manifest, write_matcher
+from curation.matchers import Manifest, make_latest, matcher_name, write_manifest, write_matcher
 from curation.matching import Matcher
 from jobs.runner import Context
 
@@ -56,7 +56,8 @@ def publish_metadata(context: Context, entries: Mapping[str, Sequence[str]] = EN
         for rules in ("worldwide", "reference")
     }
     counts = {lang: len(words) for lang, words in entries.items()}
-    publish_manifest(context.storage, lake, Manifest(version, counts, files))
+    write_manifest(context.storage, lake, Manifest(version, counts, files))
+    make_latest(context.storage, lake, version)
     return version
 
 

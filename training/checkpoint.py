@@ -45,6 +45,7 @@ class TrainingState(BaseModel):
         progress: where the next batch begins.
         version: version of the shards table.
         run_ids: the runs that wrote those shards.
+        samples: how many pairs there were to train on.
         config: the whole configuration of the run that saved this.
     """
 
@@ -54,6 +55,7 @@ class TrainingState(BaseModel):
     progress: Progress
     version: int
     run_ids: tuple[str, ...]
+    samples: int
     config: dict[str, Any]
 
     @classmethod

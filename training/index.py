@@ -122,11 +122,11 @@ def _require_drawn(lake: Lake, snapshot: Snapshot) -> None:
     """Refuse shards of every matched pair: training on them as they are would undo the balancing."""
     runs = lake.rows("runs")
     wanted = runs.filter(pc.is_in(runs["run_id"], pa.array(snapshot.run_ids, pa.string())))
-    configs: list[str] = wanted["config"].to_pylist()
+    totals: list[str] = wanted["totals"].to_pylist()
     # The row of a run that was killed right after its commit stands in the commit alone.
     commits = [commit for commit in lake.commits("shards") if commit.get("run_id") in snapshot.run_ids]
-    configs += [json.loads(commit["run"])["config"] for commit in commits if "run" in commit]
-    if any(json.loads(config).get("balance", {}).get("selection") == "all" for config in configs):
+    totals += [json.loads(commit["run"])["totals"] for commit in commits if "run" in commit]
+    if any(json.loads(figures).get("selection") == "all" for figures in totals):
         raise UsageError(
             "these shards hold every matched pair (balance.selection: all), not the curated draw: "
             "balance and fetch with balance.selection: drawn under another recipe and train on that"

@@ -36,7 +36,7 @@ TOKENIZER_TEXTS = 1_000_000  # shards are in hashed order, so the first texts ar
 
 # Keys that decide which sample comes when and what the weights mean; a run cannot be resumed under others.
 ORDER_KEYS = ("recipe", "batches", "validation_share", "seed", "shuffle_streams", "shuffle_window")
-FIXED_KEYS = (*ORDER_KEYS, "preset", "image_size")
+FIXED_KEYS = (*ORDER_KEYS, "batch_size", "preset", "image_size")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -116,6 +116,13 @@ def _index(config: TrainConfig, state: TrainingState | None) -> Split:
         raise UsageError(
             f"resume: version {index.version} of the shards in {lake.root} was written by {', '.join(index.run_ids)}, "
             f"but the checkpoint was trained on {', '.join(state.run_ids)}: this is another lake"
+        )
+    if state and index.samples != state.samples:
+        log.warning(
+            "%d pairs to train on, %d when the checkpoint was saved: tombstones came or went, and the order of the "
+            "samples is another one from here on",
+            index.samples,
+            state.samples,
         )
     if index.samples < config.batch_size:
         raise UsageError(f"batch_size: {config.batch_size} is more than the {index.samples} pairs to train on")

@@ -180,6 +180,7 @@ class Trainer:
             progress=self._progress,
             version=self._split.train.version,
             run_ids=self._split.train.run_ids,
+            samples=self._split.train.samples,
             config=config.model_dump(mode="json"),
         )
         saved = checkpoint.save(

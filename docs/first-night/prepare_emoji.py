@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 - a script beside its document, no package
 """Turns the emoji pictures and their names into rows for ingest, and holds some emoji out for evaluation.
 
     python prepare_emoji.py DATA OUT

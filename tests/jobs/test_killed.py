@@ -97,7 +97,7 @@ def check_disturbed_by(moments: list[str], night_done: Context, tmp_path: Path) 
             killed.append(name)
         seen = digests(lake)
         assert all(seen[table] in (old[table], new[table]) for table in TABLES), name
-    assert len(killed) >= len(moments) - 2, killed  # a moment may be too short to be met
+    assert len(killed) >= max(1, len(moments) - 2), killed  # a moment may be too short to be met
 
     again = Context(undisturbed.config.model_copy(update={"lake": lake.root}), "nightly")
     nightly.run(again)

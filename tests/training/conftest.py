@@ -68,7 +68,7 @@ class ShardLake:
         self.lake = Lake(str(root), Storage())
 
     def publish(self, rows, *, batch="b1", recipe="default", group_rows=10, file_rows=30, selection="drawn", run="r1"):
-        """Replace a partition; the run's row stands in the commit, and its config says how pairs were selected."""
+        """Replace a partition; the run's row stands in the commit, and its totals say how pairs were selected."""
         partition = {"recipe": recipe, "batch": batch}
         seen = self.lake.snapshot("shards", partition).run_ids
         files = []
@@ -79,17 +79,17 @@ class ShardLake:
             target.parent.mkdir(parents=True, exist_ok=True)
             pq.write_table(table, target, row_group_size=group_rows)
             files.append(WrittenFile(path, target.stat().st_size, table.num_rows, ""))
-        config = json.dumps({"balance": {"selection": selection}})
-        run_row = json.dumps({"run_id": run, "config": config})
+        totals = json.dumps({"selection": selection})
+        run_row = json.dumps({"run_id": run, "totals": totals})
         return self.lake.publish("shards", partition, files, expected=seen, metadata={"run_id": run, "run": run_row})
 
     def add_run(self, run: str, selection: str) -> None:
         """Add the run's row to the runs table, as a stage does after its commit."""
         now = datetime.now(UTC)
-        texts = dict.fromkeys(["batch", "code_version", "fingerprint", "inputs", "totals", "drops", "seconds"], "")
-        config = json.dumps({"balance": {"selection": selection}})
+        texts = dict.fromkeys(["batch", "code_version", "fingerprint", "inputs", "config", "drops", "seconds"], "")
+        totals = json.dumps({"selection": selection})
         row = {"run_id": run, "stage": "fetch_images", "started": now, "finished": now, "complete": True} | texts
-        self.lake.append("runs", pa.Table.from_pylist([{**row, "config": config}], schema=SCHEMAS["runs"]))
+        self.lake.append("runs", pa.Table.from_pylist([{**row, "totals": totals}], schema=SCHEMAS["runs"]))
 
 
 @pytest.fixture

@@ -25,7 +25,9 @@ def saved(tokenizer, tmp_path):
     optimizer = AdamW(model.parameters(), fused=True)
 
     def save(step: int, keep: int = 3):
-        state = TrainingState(step=step, progress=Progress(1, 2 * step), version=4, run_ids=("r",), config={"lr": 0.1})
+        state = TrainingState(
+            step=step, progress=Progress(1, 2 * step), version=4, run_ids=("r",), samples=9, config={"lr": 0.1}
+        )
         for parameter in model.parameters():
             parameter.grad = torch.full_like(parameter, 0.01 * step)
         optimizer.step()

@@ -97,6 +97,17 @@ def test_each_row_group_is_read_once_an_epoch_by_one_reader(dataset, monkeypatch
     assert len(read) <= 8 + 2  # the group the two streams meet in, and the one with the samples left over
 
 
+def test_streams_share_a_row_group(shard_lake, tokenizer, monkeypatch):
+    shard_lake.publish([shard_row(n) for n in range(40)], group_rows=100)
+    index = build_index(shard_lake.lake, "default").train
+    read: list[int] = []
+    plain = ShardReader.read
+    monkeypatch.setattr(ShardReader, "read", lambda self, group, *a: (read.append(group), plain(self, group, *a))[1])
+    keys = {"image_size": SIDE, "batch_size": 10, "begin": Progress(), "steps": 8}
+    list(ShardDataset(index, shard_lake.lake.storage, tokenizer, SampleOrder(0, 4, 3), **keys))
+    assert sorted(read) == [0, 0, 1, 1], "two row groups, two epochs"
+
+
 def test_a_reader_holds_no_more_than_its_windows(dataset, monkeypatch):
     held: list[int] = []
     plain = ShardReader.sample

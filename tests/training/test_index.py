@@ -77,11 +77,13 @@ def test_tombstones_leave_out_image_ids_and_hosts(shard_lake):
 
 def test_the_validation_split_is_a_function_of_the_image_id(shard_lake):
     shard_lake.publish([shard_row(n) for n in range(300)], group_rows=64, file_rows=150)
-    bury(shard_lake.lake, image_ids=[shard_row(7)["image_id"]], reason="asked")
+    of_split = [n for n in range(300) if is_held_out(shard_row(n)["image_id"], 0.2)]
+    buried = [of_split[2], min(set(range(300)) - set(of_split))]
+    bury(shard_lake.lake, image_ids=[shard_row(n)["image_id"] for n in buried], reason="asked")
     train, held_out = build_index(shard_lake.lake, "default", validation_share=0.2)
     numbers = [[150 * f + 64 * g + r for f, g, r in ids(part)] for part in (train, held_out)]
-    assert sorted(numbers[0] + numbers[1]) == [n for n in range(300) if n != 7]
-    assert numbers[1] == [n for n in range(300) if n != 7 and is_held_out(shard_row(n)["image_id"], 0.2)]
+    assert sorted(numbers[0] + numbers[1]) == [n for n in range(300) if n not in buried]
+    assert numbers[1] == [n for n in of_split if n not in buried]
     assert 30 < len(numbers[1]) < 90
     shard_lake.publish([shard_row(n) for n in reversed(range(300))], run="r2", group_rows=50, file_rows=300)
     again = build_index(shard_lake.lake, "default", validation_share=0.2).validation
@@ -98,10 +100,13 @@ def test_a_larger_share_only_adds_to_the_split(image_id, one, other):
 def test_shards_of_every_matched_pair_are_refused(shard_lake, in_table):
     """Whether the run's row stands in the runs table or, after a kill, only in the commit."""
     shard_lake.publish([shard_row(n) for n in range(20)], selection="drawn" if in_table else "all")
+    shard_lake.publish([shard_row(n) for n in range(5)], batch="b2", run="r2")
+    shard_lake.add_run("r2", "drawn")
     if in_table:
         shard_lake.add_run("r1", "all")
     with pytest.raises(UsageError, match=r"balance\.selection: all"):
         build_index(shard_lake.lake, "default")
+    assert build_index(shard_lake.lake, "default", batches=["b2"]).train.samples == 5
 
 
 def test_an_unreadable_shard_is_named(shard_lake):

@@ -17,6 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from curation import cli
 from curation.errors import InputError, OutputError, UsageError
+from curation.tombstones import bury
 from training import checkpoint
 from training.checkpoint import TrainingState
 from training.config import TrainConfig
@@ -158,6 +159,16 @@ def test_a_resumed_run_stays_on_its_version_of_the_table(shard_lake, config):
     more = train(config(**keys, steps=4), ALONE)
     assert more["table_version"] == first["table_version"] == 1
     assert (more["epoch"], more["position"]) == (1, 16), "50 pairs an epoch still"
+
+
+def test_a_tombstone_is_honoured_by_a_resumed_run_and_said(shard_lake, config, caplog):
+    keys = {"lake": str(shard_lake.root), "resume": True}
+    shard_lake.publish([shard_row(n) for n in range(ROWS)])
+    train(config(**keys, steps=2), ALONE)
+    bury(shard_lake.lake, image_ids=[shard_row(n)["image_id"] for n in range(10)], reason="asked")
+    more = train(config(**keys, steps=4), ALONE)
+    assert "40 pairs to train on, 50 when the checkpoint was saved: tombstones came or went" in caplog.text
+    assert (more["epoch"], more["position"]) == (1, 32), "40 pairs are 2 batches of 16 an epoch"
 
 
 def test_another_lake_of_the_same_version_is_refused(whole_run, shard_lake, config):

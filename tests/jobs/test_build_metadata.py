@@ -1,0 +1,134 @@
+"""build_metadata: from files to entries and matchers, each language once, and the same version every time."""
+
+from __future__ import annotations
+
+import bz2
+import json
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+import pyarrow.parquet as pq
+import pytest
+
+from curation.errors import InputError
+from curation.matchers import load_matcher, matcher_name, open_manifest
+from jobs import build_metadata
+from jobs.runner import Context
+
+pytestmark = pytest.mark.spark
+
+TEXTS = {
+    "en": ["the red dog and the cat", "the red dog in New York", "New York, New York"],
+    "simple": ["a simple dog"],
+    "ltg": ["suņs i kačs", "suņs nu Latgolys"],
+    "zh": ["红色的狗"],
+}
+LEMMAS = {"eng": ["dog", "hot_dog"], "cmn": ["狗", "红+色"], "qqq": ["lost"]}
+VIEWS = ["en Red_dog 9 0", "en.m Red_dog 5 0", "en.b Cookbook 99 0", "zh 北京 7 0", "en - 3 0", "en Special:Search 8 0"]
+
+
+def dump(pages: list[str]) -> str:
+    body = "".join(
+        f"<page><title>{n}</title><ns>0</ns><revision><text>{escape(text)}</text></revision></page>"
+        for n, text in enumerate(pages)
+    )
+    return f'<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/">{body}</mediawiki>'
+
+
+@pytest.fixture
+def build(context, tmp_path):
+    """Write the sources and return a context to build them; keys override the metadata section."""
+    for code, pages in TEXTS.items():
+        path = tmp_path / f"{code}wiki.xml.bz2"
+        path.write_bytes(bz2.compress(dump(pages).encode()))
+    for code, lemmas in LEMMAS.items():
+        lines = [f"# {code}", *(f"0000000{n}-n\tlemma\t{lemma}" for n, lemma in enumerate(lemmas)), "broken"]
+        (tmp_path / f"wn-data-{code}.tab").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (tmp_path / "pageviews").write_text("\n".join(VIEWS) + "\n", encoding="utf-8")
+
+    def make(**keys) -> Context:
+        section = {
+            "languages": ["en", "simple", "ltg", "zh"],
+            "wikipedia": [str(tmp_path / "{code}wiki.xml.bz2")],
+            "pageviews": [str(tmp_path / "pageviews")],
+            "wordnet": [str(tmp_path / "wn-data-*.tab")],
+            "limits": {"en": {"unigram_min_count": 1, "title_min_views": 1}, "default": {"unigram_share": 1.0}},
+        }
+        return context("build_metadata", metadata={**section, **keys}, batch=None)
+
+    return make
+
+
+def entries(made: Context, lang: str) -> dict[str, str]:
+    files = made.lake.snapshot("entries", {"lang": lang}).files
+    rows = [row for file in files for row in pq.read_table(file.path, partitioning=None).to_pylist()]
+    assert [row["entry_id"] for row in rows] == list(range(len(rows)))
+    assert [row["entry"] for row in rows] == sorted(row["entry"] for row in rows)
+    return {row["entry"]: row["origin"] for row in rows}
+
+
+def test_every_source_ends_in_the_list_it_belongs_to(build):
+    made = build()
+    (outcome,) = build_metadata.run(made)
+    english = entries(made, "en")
+    assert english["7"] == "number"
+    assert english["dog"] == english["hot dog"] == "wordnet"
+    assert english["red"] == english["simple"] == "unigram"
+    assert "bigram" in english.values()
+    assert english["Red dog"] == "title"
+    assert not {"Cookbook", "Special:Search", "-"} & set(english)
+    chinese = entries(made, "zh")
+    assert (chinese["狗"], chinese["红色"], chinese["北京"]) == ("wordnet", "wordnet", "title")
+    assert entries(made, "other")["suņs"] == "unigram"
+    lists = {file.partition["wikipedia"] for file in made.lake.snapshot("source_lists").files}
+    assert lists == {"en", "simple", "ltg", "zh"}
+    assert outcome.totals["files_unmapped"]
+    assert outcome.drops
+    manifest = open_manifest(made.storage, made.lake.root, "latest")
+    for lang, count in manifest.entries.items():
+        sha256 = manifest.files[matcher_name("worldwide", lang)]
+        matcher = load_matcher(made.storage, made.lake.root, manifest.version, "worldwide", lang, sha256)
+        assert len(matcher) == count == len(entries(made, lang))
+
+
+def test_a_rerun_does_nothing_and_the_version_is_that_of_the_entries(build, tmp_path):
+    made = build()
+    (first,) = build_metadata.run(made)
+    (again,) = build_metadata.run(made)
+    assert (first.fresh, again.fresh) == (True, False)
+    other = Context(made.config.model_copy(update={"lake": str(tmp_path / "other")}), "other")
+    (elsewhere,) = build_metadata.run(other)
+    assert elsewhere.totals["version"] == first.totals["version"]
+    fewer = made.config.metadata.model_copy(update={"wordnet": []})
+    (changed,) = build_metadata.run(Context(made.config.model_copy(update={"metadata": fewer}), "fewer"))
+    assert changed.totals["version"] != first.totals["version"]
+    assert open_manifest(made.storage, made.lake.root, "latest").version == changed.totals["version"]
+    build_metadata.run(made)
+    assert open_manifest(made.storage, made.lake.root, "latest").version == first.totals["version"]
+
+
+def test_a_build_that_lost_its_manifest_is_done_again(build):
+    made = build()
+    (first,) = build_metadata.run(made)
+    for path in Path(made.lake.root, "matchers").rglob("*.json"):
+        path.unlink()
+    (again,) = build_metadata.run(made)
+    assert again.fresh
+    assert open_manifest(made.storage, made.lake.root, "latest").version == first.totals["version"]
+
+
+def test_a_truncated_dump_counts_as_failed_and_the_rest_is_built(build, tmp_path):
+    path = tmp_path / "enwiki.xml.bz2"
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(InputError, match=r"1 of \d+ input files failed.*enwiki"):
+        build_metadata.run(build())
+    made = build()
+    tolerant = Context(made.config.model_copy(update={"max_failed_inputs": 0.5}), "tolerant")
+    (outcome,) = build_metadata.run(tolerant)
+    assert outcome.totals["files_failed"] == 1
+    assert entries(tolerant, "other")["suņs"] == "unigram"
+    runs = made.lake.rows("runs").to_pylist()
+    assert [run["complete"] for run in runs] == [False]
+    statuses = {Path(row["path"]).name: row["status"] for row in made.lake.rows("ledger").to_pylist()}
+    assert statuses["enwiki.xml.bz2"] in ("partial", "failed")
+    assert json.loads(runs[0]["totals"])["files"] == len(statuses)
