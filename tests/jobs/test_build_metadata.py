@@ -52,7 +52,7 @@ def build(context, tmp_path):
             "wikipedia": [str(tmp_path / "{code}wiki.xml.bz2")],
             "pageviews": [str(tmp_path / "pageviews")],
             "wordnet": [str(tmp_path / "wn-data-*.tab")],
-            "limits": {"en": {"unigram_min_count": 1, "title_min_views": 1}, "default": {"unigram_share": 1.0}},
+            "limits": {"en": {"unigram_min_count": 1, "title_min_views": 1}, "default": {"unigram_share": 1.0, "title_share": 1.0}},
         }
         return context("build_metadata", metadata={**section, **keys}, batch=None)
 
