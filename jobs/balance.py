@@ -47,7 +47,7 @@ def meaning(config: Config, match_id: str) -> dict[str, Any]:
         "selection": section.selection,
         "seed": config.seed,
         "algorithm": balancing.ALGORITHM,
-        **(given or {"tail_share": DEFAULT_TAIL_SHARE}),
+        **({} if section.policy == "none" else given or {"tail_share": DEFAULT_TAIL_SHARE}),
     }
 
 

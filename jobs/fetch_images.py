@@ -173,9 +173,17 @@ def run_images(context: Context, partition: dict[str, str], curated: Snapshot, p
             f"images: {curated.rows} curated pairs, {written} rows, {dict(reasons)}: the books do not balance"
         )
     fetched = reasons.pop("ok", 0)
+    complete = fetched >= written / 2
+    if not complete:
+        log.warning(
+            "images: only %d of %d could be fetched (%s): the next run tries all again",
+            fetched,
+            written,
+            ", ".join(f"{reason} {count}" for reason, count in reasons.most_common(3)),
+        )
     totals = {"images": written, "fetched": fetched, "buckets": len(plan)}
     drops = {reason: count for reason, count in reasons.items() if count}
-    return stage.publish({"images": files}, totals=totals, drops=drops)
+    return stage.publish({"images": files}, totals=totals, drops=drops, complete=complete)
 
 
 def run_shards(context: Context, partition: dict[str, str], curated: Snapshot, plan: list[list[Slice]]) -> Outcome:

@@ -24,7 +24,7 @@ TEXTS = {
     "zh": ["红色的狗"],
 }
 LEMMAS = {"eng": ["dog", "hot_dog"], "cmn": ["狗", "红+色"], "qqq": ["lost"]}
-VIEWS = ["en Red_dog 9 0", "en.m Red_dog 5 0", "en.b Cookbook 99 0", "zh 北京 7 0", "en - 3 0", "en Special:Search 8 0"]
+VIEWS = ["en Red_dog 9 0", "en.m Red_dog 5 0", "en.b Cookbook 99 0", "zh 北京 7 0", "en - 3 0", "en Special:X 8 0"]
 
 
 def dump(pages: list[str]) -> str:
@@ -42,8 +42,9 @@ def build(context, tmp_path):
         path = tmp_path / f"{code}wiki.xml.bz2"
         path.write_bytes(bz2.compress(dump(pages).encode()))
     for code, lemmas in LEMMAS.items():
-        lines = [f"# {code}", *(f"0000000{n}-n\tlemma\t{lemma}" for n, lemma in enumerate(lemmas)), "broken"]
-        (tmp_path / f"wn-data-{code}.tab").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        lines = [f"# {code}", *(f"0000000{n}-n\tlemma\t{lemma}" for n, lemma in enumerate(lemmas))]
+        broken = b"\n00000009-n\tlemma\t\xff\xfe\n"
+        (tmp_path / f"wn-data-{code}.tab").write_bytes("\n".join(lines).encode() + broken)
     (tmp_path / "pageviews").write_text("\n".join(VIEWS) + "\n", encoding="utf-8")
 
     def make(**keys) -> Context:
@@ -52,7 +53,10 @@ def build(context, tmp_path):
             "wikipedia": [str(tmp_path / "{code}wiki.xml.bz2")],
             "pageviews": [str(tmp_path / "pageviews")],
             "wordnet": [str(tmp_path / "wn-data-*.tab")],
-            "limits": {"en": {"unigram_min_count": 1, "title_min_views": 1}, "default": {"unigram_share": 1.0, "title_share": 1.0}},
+            "limits": {
+                "en": {"unigram_min_count": 1, "title_min_views": 1},
+                "default": {"unigram_share": 1.0, "title_share": 1.0},
+            },
         }
         return context("build_metadata", metadata={**section, **keys}, batch=None)
 
@@ -76,7 +80,7 @@ def test_every_source_ends_in_the_list_it_belongs_to(build):
     assert english["red"] == english["simple"] == "unigram"
     assert "bigram" in english.values()
     assert english["Red dog"] == "title"
-    assert not {"Cookbook", "Special:Search", "-"} & set(english)
+    assert not {"Cookbook", "Special:X", "-"} & set(english)
     chinese = entries(made, "zh")
     assert (chinese["狗"], chinese["红色"], chinese["北京"]) == ("wordnet", "wordnet", "title")
     assert entries(made, "other")["suņs"] == "unigram"

@@ -141,6 +141,20 @@ def test_input_without_usable_rows_publishes_an_empty_night(night, tmp_path):
         assert context.lake.snapshot(table).files
 
 
+def test_a_fetch_that_mostly_failed_is_tried_again(night, tmp_path):
+    context = night(images=40)
+    pictures = list((tmp_path / "inputs").glob("*.png"))
+    kept = {path: path.read_bytes() for path in pictures}
+    for path in pictures:
+        path.unlink()
+    nightly.run(context)
+    assert rows(context.lake, "shards") == []
+    for path, data in kept.items():
+        path.write_bytes(data)
+    nightly.run(context)
+    assert len(rows(context.lake, "shards")) > 10
+
+
 def test_partitions_of_different_runs_are_not_mixed(night_done):
     from jobs import balance
 
