@@ -47,6 +47,22 @@ def test_a_bug_comes_back_with_the_workers_traceback(spark):
         run_sink(spark, "test", [0], process)
 
 
+def test_storage_that_fails_for_a_moment_is_tried_again_and_named_when_it_stays_away(spark, tmp_path):
+    def process(index, unit):
+        mark = Path(unit)
+        if not mark.exists():
+            mark.touch()
+            raise OSError("connection reset")
+        yield Result("done")
+
+    def away(index, unit):
+        raise OSError("connection reset")
+
+    assert [r.kind for r in run_sink(spark, "test", [str(tmp_path / "a")], process)] == ["done"]
+    with pytest.raises(InputError, match=r"'x'.*connection reset"):
+        run_sink(spark, "test", ["x"], away)
+
+
 def test_a_worker_killed_once_is_retried_and_counts_once(spark, tmp_path):
     def process(index, unit):
         mark = Path(unit)
