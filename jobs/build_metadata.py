@@ -13,14 +13,12 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import BinaryIO, Literal, cast
+from typing import BinaryIO, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation import exchange, matching
-from curation.config import MetadataSection
-from curation.errors import InputError, UsageError
 from curation.lake import WrittenFile
 from curation.matchers import Manifest, make_latest, manifest_path, matcher_name, write_manifest, write_matcher
 from curation.matching import Matcher
@@ -36,6 +34,7 @@ from metadata.languages import LanguageTable
 from metadata.limits import Limits, limits_of
 from metadata.merge import Entry, entries_table, list_digest, version_of
 from metadata.ngrams import GRAMS, merge_grams
+from metadata.sources import Source, check_known, find_sources, wanted
 from metadata.titles import VIEWS, merge_views
 
 log = logging.getLogger(__name__)
@@ -44,15 +43,6 @@ ALGORITHM = 1
 RULES = ("worldwide", "reference")
 NOTES = {"princeton": "index files give every lemma, lower case as it stands there"}
 LEMMAS = pa.schema([("lemma", pa.string())])
-
-
-@dataclass(frozen=True)
-class Source:
-    """One source file, or all wordnet files together: they are small and drop each other's duplicates."""
-
-    kind: Literal["dump", "views", "wordnet"]
-    files: tuple[FileStat, ...]
-    code: str = ""
 
 
 @dataclass(frozen=True)
@@ -298,61 +288,6 @@ def wordnet_books(results: Sequence[Result]) -> tuple[Counter[str], list[str]]:
     for path in unmapped:
         log.warning("build_metadata: %s: the language table has no such wordnet code, its lemmas are left out", path)
     return drops, unmapped
-
-
-def wanted(section: MetadataSection, table: LanguageTable) -> list[str]:
-    """Return the sorted Wikipedia codes to build. Raises UsageError for an unknown one."""
-    if section.languages == ["all"]:
-        return sorted(code for code in table.languages if code != "other")
-    check_known("metadata.languages", section.languages, table)
-    return sorted(set(section.languages))
-
-
-def check_known(key: str, codes: Sequence[str], table: LanguageTable) -> None:
-    """Raise UsageError for a code the language table lacks, naming the config's key."""
-    for code in codes:
-        if code not in table.languages:
-            raise UsageError(f"{key}: unknown language {code!r}: use Wikipedia codes such as en or zh_yue")
-
-
-def find_sources(
-    storage: Storage, section: MetadataSection, codes: Sequence[str], table: LanguageTable
-) -> list[Source]:
-    """Return all source files of the wanted languages. Raises InputError for a path or pattern that names none."""
-    sources = [
-        Source("dump", (file,), code)
-        for pattern in section.wikipedia
-        for code, file in find_dumps(storage, pattern, codes, table)
-    ]
-    sources += [Source("views", (file,)) for file in storage.expand_all(section.pageviews)]
-    if section.wordnet:
-        sources.append(Source("wordnet", tuple(storage.expand_all(section.wordnet))))
-    if not sources:
-        raise UsageError("config: metadata.wikipedia, metadata.pageviews and metadata.wordnet are all empty")
-    return sources
-
-
-def find_dumps(
-    storage: Storage, pattern: str, codes: Sequence[str], table: LanguageTable
-) -> Iterator[tuple[str, FileStat]]:
-    """Yield the dumps of one `code=path-or-glob`, or of one pattern with {code}."""
-    code, equals, path = pattern.partition("=")
-    if "{code}" not in pattern:
-        if not equals or code not in table.languages:
-            raise UsageError(f"metadata.wikipedia: {pattern!r} is neither code=path nor a pattern with {{code}}")
-        if code in codes:
-            yield from ((code, file) for file in storage.expand(path))
-        return
-    found = False
-    for code in codes:
-        try:
-            files = storage.expand(pattern.replace("{code}", code))
-        except InputError:
-            continue
-        found = True
-        yield from ((code, file) for file in files)
-    if not found:
-        raise InputError(f"metadata.wikipedia: no file matches {pattern} for any language")
 
 
 def crashed(_: int, source: Source) -> Result:

@@ -1,0 +1,76 @@
+"""Which files a build reads: the wanted languages and the dumps, page-view and wordnet files the config names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from curation.config import MetadataSection
+from curation.errors import InputError, UsageError
+from curation.storage import FileStat, Storage
+from metadata.languages import LanguageTable
+
+
+@dataclass(frozen=True)
+class Source:
+    """One source file, or all wordnet files together: they are small and drop each other's duplicates."""
+
+    kind: Literal["dump", "views", "wordnet"]
+    files: tuple[FileStat, ...]
+    code: str = ""
+
+
+def wanted(section: MetadataSection, table: LanguageTable) -> list[str]:
+    """Return the sorted Wikipedia codes to build. Raises UsageError for an unknown one."""
+    if section.languages == ["all"]:
+        return sorted(code for code in table.languages if code != "other")
+    check_known("metadata.languages", section.languages, table)
+    return sorted(set(section.languages))
+
+
+def check_known(key: str, codes: Sequence[str], table: LanguageTable) -> None:
+    """Raise UsageError for a code the language table lacks, naming the config's key."""
+    for code in codes:
+        if code not in table.languages:
+            raise UsageError(f"{key}: unknown language {code!r}: use Wikipedia codes such as en or zh_yue")
+
+
+def find_sources(
+    storage: Storage, section: MetadataSection, codes: Sequence[str], table: LanguageTable
+) -> list[Source]:
+    """Return all source files of the wanted languages. Raises InputError for a path or pattern that names none."""
+    sources = [
+        Source("dump", (file,), code)
+        for pattern in section.wikipedia
+        for code, file in find_dumps(storage, pattern, codes, table)
+    ]
+    sources += [Source("views", (file,)) for file in storage.expand_all(section.pageviews)]
+    if section.wordnet:
+        sources.append(Source("wordnet", tuple(storage.expand_all(section.wordnet))))
+    if not sources:
+        raise UsageError("config: metadata.wikipedia, metadata.pageviews and metadata.wordnet are all empty")
+    return sources
+
+
+def find_dumps(
+    storage: Storage, pattern: str, codes: Sequence[str], table: LanguageTable
+) -> Iterator[tuple[str, FileStat]]:
+    """Yield the dumps of one `code=path-or-glob`, or of one pattern with {code}."""
+    code, equals, path = pattern.partition("=")
+    if "{code}" not in pattern:
+        if not equals or code not in table.languages:
+            raise UsageError(f"metadata.wikipedia: {pattern!r} is neither code=path nor a pattern with {{code}}")
+        if code in codes:
+            yield from ((code, file) for file in storage.expand(path))
+        return
+    found = False
+    for code in codes:
+        try:
+            files = storage.expand(pattern.replace("{code}", code))
+        except InputError:
+            continue
+        found = True
+        yield from ((code, file) for file in files)
+    if not found:
+        raise InputError(f"metadata.wikipedia: no file matches {pattern} for any language")
