@@ -29,7 +29,7 @@ from curation.storage import Storage, join
 from curation.tombstones import Tombstones
 from jobs.match import open_matching
 from jobs.runner import Context, Job, main
-from jobs.sink import Result, run_sink
+from jobs.sink import Result, file_results, files_of, run_sink
 from jobs.stage import Outcome, Stage, WriterFactory, require, same_run
 from jobs.totals import build_totals, read_counts
 
@@ -97,8 +97,7 @@ class WriteBucket:
         rows = in_order(pa.concat_tables(exchange.read_buckets(self.storage, self.staged, range(bucket, bucket + 1))))
         with self.writers("curated", index) as writer:
             writer.write(rows.drop_columns("order"))
-        for written in writer.files:
-            yield Result("curated", written)
+        yield from file_results("curated", writer.files)
 
 
 def run(context: Context) -> list[Outcome]:
@@ -145,7 +144,7 @@ def run(context: Context) -> list[Outcome]:
     write = WriteBucket(context.storage, [result.stats["path"] for result in drawn], stage.writers())
     written = run_sink(context.spark, "curated", range(1 << bits), write, progress_s=config.progress_s)
     stage.step("order")
-    curated = [result.file for result in written if result.file]
+    curated = files_of(written, "curated")
     figures, drops = add_up([result.stats for result in drawn], table)
     if figures["curated"] != sum(file.rows for file in curated) or figures["images"] != matches.rows:
         raise OutputError(f"balance: {matches.rows} matches read, {figures} counted: the books do not balance")

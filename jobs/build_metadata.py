@@ -27,7 +27,7 @@ from curation.schemas import SCHEMAS
 from curation.storage import FileStat, Storage, join
 from jobs.ledger import check_failed, failed_row, ledger_row
 from jobs.runner import Context, Job, main
-from jobs.sink import Result, run_sink
+from jobs.sink import Result, file_results, files_of, run_sink
 from jobs.stage import Outcome, Stage, WriterFactory
 from metadata.build import DumpBooks, count_dump, count_views, key_entries, read_lemmas, source_list
 from metadata.languages import LanguageTable
@@ -147,13 +147,11 @@ class BuildKey:
             ]
             with self.writers("source_lists", index, folder=f"wikipedia={code}") as writer:
                 writer.write(pa.Table.from_pylist(rows, schema=SCHEMAS["source_lists"]))
-            for written in writer.files:
-                yield Result("source_lists", replace(written, partition={"wikipedia": code}))
+            yield from file_results("source_lists", in_partition(writer.files, wikipedia=code))
         merged = key_entries(key, lists, self.table)
         with self.writers("entries", index, folder=f"lang={key}") as writer:
             writer.write(entries_table(merged))
-        files = [replace(written, partition={"lang": key}) for written in writer.files]
-        yield from (Result("entries", file) for file in files)
+        yield from file_results("entries", in_partition(writer.files, lang=key))
         origins = {code: Counter(entry.origin for entry in entries) for code, entries in lists.items()}
         stats = {"lang": key, "entries": len(merged), "digest": list_digest(merged), "origins": origins}
         yield Result("key", stats={**stats, "merged": Counter(entry.origin for entry in merged)})
@@ -240,7 +238,7 @@ def run(context: Context) -> list[Outcome]:
     version = version_of({lang: found["digest"] for lang, found in figures.items()})
     stage.step("entries")
 
-    files = {kind: [r.file for r in built if r.kind == kind and r.file] for kind in ("source_lists", "entries")}
+    files = {kind: files_of(built, kind) for kind in ("source_lists", "entries")}
     by_lang = {key: [file for file in files["entries"] if file.partition["lang"] == key] for key in keys}
     units = [(key, rules) for key in keys for rules in RULES]
     compile_ = Compile(context.storage, lake.root, version, by_lang)
@@ -269,6 +267,11 @@ def run(context: Context) -> list[Outcome]:
     outcome = stage.publish(files, totals=totals, drops=drops, complete=not failed, ledger=ledger)
     make_latest(context.storage, lake.root, version)
     return [outcome]
+
+
+def in_partition(files: Iterable[WrittenFile], **partition: str) -> Iterator[WrittenFile]:
+    """Yield written files marked with the part of their partition that this commit's other files do not share."""
+    return (replace(file, partition=partition) for file in files)
 
 
 def is_published(context: Context, version: str) -> bool:

@@ -20,14 +20,14 @@ from curation.config import ImagesSection
 from curation.errors import OutputError
 from curation.fetching import Fetcher
 from curation.images import fetch_and_verify
-from curation.lake import DataFile, Snapshot, WrittenFile
+from curation.lake import DataFile, Snapshot
 from curation.parquet import read_batches, read_rows
 from curation.pictures import PictureLimits
 from curation.schemas import IMAGE_COLUMNS, PICTURE_COLUMNS, SCHEMAS
 from curation.storage import Storage
 from curation.tombstones import Tombstones
 from jobs.runner import Context, Job, main
-from jobs.sink import Result, run_sink
+from jobs.sink import Result, file_results, files_of, run_sink
 from jobs.stage import Outcome, Stage, WriterFactory, require
 
 log = logging.getLogger(__name__)
@@ -68,10 +68,7 @@ class FetchBucket:
                 fetched = [{"bucket": index, **row} for row in fetch_and_verify(wanted, fetcher, self._limits())]
                 reasons.update(row["reason"] or "ok" for row in fetched)
                 writer.write(pa.Table.from_pylist(fetched, schema=SCHEMAS["images"]))
-        for written in writer.files:
-            yield Result("images", written, {"reasons": dict(reasons), "buried": buried})
-            reasons.clear()
-            buried = 0
+        yield from file_results("images", writer.files, {"reasons": reasons, "buried": buried})
 
     def _fetcher(self) -> Fetcher:
         section = self.section
@@ -119,9 +116,7 @@ class BuildShard:
             "tombstone": curated - rows.num_rows,
             "without_image": rows.num_rows - found.num_rows,
         }
-        for written in writer.files:
-            yield Result("shards", written, figures)
-            figures = {}
+        yield from file_results("shards", writer.files, figures)
 
     def _pictures(self, index: int) -> pa.Table:
         names = ["image_id", "status", *(name for name, _ in PICTURE_COLUMNS)]
@@ -163,10 +158,10 @@ def run_images(context: Context, partition: dict[str, str], curated: Snapshot, p
     process = FetchBucket(context.storage, section, tombstones, stage.writers())
     results = run_sink(context.spark, "fetch_images", plan, process, progress_s=context.config.progress_s)
     stage.step("fetch")
-    reasons: Counter[str] = Counter(tombstone=sum(result.stats["buried"] for result in results))
+    reasons: Counter[str] = Counter(tombstone=sum(result.stats.get("buried", 0) for result in results))
     for result in results:
-        reasons.update(result.stats["reasons"])
-    files = files_of(results)
+        reasons.update(result.stats.get("reasons", {}))
+    files = files_of(results, "images")
     written = sum(file.rows for file in files)
     if not reasons.total() == curated.rows == written + reasons["tombstone"]:
         raise OutputError(
@@ -209,7 +204,7 @@ def run_shards(context: Context, partition: dict[str, str], curated: Snapshot, p
     process = BuildShard(context.storage, by_bucket, tombstones, section.shard_bytes, stage.writers())
     results = run_sink(context.spark, "shards", plan, process, progress_s=context.config.progress_s)
     stage.step("shards")
-    files = files_of(results)
+    files = files_of(results, "shards")
     written = sum(file.rows for file in files)
     langs: Counter[str] = Counter()
     drops: Counter[str] = Counter()
@@ -248,11 +243,6 @@ def read_slices(storage: Storage, slices: Sequence[Slice], columns: list[str]) -
     schema = pa.schema([SCHEMAS["curated"].field(name) for name in columns])
     parts = [read_rows(storage, part.path, part.start, part.stop, columns).cast(schema) for part in slices]
     return pa.concat_tables([schema.empty_table(), *parts])
-
-
-def files_of(results: Sequence[Result]) -> list[WrittenFile]:
-    """Return the files of some results."""
-    return [result.file for result in results if result.file]
 
 
 JOB = Job("fetch_images", __doc__ or "", run)

@@ -29,7 +29,7 @@ from curation.storage import FileStat, Storage, join
 from curation.wat import read_wat
 from jobs.ledger import check_failed, failed_row, ledger_row
 from jobs.runner import Context, Job, main
-from jobs.sink import Result, run_sink
+from jobs.sink import Result, file_results, files_of, run_sink
 from jobs.stage import Outcome, Stage, WriterFactory
 
 log = logging.getLogger(__name__)
@@ -99,9 +99,7 @@ class MergeBucket:
         with self.writers("pairs", index) as writer:
             writer.write(finish(table))
         texts = pc.sum(pc.list_value_length(table["texts"])).as_py() or 0
-        for written in writer.files:
-            yield Result("pairs", written, {"books": change.to_dict(), "texts": texts})
-            change, texts = Books(), 0
+        yield from file_results("pairs", writer.files, {"books": change.to_dict(), "texts": texts})
 
 
 def run(context: Context) -> list[Outcome]:
@@ -136,11 +134,11 @@ def run(context: Context) -> list[Outcome]:
     merged = run_sink(context.spark, "ingest: merge", range(1 << bits), merge, progress_s=config.progress_s)
     stage.step("merge")
     books = sum((Books.from_dict(part["books"]) for part in staged), Books())
-    books = sum((Books.from_dict(result.stats["books"]) for result in merged), books)
+    books = sum((Books.from_dict(result.stats["books"]) for result in merged if result.stats), books)
     books.check()
-    if (texts := sum(result.stats["texts"] for result in merged)) != books.kept:
+    if (texts := sum(result.stats.get("texts", 0) for result in merged)) != books.kept:
         raise OutputError(f"ingest: {texts} texts written, {books.kept} kept: the books do not balance")
-    files = [result.file for result in merged if result.file]
+    files = files_of(merged, "pairs")
     totals = {
         "files": len(inputs),
         "files_failed": len(failed),

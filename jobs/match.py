@@ -29,7 +29,7 @@ from curation.schemas import SCHEMAS
 from curation.storage import Storage, join
 from curation.tombstones import Tombstones
 from jobs.runner import Context, Job, main
-from jobs.sink import Result, run_sink
+from jobs.sink import Result, file_results, files_of, run_sink
 from jobs.stage import Outcome, Stage, WriterFactory, digest, require
 from metadata.languages import LanguageTable
 
@@ -110,8 +110,7 @@ class MatchFile:
                 writer.write(rows)
                 images, buried = images + batch.num_rows, buried + batch.num_rows - alive.num_rows
                 matched += rows.num_rows
-        for written in writer.files:
-            yield Result("matches", written)
+        yield from file_results("matches", writer.files)
         path = join(self.staging, exchange.staged_name(index))
         counts = matcher.counts()
         empty = SCHEMAS["counts"].empty_table()
@@ -162,9 +161,7 @@ class SumCounts:
         with self.writers("counts", index) as writer:
             writer.write(table)
         total = pa.compute.sum(table["count"]).as_py() or 0
-        for written in writer.files:
-            yield Result("counts", written, {"sum": total})
-            total = 0
+        yield from file_results("counts", writer.files, {"sum": total})
 
 
 def run(context: Context) -> list[Outcome]:
@@ -206,13 +203,10 @@ def run(context: Context) -> list[Outcome]:
     stage.step("count")
     totals, drops = add_up(staged)
     totals |= {"match_id": matching_.match_id, "metadata_version": matching_.manifest.version}
-    check_books(totals, drops, pairs.rows, sum(result.file.rows for result in matched if result.file))
-    if (counted_matches := sum(result.stats["sum"] for result in counted)) != totals["matches"]:
+    files = {"matches": files_of(matched, "matches"), "counts": files_of(counted, "counts")}
+    check_books(totals, drops, pairs.rows, sum(file.rows for file in files["matches"]))
+    if (counted_matches := sum(result.stats.get("sum", 0) for result in counted)) != totals["matches"]:
         raise OutputError(f"match: the rows hold {totals['matches']} matches, the counts {counted_matches}")
-    files = {
-        "matches": [result.file for result in matched if result.file],
-        "counts": [result.file for result in counted if result.file],
-    }
     return [stage.publish(files, totals=totals, drops=drops)]
 
 

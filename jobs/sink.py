@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -53,6 +53,17 @@ class Result:
 
 
 Process = Callable[[int, Any], Iterable[Result]]
+
+
+def file_results(kind: str, files: Iterable[WrittenFile], figures: Mapping[str, Any] | None = None) -> Iterator[Result]:
+    """Yield a result for each written file; the unit's figures travel with the first, so they are added up once."""
+    for place, file in enumerate(files):
+        yield Result(kind, file, dict(figures or {}) if place == 0 else {})
+
+
+def files_of(results: Iterable[Result], kind: str) -> list[WrittenFile]:
+    """Return the files of all results of a kind, in their order."""
+    return [result.file for result in results if result.kind == kind and result.file]
 
 
 def run_sink(
