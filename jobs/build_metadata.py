@@ -7,16 +7,16 @@ The source list of every Wikipedia, before merging, is kept beside them in `sour
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from curation import exchange, matching
 from curation.lake import WrittenFile
@@ -24,24 +24,28 @@ from curation.matchers import Manifest, make_latest, manifest_path, matcher_name
 from curation.matching import Matcher
 from curation.parquet import read_batches
 from curation.schemas import SCHEMAS
-from curation.storage import FileStat, Storage, join
-from jobs.ledger import check_failed, failed_row, ledger_row
+from curation.storage import Storage, join
+from jobs.ledger import check_failed, failed_row, ledger_result
+from jobs.metadata_titles import RankedTitles, ReadViews, SumViews, bucket_count
 from jobs.runner import Context, Job, main
 from jobs.sink import Result, file_results, files_of, run_sink
 from jobs.stage import Outcome, Stage, WriterFactory
-from metadata.build import DumpBooks, count_dump, count_views, key_entries, read_lemmas, source_list
+from metadata.build import DumpBooks, count_dump, key_entries, read_lemmas, source_list
 from metadata.languages import LanguageTable
 from metadata.limits import Limits, limits_of
 from metadata.merge import Entry, entries_table, list_digest, version_of
 from metadata.ngrams import GRAMS, merge_grams
 from metadata.sources import Source, check_known, find_sources, wanted
-from metadata.titles import VIEWS, merge_views
+from metadata.wordnet import wordnet_files
 
 log = logging.getLogger(__name__)
 
-ALGORITHM = 1
+ALGORITHM = 2
 RULES = ("worldwide", "reference")
-NOTES = {"princeton": "index files give every lemma, lower case as it stands there"}
+NOTES = {
+    "data": "English wordnet: the first lemma of each synset, case kept, from Princeton's data files",
+    "index": "English wordnet: every lemma, lower case as it stands there, from Princeton's index files alone",
+}
 LEMMAS = pa.schema([("lemma", pa.string())])
 
 
@@ -54,12 +58,16 @@ class ReadSource:
     codes: Sequence[str]
     wiktionary: bool
     staging: str
+    buckets: int
 
     def __call__(self, index: int, source: Source) -> Iterator[Result]:
         """Yield where the counts are staged, and the ledger rows of the files."""
         started = time.monotonic()
         path = join(self.staging, exchange.staged_name(index))
-        read = {"dump": self._dump, "views": self._views, "wordnet": self._wordnet}[source.kind]
+        if source.kind == "views":
+            yield from ReadViews(self.storage, self.table, self.codes, self.staging, self.buckets)(index, *source.files)
+            return
+        read = {"dump": self._dump, "wordnet": self._wordnet}[source.kind]
         yield from read(source, path, started)
 
     def _open(self, path: str) -> BinaryIO:
@@ -71,35 +79,21 @@ class ReadSource:
         rows = exchange.write_buckets(self.storage, path, GRAMS, tables)
         stats = {"code": source.code, "path": path, "parts": len(rows), "namespaces": sorted(books.namespaces)}
         yield Result("dump", stats=stats)
-        yield _ledger(file, books.error, books.read, books.kept, books.drops, started)
-
-    def _views(self, source: Source, path: str, started: float) -> Iterator[Result]:
-        (file,) = source.files
-        views = count_views(file.path, self._open, self.table, self.codes)
-        by_code = (views.table.filter(pc.equal(views.table["code"], code)) for code in self.codes)
-        exchange.write_buckets(self.storage, path, VIEWS, by_code)
-        yield Result("views", stats={"path": path})
-        yield _ledger(file, views.error, views.lines, views.kept, views.drops, started)
+        yield ledger_result(file, books.error, books.read, books.kept, books.drops, started)
 
     def _wordnet(self, source: Source, path: str, started: float) -> Iterator[Result]:
         paths = [file.path for file in source.files]
         found = read_lemmas(paths, self._open, self.table, wiktionary=self.wiktionary)
         by_code = (pa.table({"lemma": found.lemmas.get(code, [])}, schema=LEMMAS) for code in self.codes)
         exchange.write_buckets(self.storage, path, LEMMAS, by_code)
-        yield Result("wordnet", stats={"path": path, "drops": found.drops, "unmapped": found.unmapped})
+        notes = sorted({NOTES[file.kind] for file in wordnet_files(found.rows) if file.kind in NOTES})
+        yield Result("wordnet", stats={"path": path, "unmapped": found.unmapped, "notes": notes})
         for file in source.files:
             if (rows := found.rows.get(file.path)) is not None:
-                yield _ledger(file, found.errors.get(file.path), rows, rows, {}, started)
-
-
-def _ledger(
-    file: FileStat, error: str | None, read: int, kept: int, drops: Mapping[str, int], started: float
-) -> Result:
-    if error and not read:
-        return Result("ledger", stats=failed_row(file, error, started))
-    status = "partial" if error else "ok"
-    row = ledger_row(file, status, read=read, kept=kept, drops=drops, error=error, started=started)
-    return Result("ledger", stats=row)
+                lost = rows if file.path in found.unmapped else 0
+                drops = found.drops[file.path] + Counter(no_wikipedia=lost)
+                read = rows - lost + drops.total()
+                yield ledger_result(file, found.errors.get(file.path), read, rows - lost, drops, started)
 
 
 @dataclass(frozen=True)
@@ -108,7 +102,7 @@ class Staged:
 
     dumps: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
     namespaces: dict[str, frozenset[str]] = field(default_factory=dict)
-    views: list[str] = field(default_factory=list)
+    views: list[tuple[str, int]] = field(default_factory=list)
     wordnet: list[str] = field(default_factory=list)
 
     @classmethod
@@ -121,8 +115,10 @@ class Staged:
                 staged.dumps.setdefault(stats["code"], []).append((stats["path"], stats["parts"]))
                 known = staged.namespaces.get(stats["code"], frozenset())
                 staged.namespaces[stats["code"]] = known | frozenset(stats["namespaces"])
-            elif result.kind in ("views", "wordnet"):
-                getattr(staged, result.kind).append(stats["path"])
+            elif result.kind == "views":
+                staged.views.append(tuple(stats["staged"]))
+            elif result.kind == "wordnet":
+                staged.wordnet.append(stats["path"])
         return staged
 
 
@@ -135,6 +131,7 @@ class BuildKey:
     codes: Sequence[str]
     limits: Mapping[str, Limits]
     staged: Staged
+    titles: RankedTitles
     writers: WriterFactory
 
     def __call__(self, index: int, key: str) -> Iterator[Result]:
@@ -164,15 +161,13 @@ class BuildKey:
             for table in exchange.read_buckets(self.storage, [path], range(parts))
         ]
         here = range(bucket, bucket + 1)
-        views = list(exchange.read_buckets(self.storage, self.staged.views, here))
         lemmas = exchange.read_buckets(self.storage, self.staged.wordnet, here)
         return source_list(
             self.table.languages[code],
             self.limits[code],
             grams=merge_grams(grams) if grams else None,
-            views=merge_views(views) if views else None,
+            titles=self.titles.best(code, self.limits[code]),
             lemmas=[lemma for part in lemmas for lemma in part["lemma"].to_pylist()],
-            namespaces=self.staged.namespaces.get(code, frozenset()),
         )
 
 
@@ -225,14 +220,21 @@ def run(context: Context) -> list[Outcome]:
         make_latest(context.storage, lake.root, done.totals["version"])
         return [done]
     progress = context.config.progress_s
-    read = ReadSource(context.storage, table, codes, section.wiktionary, stage.staging)
+    buckets = bucket_count(file for source in sources if source.kind == "views" for file in source.files)
+    read = ReadSource(context.storage, table, codes, section.wiktionary, stage.staging, buckets)
     results = run_sink(context.spark, "build_metadata: sources", sources, read, progress_s=progress, on_crash=crashed)
     ledger = [result.stats for result in results if result.kind == "ledger"]
     failed = check_failed(stage, ledger, context.config.max_failed_inputs)
     stage.step("sources")
 
+    staged = Staged.of(results)
+    sums = SumViews(context.storage, stage.staging, staged.views, buckets, staged.namespaces)
+    summed = run_sink(context.spark, "build_metadata: page views", range(buckets if staged.views else 0), sums)
+    titles = RankedTitles.of(context.storage, summed)
+    stage.step("page views")
+
     keys = sorted({table.target(code) for code in codes})
-    build = BuildKey(context.storage, table, codes, limits, Staged.of(results), stage.writers())
+    build = BuildKey(context.storage, table, codes, limits, staged, titles, stage.writers())
     built = run_sink(context.spark, "build_metadata: entries", keys, build, progress_s=progress)
     figures = {result.stats["lang"]: result.stats for result in built if result.kind == "key"}
     version = version_of({lang: found["digest"] for lang, found in figures.items()})
@@ -245,7 +247,7 @@ def run(context: Context) -> list[Outcome]:
     compiled = run_sink(context.spark, "build_metadata: matchers", units, compile_, progress_s=progress)
     stage.step("matchers")
 
-    drops, unmapped = wordnet_books(results)
+    unmapped, notes = wordnet_books(results)
     stage.aim({table_name: {"metadata_version": version} for table_name in files})
     totals = {
         "version": version,
@@ -254,7 +256,7 @@ def run(context: Context) -> list[Outcome]:
         "files": len(ledger),
         "files_failed": len(failed),
         "files_unmapped": unmapped,
-        "notes": NOTES,
+        "notes": notes,
         "by_lang": {lang: found["merged"] for lang, found in figures.items()},
         "by_wikipedia": {code: counts for found in figures.values() for code, counts in found["origins"].items()},
     }
@@ -264,6 +266,7 @@ def run(context: Context) -> list[Outcome]:
         {result.stats["name"]: result.stats["sha256"] for result in compiled},
     )
     write_manifest(context.storage, lake.root, manifest)
+    drops = dropped(ledger)
     outcome = stage.publish(files, totals=totals, drops=drops, complete=not failed, ledger=ledger)
     make_latest(context.storage, lake.root, version)
     return [outcome]
@@ -280,17 +283,21 @@ def is_published(context: Context, version: str) -> bool:
     return bool(entries.files) and context.storage.exists(manifest_path(context.lake.root, version))
 
 
-def wordnet_books(results: Sequence[Result]) -> tuple[Counter[str], list[str]]:
-    """Return the dropped wordnet rows by reason, and the files whose language no row of the table names."""
-    drops: Counter[str] = Counter()
-    unmapped: list[str] = []
-    for result in results:
-        if result.kind == "wordnet":
-            drops.update(result.stats["drops"])
-            unmapped += result.stats["unmapped"]
+def wordnet_books(results: Sequence[Result]) -> tuple[list[str], list[str]]:
+    """Return the wordnet files of languages without a Wikipedia in the table, and what is to know about the others."""
+    found = [result.stats for result in results if result.kind == "wordnet"]
+    unmapped = [path for stats in found for path in stats["unmapped"]]
     for path in unmapped:
-        log.warning("build_metadata: %s: the language table has no such wordnet code, its lemmas are left out", path)
-    return drops, unmapped
+        log.warning("build_metadata: %s: the language table has no Wikipedia of its language, left out", path)
+    return unmapped, [note for stats in found for note in stats["notes"]]
+
+
+def dropped(ledger: Iterable[Mapping[str, Any]]) -> Counter[str]:
+    """Return what was dropped from all files, by reason."""
+    drops: Counter[str] = Counter()
+    for row in ledger:
+        drops.update(json.loads(row["drops"]))
+    return drops
 
 
 def crashed(_: int, source: Source) -> Result:

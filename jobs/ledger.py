@@ -10,6 +10,7 @@ from typing import Any
 
 from curation.errors import InputError
 from curation.storage import FileStat
+from jobs.sink import Result
 from jobs.stage import Stage
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,17 @@ def ledger_row(
 def failed_row(file: FileStat, error: str, started: float) -> dict[str, Any]:
     """Return the ledger's row of an input file that gave nothing."""
     return ledger_row(file, "failed", read=0, kept=0, drops={}, error=error, started=started)
+
+
+def ledger_result(
+    file: FileStat, error: str | None, read: int, kept: int, drops: Mapping[str, int], started: float
+) -> Result:
+    """Return the ledger's row of an input file as a unit's result: failed, partial or ok by what was read of it."""
+    if error and not read:
+        return Result("ledger", stats=failed_row(file, error, started))
+    status = "partial" if error else "ok"
+    row = ledger_row(file, status, read=read, kept=kept, drops=drops, error=error, started=started)
+    return Result("ledger", stats=row)
 
 
 def check_failed(stage: Stage, ledger: Sequence[dict[str, Any]], limit: float) -> list[dict[str, Any]]:

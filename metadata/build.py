@@ -1,7 +1,7 @@
 """The steps of building metadata as pure functions, each the work of one task.
 
     a dump file          → count_dump      partial n-gram counts, which add up over files (`ngrams.merge_grams`)
-    a page-view file     → count_views     views of every wanted Wikipedia, which add up (`titles.merge_views`)
+    a page-view file     → count_views     partial views of every wanted Wikipedia, which add up (`titles.sum_bucket`)
     the wordnet files    → wordnet.read_wordnets
     a Wikipedia          → source_list     its own list, before merging
     a key                → key_entries     its entries, from the source lists that merge into it
@@ -22,10 +22,10 @@ from curation.errors import InputError
 from metadata.dumps import ARTICLES, iter_pages
 from metadata.languages import Language, LanguageTable
 from metadata.limits import Limits
-from metadata.merge import NUMBERS, Entry, merge_lists, merge_sources
+from metadata.merge import NUMBERS, Entry, Scored, merge_lists, merge_sources
 from metadata.namespaces import hidden_names, other_names
 from metadata.ngrams import NgramCounts, rank_bigrams, rank_unigrams
-from metadata.titles import VIEWS, PageViews, rank_titles, read_views
+from metadata.titles import ViewBooks, read_views
 from metadata.wikitext import plain_text
 from metadata.wordnet import Wordnets, read_wordnets, wordnet_files
 
@@ -77,15 +77,17 @@ def count_dump(
     yield counts.table()
 
 
-def count_views(path: str, open_binary: OpenBinary, languages: LanguageTable, codes: Iterable[str]) -> PageViews:
-    """Return one page-view file's views of the wanted Wikipedias; a file that cannot be opened gives its error."""
+def count_views(
+    path: str, open_binary: OpenBinary, languages: LanguageTable, codes: Iterable[str], books: ViewBooks
+) -> Iterator[pa.Table]:
+    """Yield one page-view file's views of the wanted Wikipedias as tables of `titles.VIEWS`, and keep its books."""
     wanted = set(codes)
     sites = {site: code for site, code in languages.site_to_code.items() if code in wanted}
     try:
         with open_binary(path) as stream:
-            return read_views(stream, path, sites)
+            yield from read_views(stream, path, sites, books)
     except InputError as error:
-        return PageViews(VIEWS.empty_table(), 0, 0, {}, str(error))
+        books.error = str(error)
 
 
 def read_lemmas(
@@ -100,14 +102,13 @@ def source_list(
     limits: Limits,
     *,
     grams: pa.Table | None = None,
-    views: pa.Table | None = None,
+    titles: Iterable[Scored] = (),
     lemmas: Sequence[str] = (),
-    namespaces: frozenset[str] = frozenset(),
 ) -> list[Entry]:
     """Return one Wikipedia's list before merging, in the order in which its sources add entries.
 
-    `grams` is a merged table of n-gram counts and `views` one of page views, both of this Wikipedia alone;
-    `namespaces` come from its dumps. What is not given adds nothing.
+    `grams` is a merged table of n-gram counts of this Wikipedia alone, `titles` come from `titles.best_titles`. What is
+    not given adds nothing.
     """
     joiner = " " if language.spacing == "space" else ""
     return merge_sources(
@@ -115,7 +116,7 @@ def source_list(
         lemmas,
         rank_unigrams(grams, limits) if grams is not None else (),
         rank_bigrams(grams, limits, joiner) if grams is not None else (),
-        rank_titles(views, limits, namespaces) if views is not None else (),
+        titles,
         limits,
     )
 

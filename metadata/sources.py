@@ -10,6 +10,9 @@ from curation.config import MetadataSection
 from curation.errors import InputError, UsageError
 from curation.storage import FileStat, Storage
 from metadata.languages import LanguageTable
+from metadata.wordnet import wordnet_files
+
+WORDNET_NAMES = "wn-data-<code>.tab, data.noun …, index.noun … (and wn-wikt-<code>.tab with metadata.wiktionary)"
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,10 @@ def find_sources(
     ]
     sources += [Source("views", (file,)) for file in storage.expand_all(section.pageviews)]
     if section.wordnet:
-        sources.append(Source("wordnet", tuple(storage.expand_all(section.wordnet))))
+        files = storage.expand_all(section.wordnet)
+        if not wordnet_files((file.path for file in files), wiktionary=section.wiktionary):
+            raise InputError(f"metadata.wordnet: no wordnet among {len(files)} files: they are named {WORDNET_NAMES}")
+        sources.append(Source("wordnet", tuple(files)))
     if not sources:
         raise UsageError("config: metadata.wikipedia, metadata.pageviews and metadata.wordnet are all empty")
     return sources

@@ -5,76 +5,92 @@ Two layouts, told apart line by line by their first field; fields are separated 
     hourly  `domain_code title count bytes`: `en` is the English Wikipedia, `en.m` its mobile and `en.zero` its
             zero-rated site, summed; every other suffix is another project (`en.b`, `en.m.b`, `commons.m` …)
     daily   `en.wikipedia title page_id access daily_total hourly_counts`, older files without `access`
+
+Forty days hold tens of millions of titles, so no task holds them all: files are read into partial sums of bounded size
+(`read_views`), which are spread over buckets by a hash of the title (`spread`), summed and ranked a bucket at a time
+(`sum_bucket`), and merged lazily, best first, as far as a list has room (`best_titles`).
 """
 
 from __future__ import annotations
 
+import heapq
 import re
 import unicodedata
+import zlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import BinaryIO
 from urllib.parse import unquote
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curation.errors import InputError
+from curation.exchange import split_sorted
 from metadata.compressed import lines
 from metadata.limits import Limits, share_of
 from metadata.namespaces import CANONICAL
-from metadata.ngrams import Ranked, ranked
+from metadata.ngrams import Ranked
 
 VIEWS = pa.schema([("code", pa.string()), ("title", pa.string()), ("views", pa.int64())])
 HOURLY_SUFFIXES = (b"", b".m", b".zero")
 DAILY_SUFFIX = b".wikipedia"
-PENDING = 1 << 20  # distinct titles held as Python objects; older ones wait, compact, in Arrow
+PENDING = 1 << 19  # distinct titles one task holds as Python objects, some 250 bytes each
+MAX_DIGITS = 15  # of a number of views; sums of such stay far from the end of int64
 # Spark writes a field with quotation marks in it between quotation marks, and a backslash before its own.
 QUOTED = re.compile(r'"(?=.*\\")((?:[^"\\]|\\.)*)"', re.DOTALL)
 
 
-@dataclass(frozen=True)
-class PageViews:
-    """What one file gave: a table of `VIEWS`, and the books, lines = kept + dropped by reason.
+@dataclass
+class ViewBooks:
+    """What became of a file's lines: lines = kept + dropped by reason.
 
-    `error` says why the file could not be read to its end; what came before counts.
+    `error` says why the file could not be read to its end, or is no page-view file; what came before counts.
     """
 
-    table: pa.Table
-    lines: int
-    kept: int
-    drops: Mapping[str, int]
+    lines: int = 0
+    drops: Counter[str] = field(default_factory=Counter)
     error: str | None = None
 
+    @property
+    def kept(self) -> int:
+        """Lines whose views count."""
+        return self.lines - self.drops.total()
 
-def read_views(stream: BinaryIO, path: str, sites: Mapping[str, str]) -> PageViews:
-    """Sum the views of every article of the wanted Wikipedias in one open file, plain, .gz or .bz2.
 
-    `sites` maps the wanted site names to Wikipedia codes. Dropped and counted: lines of other projects and other
-    sites, malformed ones, missing titles (`-`), and titles in a namespace with an English name; a wiki's own names
-    are left to `rank_titles`, which may know them.
+def read_views(
+    stream: BinaryIO, path: str, sites: Mapping[str, str], books: ViewBooks, pending: int = PENDING
+) -> Iterator[pa.Table]:
+    """Yield the views of every article of the wanted Wikipedias in one open file as tables of `VIEWS`; keep its books.
+
+    The file is plain, .gz or .bz2. A table is yielded whenever `pending` titles are held, so a title may stand in
+    several. `sites` maps the wanted site names to Wikipedia codes. Dropped and counted: lines of other projects and
+    other sites, malformed ones, missing titles (`-`), and titles in a namespace with an English name; a wiki's own
+    names are left to `sum_bucket`, which may know them.
     """
     hourly = {site.encode() + suffix: code for site, code in sites.items() for suffix in HOURLY_SUFFIXES}
     daily = {site.encode() + DAILY_SUFFIX: code for site, code in sites.items()}
-    pending: Counter[tuple[str, str]] = Counter()
-    drops: Counter[str] = Counter()
-    tables: list[pa.Table] = []
-    total, error = 0, None
+    views: Counter[tuple[str, str]] = Counter()
     try:
         for line in lines(stream, path):
-            total += 1
+            books.lines += 1
             found = _parse(line, hourly, daily)
             if isinstance(found, str):
-                drops[found] += 1
+                books.drops[found] += 1
                 continue
-            code, title, views = found
-            pending[code, title] += views
-            if len(pending) >= PENDING:
-                tables = [merge_views([*tables, _table(pending)])]
-                pending.clear()
+            code, title, count = found
+            views[code, title] += count
+            if len(views) >= pending:
+                yield _table(views)
+                views.clear()
+        if books.lines == books.drops["malformed"]:
+            books.error = f"{path} holds no line of page views" + (": it is empty" if not books.lines else "")
     except InputError as broken:
-        error = str(broken)
-    return PageViews(merge_views([*tables, _table(pending)]), total, total - drops.total(), dict(drops), error)
+        books.error = str(broken)
+    yield _table(views)
 
 
 def _parse(line: bytes, hourly: Mapping[bytes, str], daily: Mapping[bytes, str]) -> tuple[str, str, int] | str:
@@ -87,7 +103,7 @@ def _parse(line: bytes, hourly: Mapping[bytes, str], daily: Mapping[bytes, str])
         whole = at < len(fields) <= at + 2
     else:
         return "other_site" if len(fields) > 2 else "malformed"
-    if not (whole and fields[at].isdigit()):
+    if not (whole and fields[at].isdigit() and len(fields[at]) <= MAX_DIGITS):
         return "malformed"
     try:
         title = _title(fields[1])
@@ -118,21 +134,38 @@ def _table(views: Mapping[tuple[str, str], int]) -> pa.Table:
     return pa.table(columns, schema=VIEWS)
 
 
-def merge_views(tables: Iterable[pa.Table]) -> pa.Table:
-    """Return one table of `VIEWS` with the sums of many, sorted by code and title."""
+def spread(views: pa.Table, buckets: int) -> Iterator[pa.Table]:
+    """Cut a table of `VIEWS` into one for each of so many buckets; a title is always in the same one."""
+    numbers = np.fromiter((zlib.crc32(title.encode()) % buckets for title in views["title"].to_pylist()), np.int64)
+    order = np.argsort(numbers, kind="stable")
+    yield from split_sorted(views.take(pa.array(order)), numbers[order], buckets)
+
+
+def sum_bucket(tables: Iterable[pa.Table], namespaces: Mapping[str, Collection[str]]) -> dict[str, pa.Table]:
+    """Return one bucket's articles by Wikipedia code, with their views summed, best first, ties by code points.
+
+    `namespaces` are the wikis' own names of namespaces, in lower case, whose titles are no articles.
+    """
     views = pa.concat_tables([VIEWS.empty_table(), *tables])
     summed = views.group_by(["code", "title"]).aggregate([("views", "sum")]).rename_columns(VIEWS.names)
-    return summed.cast(VIEWS).sort_by([("code", "ascending"), ("title", "ascending")])
+    found = {}
+    for code in sorted(pc.unique(summed["code"]).to_pylist()):
+        names = namespaces.get(code, ())
+        mine = summed.filter(pc.equal(summed["code"], code))
+        articles = [not _has_namespace(title, names) for title in mine["title"].to_pylist()]
+        kept = mine.filter(pa.array(articles, pa.bool_()))
+        found[code] = kept.sort_by([("views", "descending"), ("title", "ascending")])
+    return found
 
 
-def rank_titles(views: pa.Table, limits: Limits, namespaces: Collection[str] = frozenset()) -> Ranked:
+def best_titles(buckets: Iterable[Iterator[tuple[str, int]]], distinct: int, limits: Limits) -> Ranked:
     """Yield one Wikipedia's titles by falling views, ties by code points: the share of all that reach the floor.
 
-    `views` holds each title once; `namespaces` are the wiki's own names of namespaces, in lower case, whose titles are
-    no articles.
+    `buckets` are its titles and views in each bucket, best first, read only as far as they are asked for; `distinct` is
+    how many they are in all.
     """
-    if namespaces:
-        articles = [not _has_namespace(title, namespaces) for title in views["title"].to_pylist()]
-        views = views.filter(pa.array(articles, pa.bool_()))
-    kept = share_of(limits.title_share, views.num_rows)
-    return ranked(views["title"], views["views"], floor=limits.title_min_views, most=kept)
+    best = heapq.merge(*buckets, key=lambda row: (-row[1], row[0]))
+    for title, views in islice(best, share_of(limits.title_share, distinct)):
+        if views < limits.title_min_views:
+            return
+        yield title, float(views)

@@ -14,7 +14,7 @@ from metadata.build import DumpBooks, count_dump, count_views, read_lemmas, sour
 from metadata.languages import LanguageTable
 from metadata.limits import limits_of
 from metadata.ngrams import merge_grams
-from metadata.titles import merge_views
+from metadata.titles import ViewBooks, best_titles, sum_bucket
 
 TABLE = LanguageTable.load()
 
@@ -30,7 +30,11 @@ def lemmas(world):
 
 @pytest.fixture(scope="module")
 def views(world):
-    return [count_views(str(path), open_binary, TABLE, languages()) for path in sorted(world.glob("pageviews/*"))]
+    read = []
+    for path in sorted(world.glob("pageviews/*")):
+        books = ViewBooks()
+        read.append((list(count_views(str(path), open_binary, TABLE, languages(), books)), books))
+    return read
 
 
 def dump_of(world, code):
@@ -50,12 +54,11 @@ def test_every_noun_becomes_an_entry_whole_or_in_parts(world, lemmas, views, cod
     assert books.error is None
     assert books.drops == {"redirect": 1, "other_namespace": 2}
     limits = limits_of(code, code, yaml.safe_load((world / "config.yaml").read_text())["metadata"]["limits"])
-    seen = merge_views(one.table for one in views)
-    mine = seen.filter([value == code for value in seen["code"].to_pylist()])
-    entries = source_list(
-        TABLE.languages[code], limits, grams=grams, views=mine, lemmas=lemmas.lemmas.get(code, ()),
-        namespaces=books.namespaces,
-    )  # fmt: skip
+    ranked = sum_bucket((table for tables, _ in views for table in tables), {code: books.namespaces})[code]
+    rows = zip(ranked["title"].to_pylist(), ranked["views"].to_pylist(), strict=True)
+    titles = best_titles([rows], ranked.num_rows, limits)
+    mine = lemmas.lemmas.get(code, ())
+    entries = source_list(TABLE.languages[code], limits, grams=grams, titles=titles, lemmas=mine)
     known = {entry.entry for entry in entries}
     assert {entry.origin for entry in entries} >= {"number", "title"}
     for kind in KINDS:
@@ -71,9 +74,9 @@ def test_markup_does_not_reach_the_counts(world):
 
 
 def test_pageviews_hold_other_projects_and_junk_and_mobile_counts_in(world, views):
-    for one in views:
-        assert one.error is None
-        assert {"other_site", "no_title", "namespaced", "malformed"} <= set(one.drops)
+    for _, books in views:
+        assert books.error is None
+        assert {"other_site", "no_title", "namespaced", "malformed"} <= set(books.drops)
     lines = [line for path in world.glob("pageviews/*") for line in _lines(path)]
     assert any(line.startswith("en.m ") for line in lines)
     assert all(re.fullmatch(r"\S+ \S+ \d+ \d+", line) for line in lines if line != "broken")

@@ -86,8 +86,12 @@ def test_every_source_ends_in_the_list_it_belongs_to(build):
     assert entries(made, "other")["suņs"] == "unigram"
     lists = {file.partition["wikipedia"] for file in made.lake.snapshot("source_lists").files}
     assert lists == {"en", "simple", "ltg", "zh"}
-    assert outcome.totals["files_unmapped"]
-    assert outcome.drops
+    (lost,) = outcome.totals["files_unmapped"]
+    books = {row["path"]: row for row in made.lake.rows("ledger").to_pylist()}
+    assert (books[lost]["read"], books[lost]["kept"]) == (2, 0)
+    assert json.loads(books[lost]["drops"]) == {"no_wikipedia": 1, "not_utf8": 1}
+    assert all(row["read"] == row["kept"] + sum(json.loads(row["drops"]).values()) for row in books.values())
+    assert {"no_wikipedia", "not_utf8", "other_site", "namespaced", "no_title"} <= set(outcome.drops)
     manifest = open_manifest(made.storage, made.lake.root, "latest")
     for lang, count in manifest.entries.items():
         sha256 = manifest.files[matcher_name("worldwide", lang)]
@@ -136,3 +140,21 @@ def test_a_truncated_dump_counts_as_failed_and_the_rest_is_built(build, tmp_path
     statuses = {Path(row["path"]).name: row["status"] for row in made.lake.rows("ledger").to_pylist()}
     assert statuses["enwiki.xml.bz2"] in ("partial", "failed")
     assert json.loads(runs[0]["totals"])["files"] == len(statuses)
+
+
+def test_titles_do_not_depend_on_the_number_of_buckets(build, tmp_path, monkeypatch):
+    made = build()
+    (one,) = build_metadata.run(made)
+    monkeypatch.setattr("jobs.metadata_titles.BUCKET_BYTES", 8)
+    monkeypatch.setattr("jobs.build_metadata.ALGORITHM", -1)
+    (many,) = build_metadata.run(made)
+    assert many.fresh
+    assert many.totals["version"] == one.totals["version"]
+
+
+def test_an_empty_page_view_file_and_a_folder_without_wordnets_are_refused(build, tmp_path):
+    (tmp_path / "pageviews").write_text("")
+    with pytest.raises(InputError, match=r"pageviews holds no line of page views: it is empty"):
+        build_metadata.run(build())
+    with pytest.raises(InputError, match=r"metadata\.wordnet: no wordnet among 1 files"):
+        build_metadata.run(build(wordnet=[str(tmp_path / "pageviews")]))

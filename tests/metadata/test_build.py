@@ -13,6 +13,7 @@ from metadata.languages import LanguageTable
 from metadata.limits import Limits, limits_of
 from metadata.merge import Entry
 from metadata.ngrams import merge_grams
+from metadata.titles import ViewBooks, best_titles, sum_bucket
 
 LANGUAGES = LanguageTable.load()
 SMALL = Limits(unigram_share=1.0, bigram_share=1.0, title_share=1.0)
@@ -68,8 +69,9 @@ def test_a_missing_file_is_an_error_in_the_books():
     books = DumpBooks()
     (table,) = count_dump("gone", opener({}), LANGUAGES.languages["en"], books)
     assert (table.num_rows, books.error) == (0, "cannot read gone: missing")
-    views = count_views("gone", opener({}), LANGUAGES, ["en"])
-    assert (views.table.num_rows, views.lines, views.error) == (0, 0, "cannot read gone: missing")
+    views = ViewBooks()
+    assert list(count_views("gone", opener({}), LANGUAGES, ["en"], views)) == []
+    assert (views.lines, views.error) == (0, "cannot read gone: missing")
 
 
 def test_languages_without_spaces_have_no_ngrams_yet():
@@ -80,18 +82,23 @@ def test_languages_without_spaces_have_no_ngrams_yet():
 
 def test_one_reading_of_a_page_view_file_serves_all_wanted_wikipedias():
     lines = b"en Dog 1 0\nde Hund 2 0\nfr Chien 3 0\nbe-tarask.m A 4 0\n"
-    views = count_views("v", opener({"v": lines}), LANGUAGES, ["en", "de", "be_tarask"])
-    assert [tuple(row.values()) for row in views.table.to_pylist()] == [
+    books = ViewBooks()
+    (table,) = count_views("v", opener({"v": lines}), LANGUAGES, ["en", "de", "be_tarask"], books)
+    assert sorted(tuple(row.values()) for row in table.to_pylist()) == [
         ("be_tarask", "A", 4),
         ("de", "Hund", 2),
         ("en", "Dog", 1),
     ]
-    assert views.drops == {"other_site": 1}
+    assert books.drops == {"other_site": 1}
 
 
 def test_a_source_list_takes_its_sources_in_order():
     tables, _, books = dump_counts(DUMP.encode())
-    views = count_views("v", opener({"v": b"ltg Spec:X 9 0\nltg dog 8 0\nltg Suns 7 0\n"}), LANGUAGES, ["ltg"]).table
+    views = count_views(
+        "v", opener({"v": b"ltg Spec:X 9 0\nltg dog 8 0\nltg Suns 7 0\n"}), LANGUAGES, ["ltg"], ViewBooks()
+    )
+    ranked = sum_bucket(views, {"ltg": books.namespaces})["ltg"]
+    rows = zip(ranked["title"].to_pylist(), ranked["views"].to_pylist(), strict=True)
     lemmas = read_lemmas(
         ["wn-wikt-ltg.tab"], opener({"wn-wikt-ltg.tab": b"1-n\tltg:lemma\thouse"}), LANGUAGES, wiktionary=True
     ).lemmas["ltg"]
@@ -99,9 +106,8 @@ def test_a_source_list_takes_its_sources_in_order():
         LANGUAGES.languages["ltg"],
         SMALL,
         grams=merge_grams(tables),
-        views=views,
+        titles=best_titles([rows], ranked.num_rows, SMALL),
         lemmas=lemmas,
-        namespaces=books.namespaces,
     )
     assert [(entry.entry, entry.origin) for entry in entries[100:]] == [
         ("house", "wordnet"), ("Dog", "unigram"), ("dog", "unigram"), ("Suns", "title"),

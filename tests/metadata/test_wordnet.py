@@ -7,7 +7,7 @@ import pytest
 
 from curation.errors import InputError
 from metadata.languages import LanguageTable
-from metadata.wordnet import read_index, read_tab, read_wordnets, wikipedia_of, wordnet_files
+from metadata.wordnet import read_index, read_synsets, read_tab, read_wordnets, wikipedia_of, wordnet_files
 
 LANGUAGES = LanguageTable.load()
 
@@ -54,10 +54,10 @@ def test_an_index_gives_every_lemma_after_its_licence():
 def test_the_code_is_in_the_file_name_not_the_folder():
     paths = ["omw/mcr/wn-data-cat.tab", "omw/cow/wn-data-cmn.tab", "omw/wikt/wn-wikt-jpn.tab", "dict/index.noun"]
     paths += ["omw/mcr/LICENSE", "omw/mcr/citation.bib", "dict/index.sense", "dict/data.noun", "wn-data-cat.tab.bak"]
-    assert [(file.code, file.princeton) for file in wordnet_files(paths)] == [
-        ("eng", True),
-        ("cat", False),
-        ("cmn", False),
+    assert [(file.code, file.kind) for file in wordnet_files(paths)] == [
+        ("eng", "data"),
+        ("cat", "tab"),
+        ("cmn", "tab"),
     ]
     codes = {file.code: wikipedia_of(file, LANGUAGES) for file in wordnet_files(paths, wiktionary=True)}
     assert codes == {"eng": "en", "cat": "ca", "cmn": "zh", "wikt-jpn": "ja"}
@@ -88,6 +88,41 @@ def test_a_code_without_wikipedia_is_named_not_lost():
     found = read(files, wiktionary=True)
     assert found.unmapped == ["wikt/wn-wikt-grc.tab"]
     assert found.lemmas == {"de": ["Hund"]}
+    assert found.rows["wikt/wn-wikt-grc.tab"] == 1
+
+
+def test_wiktionarys_file_serves_only_where_no_wordnet_is_made_by_hand():
+    files = {
+        "fin/wn-data-fin.tab": "1-n\tfin:lemma\tkoira",
+        "wikt/wn-wikt-fin.tab": "1-n\tfin:lemma\tkissa",
+        "wikt/wn-wikt-jpn.tab": "1-n\tjpn:lemma\t犬",
+    }
+    found = read(files, wiktionary=True)
+    assert found.lemmas == {"fi": ["koira"], "ja": ["犬"]}
+    assert set(found.rows) == {"fin/wn-data-fin.tab", "wikt/wn-wikt-jpn.tab"}
+
+
+SYNSETS = """  1 This software and database
+00001740 03 n 01 entity 0 003 ~ 00001930 n 0000 | that which is perceived
+02084071 05 n 03 dog 0 domestic_dog 0 Canis_familiaris 0 000 | a member of the genus Canis
+00003553 00 s 01 cut_off(p) 0 000 | detached
+08970180 15 n 02 The_Hague 0 's_Gravenhage 0 000 | the site of the royal residence
+not a synset
+"""
+
+
+def test_princetons_data_files_give_the_first_lemma_of_each_synset_in_its_case():
+    drops = Counter()
+    lemmas = list(read_synsets(io.BytesIO(SYNSETS.encode()), "data.noun", drops))
+    assert lemmas == ["entity", "dog", "cut off", "The Hague"]
+    assert drops == {"malformed": 1}
+
+
+def test_an_index_is_read_only_where_its_folder_has_no_data_files():
+    both = {"dict/data.noun": SYNSETS, "dict/index.noun": "hague n 1\n", "dict/data.txt": "none of ours"}
+    assert read(both).lemmas == {"en": ["entity", "dog", "cut off", "The Hague"]}
+    apart = {"wn31/index.noun": "hague n 1\n", "other/data.txt": ""}
+    assert read(apart).lemmas == {"en": ["hague"]}
 
 
 def test_an_unreadable_file_is_named_and_the_others_are_read():
@@ -115,7 +150,7 @@ def test_every_lemma_row_of_the_open_multilingual_wordnet_is_read(real):
     found = real("omw")
     assert len(found.rows) == 28
     assert sum(found.rows.values()) == 1_213_532
-    assert (dict(found.drops), found.unmapped, found.errors) == ({}, [], {})
+    assert (sum(found.drops.values(), Counter()), found.unmapped, found.errors) == (Counter(), [], {})
     expected = "ar bg ca da el eu fa fr gl he hr id is it lt ms nl nn no pl pt sk sl sq sv zh"
     assert sorted(found.lemmas) == expected.split()
 
