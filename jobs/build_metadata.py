@@ -1,8 +1,9 @@
 """Builds the per-language metadata: entries from WordNet, Wikipedia n-grams and titles, and compiled matchers.
 
-Three passes: every source file is read once and its counts staged; every language key merges what is its own into a
-sorted list of entries; every list is compiled for both rule sets. The metadata version is the hash of all entries.
-The source list of every Wikipedia, before merging, is kept beside them in `source_lists`.
+Every source file is read once and its counts staged; page views are summed by buckets; every language key merges what
+is its own into a sorted list of entries; every list is compiled for both rule sets. The metadata version is the hash of
+all entries. The source list of every Wikipedia, before merging, is kept beside them in `source_lists`, and taken from
+there by later builds whose inputs for that Wikipedia are the same.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ from typing import Any, BinaryIO, cast
 import pyarrow as pa
 
 from curation import exchange, matching
-from curation.lake import WrittenFile
+from curation.lake import DataFile, WrittenFile
 from curation.matchers import Manifest, make_latest, manifest_path, matcher_name, write_manifest, write_matcher
 from curation.matching import Matcher
 from curation.parquet import read_batches
 from curation.schemas import SCHEMAS
 from curation.storage import Storage, join
 from jobs.ledger import check_failed, failed_row, ledger_result
+from jobs.metadata_reuse import files_of_lists, fingerprint, made_before, sources_of
 from jobs.metadata_titles import RankedTitles, ReadViews, SumViews, bucket_count
 from jobs.runner import Context, Job, main
 from jobs.sink import Result, file_results, files_of, run_sink
@@ -36,6 +38,7 @@ from metadata.limits import Limits, limits_of
 from metadata.merge import Entry, entries_table, list_digest, version_of
 from metadata.ngrams import GRAMS, merge_grams
 from metadata.sources import Source, check_known, find_sources, wanted
+from metadata.statistics import statistics
 from metadata.wordnet import wordnet_files
 
 log = logging.getLogger(__name__)
@@ -124,11 +127,15 @@ class Staged:
 
 @dataclass(frozen=True)
 class BuildKey:
-    """Builds the source lists of one key's Wikipedias and merges them into its entries."""
+    """Builds the source lists of one key's Wikipedias and merges them into its entries.
+
+    `codes` are the Wikipedias whose sources were read, `made` the files of those lists that an earlier build made.
+    """
 
     storage: Storage
     table: LanguageTable
     codes: Sequence[str]
+    made: Mapping[str, Sequence[DataFile]]
     limits: Mapping[str, Limits]
     staged: Staged
     titles: RankedTitles
@@ -149,11 +156,18 @@ class BuildKey:
         with self.writers("entries", index, folder=f"lang={key}") as writer:
             writer.write(entries_table(merged))
         yield from file_results("entries", in_partition(writer.files, lang=key))
-        origins = {code: Counter(entry.origin for entry in entries) for code, entries in lists.items()}
-        stats = {"lang": key, "entries": len(merged), "digest": list_digest(merged), "origins": origins}
+        sources = {code: statistics(entries, self.limits[code]) for code, entries in lists.items()}
+        stats = {"lang": key, "entries": len(merged), "digest": list_digest(merged), "sources": sources}
         yield Result("key", stats={**stats, "merged": Counter(entry.origin for entry in merged)})
 
     def _source_list(self, code: str) -> list[Entry]:
+        if code in self.made:
+            return [
+                Entry(row["entry"], row["origin"], row["score"])
+                for file in self.made[code]
+                for batch in read_batches(self.storage, file.path)
+                for row in batch.to_pylist()
+            ]
         bucket = list(self.codes).index(code)
         grams = [
             table
@@ -219,9 +233,18 @@ def run(context: Context) -> list[Outcome]:
     if (done := stage.done_before()) and is_published(context, done.totals["version"]):
         make_latest(context.storage, lake.root, done.totals["version"])
         return [done]
+    files_of_list = files_of_lists(sources, codes, table, wiktionary=section.wiktionary)
+    fingerprints = {
+        code: fingerprint(found, limits[code], code, table, ALGORITHM) for code, found in files_of_list.items()
+    }
+    made = made_before(lake, fingerprints)
+    changed = [code for code in codes if code not in made]
+    sources = sources_of(sources, changed)
+    log.info("build_metadata: %d of %d lists are to be made, the others were made before", len(changed), len(codes))
+
     progress = context.config.progress_s
     buckets = bucket_count(file for source in sources if source.kind == "views" for file in source.files)
-    read = ReadSource(context.storage, table, codes, section.wiktionary, stage.staging, buckets)
+    read = ReadSource(context.storage, table, changed, section.wiktionary, stage.staging, buckets)
     results = run_sink(context.spark, "build_metadata: sources", sources, read, progress_s=progress, on_crash=crashed)
     ledger = [result.stats for result in results if result.kind == "ledger"]
     failed = check_failed(stage, ledger, context.config.max_failed_inputs)
@@ -234,7 +257,7 @@ def run(context: Context) -> list[Outcome]:
     stage.step("page views")
 
     keys = sorted({table.target(code) for code in codes})
-    build = BuildKey(context.storage, table, codes, limits, staged, titles, stage.writers())
+    build = BuildKey(context.storage, table, changed, made, limits, staged, titles, stage.writers())
     built = run_sink(context.spark, "build_metadata: entries", keys, build, progress_s=progress)
     figures = {result.stats["lang"]: result.stats for result in built if result.kind == "key"}
     version = version_of({lang: found["digest"] for lang, found in figures.items()})
@@ -248,6 +271,7 @@ def run(context: Context) -> list[Outcome]:
     stage.step("matchers")
 
     unmapped, notes = wordnet_books(results)
+    unread = {row["path"] for row in failed}
     stage.aim({table_name: {"metadata_version": version} for table_name in files})
     totals = {
         "version": version,
@@ -258,7 +282,13 @@ def run(context: Context) -> list[Outcome]:
         "files_unmapped": unmapped,
         "notes": notes,
         "by_lang": {lang: found["merged"] for lang, found in figures.items()},
-        "by_wikipedia": {code: counts for found in figures.values() for code, counts in found["origins"].items()},
+        "by_wikipedia": {code: stats for found in figures.values() for code, stats in found["sources"].items()},
+        "lists_reused": len(made),
+        "fingerprints": {
+            code: same
+            for code, same in fingerprints.items()
+            if unread.isdisjoint(file.path for file in files_of_list[code])
+        },
     }
     manifest = Manifest(
         version,

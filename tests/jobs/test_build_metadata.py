@@ -64,7 +64,8 @@ def build(context, tmp_path):
 
 
 def entries(made: Context, lang: str) -> dict[str, str]:
-    files = made.lake.snapshot("entries", {"lang": lang}).files
+    version = open_manifest(made.storage, made.lake.root, "latest").version
+    files = made.lake.snapshot("entries", {"metadata_version": version, "lang": lang}).files
     rows = [row for file in files for row in pq.read_table(file.path, partitioning=None).to_pylist()]
     assert [row["entry_id"] for row in rows] == list(range(len(rows)))
     assert [row["entry"] for row in rows] == sorted(row["entry"] for row in rows)
@@ -158,3 +159,58 @@ def test_an_empty_page_view_file_and_a_folder_without_wordnets_are_refused(build
         build_metadata.run(build())
     with pytest.raises(InputError, match=r"metadata\.wordnet: no wordnet among 1 files"):
         build_metadata.run(build(wordnet=[str(tmp_path / "pageviews")]))
+
+
+def read_files(made: Context, outcome) -> set[str]:
+    rows = made.lake.rows("ledger").to_pylist()
+    return {Path(row["path"]).name for row in rows if row["run_id"] == outcome.run_id}
+
+
+def test_a_build_with_one_more_language_reads_only_what_that_one_needs(build, tmp_path):
+    fewer, all_ = build(languages=["en", "simple", "zh"]), build()
+    build_metadata.run(fewer)
+    (more,) = build_metadata.run(all_)
+    assert "ltgwiki.xml.bz2" in read_files(all_, more)
+    assert not {"enwiki.xml.bz2", "simplewiki.xml.bz2", "zhwiki.xml.bz2"} & read_files(all_, more)
+    assert more.totals["lists_reused"] == 3
+    alone = Context(all_.config.model_copy(update={"lake": str(tmp_path / "alone")}), "alone")
+    (whole,) = build_metadata.run(alone)
+    assert whole.totals["lists_reused"] == 0
+    assert more.totals["version"] == whole.totals["version"]
+    assert more.totals["by_wikipedia"] == whole.totals["by_wikipedia"]
+    assert entries(all_, "en") == entries(alone, "en")
+
+
+def test_a_changed_dump_or_limit_makes_that_languages_list_anew(build, tmp_path):
+    made = build()
+    (first,) = build_metadata.run(made)
+    (tmp_path / "ltgwiki.xml.bz2").write_bytes(bz2.compress(dump(["kačs i suņs"]).encode()))
+    (second,) = build_metadata.run(made)
+    assert read_files(made, second) >= {"ltgwiki.xml.bz2"}
+    assert not {"enwiki.xml.bz2", "zhwiki.xml.bz2"} & read_files(made, second)
+    assert second.totals["version"] != first.totals["version"]
+    limits = {**made.config.model_dump()["metadata"]["limits"], "zh": {"title_cap": 0}}
+    (third,) = build_metadata.run(build(limits=limits))
+    assert third.totals["lists_reused"] == 3
+    assert "title" not in third.totals["by_wikipedia"]["zh"]
+
+
+def test_a_list_made_from_a_damaged_file_is_made_again(build, tmp_path):
+    path = tmp_path / "enwiki.xml.bz2"
+    path.write_bytes(path.read_bytes()[:-20])
+    tolerant = Context(build().config.model_copy(update={"max_failed_inputs": 0.5}), "tolerant")
+    (first,) = build_metadata.run(tolerant)
+    assert set(first.totals["fingerprints"]) == {"simple", "ltg", "zh"}
+    (again,) = build_metadata.run(tolerant)
+    assert again.fresh
+    assert "enwiki.xml.bz2" in read_files(tolerant, again)
+    assert again.totals["lists_reused"] == 3
+
+
+def test_the_run_says_what_each_source_gave_and_which_caps_were_reached(build):
+    (outcome,) = build_metadata.run(build(limits={"default": {"unigram_share": 1.0, "unigram_cap": 2}}))
+    assert outcome.totals["by_wikipedia"]["ltg"]["unigram"] == {
+        "entries": 2, "cap": 2, "reached": True, "examples": ["suņs", "Latgolys"],
+    }  # fmt: skip
+    assert outcome.totals["by_wikipedia"]["ltg"]["number"]["cap"] is None
+    assert outcome.totals["by_wikipedia"]["zh"]["wordnet"]["examples"] == ["狗", "红色"]
