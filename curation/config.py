@@ -74,6 +74,10 @@ class MatchSection(Section):
 
     rules: Literal["worldwide", "reference"] = Field("worldwide", description="matching rule set")
     lid_model: str = Field("default", description="fastText model file; default = the one `make models` fetched")
+    lid_labels: str = Field(
+        "default",
+        description="file with the language key of the model's labels (`label<tab>key`); default = the language table",
+    )
     min_lid_score: Share = Field(0.0, description="texts scored lower go to `other`")
 
 

@@ -1,7 +1,7 @@
 """The language of a text, by a fastText model whose labels a table maps to language keys.
 
-A text is `other` when it is empty or too uncertain, or when the table says so for its label. Any supervised fastText
-model will do (lid.176, GlotLID, OpenLID …) as long as the table knows every label it can give.
+A text is `other` when it is empty or too uncertain, or when the mapping says so for its label. Any supervised fastText
+model will do (lid.176, GlotLID, OpenLID …) as long as the mapping, which `metadata.labels` makes, knows every label.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from curation.errors import UsageError
 
 OTHER: Final = "other"
 _PREFIX: Final = "__label__"
+NAMED: Final = 5  # unknown labels that a message names
 
 
 class LanguageIdentifier:
@@ -28,17 +29,20 @@ class LanguageIdentifier:
         label_to_lang: language key (or `other`) of every label of the model, labels without `__label__`.
         min_score: a text whose best label scores below this is `other`.
 
-    Raises UsageError when the file is missing or no supervised fastText model, or has labels the table lacks.
+    Raises UsageError when the file is missing or no supervised fastText model, or has labels the mapping lacks.
     """
 
     def __init__(self, path: str | Path, label_to_lang: Mapping[str, str], min_score: float = 0.0) -> None:
         self._model = _load(str(path))
         self._langs = {_PREFIX + label: lang for label, lang in label_to_lang.items()}
         self._min_score = min_score
-        unknown = sorted(set(self._model.get_labels()) - self._langs.keys())
+        unknown = sorted(set(labels_of(path)) - label_to_lang.keys())
         if unknown:
-            labels = ", ".join(label.removeprefix(_PREFIX) for label in unknown)
-            raise UsageError(f"match.lid_model: {path} has labels the language table lacks: {labels}")
+            some = ", ".join(unknown[:NAMED]) + (", …" if len(unknown) > NAMED else "")
+            raise UsageError(
+                f"match.lid_model: {path} has labels that lead to no language ({len(unknown)}): {some}; "
+                f"say in a file match.lid_labels where they belong"
+            )
 
     def identify(self, texts: Sequence[str]) -> tuple[list[str], list[float]]:
         """Return the language key and the score in [0, 1] of each text; an empty text is `other` with score 0."""
@@ -50,6 +54,11 @@ class LanguageIdentifier:
             langs.append(self._langs[labels[0]] if known and score >= self._min_score else OTHER)
             scores.append(score)
         return langs, scores
+
+
+def labels_of(path: str | Path) -> list[str]:
+    """Return the labels of a model without `__label__`; UsageError when it is no supervised fastText model."""
+    return [label.removeprefix(_PREFIX) for label in _load(str(path)).get_labels()]
 
 
 def cached(path: str | Path, label_to_lang: Mapping[str, str], min_score: float = 0.0) -> LanguageIdentifier:

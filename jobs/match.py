@@ -20,7 +20,7 @@ from curation import exchange, models
 from curation.config import MatchSection
 from curation.errors import OutputError, UsageError
 from curation.lake import DataFile
-from curation.langid import LanguageIdentifier, cached, model_sha256
+from curation.langid import LanguageIdentifier, cached, labels_of, model_sha256
 from curation.matchers import Manifest, load_matcher, matcher_name, open_manifest
 from curation.matches import PairMatcher
 from curation.matching import ALGORITHM, Matcher
@@ -31,6 +31,7 @@ from curation.tombstones import Tombstones
 from jobs.runner import Context, Job, main
 from jobs.sink import Result, file_results, files_of, run_sink
 from jobs.stage import Outcome, Stage, WriterFactory, digest, require
+from metadata.labels import map_labels
 from metadata.languages import LanguageTable
 
 
@@ -43,6 +44,7 @@ class Matching:
     model: str
     model_digest: str
     labels: dict[str, str]
+    labels_digest: str  # empty where the labels lead where the table's column `labels` says
     table_digest: str
     min_lid_score: float
 
@@ -56,6 +58,7 @@ class Matching:
             "lid_model": self.model_digest,
             "min_lid_score": self.min_lid_score,
             "algorithm": ALGORITHM,
+            **({"lid_labels": self.labels_digest} if self.labels_digest else {}),
         }
 
     @property
@@ -67,21 +70,23 @@ class Matching:
 def open_matching(context: Context) -> Matching:
     """Read what the config's `match` and `metadata.version` refer to.
 
-    Raises UsageError when the metadata version or the language-ID model is missing, or the model names languages
-    the language table does not know.
+    Raises UsageError when the metadata version or the language-ID model is missing, or the model has labels of which
+    neither the language table nor the file `match.lid_labels` says where they belong.
     """
     section: MatchSection = context.config.match
     model = models.default_model_path() if section.lid_model == "default" else Path(section.lid_model)
     if not model.is_file():
         raise UsageError(f"match.lid_model: no file {model}")
     table = LanguageTable.load()
-    LanguageIdentifier(model, table.label_to_lang)
+    labels = map_labels(labels_of(model), table, None if section.lid_labels == "default" else Path(section.lid_labels))
+    LanguageIdentifier(model, labels)
     return Matching(
         manifest=open_manifest(context.storage, context.lake.root, context.config.metadata.version),
         rules=section.rules,
         model=str(model.resolve()),
         model_digest=model_sha256(model),
-        labels=dict(table.label_to_lang),
+        labels=labels,
+        labels_digest="" if labels.items() <= table.label_to_lang.items() else digest(labels),
         table_digest=table.digest,
         min_lid_score=section.min_lid_score,
     )

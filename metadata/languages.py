@@ -21,7 +21,7 @@ from curation.errors import UsageError
 
 OTHER = "other"
 TABLE = files("metadata").joinpath("languages.tsv")  # found inside a zip of --py-files too
-COLUMNS = ("wikipedia", "name", "labels", "wordnets", "merged_into", "spacing", "segmenter", "sites")
+COLUMNS = ("wikipedia", "name", "labels", "wordnets", "merged_into", "spacing", "segmenter", "sites", "iso639_3")
 SPACING = ("space", "none")
 
 
@@ -37,21 +37,23 @@ class Language:
     spacing: str
     segmenter: str
     sites: tuple[str, ...]
+    iso_codes: tuple[str, ...]
 
 
 class LanguageTable:
     """The languages and every mapping between their codes.
 
     `languages` holds the Wikipedias by code in the table's order, `keys` every key that owns a list, sorted, `other`
-    among them. The three mappings lead from a label, a wordnet code or a site name to where it belongs: a label to a
-    key (its texts are matched with that key's entries), the other two to a Wikipedia, whose entries then go to
-    `target`.
+    among them. The four mappings lead from a label, an ISO 639-3 code (`srp`, or `srp_Latn` for one script), a wordnet
+    code or a site name to where it belongs: the first two to a key (their texts are matched with that key's entries),
+    the others to a Wikipedia, whose entries then go to `target`.
     """
 
     def __init__(self, rows: list[Language]) -> None:
         self.languages = MappingProxyType({row.code: row for row in rows if row.code != OTHER})
         self.keys = sorted(row.code for row in rows if not row.merged_into)
         self.label_to_lang = {label: row.merged_into or row.code for row in rows for label in row.labels}
+        self.iso_to_lang = {code: row.merged_into or row.code for row in rows for code in row.iso_codes}
         self.wordnet_to_lang = {code: row.code for row in rows for code in row.wordnets}
         self.site_to_code = {site: row.code for row in self.languages.values() for site in _site_names(row)}
 
@@ -80,7 +82,10 @@ class LanguageTable:
 
     @cached_property
     def digest(self) -> str:
-        """The SHA-256 of what the table means: names of languages, the order of rows and remarks left out."""
+        """The SHA-256 of what the table means: names of languages, the order of rows and remarks left out.
+
+        ISO codes are left out too: what they make of a model's labels is part of `match_id` by itself.
+        """
         meaning = {
             row.code: [*map(sorted, (row.labels, row.wordnets, row.sites)), row.merged_into, row.spacing, row.segmenter]
             for row in self.languages.values()
@@ -102,11 +107,9 @@ def _rows(path: Path | Traversable, text: str) -> Iterator[tuple[int, Language]]
         fields = [field.strip() for field in line.split("\t")]
         if len(fields) != len(COLUMNS):
             raise UsageError(f"{path}, line {number}: {len(fields)} columns where {len(COLUMNS)} belong")
-        code, name, labels, wordnets, merged_into, spacing, segmenter, sites = fields
-        yield (
-            number,
-            Language(code, name, _list(labels), _list(wordnets), merged_into, spacing, segmenter, _list(sites)),
-        )
+        code, name, labels, wordnets, merged_into, spacing, segmenter, sites, iso = fields
+        lists = (_list(labels), _list(wordnets), merged_into, spacing, segmenter, _list(sites), _list(iso))
+        yield number, Language(code, name, *lists)
 
 
 def _list(field: str) -> tuple[str, ...]:
@@ -129,7 +132,13 @@ def _checked(path: Path | Traversable, rows: list[tuple[int, Language]]) -> list
             raise UsageError(f"{path}, line {number}: merged_into names {row.merged_into!r}, which owns no list")
         if not row.merged_into and row.code not in {OTHER, *reached}:
             raise UsageError(f"{path}, line {number}: no label leads to {row.code!r}: merge it into {OTHER!r}")
-        named = {"code": (row.code,), "label": row.labels, "wordnet": row.wordnets, "site": _site_names(row)}
+        named = {
+            "code": (row.code,),
+            "label": row.labels,
+            "wordnet": row.wordnets,
+            "site": _site_names(row),
+            "ISO 639-3 code": row.iso_codes,
+        }
         for kind, name in ((kind, name) for kind, names in named.items() for name in names):
             if (kind, name) in seen:
                 earlier = seen[kind, name]

@@ -127,10 +127,12 @@ def test_an_uncertain_text_is_other_and_keeps_its_score(model, labels, identifie
     assert LanguageIdentifier(model, labels, min_score=low).identify(texts)[0][1] != "other"  # at the limit: kept
 
 
-def test_labels_the_table_lacks_are_named_at_construction(model, labels):
+def test_labels_the_mapping_lacks_are_named_at_construction(model, labels):
     some = {label: lang for label, lang in labels.items() if label not in ("yue", "lrc")}
-    with pytest.raises(UsageError, match=r"match\.lid_model: .* has labels the language table lacks: lrc, yue$"):
+    with pytest.raises(UsageError, match=r"match\.lid_model: .* lead to no language \(2\): lrc, yue; say"):
         LanguageIdentifier(model, some)
+    with pytest.raises(UsageError, match=r"lead to no language \(176\): af, als, am, an, ar, …; say"):
+        LanguageIdentifier(model, {})
     LanguageIdentifier(model, labels | {"more": "than needed"})
 
 

@@ -36,9 +36,9 @@ MERGED = {"zh_classical": "zh", "zh_yue": "zh", "be_tarask": "be", "nds_nl": "nd
 THE_UNSPACED = "zh zh_classical zh_yue wuu gan ja th lo km my shn mnw blk bo dz"
 WIKIPEDIAS, LABELS, UNSPACED = THE_330_WIKIPEDIAS.split(), THE_176_LABELS.split(), set(THE_UNSPACED.split())
 
-HEADER = "wikipedia\tname\tlabels\twordnets\tmerged_into\tspacing\tsegmenter\tsites"
-ENGLISH = "en\tEnglish\ten\teng\t\tspace\twhitespace\t"
-OTHER = "other\tOther\t\t\t\tspace\twhitespace\t"
+HEADER = "wikipedia\tname\tlabels\twordnets\tmerged_into\tspacing\tsegmenter\tsites\tiso639_3"
+ENGLISH = "en\tEnglish\ten\teng\t\tspace\twhitespace\t\teng"
+OTHER = "other\tOther\t\t\t\tspace\twhitespace\t\t"
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_sources_of_the_keys_are_all_wikipedias_once_each_key_first(table):
 
 
 def test_a_keys_own_wikipedia_comes_before_those_that_stand_above_it(tmp_path):
-    above = ["bb\tB\t\t\ten\tspace\twhitespace\t", "aa\tA\t\t\ten\tspace\twhitespace\t"]
+    above = ["bb\tB\t\t\ten\tspace\twhitespace\t\t", "aa\tA\t\t\ten\tspace\twhitespace\t\t"]
     assert load(tmp_path, *above, ENGLISH, OTHER).sources("en") == ["en", "bb", "aa"]
 
 
@@ -118,10 +118,11 @@ def test_an_unknown_wikipedia_is_refused(table):
 
 
 def test_the_digest_follows_the_meaning_only(tmp_path):
-    german = "de\tGerman\tde\t\t\tspace\twhitespace\t"
+    german = "de\tGerman\tde\t\t\tspace\twhitespace\t\t"
     digest = load(tmp_path, ENGLISH, german, OTHER).digest
     assert len(digest) == 64
     assert load(tmp_path, german, ENGLISH.replace("English", "Anglais"), "# remark", OTHER).digest == digest
+    assert load(tmp_path, ENGLISH + ",enm", german, OTHER).digest == digest, "ISO codes have their own part in match_id"
     changes = [("\ten\t", "\ten,us\t"), ("eng", "enm"), ("space", "none"), ("whitespace", "icu")]
     for old, new in changes:
         assert load(tmp_path, ENGLISH.replace(old, new, 1), german, OTHER).digest != digest
@@ -131,15 +132,16 @@ def test_the_digest_follows_the_meaning_only(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([ENGLISH + "\textra", OTHER], "line 4: 9 columns where 8 belong"),
+        ([ENGLISH + "\textra", OTHER], "line 4: 10 columns where 9 belong"),
         ([ENGLISH, ENGLISH, OTHER], "line 5: the code 'en' stands already on line 4"),
-        ([ENGLISH, "de\tGerman\ten\t\t\tspace\twhitespace\t", OTHER], "line 5: the label 'en' stands already"),
-        ([ENGLISH, "de\tGerman\tde\teng\t\tspace\twhitespace\t", OTHER], "line 5: the wordnet 'eng'"),
-        ([ENGLISH, "de\tGerman\tde\t\t\tspace\twhitespace\ten", OTHER], "line 5: the site 'en'"),
-        ([ENGLISH, "de\tGerman\tde\t\tfr\tspace\twhitespace\t", OTHER], "line 5: merged_into names 'fr'"),
+        ([ENGLISH, "de\tGerman\ten\t\t\tspace\twhitespace\t\t", OTHER], "line 5: the label 'en' stands already"),
+        ([ENGLISH, "de\tGerman\tde\teng\t\tspace\twhitespace\t\t", OTHER], "line 5: the wordnet 'eng'"),
+        ([ENGLISH, "de\tGerman\tde\t\t\tspace\twhitespace\ten\t", OTHER], "line 5: the site 'en'"),
+        ([ENGLISH, "de\tGerman\tde\t\tfr\tspace\twhitespace\t\t", OTHER], "line 5: merged_into names 'fr'"),
+        ([ENGLISH, "de\tGerman\tde\t\t\tspace\twhitespace\t\teng", OTHER], "line 5: the ISO 639-3 code 'eng' stands"),
         ([ENGLISH.replace("space", "wide", 1), OTHER], "line 4: spacing is 'wide'"),
         ([ENGLISH.replace("English", ""), OTHER], "line 4: a row needs"),
-        ([ENGLISH, "de\tGerman\t\t\t\tspace\twhitespace\t", OTHER], "line 5: no label leads to 'de'"),
+        ([ENGLISH, "de\tGerman\t\t\t\tspace\twhitespace\t\t", OTHER], "line 5: no label leads to 'de'"),
         ([ENGLISH], "the row 'other'"),
     ],
 )
