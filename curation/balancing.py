@@ -1,4 +1,4 @@
-"""How much of each language to keep: thresholds from counts, keep probabilities, and the draw.
+"""How much of each language to keep: thresholds from counts, and the probabilities that follow from them.
 
 With c the counts of one language (how many texts contain each entry) and t its threshold, an entry is in the tail
 when c < t. One tail share p for all languages makes their tails hold the same share of their matches:
@@ -15,23 +15,19 @@ arithmetic. Entries without a match (count 0) have no part in thresholds, so t i
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from itertools import pairwise
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from curation.errors import UsageError
-from curation.hashing import draw, text_hash
-from curation.schemas import IMAGE_COLUMNS, SCHEMAS
+from curation.schemas import SCHEMAS
 
 ALGORITHM: Final = 1  # part of fingerprints: raise it whenever thresholds or draws change
 POLICIES: Final = ("tail_proportion", "fixed", "none")
-SELECTIONS: Final = ("drawn", "all")
 
 log = logging.getLogger(__name__)
 
@@ -83,14 +79,14 @@ def keep_probability(probabilities: Sequence[float]) -> float:
 
 
 def thresholds(
-    counts: pa.Table,
+    seen: Mapping[str, Counts],
     policy: str = "tail_proportion",
     *,
     tail_share: float | None = None,
     t_en: int | None = None,
     p: float | None = None,
 ) -> pa.Table:
-    """Return the `thresholds` table for a `counts` table, one row a language that was matched at all.
+    """Return the `thresholds` table of languages with their counts (all at least 1), one row a language.
 
     Exactly one of three knobs is given: `tail_share`, the p of all languages, refused without English counts because
     it is meant as English's; `t_en`, the threshold of English, which stays as it is while the other languages follow
@@ -102,7 +98,6 @@ def thresholds(
     """
     if policy not in POLICIES:
         raise UsageError(f"balance.policy: unknown policy {policy!r}, use one of: {', '.join(POLICIES)}")
-    seen = {lang: found for lang, _, found in by_language(counts)}
     if policy == "none":
         return _table(seen, {lang: int(found.max()) for lang, found in seen.items()}, Fraction(1))
     knob, value = _knob(tail_share=tail_share, t_en=t_en, p=p)
@@ -131,7 +126,7 @@ def _knob(**knobs: float | None) -> tuple[str, float]:
     return knob, value
 
 
-def _share(seen: dict[str, Counts], knob: str, value: float) -> Fraction:
+def _share(seen: Mapping[str, Counts], knob: str, value: float) -> Fraction:
     """Return the exact p. Only `balance.p` goes without English: a tail share is meant as English's."""
     if knob == "p":
         return Fraction(value)
@@ -139,7 +134,7 @@ def _share(seen: dict[str, Counts], knob: str, value: float) -> Fraction:
     return t_to_p(english, int(value)) if knob == "t_en" else Fraction(value)
 
 
-def _english(seen: dict[str, Counts]) -> Counts:
+def _english(seen: Mapping[str, Counts]) -> Counts:
     if "en" not in seen:
         raise UsageError("balance: no English matches to take the tail's share from; set balance.p")
     return seen["en"]
@@ -154,7 +149,7 @@ def _warn_of_extremes(share: Fraction) -> None:
         log.warning("tail share p = 0: t is the smallest count of each language, next to nothing of a head is kept")
 
 
-def _table(seen: dict[str, Counts], by_lang: dict[str, int], share: Fraction | None = None) -> pa.Table:
+def _table(seen: Mapping[str, Counts], by_lang: dict[str, int], share: Fraction | None = None) -> pa.Table:
     """Lay out thresholds by language; without a share, p is the one that t makes of each language."""
     rows = [
         {
@@ -167,104 +162,3 @@ def _table(seen: dict[str, Counts], by_lang: dict[str, int], share: Fraction | N
         for lang, found in sorted(seen.items())
     ]
     return pa.Table.from_pylist(rows, schema=SCHEMAS["thresholds"])
-
-
-def by_language(counts: pa.Table) -> Iterator[tuple[str, npt.NDArray[np.int32], Counts]]:
-    """Yield (lang, entry ids, counts) for every language of a `counts` table, entries with count 0 left out."""
-    counts = counts.filter(pc.field("count") > 0)
-    if not counts.num_rows:
-        return
-    langs = counts["lang"].combine_chunks().dictionary_encode()
-    codes = langs.indices.to_numpy()
-    ids, values = counts["entry_id"].to_numpy(), counts["count"].to_numpy()
-    order = np.argsort(codes, kind="stable")
-    bounds = np.searchsorted(codes[order], np.arange(len(langs.dictionary) + 1))
-    for lang, (first, last) in zip(langs.dictionary.to_pylist(), pairwise(bounds), strict=True):
-        rows = order[first:last]
-        yield lang, ids[rows], values[rows]
-
-
-def sum_counts(tables: Iterable[pa.Table]) -> pa.Table:
-    """Add up `counts` tables: one row an entry, sorted by lang and entry_id, exact in int64, in any order."""
-    schema = SCHEMAS["counts"]
-    table = pa.concat_tables([schema.empty_table(), *(table.select(schema.names) for table in tables)])
-    summed = table.group_by(["lang", "entry_id"]).aggregate([("count", "sum")])
-    summed = summed.rename_columns({"count_sum": "count"}).select(schema.names)
-    return summed.sort_by([("lang", "ascending"), ("entry_id", "ascending")]).cast(schema)
-
-
-class KeepModel:
-    """Keep probabilities of matched texts, from a `thresholds` table and the `counts` (totals) it was made from.
-
-    An entry without a count is as rare as can be (q = 1); a language without a threshold has no pairs (keep = 0).
-    Holds 8 bytes an entry.
-    """
-
-    def __init__(self, thresholds: pa.Table, totals: pa.Table) -> None:
-        ts = dict(zip(thresholds["lang"].to_pylist(), thresholds["t"].to_pylist(), strict=True))
-        # One array of 1 - q for all languages: each has a segment by entry id, and one more place for entries
-        # beyond its last seen one. The first segment, of that place alone, is for languages without a threshold.
-        self._segments: dict[str, int] = {}
-        segments, sizes = [np.ones(1)], [0]
-        for lang, entry_ids, counts in by_language(totals):
-            if lang in ts:
-                segment = np.zeros(int(entry_ids.max()) + 2)
-                segment[entry_ids] = 1.0 - ts[lang] / np.maximum(counts, ts[lang])
-                self._segments[lang] = len(segments)
-                segments.append(segment)
-                sizes.append(len(segment) - 1)
-        self._complements = np.concatenate(segments)
-        self._sizes = np.array(sizes)
-        self._starts = np.cumsum([0, *map(len, segments[:-1])])
-
-    def keep(self, langs: Sequence[str], entry_ids: pa.ListArray) -> npt.NDArray[np.float64]:
-        """Return the keep probability of each text, equal to the last bit to `keep_probability`."""
-        lengths = pc.list_value_length(entry_ids).to_numpy()
-        segments = np.repeat([self._segments.get(lang, 0) for lang in langs], lengths).astype(np.int64)
-        ids = pc.list_flatten(entry_ids).to_numpy()
-        complements = self._complements[self._starts[segments] + np.minimum(ids, self._sizes[segments])]
-        products = np.ones(len(lengths))
-        firsts = np.cumsum(lengths) - lengths
-        rows, place = np.flatnonzero(lengths), 0
-        while len(rows):  # one factor of every text at a time: left to right, as the scalar loop multiplies
-            products[rows] *= complements[firsts[rows] + place]
-            place += 1
-            rows = rows[lengths[rows] > place]
-        return 1.0 - products
-
-
-def choose_and_draw(matches: pa.RecordBatch, model: KeepModel, seed: int, selection: str = "drawn") -> pa.Table:
-    """Choose one matched text of each image of a `matches` batch, then draw: the kept pairs as `curated` rows.
-
-    Chosen is the matched text (one with entry ids) with the smallest `text_hash`. The pair is kept when its `draw`
-    is below its keep probability; under the selection `all` it is kept in any case. Rows stay in their order;
-    `texts` holds all matched texts of the image. For the books: images read = rows returned + not drawn + images
-    without a matched text, of which a `matches` table has none. UsageError on an unknown selection.
-    """
-    if selection not in SELECTIONS:
-        raise UsageError(f"balance.selection: unknown value {selection!r}, use one of: {', '.join(SELECTIONS)}")
-    texts = pc.list_flatten(matches["texts"])
-    matched = pc.greater(pc.list_value_length(pc.struct_field(texts, "entry_ids")), 0)
-    texts = texts.filter(matched)
-    parents = pc.list_parent_indices(matches["texts"]).filter(matched).to_numpy()
-    firsts = np.flatnonzero(np.diff(parents, prepend=-1))  # where the texts of each image begin
-    images = matches.take(pa.array(parents[firsts]))
-    bounds = np.append(firsts, len(parents))
-
-    image_ids, words = images["image_id"].to_pylist(), pc.struct_field(texts, "text").to_pylist()
-    chosen = [
-        min(range(first, last), key=lambda at: text_hash(seed, image_id, words[at]))
-        for image_id, (first, last) in zip(image_ids, pairwise(bounds.tolist()), strict=True)
-    ]
-    pairs = texts.take(pa.array(chosen, pa.int64()))
-    keep = model.keep(pc.struct_field(pairs, "lang").to_pylist(), pc.struct_field(pairs, "entry_ids"))
-    columns = {name: images[name] for name, _ in IMAGE_COLUMNS}
-    columns |= {name: pc.struct_field(pairs, name) for name in ("source", "text", "lang", "entry_ids")}
-    columns["keep_probability"] = pa.array(keep)
-    columns["texts"] = pa.ListArray.from_arrays(pa.array(bounds, pa.int32()), texts)
-    schema = SCHEMAS["curated"]
-    table = pa.Table.from_arrays([columns[field.name].cast(field.type) for field in schema], schema=schema)
-    if selection == "all":
-        return table
-    draws = [draw(seed, image_id, words[at]) for image_id, at in zip(image_ids, chosen, strict=True)]
-    return table.filter(pa.array(np.array(draws) < keep, pa.bool_()))

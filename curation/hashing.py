@@ -7,6 +7,12 @@ never on partitions, retries or the order of rows.
 from __future__ import annotations
 
 from hashlib import blake2b
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 
 def u64(seed: int, purpose: str, *keys: str) -> int:
@@ -15,9 +21,24 @@ def u64(seed: int, purpose: str, *keys: str) -> int:
     return int.from_bytes(blake2b(text.encode("utf-8"), digest_size=8).digest(), "big")
 
 
+def u64_column(seed: int, purpose: str, *keys: str | pa.Array) -> npt.NDArray[np.uint64]:
+    """Return `u64` of every row; a key is a column of strings or one string for all rows, the last one a column."""
+    rows = pc.binary_join_element_wise(f"{seed}|{purpose}", *keys, "|").cast(pa.binary())
+    _, offsets, data = rows.buffers()
+    view = memoryview(data or b"")
+    edges = np.frombuffer(offsets, np.int32, len(rows) + 1, 4 * rows.offset).tolist() if len(rows) else [0]
+    digests = [blake2b(view[start:end], digest_size=8).digest() for start, end in pairwise(edges)]
+    return np.frombuffer(b"".join(digests), ">u8").astype(np.uint64)
+
+
 def uniform(hashed: int) -> float:
     """Map a 64-bit hash to [0, 1): its upper 53 bits over 2^53, exact in float64."""
     return (hashed >> 11) / (1 << 53)
+
+
+def uniform_column(hashed: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
+    """Map a column of 64-bit hashes to [0, 1), as `uniform` does."""
+    return (hashed >> np.uint64(11)).astype(np.float64) / (1 << 53)
 
 
 def text_hash(seed: int, image_id: str, text: str) -> int:

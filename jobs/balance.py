@@ -17,21 +17,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation import balancing, exchange
-from curation.balancing import KeepModel, choose_and_draw, thresholds
+from curation import balancing, exchange, hostcache
+from curation.balancing import thresholds
 from curation.config import Config
+from curation.counts import read_counts
+from curation.drawing import choose_and_draw
 from curation.errors import OutputError
-from curation.hashing import order_hash
+from curation.hashing import u64_column
+from curation.keeping import KeepModel, write_model
 from curation.lake import DataFile
 from curation.parquet import read_batches
 from curation.schemas import SCHEMAS
-from curation.storage import Storage, join
+from curation.storage import Storage, is_s3, join
 from curation.tombstones import Tombstones
 from jobs.match import open_matching
 from jobs.runner import Context, Job, main
 from jobs.sink import Result, file_results, files_of, run_sink
 from jobs.stage import Outcome, Stage, WriterFactory, require, same_run
-from jobs.totals import build_totals, read_counts
+from jobs.totals import build_totals
 
 DEFAULT_TAIL_SHARE = 0.06
 ORDERED = SCHEMAS["curated"].append(pa.field("order", pa.uint64()))
@@ -56,7 +59,7 @@ class DrawFile:
     """Draws the pairs of one file of matches and stages the kept ones by their place in the curated order."""
 
     storage: Storage
-    model: str
+    model: tuple[str, str]
     tombstones: Tombstones
     seed: int
     selection: str
@@ -65,7 +68,7 @@ class DrawFile:
 
     def __call__(self, index: int, file: DataFile) -> Iterator[Result]:
         """Yield the staged file and the figures of its draw."""
-        model = load_model(self.storage, self.model)
+        model = load_model(self.storage, *self.model)
         figures: Counter[str] = Counter()
         langs: Counter[str] = Counter()
         kept = [ORDERED.empty_table()]
@@ -74,9 +77,10 @@ class DrawFile:
             table = choose_and_draw(alive, model, self.seed, self.selection)
             figures.update(images=batch.num_rows, tombstone=batch.num_rows - alive.num_rows)
             figures.update(curated=table.num_rows, not_drawn=alive.num_rows - table.num_rows)
-            langs.update(table["lang"].to_pylist())
-            ranks = [order_hash(self.seed, image_id) for image_id in table["image_id"].to_pylist()]
-            kept.append(table.append_column("order", pa.array(ranks, pa.uint64())).cast(ORDERED))
+            tally = table["lang"].value_counts()
+            langs.update(dict(zip(*(tally.field(name).to_pylist() for name in ("values", "counts")), strict=True)))
+            ranks = u64_column(self.seed, "order", table["image_id"].combine_chunks())
+            kept.append(table.append_column("order", pa.array(ranks)).cast(ORDERED))
         table = in_order(pa.concat_tables(kept))
         buckets = table["order"].to_numpy() >> np.uint64(64 - self.bits) if self.bits else np.zeros(table.num_rows)
         path = join(self.staging, exchange.staged_name(index))
@@ -124,21 +128,21 @@ def run(context: Context) -> list[Outcome]:
     )
     if done := stage.finished():
         return [totals, done]
-    counts = read_counts(context.storage, lake.snapshot("totals", found))
+    counts = lake.snapshot("totals", found)
+    seen = {part.lang: part.counts for part in read_counts(context.storage, counts)}
     given = {key: recipe[key] for key in ("tail_share", "t_en", "p") if key in recipe}
     # a lake without any match yet has nothing to balance, and that is no mistake
     empty = SCHEMAS["thresholds"].empty_table()
-    table = thresholds(counts, config.balance.policy, **given) if counts.num_rows else empty
+    table = thresholds(seen, config.balance.policy, **given) if seen else empty
     lake.freeze_recipe(config.recipe, recipe)
     with stage.writers()("thresholds", 0) as writer:
         writer.write(table)
-    save_model(context.storage, stage.staging, table, counts)
+    path = join(stage.staging, "keep.model")
+    model = path, write_model(context.storage, path, table, read_counts(context.storage, counts))
     stage.step("thresholds")
 
     bits = exchange.bucket_bits(matches.size, config.balance.bucket_bytes)
-    draw = DrawFile(
-        context.storage, stage.staging, tombstones, config.seed, config.balance.selection, bits, stage.staging
-    )
+    draw = DrawFile(context.storage, model, tombstones, config.seed, config.balance.selection, bits, stage.staging)
     drawn = run_sink(context.spark, "balance", matches.files, draw, progress_s=config.progress_s)
     stage.step("draw")
     write = WriteBucket(context.storage, [result.stats["path"] for result in drawn], stage.writers())
@@ -153,24 +157,16 @@ def run(context: Context) -> list[Outcome]:
     return [totals, stage.publish(files, totals=figures, drops=drops)]
 
 
-def save_model(storage: Storage, staging: str, table: pa.Table, counts: pa.Table) -> None:
-    """Stage what keep probabilities are made of, for the workers."""
-    for name, rows in (("thresholds", table), ("totals", counts)):
-        with (
-            storage.open_output(join(staging, f"{name}.model")) as sink,
-            pa.ipc.new_file(sink, rows.schema) as out,
-        ):
-            out.write_table(rows)
-
-
 @lru_cache(maxsize=1)
-def load_model(storage: Storage, staging: str) -> KeepModel:
-    """Return the keep model of a run, loaded once a worker process."""
-    tables = {}
-    for name in ("thresholds", "totals"):
-        with storage.open_input(join(staging, f"{name}.model")) as source:
-            tables[name] = pa.ipc.open_file(source).read_all()
-    return KeepModel(tables["thresholds"], tables["totals"])
+def load_model(storage: Storage, path: str, sha256: str) -> KeepModel:
+    """Return the keep model of a run, checked and mapped once a worker process.
+
+    Raises InputError when the file is missing or not the one the driver wrote.
+    """
+    local = hostcache.local_file(storage, path, sha256)  # a copy is checked on its way
+    if not is_s3(path):
+        hostcache.check(storage, path, sha256)
+    return KeepModel.open(local)
 
 
 def in_order(table: pa.Table) -> pa.Table:

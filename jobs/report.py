@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation import __version__, report
-from curation.balancing import by_language, entry_probability
+from curation.balancing import entry_probability
+from curation.counts import by_language
 from curation.errors import InputError
 from curation.lake import Lake, Snapshot
 from curation.parquet import read_batches
@@ -109,7 +110,7 @@ def big_languages(
     t_of = {row["lang"]: row["t"] for row in biggest}
     counts = read_table(lake, totals, "totals", pc.field("lang").isin(list(t_of)))
     found = {}
-    for lang, entry_ids, values in by_language(counts):
+    for lang, entry_ids, values in by_language(counts.to_batches()):
         t = t_of[lang]
         order = np.lexsort((entry_ids, -values))[:TOP]
         texts = read_entries(lake, version, lang, entry_ids[order].tolist())

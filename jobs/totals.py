@@ -7,14 +7,10 @@ in the lake's order, so that a batch is always balanced with the counts up to it
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Iterator
 
-import pyarrow as pa
-
-from curation.balancing import sum_counts
+from curation.counts import LanguageCounts, add_up, counts_table, read_counts
 from curation.lake import Snapshot
-from curation.parquet import read_batches
-from curation.schemas import SCHEMAS
-from curation.storage import Storage
 from jobs.runner import Context
 from jobs.stage import Outcome, Stage
 
@@ -44,14 +40,14 @@ def build_totals(context: Context, match_id: str) -> Outcome:
     for stage in reversed(missing):
         if lake.snapshot("totals", stage.outputs["totals"]).files:
             log.warning("totals of batch %s are stale, a batch up to it was matched again: rebuilding", stage.batch)
-        outcome = _publish(stage, sum_counts(_parts(context, match_id, stage.batch, matched)))
+        outcome = _publish(stage, add_up(_parts(context, match_id, stage.batch, matched)))
     if missing:
         _warn_of_later(context, match_id, known[place:])
     assert outcome is not None, "the batch itself has counts"
     return outcome
 
 
-def _parts(context: Context, match_id: str, batch: str, matched: dict[str, Snapshot]) -> list[pa.Table]:
+def _parts(context: Context, match_id: str, batch: str, matched: dict[str, Snapshot]) -> list[Iterator[LanguageCounts]]:
     """Return the total of the batch before, if there is one, and the batch's own counts."""
     before = list(matched)[: list(matched).index(batch)][-1:]
     totals = [context.lake.snapshot("totals", {"match_id": match_id, "batch": name}) for name in before]
@@ -62,12 +58,6 @@ def _warn_of_later(context: Context, match_id: str, later: list[str]) -> None:
     totals = context.lake.snapshot("totals", {"match_id": match_id})
     if stale := [batch for batch in later if totals.of(batch=batch).files]:
         log.warning("totals of the later batches %s are now stale: run their nights again", ", ".join(stale))
-
-
-def read_counts(storage: Storage, snapshot: Snapshot) -> pa.Table:
-    """Return a partition of counts or totals as one table."""
-    batches = [batch for file in snapshot.files for batch in read_batches(storage, file.path, rows=1 << 16)]
-    return pa.Table.from_batches([batch.cast(SCHEMAS["counts"]) for batch in batches], SCHEMAS["counts"])
 
 
 def _stage(context: Context, match_id: str, batch: str, included: dict[str, str]) -> Stage:
@@ -82,10 +72,12 @@ def _stage(context: Context, match_id: str, batch: str, included: dict[str, str]
     )
 
 
-def _publish(stage: Stage, table: pa.Table) -> Outcome:
+def _publish(stage: Stage, summed: Iterable[LanguageCounts]) -> Outcome:
+    seen = matches = 0
     with stage.writers()("totals", 0) as writer:
-        writer.write(table)
+        for part in summed:
+            writer.write(counts_table(part))
+            seen, matches = seen + len(part.entry_ids), matches + int(part.counts.sum())
     stage.step("sum")
-    matches = pa.compute.sum(table["count"]).as_py() or 0
-    totals = {"batches": len(stage.inputs["counts"]), "entries_seen": table.num_rows, "matches": matches}
+    totals = {"batches": len(stage.inputs["counts"]), "entries_seen": seen, "matches": matches}
     return stage.publish({"totals": writer.files}, totals=totals, drops={})
