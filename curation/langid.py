@@ -55,6 +55,14 @@ class LanguageIdentifier:
             scores.append(score)
         return langs, scores
 
+    def candidates(self, text: str, most: int = 3) -> list[tuple[str, str, float]]:
+        """Return the model's best labels for a text, each with its language key and score, the best first."""
+        [labels], [scores] = self._model.predict([_line(text)], k=most)
+        return [
+            (label.removeprefix(_PREFIX), self._langs[label], min(float(score), 1.0))
+            for label, score in zip(labels, scores, strict=True)
+        ]
+
 
 def labels_of(path: str | Path) -> list[str]:
     """Return the labels of a model without `__label__`; UsageError when it is no supervised fastText model."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation.lake import WrittenFile
@@ -175,3 +176,32 @@ def read_rows(storage: Storage, path: str, start: int, stop: int, columns: list[
             before += rows
         table = file.read_row_groups(groups, columns=columns)
         return table.slice(start - (first or 0), stop - start)
+
+
+def find_rows(
+    storage: Storage, path: str, wanted: Mapping[str, Sequence[Any]], columns: list[str] | None = None
+) -> pa.Table:
+    """Return the rows of a data file whose columns named in `wanted` each hold one of the wanted values.
+
+    Of a file sorted by such a column only the row groups whose statistics leave room for a wanted value are read.
+    """
+    with storage.open_input(path) as source:
+        file = pq.ParquetFile(source)
+        groups = [group for group in range(file.num_row_groups) if _may_hold(file.metadata.row_group(group), wanted)]
+        needed = None if columns is None else [*columns, *(name for name in wanted if name not in columns)]
+        table = file.read_row_groups(groups, columns=needed)
+    for name, values in wanted.items():
+        table = table.filter(pc.is_in(table[name], pa.array(values, table.schema.field(name).type)))
+    return table if columns is None else table.select(columns)
+
+
+def _may_hold(group: Any, wanted: Mapping[str, Sequence[Any]]) -> bool:
+    """Tell whether a row group's statistics leave room for a wanted value of every column."""
+    for place in range(group.num_columns):
+        column = group.column(place)
+        values, statistics = wanted.get(column.path_in_schema), column.statistics
+        if values is None or statistics is None or not statistics.has_min_max:
+            continue
+        if not any(statistics.min <= value <= statistics.max for value in values):
+            return False
+    return True

@@ -18,7 +18,7 @@ from curation.cli import keys_of
 from curation.config import Config
 from jobs import runner
 
-JOBS = ("build_metadata", "ingest", "match", "balance", "fetch_images", "report", "nightly", "gc")
+JOBS = ("build_metadata", "ingest", "match", "balance", "fetch_images", "report", "nightly", "gc", "explain")
 ROOT = Path(jobs.__file__).parents[1]
 
 

@@ -1,0 +1,208 @@
+"""Explains why an image or a text was kept or dropped: language, entries, counts, probabilities, the draw.
+
+    python -m jobs.explain --config c.yaml --image-id 0f3c… [--json]
+    python -m jobs.explain --config c.yaml --text "a red dog" [--lang en] [--json]
+
+Goes through the published tables of the config's lake, batch and recipe without Spark, and writes to stdout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation import cli
+from curation.config import Config
+from curation.errors import InputError, UsageError
+from curation.explaining import Draw, ExplainedText, draw_of, explain_entries
+from curation.lake import Snapshot
+from curation.langid import cached
+from curation.matchers import load_matcher, matcher_name
+from curation.parquet import find_rows
+from curation.spacing import text_form
+from curation.tombstones import Tombstones
+from jobs.balance import meaning
+from jobs.match import open_matching
+from jobs.runner import Context
+from jobs.stage import require
+
+PROG = "python -m jobs.explain"
+FATE = ("image_id", "status", "reason", "width", "height")
+
+
+@dataclass(frozen=True)
+class ExplainedImage:
+    """One image in one batch: its texts, the draw, and where it left the funnel."""
+
+    image_id: str
+    batch: str
+    recipe: str
+    image_url: str | None
+    texts: Sequence[ExplainedText]
+    draw: Draw | None
+    verdict: str
+
+    def lines(self) -> Iterator[str]:
+        """Yield what a person reads."""
+        yield f"image {self.image_id}, batch {self.batch}, recipe {self.recipe}"
+        yield f"url: {self.image_url}"
+        for text in self.texts:
+            yield from text.lines()
+        if self.draw:
+            yield self.draw.line()
+        yield f"verdict: {self.verdict}"
+
+
+class Explainer:
+    """Explains texts and images by the published tables of one batch and recipe.
+
+    Raises UsageError when the config means another matching or recipe than the lake holds, InputError when the batch
+    was not balanced under it.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        config, lake = context.config, context.lake
+        self.matching = open_matching(context)
+        self.recipe = meaning(config, self.matching.match_id)
+        lake.check_recipe(config.recipe, self.recipe)
+        self.of_match = {"match_id": self.matching.match_id, "batch": context.batch}
+        self.of_recipe = {"recipe": config.recipe, "batch": context.batch}
+        self.totals = require(lake, "explain", "jobs.balance", "totals", **self.of_match)
+        thresholds = require(lake, "explain", "jobs.balance", "thresholds", **self.of_recipe)
+        self._check_totals(thresholds)
+        self.thresholds = {row["lang"]: row["t"] for row in self._rows(thresholds)}
+
+    def _check_totals(self, thresholds: Snapshot) -> None:
+        """Raise InputError when the thresholds were made from other totals than the published ones."""
+        runs = self.context.lake.rows("runs")
+        made = runs.filter(pc.is_in(runs["run_id"], pa.array(thresholds.run_ids)))["inputs"].to_pylist()
+        if [json.loads(inputs)["totals"] for inputs in made] != list(self.totals.run_ids):
+            raise InputError(
+                f"explain: the totals of batch {self.context.batch} changed since it was balanced: "
+                f"run jobs.balance again"
+            )
+
+    def text(self, text: str, lang: str | None = None, source: str = "") -> ExplainedText:
+        """Explain a text; under a given language, or the one that identification gives it."""
+        matching, storage = self.matching, self.context.storage
+        labels: list[tuple[str, str, float]] = []
+        score: float | None = None
+        if lang is None:
+            identifier = cached(matching.model, matching.labels, matching.min_lid_score)
+            [lang], [score] = identifier.identify([text])
+            labels = identifier.candidates(text)
+        ids: list[int] = []
+        if matching.manifest.entries.get(lang):
+            version, rules = matching.manifest.version, matching.rules
+            sha256 = matching.manifest.files[matcher_name(rules, lang)]
+            ids = load_matcher(storage, self.context.lake.root, version, rules, lang, sha256).match(text)
+        t = self.thresholds.get(lang)
+        entries, keep = explain_entries(ids, self._entries(lang, ids), self._counts(lang, ids), t)
+        return ExplainedText(source, text, lang, score, labels, text_form(text, matching.rules), entries, t, keep)
+
+    def image(self, image_id: str) -> ExplainedImage:
+        """Explain an image. Raises InputError when the batch has no such image."""
+        found = self._rows(self._snapshot("pairs", batch=self.context.batch), image_id=[image_id])
+        if not found:
+            raise InputError(
+                f"explain: no image {image_id!r} in the pairs of batch {self.context.batch}: ingest never saw it, or "
+                f"dropped it (the reasons are in the batch's run and ledger)"
+            )
+        [pair] = found
+        texts = [self.text(part["text"], source=part["source"]) for part in pair["texts"]]
+        drawn = draw_of(self.context.config.seed, image_id, texts)
+        verdict = self._verdict(image_id, pair, drawn)
+        return ExplainedImage(
+            image_id, self.context.batch, self.context.config.recipe, pair["image_url"], texts, drawn, verdict
+        )
+
+    def _verdict(self, image_id: str, pair: dict[str, Any], drawn: Draw | None) -> str:
+        """Say where the image left the funnel, by the tables; a table that says otherwise than the draw is named."""
+        row = pa.Table.from_pylist([{name: pair[name] for name in ("image_id", "image_url")}])
+        if not Tombstones.read(self.context.lake).alive(row)[0].as_py():
+            return "buried: a tombstone names the image or its host"
+        if drawn is None:
+            return "dropped by match: no text matches an entry of its language"
+        part = self._snapshot("curated", **self.of_recipe)
+        curated = self._rows(part, ["keep_probability"], image_id=[image_id])
+        kept = drawn.drawn or self.recipe["selection"] == "all"
+        if curated != ([{"keep_probability": drawn.keep_probability}] if kept else []):
+            return (
+                "the tables are older than what they were made from: run jobs.match and jobs.balance of the batch again"
+            )
+        if not curated:
+            return "dropped by balance: not drawn"
+        return "kept; " + self._fetched(image_id)
+
+    def _fetched(self, image_id: str) -> str:
+        rows = self._rows(self._snapshot("images", **self.of_recipe), list(FATE), image_id=[image_id])
+        if not rows:
+            return "its image has not been fetched"
+        [row] = rows
+        if row["status"] != "ok":
+            return f"dropped by fetch_images: {row['status']}, {row['reason']}"
+        return f"its image was fetched, {row['width']} x {row['height']} pixels"
+
+    def _entries(self, lang: str, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+        part = self._snapshot("entries", metadata_version=self.matching.manifest.version, lang=lang)
+        columns = ["entry_id", "entry", "origin", "score"]
+        return {row["entry_id"]: row for row in self._rows(part, columns, entry_id=ids)} if ids else {}
+
+    def _counts(self, lang: str, ids: Sequence[int]) -> dict[int, int]:
+        rows = self._rows(self.totals, lang=[lang], entry_id=ids) if ids else []
+        return {row["entry_id"]: row["count"] for row in rows}
+
+    def _snapshot(self, table: str, **partition: str) -> Snapshot:
+        return self.context.lake.snapshot(table, partition)
+
+    def _rows(
+        self, snapshot: Snapshot, columns: list[str] | None = None, **wanted: Sequence[Any]
+    ) -> list[dict[str, Any]]:
+        storage = self.context.storage
+        return [row for file in snapshot.files for row in find_rows(storage, file.path, wanted, columns).to_pylist()]
+
+
+def options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Return this command's own options and the arguments that are left for the config."""
+    parser = argparse.ArgumentParser(prog=PROG, add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--image-id")
+    parser.add_argument("--text")
+    parser.add_argument("--lang")
+    parser.add_argument("--json", action="store_true")
+    try:
+        return parser.parse_known_args(argv)
+    except argparse.ArgumentError as error:
+        raise UsageError(f"{error} (see {PROG} --help)") from error
+
+
+def explain(argv: Sequence[str]) -> None:
+    """Explain what the arguments ask for, on stdout."""
+    own, rest = options(argv)
+    config = cli.load_config(Config, rest, prog=PROG, description=__doc__ or "", required=("lake", "batch"))
+    if (own.image_id is None) == (own.text is None):
+        raise UsageError(f"give one of --image-id and --text (see {PROG} --help)")
+    if own.lang is not None and own.text is None:
+        raise UsageError("--lang goes with --text")
+    explainer = Explainer(Context(config, "explain"))
+    if own.lang is not None and own.lang not in explainer.matching.manifest.entries:
+        raise UsageError(f"--lang: the metadata has no language {own.lang!r}")
+    found = explainer.text(own.text, own.lang) if own.text is not None else explainer.image(own.image_id)
+    said = json.dumps(asdict(found), ensure_ascii=False, indent=1) if own.json else "\n".join(found.lines())
+    sys.stdout.write(said + "\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    return cli.run(explain, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
