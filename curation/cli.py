@@ -30,7 +30,7 @@ Settings = TypeVar("Settings", bound=BaseSettings)
 log = logging.getLogger(__name__)
 
 # variables that share the prefix of the jobs' keys without being one of them
-OTHER_VARIABLES = ("CACHE", "TRAINING_", "EVALUATE_")
+OTHER_VARIABLES = ("CACHE", "TRAINING_", "EVALUATE_", "DOWNLOAD_", "API_")
 
 
 def run(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> int:
@@ -41,7 +41,7 @@ def run(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None
         stream=sys.stderr,
         force=True,
     )
-    for chatty in ("py4j", "botocore", "boto3", "urllib3"):
+    for chatty in ("py4j", "botocore", "boto3", "urllib3", "httpx", "wikipediaapi"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         main(sys.argv[1:] if argv is None else argv)

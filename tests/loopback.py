@@ -1,0 +1,112 @@
+"""A server on the loopback interface whose answers, and failures, a test scripts."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qsl, urlsplit
+
+
+@dataclass
+class Answer:
+    """What the server sends.
+
+    After `reset_after` bytes of the body it tears the connection down; after the body it says nothing for `hang_s`.
+    """
+
+    status: int = 200
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    reset_after: int | None = None
+    hang_s: float = 0.0
+
+
+@dataclass
+class Request:
+    """A request as the server saw it."""
+
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+
+
+class Loopback:
+    """Answers by `respond`, after the faults put in line for a path; keeps what was asked in `requests`."""
+
+    def __init__(self, respond: Callable[[Request], Answer]) -> None:
+        self.faults: dict[str, deque[Answer]] = defaultdict(deque)
+        self.requests: list[Request] = []
+        self.closing = threading.Event()
+        loopback = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                split = urlsplit(self.path)
+                request = Request(split.path, dict(parse_qsl(split.query)), dict(self.headers))
+                loopback.requests.append(request)
+                faults = loopback.faults[split.path]
+                self.send(faults.popleft() if faults else respond(request))
+
+            def send(self, answer: Answer) -> None:
+                self.send_response(answer.status)
+                for name, value in {"Content-Length": str(len(answer.body)), **answer.headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(answer.body[: answer.reset_after])
+                if answer.hang_s:
+                    loopback.closing.wait(answer.hang_s)
+                if answer.reset_after is not None:
+                    self.wfile.flush()
+                    # closing with linger 0 sends a reset; the pause lets what was written arrive before it
+                    threading.Event().wait(0.05)
+                    self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    self.connection.close()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.handle_error = lambda *_: None  # clients hang up, on purpose
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def close(self) -> None:
+        """Stop answering."""
+        self.closing.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@contextlib.contextmanager
+def serving(respond: Callable[[Request], Answer]) -> Iterator[Loopback]:
+    """Run a server for the length of a `with` block."""
+    server = Loopback(respond)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+def file_server(files: dict[str, bytes], *, ranges: bool = True) -> Callable[[Request], Answer]:
+    """Answer with files by path, as a static server does: ETag, Range, If-Range, 404, 416."""
+
+    def respond(request: Request) -> Answer:
+        body = files.get(request.path)
+        if body is None:
+            return Answer(404)
+        headers = {"ETag": f'"{hash(body):x}"', "Accept-Ranges": "bytes"}
+        wanted = request.headers.get("Range") if ranges else None
+        if wanted is None or request.headers.get("If-Range") not in (None, headers["ETag"]):
+            return Answer(200, body, headers)
+        start = int(wanted.removeprefix("bytes=").rstrip("-"))
+        if start >= len(body):
+            return Answer(416, b"", {**headers, "Content-Range": f"bytes */{len(body)}"})
+        return Answer(206, body[start:], {**headers, "Content-Range": f"bytes {start}-{len(body) - 1}/{len(body)}"})
+
+    return respond

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+import yaml
+
+from curation import cli
+from curation.config import MetadataSection
+from curation.storage import Storage
+from loopback import Answer, file_server, serving
+from metadata import download
+from metadata.languages import LanguageTable
+from metadata.sources import find_sources
+
+AGENT = ["--user_agent", "tests (tests@example.org)"]
+
+
+def status(db, names, state="done"):
+    files = {
+        name: {"size": len(body), "url": f"/{db}/20240501/{name}", "sha1": hashlib.sha1(body).hexdigest()}
+        for name, body in names.items()
+    }
+    return json.dumps({"version": "0.8", "jobs": {"articlesmultistreamdump": {"status": state, "files": files}}})
+
+
+def dump_tree(db, *parts, state="done"):
+    """The files of one dump, an index beside each part, as dumps.wikimedia.org names them."""
+    stem = f"{db}-20240501-pages-articles-multistream"
+    names = {f"{stem}{part}.xml.bz2": f"{db} part {part}".encode() * 50 for part in parts}
+    indexes = {f"{stem}-index{part}.txt.bz2": b"0:1:A" for part in parts}
+    tree = {f"/{db}/20240501/{name}": body for name, body in {**names, **indexes}.items()}
+    return {**tree, f"/{db}/20240501/dumpstatus.json": status(db, {**names, **indexes}, state).encode()}
+
+
+TREE = {
+    **dump_tree("dewiki", "1", "2"),
+    **dump_tree("be_x_oldwiki", ""),
+    **dump_tree("itwiki", "", state="in-progress"),
+    "/other/pageview_complete/2024/2024-05/pageviews-20240501-user.bz2": b"daily",
+    **{f"/other/pageviews/2024/2024-05/pageviews-20240502-{hour:02}0000.gz": b"hourly" for hour in range(24)},
+    "/other/cirrussearch/20240501/dewiki-20240501-cirrussearch-content.json.gz": b"json",
+    "/ita/wn-data-ita.tab": b"1-n\tita:lemma\tcane\n",
+    "/iwn/wn-data-ita.tab": b"1-n\tita:lemma\tgatto\n",
+    "/wikt/wn-wikt-deu.tab": b"1-n\tdeu:lemma\tHund\n",
+}
+
+
+@pytest.fixture
+def server():
+    with serving(file_server(TREE)) as running:
+        yield running
+
+
+@pytest.fixture
+def fetch(server, tmp_path):
+    """Run the command against the server; return its exit code."""
+
+    def run(*flags):
+        urls = ["--dumps_url", server.url, "--wordnets_url", server.url, "--backoff_s", "0.01"]
+        return cli.run(download.run, [*urls, *AGENT, "--out", str(tmp_path / "out"), *flags])
+
+    return run
+
+
+def fetched(tmp_path):
+    folder = tmp_path / "out"
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_parts_of_a_dump_come_without_their_indexes_each_with_the_listed_checksum(fetch, tmp_path, capsys):
+    assert fetch("--languages", "de,be_tarask", "--date", "2024-05-01") == 0
+    stem = "20240501-pages-articles-multistream"
+    assert set(fetched(tmp_path)) == {
+        f"wikipedia/de/dewiki-{stem}1.xml.bz2",
+        f"wikipedia/de/dewiki-{stem}2.xml.bz2",
+        f"wikipedia/be_tarask/be_x_oldwiki-{stem}.xml.bz2",
+    }
+    assert "missing\twordnet/deu/wn-data-deu.tab" in capsys.readouterr().out
+
+
+def test_what_was_fetched_is_what_a_build_finds(fetch, tmp_path):
+    fetch("--languages", "de,it", "--date", "20240501", "--pageview_dates", "2024-05-01", "--wiktionary", "true")
+    out = tmp_path / "out"
+    section = MetadataSection(
+        languages=["de", "it"],
+        wikipedia=[str(out / "wikipedia" / "{code}" / "*")],
+        pageviews=[str(out / "pageviews")],
+        wordnet=[str(out / "wordnet")],
+        wiktionary=True,
+    )
+    sources = find_sources(Storage(), section, ["de", "it"], LanguageTable.load())
+    assert [(source.kind, source.code, len(source.files)) for source in sources] == [
+        ("dump", "de", 1), ("dump", "de", 1), ("views", "", 1), ("wordnet", "", 3),
+    ]  # fmt: skip
+
+
+def test_an_unfinished_or_missing_dump_is_named_and_the_rest_is_fetched(fetch, tmp_path, capsys):
+    assert fetch("--languages", "de,it,fr", "--date", "2024-05-01") == 3
+    told = capsys.readouterr().err
+    assert "the dump of it of 2024-05-01 is not complete: its status is 'in-progress'" in told
+    assert "there is no dump of fr of 2024-05-01" in told
+    assert sum("dewiki" in place for place in fetched(tmp_path)) == 2
+
+
+def test_hours_days_and_cirrus_dumps_are_found(fetch, tmp_path):
+    assert fetch("--languages", "de", "--pageview_dates", "20240502", "--pageviews", "hourly") == 0
+    assert sum(body == b"hourly" for body in fetched(tmp_path).values()) == 24
+    assert fetch("--languages", "de", "--date", "20240501", "--dump", "cirrussearch", "--wordnets", "false") == 0
+    assert fetched(tmp_path)["wikipedia/de/dewiki-20240501-cirrussearch-content.json.gz"] == b"json"
+
+
+def test_a_second_run_fetches_only_what_the_first_could_not(fetch, server, tmp_path):
+    part = "/dewiki/20240501/dewiki-20240501-pages-articles-multistream2.xml.bz2"
+    server.faults[part].extend([Answer(503)] * 3)
+    assert fetch("--languages", "de", "--date", "2024-05-01", "--retries", "1") == 3
+    before = len(server.requests)
+    assert fetch("--languages", "de", "--date", "2024-05-01") == 0
+    again = [request.path for request in server.requests[before:] if "multistream" in request.path]
+    assert again == [part, part]
+
+
+def test_a_dry_run_lists_sizes_and_urls_and_fetches_nothing(fetch, server, tmp_path, capsys):
+    assert fetch("--languages", "de", "--date", "2024-05-01", "--dry_run") == 0
+    lines = capsys.readouterr().out.splitlines()
+    size, url = lines[-1].split("\t")
+    assert TREE[url.removeprefix(server.url)] == b"dewiki part 2" * 50
+    assert int(size) == len(b"dewiki part 2" * 50)
+    assert not (tmp_path / "out").exists()
+    assert [request.path for request in server.requests] == ["/dewiki/20240501/dumpstatus.json"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--languages", "de", "--date", "May"], "date: 'May' is no date"),
+        (["--languages", "xx", "--date", "2024-05-01"], "unknown language 'xx'"),
+        (["--languages", "de", "--wordnets", "false"], "nothing to fetch"),
+        (["--date", "2024-05-01"], "key `languages` is missing"),
+        (["--languages", "de", "--connections", "0"], "key `connections`"),
+    ],
+)
+def test_bad_keys_are_refused_before_anything_is_asked(fetch, server, capsys, flags, told):
+    assert fetch(*flags) == 2
+    assert told in capsys.readouterr().err
+    assert not server.requests
+
+
+def test_nobody_fetches_without_saying_who_they_are(tmp_path, capsys):
+    file = tmp_path / "c.yaml"
+    file.write_text(yaml.safe_dump({"languages": ["de"], "date": "2024-05-01", "out": str(tmp_path)}))
+    assert cli.run(download.run, ["--config", str(file)]) == 2
+    assert "key `user_agent` is missing" in capsys.readouterr().err
