@@ -47,6 +47,16 @@ def read_buckets(storage: Storage, paths: Sequence[str], buckets: range) -> Iter
                 yield pa.Table.from_batches([reader.get_batch(bucket)], reader.schema)
 
 
+def read_rows(storage: Storage, path: str, buckets: range, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of the given buckets of one file, opened anew for each.
+
+    So hundreds of files can be merged at once, most of which give few rows only.
+    """
+    for bucket in buckets:
+        for table in read_buckets(storage, [path], range(bucket, bucket + 1)):
+            yield from zip(*(table[column].to_pylist() for column in columns), strict=True)
+
+
 def split_sorted(table: pa.Table, buckets: np.ndarray[Any, Any], count: int) -> Iterator[pa.Table]:
     """Cut a table, whose rows' bucket numbers ascend, into `count` tables."""
     edges = np.searchsorted(buckets, np.arange(count + 1))

@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import pyarrow as pa
 
@@ -27,23 +27,24 @@ from curation.parquet import read_batches
 from curation.schemas import SCHEMAS
 from curation.storage import Storage, join
 from jobs.ledger import check_failed, failed_row, ledger_result
+from jobs.metadata_ngrams import RankedGrams, ReadDump, StagedGrams, bucket_counts, rank_grams
 from jobs.metadata_reuse import files_of_lists, fingerprint, made_before, sources_of
 from jobs.metadata_titles import RankedTitles, ReadViews, SumViews, bucket_count
 from jobs.runner import Context, Job, main
 from jobs.sink import Result, file_results, files_of, run_sink
 from jobs.stage import Outcome, Stage, WriterFactory
-from metadata.build import DumpBooks, count_dump, key_entries, read_lemmas, source_list
+from metadata import segmenters
+from metadata.build import key_entries, read_lemmas, source_list
 from metadata.languages import LanguageTable
 from metadata.limits import Limits, limits_of
 from metadata.merge import Entry, entries_table, list_digest, version_of
-from metadata.ngrams import GRAMS, merge_grams
 from metadata.sources import Source, check_known, find_sources, wanted
 from metadata.statistics import statistics
 from metadata.wordnet import wordnet_files
 
 log = logging.getLogger(__name__)
 
-ALGORITHM = 2
+ALGORITHM = 3
 RULES = ("worldwide", "reference")
 NOTES = {
     "data": "English wordnet: the first lemma of each synset, case kept, from Princeton's data files",
@@ -61,32 +62,25 @@ class ReadSource:
     codes: Sequence[str]
     wiktionary: bool
     staging: str
-    buckets: int
+    view_buckets: int
+    gram_buckets: Mapping[str, int]
 
     def __call__(self, index: int, source: Source) -> Iterator[Result]:
         """Yield where the counts are staged, and the ledger rows of the files."""
         started = time.monotonic()
         path = join(self.staging, exchange.staged_name(index))
         if source.kind == "views":
-            yield from ReadViews(self.storage, self.table, self.codes, self.staging, self.buckets)(index, *source.files)
-            return
-        read = {"dump": self._dump, "wordnet": self._wordnet}[source.kind]
-        yield from read(source, path, started)
-
-    def _open(self, path: str) -> BinaryIO:
-        return cast("BinaryIO", self.storage.open_input(path))
-
-    def _dump(self, source: Source, path: str, started: float) -> Iterator[Result]:
-        (file,), books = source.files, DumpBooks()
-        tables = count_dump(file.path, self._open, self.table.languages[source.code], books)
-        rows = exchange.write_buckets(self.storage, path, GRAMS, tables)
-        stats = {"code": source.code, "path": path, "parts": len(rows), "namespaces": sorted(books.namespaces)}
-        yield Result("dump", stats=stats)
-        yield ledger_result(file, books.error, books.read, books.kept, books.drops, started)
+            yield from ReadViews(self.storage, self.table, self.codes, self.staging, self.view_buckets)(
+                index, *source.files
+            )
+        elif source.kind == "dump":
+            yield from ReadDump(self.storage, self.table, self.staging, self.gram_buckets)(index, source)
+        else:
+            yield from self._wordnet(source, path, started)
 
     def _wordnet(self, source: Source, path: str, started: float) -> Iterator[Result]:
         paths = [file.path for file in source.files]
-        found = read_lemmas(paths, self._open, self.table, wiktionary=self.wiktionary)
+        found = read_lemmas(paths, self.storage.open_input, self.table, wiktionary=self.wiktionary)
         by_code = (pa.table({"lemma": found.lemmas.get(code, [])}, schema=LEMMAS) for code in self.codes)
         exchange.write_buckets(self.storage, path, LEMMAS, by_code)
         notes = sorted({NOTES[file.kind] for file in wordnet_files(found.rows) if file.kind in NOTES})
@@ -103,21 +97,23 @@ class ReadSource:
 class Staged:
     """Where the counts of all sources lie."""
 
-    dumps: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
+    grams: dict[str, StagedGrams] = field(default_factory=dict)
     namespaces: dict[str, frozenset[str]] = field(default_factory=dict)
     views: list[tuple[str, int]] = field(default_factory=list)
     wordnet: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, results: Iterable[Result]) -> Staged:
+    def of(cls, results: Iterable[Result], gram_buckets: Mapping[str, int]) -> Staged:
         """Collect what `ReadSource` gave."""
         staged = cls()
         for result in results:
             stats = result.stats
             if result.kind == "dump":
-                staged.dumps.setdefault(stats["code"], []).append((stats["path"], stats["parts"]))
-                known = staged.namespaces.get(stats["code"], frozenset())
-                staged.namespaces[stats["code"]] = known | frozenset(stats["namespaces"])
+                code = stats["code"]
+                grams = staged.grams.setdefault(code, StagedGrams(gram_buckets[code]))
+                grams.files.append(tuple(stats["staged"]))
+                known = staged.namespaces.get(code, frozenset())
+                staged.namespaces[code] = known | frozenset(stats["namespaces"])
             elif result.kind == "views":
                 staged.views.append(tuple(stats["staged"]))
             elif result.kind == "wordnet":
@@ -137,7 +133,8 @@ class BuildKey:
     codes: Sequence[str]
     made: Mapping[str, Sequence[DataFile]]
     limits: Mapping[str, Limits]
-    staged: Staged
+    wordnet: Sequence[str]
+    grams: RankedGrams
     titles: RankedTitles
     writers: WriterFactory
 
@@ -168,20 +165,16 @@ class BuildKey:
                 for batch in read_batches(self.storage, file.path)
                 for row in batch.to_pylist()
             ]
-        bucket = list(self.codes).index(code)
-        grams = [
-            table
-            for path, parts in self.staged.dumps.get(code, [])
-            for table in exchange.read_buckets(self.storage, [path], range(parts))
-        ]
-        here = range(bucket, bucket + 1)
-        lemmas = exchange.read_buckets(self.storage, self.staged.wordnet, here)
+        place = list(self.codes).index(code)
+        lemmas = exchange.read_buckets(self.storage, self.wordnet, range(place, place + 1))
+        limits = self.limits[code]
+        unigrams, bigrams = self.grams.best(code, limits)
         return source_list(
-            self.table.languages[code],
-            self.limits[code],
-            grams=merge_grams(grams) if grams else None,
-            titles=self.titles.best(code, self.limits[code]),
-            lemmas=[lemma for part in lemmas for lemma in part["lemma"].to_pylist()],
+            limits,
+            lemmas=(lemma for part in lemmas for lemma in part["lemma"].to_pylist()),
+            unigrams=unigrams,
+            bigrams=bigrams,
+            titles=self.titles.best(code, limits),
         )
 
 
@@ -215,6 +208,7 @@ def run(context: Context) -> list[Outcome]:
     check_known("metadata.limits", [name for name in overrides if name not in ("default", "other")], table)
     limits = {code: limits_of(code, table.target(code), overrides, section.bigram_score) for code in codes}
     sources = find_sources(context.storage, section, codes, table)
+    cut_by = {code: segmenters.fingerprint(table.languages[code]) for code in sorted({s.code for s in sources} - {""})}
     stage = Stage(
         "build_metadata",
         lake,
@@ -225,6 +219,7 @@ def run(context: Context) -> list[Outcome]:
             "bigram_score": section.bigram_score,
             "wiktionary": section.wiktionary,
             "table": table.digest,
+            "segmenters": cut_by,
             "algorithm": [ALGORITHM, matching.ALGORITHM],
         },
         inputs={"sources": [[s.kind, s.code, [[f.path, f.size, f.etag] for f in s.files]] for s in sources]},
@@ -235,7 +230,8 @@ def run(context: Context) -> list[Outcome]:
         return [done]
     files_of_list = files_of_lists(sources, codes, table, wiktionary=section.wiktionary)
     fingerprints = {
-        code: fingerprint(found, limits[code], code, table, ALGORITHM) for code, found in files_of_list.items()
+        code: fingerprint(found, limits[code], code, table, [ALGORITHM, cut_by.get(code)])
+        for code, found in files_of_list.items()
     }
     made = made_before(lake, fingerprints)
     changed = [code for code in codes if code not in made]
@@ -244,20 +240,24 @@ def run(context: Context) -> list[Outcome]:
 
     progress = context.config.progress_s
     buckets = bucket_count(file for source in sources if source.kind == "views" for file in source.files)
-    read = ReadSource(context.storage, table, changed, section.wiktionary, stage.staging, buckets)
+    gram_buckets = bucket_counts(sources)
+    read = ReadSource(context.storage, table, changed, section.wiktionary, stage.staging, buckets, gram_buckets)
     results = run_sink(context.spark, "build_metadata: sources", sources, read, progress_s=progress, on_crash=crashed)
     ledger = [result.stats for result in results if result.kind == "ledger"]
     failed = check_failed(stage, ledger, context.config.max_failed_inputs)
     stage.step("sources")
 
-    staged = Staged.of(results)
+    staged = Staged.of(results, gram_buckets)
+    grams = rank_grams(context.spark, context.storage, stage.staging, table, staged.grams, limits)
+    stage.step("n-grams")
+
     sums = SumViews(context.storage, stage.staging, staged.views, buckets, staged.namespaces)
     summed = run_sink(context.spark, "build_metadata: page views", range(buckets if staged.views else 0), sums)
     titles = RankedTitles.of(context.storage, summed)
     stage.step("page views")
 
     keys = sorted({table.target(code) for code in codes})
-    build = BuildKey(context.storage, table, changed, made, limits, staged, titles, stage.writers())
+    build = BuildKey(context.storage, table, changed, made, limits, staged.wordnet, grams, titles, stage.writers())
     built = run_sink(context.spark, "build_metadata: entries", keys, build, progress_s=progress)
     figures = {result.stats["lang"]: result.stats for result in built if result.kind == "key"}
     version = version_of({lang: found["digest"] for lang, found in figures.items()})

@@ -21,7 +21,7 @@ from jobs.sink import Result
 from metadata.build import count_views
 from metadata.languages import LanguageTable
 from metadata.limits import Limits
-from metadata.ngrams import Ranked
+from metadata.ranking import Ranked
 from metadata.titles import VIEWS, ViewBooks, best_titles, spread, sum_bucket
 
 BUCKET_BYTES = 64 << 20  # of page-view files as they lie on disk; the result does not depend on it
@@ -103,10 +103,8 @@ class RankedTitles:
 
     def _rows(self, path: str, articles: Mapping[str, int], code: str) -> Iterator[tuple[str, int]]:
         start = sum(_chunk_count(rows) for before, rows in articles.items() if before < code)
-        for chunk in range(start, start + _chunk_count(articles.get(code, 0))):
-            # opened for each chunk: hundreds of buckets are merged at once, and most give one chunk only
-            for table in exchange.read_buckets(self.storage, [path], range(chunk, chunk + 1)):
-                yield from zip(table["title"].to_pylist(), table["views"].to_pylist(), strict=True)
+        chunks = range(start, start + _chunk_count(articles.get(code, 0)))
+        yield from exchange.read_rows(self.storage, path, chunks, ("title", "views"))
 
 
 def _chunk_count(rows: int) -> int:

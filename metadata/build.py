@@ -1,6 +1,6 @@
 """The steps of building metadata as pure functions, each the work of one task.
 
-    a dump file          → count_dump      partial n-gram counts, which add up over files (`ngrams.merge_grams`)
+    a dump file          → count_dump      partial n-gram counts, which add up over files (`ngrams.sum_grams`)
     a page-view file     → count_views     partial views of every wanted Wikipedia, which add up (`titles.sum_bucket`)
     the wordnet files    → wordnet.read_wordnets
     a Wikipedia          → source_list     its own list, before merging
@@ -24,12 +24,11 @@ from metadata.languages import Language, LanguageTable
 from metadata.limits import Limits
 from metadata.merge import NUMBERS, Entry, Scored, merge_lists, merge_sources
 from metadata.namespaces import hidden_names, other_names
-from metadata.ngrams import NgramCounts, rank_bigrams, rank_unigrams
+from metadata.ngrams import NgramCounter, count_texts
 from metadata.titles import ViewBooks, read_views
 from metadata.wikitext import plain_text
 from metadata.wordnet import Wordnets, read_wordnets, wordnet_files
-
-MAX_GRAMS = 4_000_000  # distinct grams one task holds, some hundred bytes each
+from metadata.words import tokenizer
 
 OpenBinary = Callable[[str], BinaryIO]
 
@@ -50,14 +49,16 @@ class DumpBooks:
 
 
 def count_dump(
-    path: str, open_binary: OpenBinary, language: Language, books: DumpBooks, max_grams: int = MAX_GRAMS
+    path: str, open_binary: OpenBinary, language: Language, books: DumpBooks, counter: NgramCounter | None = None
 ) -> Iterator[pa.Table]:
-    """Yield the n-gram counts of one dump file as tables of `ngrams.GRAMS`, and keep its books.
+    """Yield the n-gram counts of one dump file as tables of `ngrams.GRAMS`, a window each, and keep its books."""
+    words = tokenizer(language)
+    texts = (words(text) for text in article_texts(path, open_binary, books))
+    yield from count_texts(texts, counter)
 
-    A table is yielded whenever so many distinct grams are held, so a gram may stand in several. Languages written
-    without spaces give their namespaces only.
-    """
-    counts = NgramCounts()
+
+def article_texts(path: str, open_binary: OpenBinary, books: DumpBooks) -> Iterator[str]:
+    """Yield the readable text of every article of a dump file, and keep its books."""
     try:
         with open_binary(path) as stream:
             for page in iter_pages(stream, path):
@@ -67,14 +68,9 @@ def count_dump(
                     books.drops["redirect" if page.namespace == ARTICLES else "other_namespace"] += 1
                     continue
                 books.kept += 1
-                if language.spacing == "space":  # without spaces there are no n-grams until a segmenter cuts words
-                    counts.update(plain_text(page.text, hidden_names(page.namespaces)))
-                if len(counts) >= max_grams:
-                    yield counts.table()
-                    counts = NgramCounts()
+                yield plain_text(page.text, hidden_names(page.namespaces))
     except InputError as error:
         books.error = str(error)
-    yield counts.table()
 
 
 def count_views(
@@ -98,27 +94,19 @@ def read_lemmas(
 
 
 def source_list(
-    language: Language,
     limits: Limits,
     *,
-    grams: pa.Table | None = None,
+    lemmas: Iterable[str] = (),
+    unigrams: Iterable[Scored] = (),
+    bigrams: Iterable[Scored] = (),
     titles: Iterable[Scored] = (),
-    lemmas: Sequence[str] = (),
 ) -> list[Entry]:
     """Return one Wikipedia's list before merging, in the order in which its sources add entries.
 
-    `grams` is a merged table of n-gram counts of this Wikipedia alone, `titles` come from `titles.best_titles`. What is
-    not given adds nothing.
+    Unigrams, bigrams (`metadata.ranking`) and titles (`titles.best_titles`) come ranked. What is not given adds
+    nothing.
     """
-    joiner = " " if language.spacing == "space" else ""
-    return merge_sources(
-        NUMBERS,
-        lemmas,
-        rank_unigrams(grams, limits) if grams is not None else (),
-        rank_bigrams(grams, limits, joiner) if grams is not None else (),
-        titles,
-        limits,
-    )
+    return merge_sources(NUMBERS, lemmas, unigrams, bigrams, titles, limits)
 
 
 def key_entries(key: str, source_lists: Mapping[str, Sequence[Entry]], languages: LanguageTable) -> list[Entry]:

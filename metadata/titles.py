@@ -33,7 +33,7 @@ from curation.exchange import split_sorted
 from metadata.compressed import lines
 from metadata.limits import Limits, share_of
 from metadata.namespaces import CANONICAL
-from metadata.ngrams import Ranked
+from metadata.ranking import Ranked
 
 VIEWS = pa.schema([("code", pa.string()), ("title", pa.string()), ("views", pa.int64())])
 HOURLY_SUFFIXES = (b"", b".m", b".zero")

@@ -21,10 +21,10 @@ TEXTS = {
     "en": ["the red dog and the cat", "the red dog in New York", "New York, New York"],
     "simple": ["a simple dog"],
     "ltg": ["suņs i kačs", "suņs nu Latgolys"],
-    "zh": ["红色的狗"],
+    "zh": ["红色的狗和红色的猫", "北京的狗"],
 }
 LEMMAS = {"eng": ["dog", "hot_dog"], "cmn": ["狗", "红+色"], "qqq": ["lost"]}
-VIEWS = ["en Red_dog 9 0", "en.m Red_dog 5 0", "en.b Cookbook 99 0", "zh 北京 7 0", "en - 3 0", "en Special:X 8 0"]
+VIEWS = ["en Red_dog 9 0", "en.m Red_dog 5 0", "en.b Cookbook 99 0", "zh 广州 7 0", "en - 3 0", "en Special:X 8 0"]
 
 
 def dump(pages: list[str]) -> str:
@@ -55,7 +55,7 @@ def build(context, tmp_path):
             "wordnet": [str(tmp_path / "wn-data-*.tab")],
             "limits": {
                 "en": {"unigram_min_count": 1, "title_min_views": 1},
-                "default": {"unigram_share": 1.0, "title_share": 1.0},
+                "default": {"unigram_share": 1.0, "bigram_share": 1.0, "title_share": 1.0},
             },
         }
         return context("build_metadata", metadata={**section, **keys}, batch=None)
@@ -83,7 +83,8 @@ def test_every_source_ends_in_the_list_it_belongs_to(build):
     assert english["Red dog"] == "title"
     assert not {"Cookbook", "Special:X", "-"} & set(english)
     chinese = entries(made, "zh")
-    assert (chinese["狗"], chinese["红色"], chinese["北京"]) == ("wordnet", "wordnet", "title")
+    assert (chinese["狗"], chinese["红色"], chinese["广州"]) == ("wordnet", "wordnet", "title")
+    assert (chinese["的"], chinese["和红色"]) == ("unigram", "bigram")
     assert entries(made, "other")["suņs"] == "unigram"
     lists = {file.partition["wikipedia"] for file in made.lake.snapshot("source_lists").files}
     assert lists == {"en", "simple", "ltg", "zh"}
@@ -143,14 +144,32 @@ def test_a_truncated_dump_counts_as_failed_and_the_rest_is_built(build, tmp_path
     assert json.loads(runs[0]["totals"])["files"] == len(statuses)
 
 
-def test_titles_do_not_depend_on_the_number_of_buckets(build, tmp_path, monkeypatch):
-    made = build()
+@pytest.mark.parametrize("score", ["rescored", "pmi"])
+def test_the_version_does_not_depend_on_the_number_of_buckets(build, monkeypatch, score):
+    limits = {
+        "en": {"unigram_min_count": 1, "title_min_views": 1, "bigram_min_pmi": 0.5},
+        "default": {
+            "unigram_share": 0.9,
+            "bigram_share": 1.0,
+            "title_share": 1.0,
+            "bigram_min_pmi": 0.5,
+            "unigram_min_count": 1,
+        },
+    }
+    made = build(limits=limits, bigram_score=score)
     (one,) = build_metadata.run(made)
+    assert {"unigram", "bigram"} <= set(one.totals["by_wikipedia"]["ltg"])
+    assert {"unigram", "bigram"} <= set(one.totals["by_wikipedia"]["zh"])
     monkeypatch.setattr("jobs.metadata_titles.BUCKET_BYTES", 8)
+    monkeypatch.setattr("jobs.metadata_ngrams.BUCKET_BYTES", 64)
+    monkeypatch.setattr("jobs.metadata_ngrams.MAX_BUCKET_BITS", 2)
+    monkeypatch.setattr("jobs.metadata_ngrams.ROWS", 2)
+    monkeypatch.setattr("jobs.metadata_ngrams.VALUES", 2)
     monkeypatch.setattr("jobs.build_metadata.ALGORITHM", -1)
     (many,) = build_metadata.run(made)
     assert many.fresh
     assert many.totals["version"] == one.totals["version"]
+    assert many.totals["by_wikipedia"] == one.totals["by_wikipedia"]
 
 
 def test_an_empty_page_view_file_and_a_folder_without_wordnets_are_refused(build, tmp_path):

@@ -12,8 +12,10 @@ from metadata.build import DumpBooks, count_dump, count_views, key_entries, read
 from metadata.languages import LanguageTable
 from metadata.limits import Limits, limits_of
 from metadata.merge import Entry
-from metadata.ngrams import merge_grams
+from metadata.ngrams import NgramCounter, sum_grams
+from metadata.ranking import rank_bigrams, rank_unigrams
 from metadata.titles import ViewBooks, best_titles, sum_bucket
+from metadata.words import joiner
 
 LANGUAGES = LanguageTable.load()
 SMALL = Limits(unigram_share=1.0, bigram_share=1.0, title_share=1.0)
@@ -37,7 +39,8 @@ def opener(files):
 def dump_counts(data, code="ltg", **options):
     books = DumpBooks()
     tables = list(count_dump("d.xml", opener({"d.xml": data}), LANGUAGES.languages[code], books, **options))
-    return tables, {row["gram"]: row["count"] for row in merge_grams(tables).to_pylist()}, books
+    rows = sum_grams(tables).to_pylist()
+    return tables, {" ".join(filter(None, (row["first"], row["second"]))): row["count"] for row in rows}, books
 
 
 def test_articles_alone_are_counted_and_every_page_is_in_the_books():
@@ -48,8 +51,8 @@ def test_articles_alone_are_counted_and_every_page_is_in_the_books():
     assert books.error is None
 
 
-def test_holding_few_grams_at_once_changes_nothing_but_the_number_of_tables():
-    tables, grams, _ = dump_counts(DUMP.encode(), max_grams=1)
+def test_small_windows_change_nothing_but_the_number_of_tables():
+    tables, grams, _ = dump_counts(DUMP.encode(), counter=NgramCounter(window=1))
     assert len(tables) == 3
     assert grams == dump_counts(DUMP.encode())[1]
 
@@ -74,9 +77,10 @@ def test_a_missing_file_is_an_error_in_the_books():
     assert (views.lines, views.error) == (0, "cannot read gone: missing")
 
 
-def test_languages_without_spaces_have_no_ngrams_yet():
-    _, grams, books = dump_counts(DUMP.encode(), code="ja")
-    assert grams == {}
+def test_text_without_spaces_is_cut_into_words():
+    text = DUMP.replace("Dog house", "東京都に行く").encode()
+    _, grams, books = dump_counts(text, code="ja")
+    assert {"東京": 1, "都": 1, "東京 都": 1, "Dog": 1}.items() <= grams.items()
     assert books.kept == 2
 
 
@@ -94,6 +98,7 @@ def test_one_reading_of_a_page_view_file_serves_all_wanted_wikipedias():
 
 def test_a_source_list_takes_its_sources_in_order():
     tables, _, books = dump_counts(DUMP.encode())
+    grams = sum_grams(tables)
     views = count_views(
         "v", opener({"v": b"ltg Spec:X 9 0\nltg dog 8 0\nltg Suns 7 0\n"}), LANGUAGES, ["ltg"], ViewBooks()
     )
@@ -103,9 +108,9 @@ def test_a_source_list_takes_its_sources_in_order():
         ["wn-wikt-ltg.tab"], opener({"wn-wikt-ltg.tab": b"1-n\tltg:lemma\thouse"}), LANGUAGES, wiktionary=True
     ).lemmas["ltg"]
     entries = source_list(
-        LANGUAGES.languages["ltg"],
         SMALL,
-        grams=merge_grams(tables),
+        unigrams=rank_unigrams(grams, SMALL),
+        bigrams=rank_bigrams(grams, SMALL),
         titles=best_titles([rows], ranked.num_rows, SMALL),
         lemmas=lemmas,
     )
@@ -116,7 +121,7 @@ def test_a_source_list_takes_its_sources_in_order():
 
 
 def test_a_language_without_any_input_has_the_numbers():
-    assert len(source_list(LANGUAGES.languages["ab"], SMALL)) == 100
+    assert len(source_list(SMALL)) == 100
 
 
 def test_the_lists_of_variants_merge_into_their_key():
@@ -138,17 +143,24 @@ def test_the_lists_of_variants_merge_into_their_key():
             1,
             {"number", "wordnet", "unigram", "bigram"},
         ),
-        ("zh", "wiki-minidumps/dump/src/test/resources/minidumps/zh/wiki.xml.bz2", 1, {"number", "wordnet"}),
+        (
+            "zh",
+            "wiki-minidumps/dump/src/test/resources/minidumps/zh/wiki.xml.bz2",
+            1,
+            {"number", "wordnet", "unigram", "bigram"},
+        ),
     ],
 )
 def test_real_dumps_become_lists(fixtures_dir, code, path, kept, origins):
     books = DumpBooks()
     storage, language = Storage(), LANGUAGES.languages[code]
-    grams = merge_grams(count_dump(str(fixtures_dir / path), storage.open_input, language, books))
+    grams = sum_grams(count_dump(str(fixtures_dir / path), storage.open_input, language, books))
     assert (books.kept, books.error) == (kept, None)
     omw = [str(file) for file in fixtures_dir.glob("omw/[bc]*/*.tab")]
     lemmas = read_lemmas(omw, storage.open_input, LANGUAGES).lemmas.get(code, [])
-    entries = source_list(language, limits_of(code, LANGUAGES.target(code)), grams=grams, lemmas=lemmas)
+    limits = limits_of(code, LANGUAGES.target(code))
+    unigrams, bigrams = rank_unigrams(grams, limits), rank_bigrams(grams, limits, joiner(language))
+    entries = source_list(limits, lemmas=lemmas, unigrams=unigrams, bigrams=bigrams)
     counts = Counter(entry.origin for entry in entries)
     assert set(counts) == origins
     assert counts["bigram"] <= counts["unigram"] * 0.4
