@@ -13,8 +13,10 @@ from demo.words import KINDS, languages
 from metadata.build import DumpBooks, count_dump, count_views, read_lemmas, source_list
 from metadata.languages import LanguageTable
 from metadata.limits import limits_of
-from metadata.ngrams import merge_grams
+from metadata.ngrams import sum_grams
+from metadata.ranking import rank_bigrams, rank_unigrams
 from metadata.titles import ViewBooks, best_titles, sum_bucket
+from metadata.words import joiner
 
 TABLE = LanguageTable.load()
 
@@ -50,7 +52,7 @@ def test_dumps_are_packed_and_plain_by_turns(world):
 @pytest.mark.parametrize("code", languages())
 def test_every_noun_becomes_an_entry_whole_or_in_parts(world, lemmas, views, code):
     books = DumpBooks()
-    grams = merge_grams(count_dump(dump_of(world, code), open_binary, TABLE.languages[code], books))
+    grams = sum_grams(count_dump(dump_of(world, code), open_binary, TABLE.languages[code], books))
     assert books.error is None
     assert books.drops == {"redirect": 1, "other_namespace": 2}
     limits = limits_of(code, code, yaml.safe_load((world / "config.yaml").read_text())["metadata"]["limits"])
@@ -58,7 +60,9 @@ def test_every_noun_becomes_an_entry_whole_or_in_parts(world, lemmas, views, cod
     rows = zip(ranked["title"].to_pylist(), ranked["views"].to_pylist(), strict=True)
     titles = best_titles([rows], ranked.num_rows, limits)
     mine = lemmas.lemmas.get(code, ())
-    entries = source_list(TABLE.languages[code], limits, grams=grams, titles=titles, lemmas=mine)
+    between = joiner(TABLE.languages[code])
+    unigrams, bigrams = rank_unigrams(grams, limits), rank_bigrams(grams, limits, between)
+    entries = source_list(limits, lemmas=mine, unigrams=unigrams, bigrams=bigrams, titles=titles)
     known = {entry.entry for entry in entries}
     assert {entry.origin for entry in entries} >= {"number", "title"}
     for kind in KINDS:
@@ -67,8 +71,8 @@ def test_every_noun_becomes_an_entry_whole_or_in_parts(world, lemmas, views, cod
 
 
 def test_markup_does_not_reach_the_counts(world):
-    grams = merge_grams(count_dump(dump_of(world, "en"), open_binary, TABLE.languages["en"], DumpBooks()))
-    words = set(grams["gram"].to_pylist())
+    grams = sum_grams(count_dump(dump_of(world, "en"), open_binary, TABLE.languages["en"], DumpBooks()))
+    words = set(grams["first"].to_pylist())
     assert {"umbrella", "village", "word"} <= words
     assert not words & {"Infobox", "thumb", "wikitable", "boilerplate", "ref", "talk", "REDIRECT"}
 
