@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from curation.errors import UsageError
 from curation.hashing import u64_column, uniform_column
 from curation.keeping import KeepModel
-from curation.schemas import IMAGE_COLUMNS, SCHEMAS
+from curation.schemas import IMAGE_COLUMNS, MATCHED_TEXT, SCHEMAS, WEIGHTED_TEXT
 
 SELECTIONS: Final = ("drawn", "all")
 
@@ -72,12 +72,29 @@ def kept(key: DrawKey, image_ids: pa.Array, texts: pa.Array, keep: Floats) -> np
     return result
 
 
+def draw_texts(key: DrawKey, image_ids: pa.Array, texts: pa.ListArray) -> tuple[npt.NDArray[np.bool_], pa.Array]:
+    """Choose a text of each image and draw it; return which images are kept, and every image's chosen text.
+
+    `texts` lists structs with `text` and `keep_probability`, as `curated` and `shards` hold them. ValueError when an
+    image has none, or one without a probability.
+    """
+    lengths = pc.list_value_length(texts).fill_null(0).to_numpy()
+    flat = texts.flatten()
+    words, keep = flat.field("text"), flat.field("keep_probability")
+    if not lengths.all() or keep.null_count:
+        raise ValueError("rows without texts to draw from")
+    chosen = choose(key, image_ids, words, np.concatenate([[0], np.cumsum(lengths)]))
+    taken = words.take(pa.array(chosen))
+    return kept(key, image_ids, taken, keep.to_numpy()[chosen]), taken
+
+
 def choose_and_draw(matches: pa.RecordBatch, model: KeepModel, seed: int, selection: str = "drawn") -> pa.Table:
     """Choose one matched text of each image of a `matches` batch, then draw: the kept pairs as `curated` rows.
 
     Under the selection `all` every pair is kept. Rows stay in their order; `texts` holds all matched texts of the
-    image. For the books: images read = rows returned + not drawn + images without a matched text, of which a
-    `matches` table has none. UsageError on an unknown selection.
+    image, each with its keep probability, so that shards alone are enough to draw anew (`draw_texts`). For the books:
+    images read = rows returned + not drawn + images without a matched text, of which a `matches` table has none.
+    UsageError on an unknown selection.
     """
     if selection not in SELECTIONS:
         raise UsageError(f"balance.selection: unknown value {selection!r}, use one of: {', '.join(SELECTIONS)}")
@@ -93,15 +110,18 @@ def choose_and_draw(matches: pa.RecordBatch, model: KeepModel, seed: int, select
     key = DrawKey(seed)
     chosen = choose(key, image_ids, pc.struct_field(texts, "text"), bounds)
     pairs = texts.take(pa.array(chosen))
-    keep = model.keep(pc.struct_field(pairs, "lang"), pc.struct_field(pairs, "entry_ids"))
-    lists = pa.ListArray.from_arrays(pa.array(bounds, pa.int32()), texts)
+    weights = model.keep(pc.struct_field(texts, "lang"), pc.struct_field(texts, "entry_ids"))
+    keep = weights[chosen]
+    columns = [*(pc.struct_field(texts, field.name) for field in MATCHED_TEXT), pa.array(weights)]
+    weighted = pa.StructArray.from_arrays(columns, fields=list(WEIGHTED_TEXT))
+    lists = pa.ListArray.from_arrays(pa.array(bounds, pa.int32()), weighted)
     if selection == "drawn":
         mask = kept(key, image_ids, pc.struct_field(pairs, "text"), keep)
         rows, keep, picked = rows[mask], keep[mask], pa.array(mask)
         pairs, lists = pairs.filter(picked), lists.filter(picked)
     images = matches.select([name for name, _ in IMAGE_COLUMNS]).take(pa.array(rows))
-    columns = {name: images[name] for name, _ in IMAGE_COLUMNS}
-    columns |= {name: pc.struct_field(pairs, name) for name in ("source", "text", "lang", "entry_ids")}
-    columns |= {"keep_probability": pa.array(keep), "texts": lists}
+    row = {name: images[name] for name, _ in IMAGE_COLUMNS}
+    row |= {name: pc.struct_field(pairs, name) for name in ("source", "text", "lang", "entry_ids")}
+    row |= {"keep_probability": pa.array(keep), "texts": lists}
     schema = SCHEMAS["curated"]
-    return pa.Table.from_arrays([columns[field.name].cast(field.type) for field in schema], schema=schema)
+    return pa.Table.from_arrays([row[field.name].cast(field.type) for field in schema], schema=schema)

@@ -18,6 +18,7 @@ MATCHED_TEXT = pa.struct(
         ("entry_ids", pa.list_(pa.int32())),
     ]
 )
+WEIGHTED_TEXT = pa.struct([*MATCHED_TEXT, ("keep_probability", pa.float64())])
 
 IMAGE_COLUMNS = [
     ("image_id", pa.string()),
@@ -67,7 +68,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "source_lists": pa.schema(
         [("place", pa.int32()), ("entry", pa.string()), ("origin", pa.string()), ("score", pa.float64())]
     ),
-    "curated": pa.schema([*CURATED_COLUMNS, ("texts", pa.list_(MATCHED_TEXT))]),
+    "curated": pa.schema([*CURATED_COLUMNS, ("texts", pa.list_(WEIGHTED_TEXT))]),
     "images": pa.schema(
         [
             ("bucket", pa.int32()),
@@ -77,7 +78,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             *PICTURE_COLUMNS,
         ]
     ),
-    "shards": pa.schema([*CURATED_COLUMNS, *PICTURE_COLUMNS, ("texts", pa.list_(MATCHED_TEXT))]),
+    "shards": pa.schema([*CURATED_COLUMNS, *PICTURE_COLUMNS, ("texts", pa.list_(WEIGHTED_TEXT))]),
     "runs": pa.schema(
         [
             ("run_id", pa.string()),

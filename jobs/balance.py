@@ -36,6 +36,7 @@ from jobs.sink import Result, file_results, files_of, run_sink
 from jobs.stage import Outcome, Stage, WriterFactory, require, same_run
 from jobs.totals import build_totals
 
+ALGORITHM = 2  # of the rows this job writes; that of thresholds and draw is part of the recipe
 DEFAULT_TAIL_SHARE = 0.06
 ORDERED = SCHEMAS["curated"].append(pa.field("order", pa.uint64()))
 
@@ -120,7 +121,7 @@ def run(context: Context) -> list[Outcome]:
         "balance",
         lake,
         config,
-        semantic={"recipe": recipe, "bucket_bytes": config.balance.bucket_bytes},
+        semantic={"recipe": recipe, "bucket_bytes": config.balance.bucket_bytes, "algorithm": ALGORITHM},
         inputs={"matches": matches.run_ids, "totals": totals.run_id, "tombstones": tombstones.digest},
         outputs={"thresholds": partition, "curated": partition},
         batch=batch,

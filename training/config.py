@@ -40,6 +40,11 @@ class TrainConfig(BaseSettings):
     version: int | None = Field(
         None, ge=0, description="version of the shards table; default: the newest at the start, kept when resuming"
     )
+    draw: Literal["published", "online"] = Field(
+        "published",
+        description="published: the pairs that balance drew; online: draw from shards of every matched pair "
+        "(balance.selection: all), anew at every epoch",
+    )
     storage: StorageSection = StorageSection()
 
     preset: Literal["tiny", "vit_b_32", "vit_b_16", "vit_l_14", "vit_h_14"] = Field("tiny", description="model size")
@@ -61,7 +66,7 @@ class TrainConfig(BaseSettings):
     betas: tuple[float, float] = Field((0.9, 0.95), description="AdamW's betas")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: autocast; weights and loss stay fp32")
 
-    seed: int = Field(0, description="seed of weights, sample order and crops")
+    seed: int = Field(0, description="seed of weights, sample order, crops and online draws")
     shuffle_streams: int = Field(
         16, ge=1, description="streams the sample order is woven from; ranks x loader workers should divide it"
     )

@@ -1,7 +1,7 @@
 """Loading batches: each rank and worker reads the row groups its positions lie in, decodes, crops and tokenises.
 
-A row group is read once per worker and window (see `training.order`) with the two columns training needs, and its
-images are decoded one by one as their turn comes.
+A row group is read once per worker and window (see `training.order`) with the columns training needs, and its images
+are decoded one by one as their turn comes. Where the index has a draw's key, the texts are those that the draw chose.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from curation.drawing import DrawKey, draw_texts
 from curation.errors import InputError, WorldcurateError
 from curation.hashing import u64
 from curation.storage import Storage, first_line
@@ -23,6 +25,10 @@ from training.index import ShardIndex
 from training.order import EpochOrder, Place, Progress, SampleOrder, own_positions
 from training.preprocess import decode, random_box, resize
 from training.tokenizer import Tokenizer
+
+Integers = npt.NDArray[np.int64]
+
+DRAW_COLUMNS = ("image_id", "texts.list.element.text", "texts.list.element.keep_probability")
 
 
 class Batch(NamedTuple):
@@ -37,15 +43,13 @@ class Batch(NamedTuple):
 
 
 class RowGroup:
-    """The samples of one row group: image bytes and texts, in the index's order."""
+    """The samples of one row group, in the index's order: the images of `rows` of the group, and their texts."""
 
-    def __init__(self, table: pa.Table, rows: np.ndarray[Any, np.dtype[np.int64]]) -> None:
-        self._images, self._texts = table["image"], table["text"]
-        self._rows = rows
+    def __init__(self, images: pa.ChunkedArray, rows: Integers, texts: pa.Array) -> None:
+        self._images, self._rows, self._texts = images, rows, texts
 
     def __getitem__(self, row: int) -> tuple[bytes, str]:
-        at = int(self._rows[row])
-        return self._images[at].as_py(), self._texts[at].as_py()
+        return self._images[int(self._rows[row])].as_py(), self._texts[row].as_py()
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -65,8 +69,8 @@ class ShardReader:
         self._shared: WeakValueDictionary[int, RowGroup] = WeakValueDictionary()
         self._held: dict[int, dict[int, RowGroup]] = {}
 
-    def read(self, group: int, columns: tuple[str, ...] = ("image", "text")) -> pa.Table:
-        """Return all rows of a row group. Raises InputError when it cannot be read."""
+    def read(self, group: int, columns: tuple[str, ...]) -> pa.Table:
+        """Return columns of all rows of a row group. Raises InputError when it cannot be read."""
         path = self._index.files[self._index.group_file[group]]
         with self._storage.open_input(path) as source:
             try:
@@ -79,9 +83,26 @@ class ShardReader:
         """Return a row group, which several streams may share while one of them holds it."""
         loaded = self._shared.get(group)
         if loaded is None:
-            loaded = RowGroup(self.read(group), self._index.rows(group))
+            rows, key = self._index.rows(group), self._index.key
+            table = self.read(group, ("image", "text") if key is None else ("image", *DRAW_COLUMNS))
+            texts = table["text"].take(pa.array(rows)) if key is None else self._drawn(group, table, key)[1]
+            loaded = RowGroup(table["image"], rows, texts)
             self._shared[group] = loaded
         return loaded
+
+    def draw(self, group: int, key: DrawKey) -> tuple[npt.NDArray[np.bool_], pa.Array]:
+        """Draw a row group's samples: which are kept, and each one's chosen text. Raises InputError as `read` does."""
+        return self._drawn(group, self.read(group, DRAW_COLUMNS), key)
+
+    def _drawn(self, group: int, table: pa.Table, key: DrawKey) -> tuple[npt.NDArray[np.bool_], pa.Array]:
+        samples = table.select(["image_id", "texts"]).take(pa.array(self._index.rows(group)))
+        try:
+            return draw_texts(key, *(samples[name].combine_chunks() for name in ("image_id", "texts")))
+        except (KeyError, ValueError) as error:
+            path = self._index.files[self._index.group_file[group]]
+            raise InputError(
+                f"{path} has rows without texts or probabilities to draw from: balance and fetch again"
+            ) from error
 
     def sample(self, place: Place) -> tuple[bytes, str]:
         """Return the image bytes and text at a place; a stream lets go of what lies before its window."""
@@ -96,11 +117,15 @@ class ShardReader:
         """Let go of everything: a new epoch has another sequence of row groups."""
         self._held.clear()
 
-    def texts(self) -> Iterator[str]:
-        """Yield the texts of all samples in file order."""
+    def texts(self, key: DrawKey | None = None) -> Iterator[str]:
+        """Yield the texts of all samples in file order; with a key, of those it draws."""
         for group in np.flatnonzero(self._index.counts).tolist():
-            texts = self.read(group, ("text",))["text"]
-            yield from texts.take(pa.array(self._index.rows(group))).to_pylist()
+            if key is None:
+                texts = self.read(group, ("text",))["text"].take(pa.array(self._index.rows(group)))
+            else:
+                mask, chosen = self.draw(group, key)
+                texts = chosen.filter(pa.array(mask))
+            yield from texts.to_pylist()
 
     def describe(self, place: Place) -> str:
         """Name a place as an error message does."""

@@ -50,6 +50,27 @@ class World:
             raise SystemExit(sent[1])
         return value
 
+    def from_all(self, make: Callable[[], T]) -> list[T]:
+        """Return on every rank what each rank makes, in the order of the ranks.
+
+        A rank that fails with a WorldcurateError reports it itself; the others exit with the first such code.
+        """
+        if self.size == 1:
+            return [make()]
+        sent: tuple[Any, int] = (None, 1)
+        received: list[tuple[Any, int]] = [sent] * self.size
+        try:
+            sent = (make(), 0)
+        except WorldcurateError as error:
+            sent = (None, error.exit_code)
+            raise
+        finally:
+            dist.all_gather_object(received, sent)
+        for _, code in received:
+            if code:
+                raise SystemExit(code)
+        return [value for value, _ in received]
+
     def mean(self, value: torch.Tensor) -> float:
         """Return the mean over all ranks of a scalar tensor."""
         total = value.detach().clone()

@@ -3,6 +3,9 @@
 The index is built once, on rank 0, from the Parquet footers, and is small enough to send to every rank: one bit a row
 says whether the row is a sample. Rows with a tombstone are in no index. A validation split takes the images whose hash
 is below its share; the hash depends on the image_id alone, so every run and seed holds out the same images.
+
+Shards of every matched pair (balance.selection: all) are indexed whole when the run draws for itself: `training.online`
+makes an index of each epoch's draw from it. Of their held-out images one draw, the same for every run, is taken.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curation.drawing import DrawKey, kept
 from curation.errors import InputError, UsageError
 from curation.hashing import u64, uniform
 from curation.lake import Lake, Snapshot
@@ -28,6 +32,7 @@ from curation.tombstones import Tombstones
 
 Bits = npt.NDArray[np.uint8]
 SCAN_THREADS = 16
+VALIDATION_KEY = DrawKey(0)  # of every run and seed, as the split itself
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +48,7 @@ class ShardIndex:
         group_rows: for each row group, all its rows.
         counts: for each row group, its samples.
         bits: one bit a row, set for samples; every row group begins at a byte.
+        key: with what the rows' texts are chosen among their matched texts; None: the published choice.
     """
 
     version: int
@@ -53,6 +59,7 @@ class ShardIndex:
     group_rows: npt.NDArray[np.int64]
     counts: npt.NDArray[np.int64]
     bits: Bits
+    key: DrawKey | None = None
 
     @property
     def samples(self) -> int:
@@ -87,15 +94,16 @@ def build_index(
     batches: Literal["all"] | Sequence[str] = "all",
     version: int | None = None,
     validation_share: float = 0.0,
+    online: bool = False,
 ) -> Split:
     """Index the shards of a recipe at a version of the table (default: the newest).
 
-    Raises InputError when nothing is published or a file cannot be read, UsageError when the shards hold every
-    matched pair instead of the curated draw.
+    Raises InputError when nothing is published or a file cannot be read, UsageError unless the shards hold the curated
+    draw or, `online`, every matched pair.
     """
     snapshot = _select(lake, lake.snapshot("shards", {"recipe": recipe}, version), recipe, batches)
-    _require_drawn(lake, snapshot)
-    scan = _Scan(lake.storage, Tombstones.read(lake), validation_share)
+    _check_selection(lake, snapshot, online=online)
+    scan = _Scan(lake.storage, Tombstones.read(lake), validation_share, online=online)
     with ThreadPoolExecutor(SCAN_THREADS) as pool:
         files = list(pool.map(scan, [file.path for file in snapshot.files]))
     groups = [group for file in files for group in file]
@@ -118,19 +126,30 @@ def _select(lake: Lake, snapshot: Snapshot, recipe: str, batches: Literal["all"]
     return Snapshot(snapshot.table, snapshot.version, tuple(chosen))
 
 
-def _require_drawn(lake: Lake, snapshot: Snapshot) -> None:
-    """Refuse shards of every matched pair: training on them as they are would undo the balancing."""
+def _check_selection(lake: Lake, snapshot: Snapshot, *, online: bool) -> None:
+    """Refuse to train on every matched pair, which would undo the balancing, and to draw twice."""
+    found = _selections(lake, snapshot)
+    if online and found != {"all"}:
+        raise UsageError(
+            "draw: these shards hold the curated draw already, and drawing from it again would balance it twice: "
+            "leave `draw: published`, or balance and fetch with balance.selection: all under another recipe"
+        )
+    if not online and "all" in found:
+        raise UsageError(
+            "these shards hold every matched pair (balance.selection: all), not the curated draw: set `draw: online` "
+            "to draw from them at every epoch, or train on a recipe with balance.selection: drawn"
+        )
+
+
+def _selections(lake: Lake, snapshot: Snapshot) -> set[str]:
+    """Return how the pairs of these shards were selected, as their runs say."""
     runs = lake.rows("runs")
     wanted = runs.filter(pc.is_in(runs["run_id"], pa.array(snapshot.run_ids, pa.string())))
     totals: list[str] = wanted["totals"].to_pylist()
     # The row of a run that was killed right after its commit stands in the commit alone.
     commits = [commit for commit in lake.commits("shards") if commit.get("run_id") in snapshot.run_ids]
     totals += [json.loads(commit["run"])["totals"] for commit in commits if "run" in commit]
-    if any(json.loads(figures).get("selection") == "all" for figures in totals):
-        raise UsageError(
-            "these shards hold every matched pair (balance.selection: all), not the curated draw: "
-            "balance and fetch with balance.selection: drawn under another recipe and train on that"
-        )
+    return {json.loads(figures).get("selection", "drawn") for figures in totals}
 
 
 class _Group(NamedTuple):
@@ -142,14 +161,16 @@ class _Group(NamedTuple):
 
 
 class _Scan:
-    """Reads one file's footer and, where a choice depends on them, its image ids and URLs."""
+    """Reads one file's footer and, where a choice depends on them, its image ids, URLs, texts and probabilities."""
 
-    def __init__(self, storage: Storage, tombstones: Tombstones, validation_share: float) -> None:
+    def __init__(self, storage: Storage, tombstones: Tombstones, validation_share: float, *, online: bool) -> None:
         self._storage = storage
         self._tombstones = tombstones
         self._share = validation_share
+        self._draws = online and validation_share > 0
         self._columns = ["image_id"] if tombstones.image_ids or tombstones.hosts or validation_share else []
         self._columns += ["image_url"] if tombstones.hosts else []
+        self._columns += ["text", "keep_probability"] if self._draws else []
 
     def __call__(self, path: str) -> list[_Group]:
         with self._storage.open_input(path) as source:
@@ -161,13 +182,18 @@ class _Scan:
 
     def _group(self, file: pq.ParquetFile, number: int) -> _Group:
         rows = file.metadata.row_group(number).num_rows
-        alive, held_out = np.ones(rows, bool), np.zeros(rows, bool)
+        alive, held_out, drawn = np.ones(rows, bool), np.zeros(rows, bool), np.ones(rows, bool)
         if self._columns:
-            table = file.read_row_group(number, columns=self._columns)
+            table = file.read_row_group(number, columns=self._columns).combine_chunks()
             alive = self._tombstones.alive(table).to_numpy(zero_copy_only=False)
             if self._share:
                 held_out = np.array([is_held_out(image, self._share) for image in table["image_id"].to_pylist()], bool)
-        return _Group(rows, np.packbits(alive & ~held_out), np.packbits(alive & held_out))
+            if self._draws:
+                images, texts, keep = (
+                    table[name].combine_chunks() for name in ("image_id", "text", "keep_probability")
+                )
+                drawn = kept(VALIDATION_KEY, images, texts, keep.to_numpy())
+        return _Group(rows, np.packbits(alive & ~held_out), np.packbits(alive & held_out & drawn))
 
 
 def is_held_out(image_id: str, share: float) -> bool:

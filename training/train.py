@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from curation import cli
+from curation.drawing import DrawKey
 from curation.errors import InputError, UsageError
 from curation.lake import Lake
 from training import checkpoint
@@ -35,7 +36,7 @@ log = logging.getLogger(__name__)
 TOKENIZER_TEXTS = 1_000_000  # shards are in hashed order, so the first texts are a fair sample
 
 # Keys that decide which sample comes when and what the weights mean; a run cannot be resumed under others.
-ORDER_KEYS = ("recipe", "batches", "validation_share", "seed", "shuffle_streams", "shuffle_window")
+ORDER_KEYS = ("recipe", "batches", "draw", "validation_share", "seed", "shuffle_streams", "shuffle_window")
 FIXED_KEYS = (*ORDER_KEYS, "batch_size", "preset", "image_size")
 
 
@@ -94,9 +95,10 @@ def _resumed(config: TrainConfig) -> tuple[Path | None, TrainingState | None]:
             f"version {config.version}: leave the key out, or start a new run in another output folder"
         )
     now = config.model_dump(mode="json")
-    changed = [key for key in FIXED_KEYS if now[key] != state.config.get(key)]
+    then = {key: state.config.get(key, TrainConfig.model_fields[key].default) for key in FIXED_KEYS}
+    changed = [key for key in FIXED_KEYS if now[key] != then[key]]
     if changed:
-        changes = ", ".join(f"{key} {state.config.get(key)!r} -> {now[key]!r}" for key in changed)
+        changes = ", ".join(f"{key} {then[key]!r} -> {now[key]!r}" for key in changed)
         raise UsageError(f"resume: {folder} was trained with other settings ({changes}): start a new run for these")
     return folder, state
 
@@ -110,6 +112,7 @@ def _index(config: TrainConfig, state: TrainingState | None) -> Split:
         batches=config.batches,
         version=state.version if state else config.version,
         validation_share=config.validation_share,
+        online=config.draw == "online",
     )
     index = split.train
     if state and index.run_ids != state.run_ids:
@@ -126,7 +129,8 @@ def _index(config: TrainConfig, state: TrainingState | None) -> Split:
         )
     if index.samples < config.batch_size:
         raise UsageError(f"batch_size: {config.batch_size} is more than the {index.samples} pairs to train on")
-    log.info("%d pairs to train on, %d held out", index.samples, split.validation.samples)
+    kind = "matched images to draw pairs from" if config.draw == "online" else "pairs to train on"
+    log.info("%d %s, %d pairs held out", index.samples, kind, split.validation.samples)
     return split
 
 
@@ -134,7 +138,8 @@ def _tokenizer(config: TrainConfig, split: Split) -> Tokenizer:
     context_length = PRESETS[config.preset].context_length
     if config.tokenizer != "train":
         return Tokenizer.read(config.tokenizer, context_length)
-    texts = islice(ShardReader(split.train, config.open_storage()).texts(), TOKENIZER_TEXTS)
+    key = DrawKey(config.seed, 0) if config.draw == "online" else None
+    texts = islice(ShardReader(split.train, config.open_storage()).texts(key), TOKENIZER_TEXTS)
     return Tokenizer.train(texts, vocab_size=config.vocab_size, context_length=context_length)
 
 

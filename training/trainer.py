@@ -15,6 +15,7 @@ from torch.optim import AdamW
 from torch.utils.tensorboard import SummaryWriter
 from transformers import MetaClip2Model
 
+from curation.drawing import DrawKey
 from curation.errors import OutputError
 from training import checkpoint
 from training.checkpoint import TrainingState
@@ -25,6 +26,7 @@ from training.evaluate import held_out_retrieval
 from training.index import Split
 from training.loss import contrastive_loss
 from training.model import TwoTowers
+from training.online import draw_epoch
 from training.order import Progress, SampleOrder
 from training.tokenizer import Tokenizer
 
@@ -83,6 +85,7 @@ class Trainer:
         self._board = (
             SummaryWriter(config.output_folder / "tensorboard", purge_step=self._step) if world.leads else None
         )
+        self._index = split.train  # the samples of the current epoch
         self._figures: dict[str, float] = {}
         self._logged = (self._step, time.monotonic())
 
@@ -91,7 +94,8 @@ class Trainer:
         config, started = self._config, time.monotonic()
         if self._step >= config.total_steps:
             log.info("nothing to do: %d steps are done", self._step)
-        for batch in self._batches():
+        left = config.total_steps - self._step
+        for batch in self._batches(left) if config.draw == "published" else self._drawn_batches():
             loss = self._train_on(batch)
             last = self._step == config.total_steps
             if last or self._step % config.log_every == 0:
@@ -112,17 +116,29 @@ class Trainer:
             "checkpoint": str(checkpoint.find(config.output_folder)),
         }
 
-    def _batches(self) -> Iterator[Batch]:
+    def _drawn_batches(self) -> Iterator[Batch]:
+        """Yield the batches that are left, of samples drawn anew at every epoch."""
+        config, storage, size = self._config, self._config.open_storage(), self._config.batch_size
+        while (left := config.total_steps - self._step) > 0:
+            epoch, position = self._progress
+            key = DrawKey(config.seed, epoch)
+            self._index = draw_epoch(self._split.train, storage, key, self._world, batch_size=size)
+            yield from self._batches(min(left, (self._index.samples - position) // size))
+            if self._step < config.total_steps:
+                self._progress = Progress(epoch + 1)
+
+    def _batches(self, steps: int) -> Iterator[Batch]:
+        """Yield so many batches of the index's samples."""
         config = self._config
         dataset = ShardDataset(
-            self._split.train,
+            self._index,
             config.open_storage(),
             self._tokenizer,
             SampleOrder(config.seed, config.shuffle_streams, config.shuffle_window),
             image_size=self._model.config.vision_config.image_size,
             batch_size=config.batch_size,
             begin=self._progress,
-            steps=config.total_steps - self._step,
+            steps=steps,
             rank=self._world.rank,
             world=self._world.size,
         )
@@ -143,8 +159,7 @@ class Trainer:
         with torch.no_grad():
             self._model.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
         self._step += 1
-        samples = self._split.train.samples
-        self._progress = self._progress.fitting(config.batch_size, samples).after(config.batch_size)
+        self._progress = self._progress.fitting(config.batch_size, self._index.samples).after(config.batch_size)
         return loss.detach()
 
     def _log(self, loss: Tensor) -> None:

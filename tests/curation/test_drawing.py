@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from curation import hashing
 from curation.balancing import entry_probability, keep_probability, thresholds
-from curation.drawing import DrawKey, choose, choose_and_draw, kept
+from curation.drawing import DrawKey, choose, choose_and_draw, draw_texts, kept
 from curation.errors import UsageError
 from curation.schemas import SCHEMAS
 from tables import column, counts_of, matches_batch, model_of, seen
@@ -86,6 +86,14 @@ def test_choice_and_draw_are_those_of_the_oracle(rows, seed):
     assert as_tuples(everything) == [
         (*row[:4], keep_of(row[1:4]), row[5]) for row in oracle_draw(rows, lambda _: 1.0, seed)
     ]
+    # what the trainer draws from all matched pairs, under the job's key, is what the job draws
+    mask, texts = draw_texts(DrawKey(seed), *(everything[name].combine_chunks() for name in ("image_id", "texts")))
+    assert everything.filter(pa.array(mask)).equals(table)
+    assert texts.equals(everything["text"].combine_chunks())
+    for row in everything.to_pylist():
+        assert [text["keep_probability"] for text in row["texts"]] == [
+            keep_of(("", text["lang"], text["entry_ids"])) for text in row["texts"]
+        ]
 
 
 def test_the_row_is_that_of_the_chosen_text():
@@ -182,6 +190,13 @@ def test_raising_t_never_removes_a_kept_pair(counts, one, other, rows, seed):
     assert {*zip(fewer["image_id"].to_pylist(), fewer["text"].to_pylist(), strict=True)} <= {
         *zip(more["image_id"].to_pylist(), more["text"].to_pylist(), strict=True)
     }
+
+
+@pytest.mark.parametrize("texts", [[], [{"text": "a", "keep_probability": None}]])
+def test_images_without_texts_or_probabilities_cannot_be_drawn(texts):
+    kind = pa.list_(pa.struct([("text", pa.string()), ("keep_probability", pa.float64())]))
+    with pytest.raises(ValueError, match="without texts"):
+        draw_texts(DrawKey(0), pa.array(["i"]), pa.array([texts], kind))
 
 
 def test_certain_pairs_are_kept_or_dropped_whatever_the_draw():

@@ -60,6 +60,16 @@ def shard_row(number: int, *, host: str = "a.example") -> dict[str, object]:
     }
 
 
+def matched_row(number: int) -> dict[str, object]:
+    """A row of shards of every matched pair: one to four texts that differ, each with a keep probability."""
+    caption = draw(number)[1]
+    chances = [(0.1, 0.4, 0.75, 1.0, 0.0)[(number + 2 * k) % 5] for k in range(1 + number % 4)]
+    fields = {"source": "alt", "lang": "en", "lang_score": 1.0, "entry_ids": [number % 6]}
+    texts = [{**fields, "text": f"{caption} {k}", "keep_probability": keep} for k, keep in enumerate(chances)]
+    published = {"text": texts[-1]["text"], "keep_probability": chances[-1]}
+    return {**shard_row(number), **published, "texts": texts}
+
+
 class ShardLake:
     """A lake in a folder, with what tests need to publish shards into it."""
 

@@ -27,18 +27,25 @@ def one_process(rank: int, port: int, results) -> None:
             said.append(str(error))
         except SystemExit as error:
             said.append(error.code)
+        said.append(world.from_all(lambda: rank * 10))
+        try:
+            world.from_all(fail if rank == 1 else lambda: rank)
+        except InputError as error:
+            said.append(str(error))
+        except SystemExit as error:
+            said.append(error.code)
     results.put((rank, world.leads, said))
 
 
-def test_what_rank_0_makes_reaches_all_and_its_failure_ends_all_with_its_code():
+def test_what_a_rank_makes_reaches_all_and_its_failure_ends_all_with_its_code():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     results = mp.get_context("spawn").SimpleQueue()
     mp.spawn(one_process, (port, results), nprocs=2)
     assert sorted(results.get() for _ in range(2)) == [
-        (0, True, ["made by 0", 0.5, "no such shards"]),
-        (1, False, ["made by 0", 0.5, 3]),
+        (0, True, ["made by 0", 0.5, "no such shards", [0, 10], 3]),
+        (1, False, ["made by 0", 0.5, 3, [0, 10], "no such shards"]),
     ]
 
 
@@ -46,4 +53,5 @@ def test_a_process_without_torchrun_is_alone():
     with join() as world:
         assert (world.rank, world.size, world.leads) == (0, 1, True)
         assert world.from_lead(lambda: 5) == 5
+        assert world.from_all(lambda: 5) == [5]
         assert world.mean(torch.tensor(2.5)) == 2.5

@@ -104,8 +104,10 @@ def test_shards_of_every_matched_pair_are_refused(shard_lake, in_table):
     shard_lake.add_run("r2", "drawn")
     if in_table:
         shard_lake.add_run("r1", "all")
-    with pytest.raises(UsageError, match=r"balance\.selection: all"):
+    with pytest.raises(UsageError, match=r"balance\.selection: all.* set `draw: online`"):
         build_index(shard_lake.lake, "default")
+    with pytest.raises(UsageError, match="would balance it twice"):
+        build_index(shard_lake.lake, "default", online=True)
     assert build_index(shard_lake.lake, "default", batches=["b2"]).train.samples == 5
 
 

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import matched_row, shard_row
+from safetensors.torch import load_file
+
+from curation.drawing import DrawKey
+from curation.errors import InputError, UsageError
+from curation.hashing import u64, uniform
+from curation.tombstones import bury
+from training import checkpoint
+from training.checkpoint import TrainingState
+from training.config import TrainConfig
+from training.dataset import ShardReader
+from training.distributed import World
+from training.index import build_index, is_held_out
+from training.online import _scan, draw_epoch
+from training.train import train
+
+ALONE = World(0, 1, torch.device("cpu"))
+ROWS, BURIED = 200, 7
+SMALL = {
+    "batch_size": 16,
+    "steps": 9,
+    "image_size": 16,
+    "vocab_size": 320,
+    "seed": 3,
+    "save_every": 4,
+    "log_every": 1,
+    "draw": "online",
+}
+
+
+def publish(shard_lake, rows=ROWS):
+    shard_lake.publish([matched_row(n) for n in range(rows)], group_rows=9, file_rows=41, selection="all")
+    return shard_lake.lake
+
+
+def samples(index, lake) -> list[tuple[bytes, str]]:
+    reader = ShardReader(index, lake.storage)
+    groups = [reader.load(group) for group in range(len(index.counts))]
+    return [group[row] for group in groups for row in range(len(group))]
+
+
+def oracle(row, seed: int, epoch: int) -> str | None:
+    """The text that an epoch trains this row with, hash by hash; None when the pair is not drawn."""
+    image = row["image_id"]
+    text = min(row["texts"], key=lambda text: u64(seed, "epoch-text", str(epoch), image, text["text"]))
+    drawn = uniform(u64(seed, "epoch-draw", str(epoch), image, text["text"])) < text["keep_probability"]
+    return text["text"] if drawn else None
+
+
+def test_an_epoch_trains_on_what_the_oracle_draws_and_every_epoch_on_other_pairs(shard_lake):
+    lake = publish(shard_lake)
+    bury(lake, image_ids=[matched_row(BURIED)["image_id"]], reason="asked")
+    index = build_index(lake, "default", online=True).train
+    assert index.samples == ROWS - 1
+    rows = [matched_row(n) for n in range(ROWS) if n != BURIED]
+    epochs = []
+    for epoch in range(3):
+        drawn = draw_epoch(index, lake.storage, DrawKey(5, epoch), ALONE, batch_size=2)
+        epochs.append([(row["image"], text) for row in rows if (text := oracle(row, 5, epoch)) is not None])
+        assert samples(drawn, lake) == epochs[-1]
+        assert drawn.samples == len(epochs[-1])
+        assert list(ShardReader(index, lake.storage).texts(DrawKey(5, epoch))) == [text for _, text in epochs[-1]]
+    assert 40 < len(epochs[0]) < 160
+    assert epochs[0] != epochs[1] != epochs[2]
+
+
+def test_however_the_files_are_shared_out_the_draw_is_one(shard_lake):
+    lake = publish(shard_lake)
+    index = build_index(lake, "default", online=True).train
+    key = DrawKey(5, 1)
+    whole = _scan(index, lake.storage, key, range(len(index.files)))
+    for size in (2, 3, 7):
+        parts = [_scan(index, lake.storage, key, range(rank, len(index.files), size)) for rank in range(size)]
+        assert sum(map(len, parts)) == len(whole)
+        assert all(np.array_equal(whole[group], bits) for part in parts for group, bits in part.items())
+
+
+def test_held_out_pairs_are_drawn_once_for_every_run_and_never_trained_on(shard_lake):
+    lake = publish(shard_lake)
+    split = build_index(lake, "default", online=True, validation_share=0.3)
+    rows = [matched_row(n) for n in range(ROWS)]
+    held_out = [row for row in rows if is_held_out(row["image_id"], 0.3)]
+    expected = [
+        (row["image"], row["text"])
+        for row in held_out
+        if uniform(u64(0, "draw", row["image_id"], row["text"])) < row["keep_probability"]
+    ]
+    assert samples(split.validation, lake) == expected
+    assert 0 < len(expected) < len(held_out)
+    assert split.train.samples == ROWS - len(held_out)
+
+
+def test_an_epoch_that_fills_no_batch_is_refused(shard_lake):
+    lake = publish(shard_lake, rows=40)
+    index = build_index(lake, "default", online=True).train
+    with pytest.raises(UsageError, match=r"batch_size: 39 is more than the \d+ pairs that epoch 2 draws from 40"):
+        draw_epoch(index, lake.storage, DrawKey(0, 2), ALONE, batch_size=39)
+
+
+@pytest.mark.parametrize("damage", [{"texts": []}, {"texts": [{"text": "a", "entry_ids": [1]}]}])
+def test_shards_without_probabilities_are_named(shard_lake, damage):
+    shard_lake.publish([matched_row(1), matched_row(2) | damage], selection="all")
+    index = build_index(shard_lake.lake, "default", online=True).train
+    with pytest.raises(InputError, match=r"r1\.parquet has rows without texts or probabilities to draw from"):
+        draw_epoch(index, shard_lake.lake.storage, DrawKey(0, 0), ALONE, batch_size=1)
+
+
+@pytest.fixture
+def config(shard_lake, tmp_path):
+    publish(shard_lake)
+
+    def make(output: str, **keys) -> TrainConfig:
+        return TrainConfig(**(SMALL | {"lake": str(shard_lake.root), "output": str(tmp_path / output)} | keys))
+
+    return make
+
+
+def test_a_resumed_run_ends_bit_for_bit_as_an_undisturbed_one(config, caplog):
+    with caplog.at_level(logging.INFO):
+        whole = train(config("whole"), ALONE)
+    drawn = [line for line in caplog.messages if "pairs drawn from 200 matched images" in line]
+    assert [line.split(":")[0] for line in drawn] == [f"epoch {n}" for n in range(whole["epoch"] + 1)]
+    assert whole["epoch"] >= 1
+    assert whole["steps"] == 9
+    for step in (4, 8):
+        saved = Path(whole["checkpoint"]).with_name(f"step-{step:08d}")
+        resumed = train(config(f"from{step}", resume=str(saved)), ALONE)
+        assert all(resumed[key] == whole[key] for key in ("loss", "epoch", "position"))
+        ours, theirs = (load_file(Path(run["checkpoint"]) / "model.safetensors") for run in (resumed, whole))
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert TrainingState.read(Path(whole["checkpoint"]).with_name("step-00000004")).progress.position > 0
+
+
+def test_two_processes_draw_and_train_as_one_does(config, train_yaml, tmp_path):
+    alone = train(config("alone"), ALONE)
+    path = train_yaml(**config("two").model_dump(mode="json", exclude_none=True, exclude={"seen_pairs"}))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*command, "-m", "training.train", "--config", str(path)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    both = json.loads(done.stdout)
+    assert {key: both[key] for key in ("steps", "epoch", "position")} == {
+        key: alone[key] for key in ("steps", "epoch", "position")
+    }
+    assert both["loss"] == pytest.approx(alone["loss"], abs=2e-3)
+    assert checkpoint.find(tmp_path / "two") is not None
+
+
+def test_a_run_never_draws_twice_nor_trains_on_undrawn_pairs(config, shard_lake):
+    with pytest.raises(UsageError, match="set `draw: online` to draw from them at every epoch"):
+        train(config("published", draw="published"), ALONE)
+    train(config("online", steps=1), ALONE)
+    with pytest.raises(UsageError, match=r"\(draw 'online' -> 'published'\)"):
+        train(config("online", draw="published", resume=True), ALONE)
+    shard_lake.publish([shard_row(n) for n in range(40)], recipe="drawn", run="r2")
+    with pytest.raises(UsageError, match="would balance it twice"):
+        train(config("again", recipe="drawn"), ALONE)
