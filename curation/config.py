@@ -46,8 +46,8 @@ class MetadataSection(Section):
     languages: Words = Field(["all"], description="Wikipedia codes to build, or all")
     wikipedia: Words = Field(
         [],
-        description="pages-articles XML dumps, plain or .bz2: `code=path-or-glob`, or a glob with {code} in it, "
-        "which is looked up for every language",
+        description="pages-articles XML dumps or CirrusSearch JSON dumps, plain, .bz2 or .gz: `code=path-or-glob`, or "
+        "a glob with {code} in it, which is looked up for every language",
     )
     pageviews: Words = Field([], description="page-view files, hourly or daily layout: paths or globs")
     wordnet: Words = Field([], description="folders with OMW tab files or Princeton index.* files")

@@ -26,7 +26,7 @@ from curation.matching import Matcher
 from curation.parquet import read_batches
 from curation.schemas import SCHEMAS
 from curation.storage import Storage, join
-from jobs.ledger import check_failed, failed_row, ledger_result
+from jobs.ledger import check_failed, failed_row, ledger_result, whole_files
 from jobs.metadata_ngrams import RankedGrams, ReadDump, StagedGrams, bucket_counts, rank_grams
 from jobs.metadata_reuse import files_of_lists, fingerprint, made_before, sources_of
 from jobs.metadata_titles import RankedTitles, ReadViews, SumViews, bucket_count
@@ -38,13 +38,14 @@ from metadata.build import key_entries, read_lemmas, source_list
 from metadata.languages import LanguageTable
 from metadata.limits import Limits, limits_of
 from metadata.merge import Entry, entries_table, list_digest, version_of
-from metadata.sources import Source, check_known, find_sources, wanted
+from metadata.sources import Source, check_known, cut, find_sources, wanted
 from metadata.statistics import statistics
 from metadata.wordnet import wordnet_files
 
 log = logging.getLogger(__name__)
 
 ALGORITHM = 3
+PIECE_BYTES = 32 << 20  # of a dump file that one task reads; the result does not depend on it
 RULES = ("worldwide", "reference")
 NOTES = {
     "data": "English wordnet: the first lemma of each synset, case kept, from Princeton's data files",
@@ -242,8 +243,9 @@ def run(context: Context) -> list[Outcome]:
     buckets = bucket_count(file for source in sources if source.kind == "views" for file in source.files)
     gram_buckets = bucket_counts(sources)
     read = ReadSource(context.storage, table, changed, section.wiktionary, stage.staging, buckets, gram_buckets)
-    results = run_sink(context.spark, "build_metadata: sources", sources, read, progress_s=progress, on_crash=crashed)
-    ledger = [result.stats for result in results if result.kind == "ledger"]
+    units = list(cut(sources, PIECE_BYTES))
+    results = run_sink(context.spark, "build_metadata: sources", units, read, progress_s=progress, on_crash=crashed)
+    ledger = whole_files(result.stats for result in results if result.kind == "ledger")
     failed = check_failed(stage, ledger, context.config.max_failed_inputs)
     stage.step("sources")
 
@@ -265,9 +267,9 @@ def run(context: Context) -> list[Outcome]:
 
     files = {kind: files_of(built, kind) for kind in ("source_lists", "entries")}
     by_lang = {key: [file for file in files["entries"] if file.partition["lang"] == key] for key in keys}
-    units = [(key, rules) for key in keys for rules in RULES]
+    lists = [(key, rules) for key in keys for rules in RULES]
     compile_ = Compile(context.storage, lake.root, version, by_lang)
-    compiled = run_sink(context.spark, "build_metadata: matchers", units, compile_, progress_s=progress)
+    compiled = run_sink(context.spark, "build_metadata: matchers", lists, compile_, progress_s=progress)
     stage.step("matchers")
 
     unmapped, notes = wordnet_books(results)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from curation.errors import InputError
@@ -49,6 +50,23 @@ def ledger_result(
     status = "partial" if error else "ok"
     row = ledger_row(file, status, read=read, kept=kept, drops=drops, error=error, started=started)
     return Result("ledger", stats=row)
+
+
+def whole_files(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return one row a file from rows of files and pieces of files: what they read added up, the first error kept."""
+    files: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        whole = files.setdefault(row["path"], row)
+        if whole is row:
+            continue
+        drops = Counter(json.loads(whole["drops"])) + Counter(json.loads(row["drops"]))
+        both_ok = whole["status"] == row["status"] == "ok"
+        whole = {**whole, **{key: whole[key] + row[key] for key in ("read", "kept", "seconds")}}
+        whole["drops"] = json.dumps(dict(sorted(drops.items())))
+        whole["status"] = "ok" if both_ok else "partial" if whole["read"] else "failed"
+        whole["error"] = whole["error"] or row["error"]
+        files[row["path"]] = whole
+    return list(files.values())
 
 
 def check_failed(stage: Stage, ledger: Sequence[dict[str, Any]], limit: float) -> list[dict[str, Any]]:

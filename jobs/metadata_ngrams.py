@@ -84,7 +84,7 @@ def bucket_counts(sources: Iterable[Source]) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class ReadDump:
-    """Counts one dump file and stages its counts in buckets."""
+    """Counts one dump file, or a piece of one, and stages its counts in buckets."""
 
     storage: Storage
     table: LanguageTable
@@ -96,7 +96,7 @@ class ReadDump:
         started, books = time.monotonic(), DumpBooks()
         (file,), code = source.files, source.code
         path = join(self.staging, exchange.staged_name(index))
-        windows = count_dump(file.path, self._open, self.table.languages[code], books)
+        windows = count_dump(file.path, self._open, self.table.languages[code], books, source.piece)
         pieces = (piece for grams in windows for piece in spread(grams, self.buckets[code]))
         batches = len(exchange.write_buckets(self.storage, path, GRAMS, pieces))
         yield Result("dump", stats={"code": code, "staged": [path, batches], "namespaces": sorted(books.namespaces)})

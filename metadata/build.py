@@ -19,12 +19,14 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from curation.errors import InputError
-from metadata.dumps import ARTICLES, iter_pages
+from metadata.cirrus import Document, is_cirrus, iter_documents
+from metadata.dumps import ARTICLES, Page, iter_pages
 from metadata.languages import Language, LanguageTable
 from metadata.limits import Limits
 from metadata.merge import NUMBERS, Entry, Scored, merge_lists, merge_sources
 from metadata.namespaces import hidden_names, other_names
 from metadata.ngrams import NgramCounter, count_texts
+from metadata.pieces import Piece, pages_of_piece
 from metadata.titles import ViewBooks, read_views
 from metadata.wikitext import plain_text
 from metadata.wordnet import Wordnets, read_wordnets, wordnet_files
@@ -49,28 +51,62 @@ class DumpBooks:
 
 
 def count_dump(
-    path: str, open_binary: OpenBinary, language: Language, books: DumpBooks, counter: NgramCounter | None = None
+    path: str,
+    open_binary: OpenBinary,
+    language: Language,
+    books: DumpBooks,
+    piece: Piece | None = None,
+    counter: NgramCounter | None = None,
 ) -> Iterator[pa.Table]:
-    """Yield the n-gram counts of one dump file as tables of `ngrams.GRAMS`, a window each, and keep its books."""
+    """Yield the n-gram counts of a dump file, or a piece of it, as tables of `ngrams.GRAMS`; keep its books.
+
+    A table holds a window of the text, so a gram may stand in several.
+    """
     words = tokenizer(language)
-    texts = (words(text) for text in article_texts(path, open_binary, books))
+    texts = (words(text) for text in article_texts(path, open_binary, books, piece))
     yield from count_texts(texts, counter)
 
 
-def article_texts(path: str, open_binary: OpenBinary, books: DumpBooks) -> Iterator[str]:
-    """Yield the readable text of every article of a dump file, and keep its books."""
+def article_texts(path: str, open_binary: OpenBinary, books: DumpBooks, piece: Piece | None = None) -> Iterator[str]:
+    """Yield the readable text of every article of a dump file, or a piece of it, and keep its books."""
     try:
         with open_binary(path) as stream:
-            for page in iter_pages(stream, path):
-                books.read += 1
-                books.namespaces |= other_names(page.namespaces)
-                if page.namespace != ARTICLES or page.is_redirect:
-                    books.drops["redirect" if page.namespace == ARTICLES else "other_namespace"] += 1
-                    continue
-                books.kept += 1
-                yield plain_text(page.text, hidden_names(page.namespaces))
+            if is_cirrus(stream, path):
+                if piece is not None and piece.start > 0:
+                    return  # of a file that cannot be cut the first piece is the whole
+                yield from _cirrus_texts(iter_documents(stream, path), path, books)
+            else:
+                pages = iter_pages(stream, path) if piece is None else pages_of_piece(stream, path, piece)
+                yield from _page_texts(pages, books)
     except InputError as error:
         books.error = str(error)
+
+
+def _page_texts(pages: Iterable[Page], books: DumpBooks) -> Iterator[str]:
+    for page in pages:
+        books.read += 1
+        books.namespaces |= other_names(page.namespaces)
+        if page.namespace != ARTICLES or page.is_redirect:
+            books.drops["redirect" if page.namespace == ARTICLES else "other_namespace"] += 1
+        elif not page.is_whole:
+            books.drops["too_long"] += 1
+        else:
+            books.kept += 1
+            yield plain_text(page.text, hidden_names(page.namespaces))
+
+
+def _cirrus_texts(documents: Iterable[Document], path: str, books: DumpBooks) -> Iterator[str]:
+    for document in documents:
+        books.read += 1
+        if document.text is None:
+            books.drops["malformed"] += 1
+        elif document.namespace != ARTICLES:
+            books.drops["other_namespace"] += 1
+        else:
+            books.kept += 1
+            yield document.text
+    if books.read == books.drops["malformed"]:
+        books.error = f"{path} holds no document of a search index"
 
 
 def count_views(

@@ -11,6 +11,7 @@ from curation.gunzip import Gunzip
 
 BLOCK = 1 << 18
 BZIP2 = b"BZh"
+GZIP = b"\x1f\x8b"
 
 
 def blocks(stream: BinaryIO, path: str) -> Iterator[bytes]:

@@ -25,13 +25,17 @@ COLLECTED = (TITLE, NUMBER, TEXT, NAMESPACE)
 
 
 class Page(NamedTuple):
-    """One page: its last revision's wikitext, and the wiki's own namespace names by number (empty if not given)."""
+    """One page: its last revision's wikitext, and the wiki's own namespace names by number (empty if not given).
+
+    Of a page that is not whole the text is left out: it is longer than `MAX_TEXT`.
+    """
 
     title: str
     namespace: int
     is_redirect: bool
     text: str
     namespaces: Mapping[int, str]
+    is_whole: bool = True
 
 
 def iter_pages(stream: BinaryIO, path: str = "the dump") -> Iterator[Page]:
@@ -40,13 +44,13 @@ def iter_pages(stream: BinaryIO, path: str = "the dump") -> Iterator[Page]:
     Pages before a damage (broken XML, a truncated or corrupt .bz2) are yielded; then InputError is raised, naming
     `path`.
     """
-    reader = _Reader(path)
+    reader = PageReader(path)
     for block in blocks(stream, path):
         yield from reader.feed(block)
     yield from reader.feed(b"", last=True)
 
 
-class _Reader:
+class PageReader:
     """Gathers pages from expat's events; `_where` is the chain of elements that are open."""
 
     def __init__(self, path: str) -> None:
@@ -81,7 +85,7 @@ class _Reader:
     def _new_page(self) -> None:
         self._title, self._text = "", ""
         self._number: int | None = None
-        self._redirect = False
+        self._redirect, self._whole = False, True
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         if not self._where and name != "mediawiki":
@@ -96,9 +100,10 @@ class _Reader:
 
     def _collect(self, data: str) -> None:
         self._size += len(data)
-        if self._size > MAX_TEXT:
-            raise InputError(f"{self._path} holds an element of more than {MAX_TEXT} characters")
-        self._collected.append(data)
+        if self._size <= MAX_TEXT:
+            self._collected.append(data)
+        elif self._whole:
+            self._collected, self._whole = [], False
 
     def _end(self, name: str) -> None:
         if self._where in COLLECTED:
@@ -123,7 +128,7 @@ class _Reader:
         number = self._namespace_of_title() if self._number is None else self._number
         # Exports older than version 0.4 mark redirects in the text alone.
         redirect = self._redirect or self._text.lstrip()[:9].upper() == "#REDIRECT"
-        return Page(self._title, number, redirect, self._text, self._namespaces)
+        return Page(self._title, number, redirect, self._text, self._namespaces, self._whole)
 
     def _namespace_of_title(self) -> int:
         """Return the namespace that the title's prefix names, as exports older than version 0.6 do not give it."""

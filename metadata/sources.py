@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from curation.config import MetadataSection
 from curation.errors import InputError, UsageError
 from curation.storage import FileStat, Storage
 from metadata.languages import LanguageTable
+from metadata.pieces import Piece, pieces_of
 from metadata.wordnet import wordnet_files
 
 WORDNET_NAMES = "wn-data-<code>.tab, data.noun …, index.noun … (and wn-wikt-<code>.tab with metadata.wiktionary)"
@@ -17,11 +18,15 @@ WORDNET_NAMES = "wn-data-<code>.tab, data.noun …, index.noun … (and wn-wikt-
 
 @dataclass(frozen=True)
 class Source:
-    """One source file, or all wordnet files together: they are small and drop each other's duplicates."""
+    """One source file, a piece of one, or all wordnet files together: they are small and drop each other's duplicates.
+
+    `code` and `piece` are of dumps.
+    """
 
     kind: Literal["dump", "views", "wordnet"]
     files: tuple[FileStat, ...]
     code: str = ""
+    piece: Piece | None = None
 
 
 def wanted(section: MetadataSection, table: LanguageTable) -> list[str]:
@@ -57,6 +62,16 @@ def find_sources(
     if not sources:
         raise UsageError("config: metadata.wikipedia, metadata.pageviews and metadata.wordnet are all empty")
     return sources
+
+
+def cut(sources: Sequence[Source], piece_bytes: int) -> Iterator[Source]:
+    """Yield sources, large dump files in pieces of at most so many bytes."""
+    for source in sources:
+        if source.kind != "dump" or source.files[0].size <= piece_bytes:
+            yield source
+            continue
+        (file,) = source.files
+        yield from (replace(source, piece=piece) for piece in pieces_of(file.path, file.size, piece_bytes))
 
 
 def find_dumps(

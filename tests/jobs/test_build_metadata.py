@@ -145,7 +145,7 @@ def test_a_truncated_dump_counts_as_failed_and_the_rest_is_built(build, tmp_path
 
 
 @pytest.mark.parametrize("score", ["rescored", "pmi"])
-def test_the_version_does_not_depend_on_the_number_of_buckets(build, monkeypatch, score):
+def test_the_version_does_not_depend_on_pieces_and_buckets(build, monkeypatch, score):
     limits = {
         "en": {"unigram_min_count": 1, "title_min_views": 1, "bigram_min_pmi": 0.5},
         "default": {
@@ -165,11 +165,16 @@ def test_the_version_does_not_depend_on_the_number_of_buckets(build, monkeypatch
     monkeypatch.setattr("jobs.metadata_ngrams.MAX_BUCKET_BITS", 2)
     monkeypatch.setattr("jobs.metadata_ngrams.ROWS", 2)
     monkeypatch.setattr("jobs.metadata_ngrams.VALUES", 2)
+    monkeypatch.setattr("jobs.build_metadata.PIECE_BYTES", 100)
     monkeypatch.setattr("jobs.build_metadata.ALGORITHM", -1)
     (many,) = build_metadata.run(made)
     assert many.fresh
     assert many.totals["version"] == one.totals["version"]
     assert many.totals["by_wikipedia"] == one.totals["by_wikipedia"]
+    books = {run: [] for run in (one.run_id, many.run_id)}
+    for row in sorted(made.lake.rows("ledger").to_pylist(), key=lambda row: row["path"]):
+        books[row["run_id"]].append([row[key] for key in ("path", "read", "kept", "drops", "status")])
+    assert books[many.run_id] == books[one.run_id], "pieces of a file are one row"
 
 
 def test_an_empty_page_view_file_and_a_folder_without_wordnets_are_refused(build, tmp_path):

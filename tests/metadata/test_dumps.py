@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.errors import InputError
+from metadata import dumps
 from metadata.dumps import iter_pages
 
 # What XML 1.0 can carry; it turns \r into \n.
@@ -132,6 +133,15 @@ def test_what_is_no_export_is_refused_by_name(data, message):
     found, error = pages_before_error(data)
     assert not found
     assert message in error
+
+
+def test_a_page_that_is_too_long_is_marked_and_the_others_are_read(monkeypatch):
+    monkeypatch.setattr(dumps, "MAX_TEXT", 1000)
+    data = dump(page("A", "a"), page("B", "b" * 300_000), page("C", "c")).encode()
+    found = list(iter_pages(io.BytesIO(data)))
+    assert [(page.title, page.text, page.is_whole) for page in found] == [
+        ("A", "a", True), ("B", "", False), ("C", "c", True),
+    ]  # fmt: skip
 
 
 def test_entities_are_never_expanded():

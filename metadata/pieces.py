@@ -1,0 +1,99 @@
+"""Pages of one piece of a large dump, so that several tasks read one file.
+
+A piece is a range of the file's bytes as they lie on disk. It owns the pages whose `<page>` tag begins in it, in a
+bzip2 file: in a block that begins in it. So whatever the pieces, every page is in one of them. What stands before the
+first page (the siteinfo) is read from the file's start by all.
+
+Only UTF-8 can be cut, plain or as bzip2. Of any other file the first piece is the whole, and the others are empty.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO, NamedTuple
+
+from curation.errors import InputError
+from metadata.bzip2 import blocks_from
+from metadata.compressed import BLOCK, BZIP2, GZIP, blocks
+from metadata.dumps import MAX_TEXT, Page, PageReader, iter_pages
+
+OPEN, CLOSE, LAST = b"<page>", b"</page>", b"</mediawiki>"
+TAIL = 64  # bytes that are kept between pages: a tag that a block's end cuts, or the last tag
+HEAD = 1 << 20  # bytes in which the first page must begin
+ENCODING = re.compile(rb"""<\?xml[^>]*encoding=["']([^"']+)""")
+
+
+class Piece(NamedTuple):
+    """A range of bytes of a file."""
+
+    start: int
+    end: int
+
+
+def pieces_of(path: str, size: int, piece_bytes: int) -> list[Piece]:
+    """Return the pieces a file is cut into: equal ones of at most `piece_bytes`; one for what cannot be cut."""
+    count = 1 if path.endswith((".gz", ".json", ".json.bz2")) else max(1, -(-size // piece_bytes))
+    return [Piece(size * place // count, size * (place + 1) // count) for place in range(count)]
+
+
+def pages_of_piece(stream: BinaryIO, path: str, piece: Piece) -> Iterator[Page]:
+    """Yield every page of a piece of an open dump. Raises InputError after the pages before a damage."""
+    magic = stream.read(len(BZIP2))
+    stream.seek(0)
+    head = _head(stream, path)
+    if head is None or magic.startswith(GZIP):
+        stream.seek(0)
+        yield from iter_pages(stream, path) if piece.start == 0 else ()
+        return
+    reader = PageReader(path)
+    yield from reader.feed(head)
+    data = blocks_from(stream, piece.start, path) if magic == BZIP2 else _plain(stream, piece)
+    for page in _own_pages(data, piece.end, path):
+        yield from reader.feed(page)
+    yield from reader.feed(LAST, last=True)
+
+
+def _head(stream: BinaryIO, path: str) -> bytes | None:
+    """Return what stands before the first page; None when there is none near the start, or the text is not UTF-8."""
+    head = b""
+    for block in blocks(stream, path):
+        head += block
+        if (first := head.find(OPEN)) >= 0 or len(head) > HEAD:
+            break
+    declared = ENCODING.match(head.removeprefix(b"\xef\xbb\xbf"))
+    if first < 0 or (declared and declared[1].lower() not in (b"utf-8", b"utf8", b"us-ascii", b"ascii")):
+        return None
+    return head[:first]
+
+
+def _plain(stream: BinaryIO, piece: Piece) -> Iterator[tuple[int, bytes]]:
+    """Yield blocks from a piece's start on, none of which lies across its end."""
+    at = piece.start
+    stream.seek(at)
+    while data := stream.read(min(BLOCK, piece.end - at) if at < piece.end else BLOCK):
+        yield at, data
+        at += len(data)
+
+
+def _own_pages(data: Iterable[tuple[int, bytes]], end: int, path: str) -> Iterator[bytes]:
+    """Yield the pages that begin before `end`, from blocks and the places on disk where these begin."""
+    buffer, own = b"", 0  # of the buffer's bytes, so many are the piece's
+    for place, block in data:
+        buffer += block
+        if place < end:
+            own = len(buffer)
+        at = 0
+        while 0 <= (opened := buffer.find(OPEN, at)) < own and (closed := buffer.find(CLOSE, opened)) >= 0:
+            at = closed + len(CLOSE)
+            yield buffer[opened:at]
+        begun = 0 <= opened < own
+        if place >= end and not begun:
+            return
+        keep = opened if begun else max(at, len(buffer) - TAIL)
+        buffer, own = buffer[keep:], own - keep
+        if len(buffer) > 4 * MAX_TEXT:
+            raise InputError(f"{path} holds a page of more than {4 * MAX_TEXT} bytes, or one without an end")
+    ends = LAST in buffer or LAST.endswith(buffer.rstrip())  # the piece may begin inside the last tag
+    if OPEN in buffer or not ends:
+        raise InputError(f"{path} is no whole XML export: it does not end with {LAST.decode()}")

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curation.errors import InputError
+from metadata.build import DumpBooks, article_texts
+from metadata.cirrus import is_cirrus, iter_documents
+from metadata.pieces import Piece
+
+PACKS = [bytes, gzip.compress, bz2.compress]
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+
+
+def document(title, text, namespace=0):
+    return json.dumps({"title": title, "namespace": namespace, "text": text, "wiki": "dewiki"}, ensure_ascii=False)
+
+
+def dump(*documents):
+    return "".join(f'{{"index":{{"_type":"_doc","_id":"{n}"}}}}\n{line}\n' for n, line in enumerate(documents)).encode()
+
+
+def texts_of(data, piece=None):
+    books = DumpBooks()
+    found = list(article_texts("d.json", lambda _: io.BytesIO(data), books, piece))
+    return found, books
+
+
+@given(st.lists(st.tuples(TEXTS, TEXTS, st.integers(0, 2)), max_size=5), st.sampled_from(PACKS))
+def test_every_document_is_read_and_no_action_line(documents, pack):
+    data = pack(dump(*(document(*fields) for fields in documents)))
+    assert [tuple(found) for found in iter_documents(io.BytesIO(data), "d")] == [
+        (title, namespace, text) for title, text, namespace in documents
+    ]
+
+
+@pytest.mark.parametrize("pack", PACKS)
+def test_articles_are_kept_and_everything_else_is_in_the_books(pack):
+    broken = ["{", "[1]", '{"title": "no text", "namespace": 0}', document("Talk", "x", 1), "\xff"]
+    found, books = texts_of(pack(dump(document("A", "one [[two]]"), *broken, document("B", "three"))))
+    assert found == ["one [[two]]", "three"], "the text is plain: brackets are what they are"
+    assert (books.read, books.kept) == (7, 2)
+    assert books.drops == {"malformed": 4, "other_namespace": 1}
+    assert books.error is None
+
+
+def test_a_truncated_dump_gives_the_documents_before():
+    data = gzip.compress(dump(*(document(str(n), str(n) * 50) for n in range(5000))))
+    found, books = texts_of(data[: len(data) // 2])
+    assert found == [str(n) * 50 for n in range(len(found))]
+    assert len(found) > 1000
+    assert books.error.startswith("cannot read d.json to its end")
+
+
+@pytest.mark.parametrize("data", [b"{\n", b'{"a": 1}\n{"b": 2}\n'])
+def test_what_holds_no_document_is_refused(data):
+    found, books = texts_of(data)
+    assert (found, books.error) == ([], "d.json holds no document of a search index")
+
+
+def test_it_is_told_from_xml_by_its_first_character_and_read_by_one_piece():
+    data = dump(document("A", "a"))
+    assert is_cirrus(io.BytesIO(data), "d")
+    assert is_cirrus(io.BytesIO(gzip.compress(b"\n" + data)), "d")
+    assert not is_cirrus(io.BytesIO(b"<mediawiki/>"), "d")
+    assert not is_cirrus(io.BytesIO(b""), "d")
+    assert not is_cirrus(io.BytesIO(b"BZh9broken"), "d")
+    assert texts_of(data, Piece(0, 9))[0] == ["a"]
+    assert texts_of(data, Piece(9, 99))[0] == []
+
+
+def test_a_missing_file_is_an_error_in_the_books():
+    def missing(path):
+        raise InputError(f"cannot read {path}: missing")
+
+    books = DumpBooks()
+    assert list(article_texts("gone", missing, books)) == []
+    assert books.error == "cannot read gone: missing"
