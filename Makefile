@@ -74,5 +74,5 @@ $(VENV)/ready: pyproject.toml | check-tools
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade pip
 	$(BIN)/python -m pip install -q "$(TORCH)"
-	$(BIN)/python -m pip install -q --editable '.[train,segment,bench,dev]'
+	$(BIN)/python -m pip install -q --editable '.[train,segment,api,bench,dev]'
 	@touch $@

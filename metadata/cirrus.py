@@ -1,7 +1,7 @@
 """Articles of a CirrusSearch dump: the documents of a wiki's search index, as JSON lines, whose text is plain already.
 
-Two lines a document: `{"index": {"_id": …}}`, then its fields, of which `title`, `namespace` and `text` are read.
-Redirects are no documents of their own.
+A line for the index, such as `{"index": {"_id": …}}`, then one with the document's fields, of which `title`,
+`namespace` and `text` are read. Redirects are no documents of their own. What `metadata.api` fetches looks the same.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import orjson
 from curation.errors import InputError
 from metadata.compressed import blocks, lines
 
-ACTIONS = (["index"], ["create"])
+ACTIONS = (["index"], ["create"], ["delete"])
 
 
 class Document(NamedTuple):

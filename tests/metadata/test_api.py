@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import io
+import json
+import time
+
+import pytest
+
+from curation import cli
+from curation.errors import InputError, UsageError
+from loopback import Answer, serving
+from metadata import api
+from metadata.build import DumpBooks, article_texts
+from metadata.mediawiki import MediaWiki
+
+PATH = "/w/api.php"
+PAGES = {
+    "Dog": (1, 0, "Dok em i animal.\n\n== Kala ==\nRed."),
+    "Pusi": (2, 0, "Pusi em i animal."),
+    "Talk:Dog": (3, 1, "chat"),
+    "Pik": (4, 0, "Pik " * 100),
+}
+REDIRECTS = {"Hund": "Dog"}
+CATEGORIES = {
+    "Category:Animal": [("Dog", 0), ("Talk:Dog", 1), ("Category:Big", 14), ("Pusi", 0)],
+    "Category:Big": [("Pik", 0), ("Dog", 0), ("Category:Animal", 14)],
+}
+
+
+def mediawiki(request):
+    """What api.php answers to the queries that are asked here, two members of a category at a time."""
+    query = request.query
+    if query.get("list") == "categorymembers":
+        members = CATEGORIES.get(query["cmtitle"], [])
+        start = int(query.get("cmcontinue", 0))
+        found = [{"pageid": 9, "ns": ns, "title": title} for title, ns in members[start : start + 2]]
+        more = {"continue": {"cmcontinue": str(start + 2), "continue": "-||"}} if members[start + 2 :] else {}
+        return answer({"query": {"categorymembers": found}, **more})
+    assert query["prop"] == "extracts"
+    assert query["explaintext"] == "1"
+    title = REDIRECTS.get(query["titles"], query["titles"])
+    if title not in PAGES:
+        return answer({"query": {"pages": {"-1": {"ns": 0, "title": title, "missing": ""}}}})
+    number, ns, text = PAGES[title]
+    return answer({"query": {"pages": {str(number): {"pageid": number, "ns": ns, "title": title, "extract": text}}}})
+
+
+def answer(body):
+    return Answer(200, json.dumps(body).encode(), {"Content-Type": "application/json"})
+
+
+@pytest.fixture
+def server():
+    with serving(mediawiki) as running:
+        yield running
+
+
+def wiki(server, **options):
+    defaults = {"per_second": 1000, "retries": 3, "backoff_s": 0.01, "timeout_s": 5}
+    return MediaWiki(server.url + PATH, "tpi", "tests (t@example.org)", **{**defaults, **options})
+
+
+@pytest.fixture
+def command(server, tmp_path, capsys):
+    """Run the command and return its exit code and what it printed."""
+
+    def run(*arguments):
+        common = ["--language", "tpi", "--out", str(tmp_path), "--user_agent", "tests (t@example.org)"]
+        common += ["--api_url", server.url + PATH, "--requests_per_s", "1000", "--backoff_s", "0.01", "--retries", "2"]
+        code = cli.run(api.run, [*common, *arguments])
+        return code, capsys.readouterr()
+
+    return run
+
+
+def asked(server):
+    return [request.query["titles"] for request in server.requests if "titles" in request.query]
+
+
+def texts(path):
+    books = DumpBooks()
+    found = list(article_texts(path.name, lambda _: io.BytesIO(path.read_bytes()), books))
+    assert books.error is None
+    return found, books
+
+
+def test_pages_are_plain_text_with_redirects_followed(server):
+    client = wiki(server)
+    assert client.text("Hund") == ("Dog", 0, "Dok em i animal.\n\nKala\nRed.")
+    assert client.text("Nowhere") is None
+
+
+def test_categories_are_read_to_their_end_and_as_deep_as_asked(server):
+    client = wiki(server)
+    assert list(client.members("Category:Animal", 0)) == ["Dog", "Pusi"]
+    assert list(client.members("Category:Animal", 3)) == ["Dog", "Pusi", "Pik"]
+
+
+def test_every_request_says_who_asks_and_asks_to_be_refused_when_the_server_lags(server):
+    wiki(server).text("Dog")
+    (request,) = server.requests
+    assert request.headers["User-Agent"].startswith("tests (t@example.org) ")
+    assert request.query["maxlag"] == "5"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Answer(429, headers={"Retry-After": "0"}),
+        Answer(429),
+        Answer(500),
+        Answer(503),
+        Answer(200, b'{"query": {"pag', {"Content-Length": "999"}, reset_after=10),
+        answer({"error": {"code": "maxlag", "info": "Waiting for a database server"}}),
+        answer({"error": {"code": "ratelimited", "info": "slow down"}}),
+    ],
+)
+def test_failures_that_may_pass_are_tried_again(server, fault):
+    server.faults[PATH].extend([fault, fault])
+    assert wiki(server).text("Pusi") == ("Pusi", 0, "Pusi em i animal.")
+    assert len(server.requests) == 3
+
+
+def test_further_tries_wait_longer_and_end(server):
+    server.faults[PATH].extend([Answer(503)] * 9)
+    started = time.monotonic()
+    with pytest.raises(InputError, match=r"page 'Pusi' could not be had: .*503.*; run again to go on"):
+        wiki(server, backoff_s=0.1).text("Pusi")
+    assert len(server.requests) == 4
+    assert time.monotonic() - started >= 0.1 + 0.2 + 0.4
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (Answer(429, headers={"Retry-After": "3600"}), r"asks to wait 3600 s: run again then"),
+        (answer({"error": {"code": "invalidtitle", "info": "Bad title"}}), r"the API answers invalidtitle: Bad title"),
+        (Answer(404), r"page 'Pusi' could not be had: .*404"),
+        (Answer(200, b"<html>"), r"page 'Pusi' could not be had: WikiInvalidJsonError"),
+    ],
+)
+def test_what_will_not_pass_is_said_at_once(server, fault, message):
+    server.faults[PATH].append(fault)
+    with pytest.raises(InputError, match=message):
+        wiki(server).text("Pusi")
+    assert len(server.requests) == 1
+
+
+def test_no_more_requests_a_second_than_allowed(server):
+    client, started = wiki(server, per_second=20), time.monotonic()
+    for title in ("Dog", "Pusi", "Pik", "Dog", "Pusi"):
+        client.text(title)
+    assert time.monotonic() - started >= 4 / 20
+
+
+def test_what_is_fetched_is_read_like_a_dump(command, tmp_path):
+    (tmp_path / "titles.txt").write_text("Hund\nNowhere\nPusi\n\nHund\n")
+    code, said = command("--titles_file", str(tmp_path / "titles.txt"), "--categories", "Category:Big")
+    assert (code, said.out.splitlines()[:3]) == (0, ["fetched\t4", "there\t0", "missing\t1"])
+    found, books = texts(tmp_path / "wikipedia" / "tpi" / "api-pages.json")
+    assert found[:2] == ["Dok em i animal.\n\nKala\nRed.", "Pusi em i animal."]
+    assert (books.read, books.kept, books.drops) == (4, 4, {})
+
+
+def test_a_run_that_broke_off_goes_on_where_it_stopped(command, server, tmp_path):
+    target = tmp_path / "wikipedia" / "tpi" / "api-pages.json"
+    server.faults[PATH].extend([mediawiki_answer("Dog"), Answer(500), Answer(500), Answer(500)])
+    code, said = command("--titles", "Dog,Nowhere,Pusi")
+    assert code == 3
+    assert "run again to go on" in said.err
+    assert not target.exists(), "a build must not see a part"
+    (part,) = target.parent.glob(".*.part")
+    part.write_bytes(part.read_bytes() + b'{"title": "cut o')
+    server.requests.clear()
+    code, said = command("--titles", "Dog,Nowhere,Pusi")
+    assert (code, said.out.splitlines()[:3]) == (0, ["fetched\t1", "there\t1", "missing\t1"])
+    assert asked(server) == ["Nowhere", "Pusi"]
+    assert texts(target)[0] == ["Dok em i animal.\n\nKala\nRed.", "Pusi em i animal."]
+    server.requests.clear()
+    code, said = command("--titles", "Dog,Nowhere,Pusi,Pik")
+    assert (code, said.out.splitlines()[0]) == (0, "fetched\t1")
+    assert asked(server) == ["Pik"]
+
+
+def mediawiki_answer(title):
+    number, ns, text = PAGES[title]
+    return answer({"query": {"pages": {str(number): {"pageid": number, "ns": ns, "title": title, "extract": text}}}})
+
+
+def test_at_most_so_many_pages_are_fetched(command, server):
+    code, said = command("--categories", "Category:Animal", "--category_depth", "1", "--max_pages", "2")
+    assert (code, said.out.splitlines()[0], len(asked(server))) == (0, "fetched\t2", 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "one of `titles`, `titles_file` and `categories` is needed"),
+        (["--titles", "Dog", "--language", "xx"], "language: unknown language 'xx'"),
+        (["--titles", "Dog", "--user_agent", "me"], "key `user_agent`"),
+        (["--titles_file", "/nowhere/titles"], "titles_file: cannot read /nowhere/titles"),
+        (["--titles", "Dog", "--api_url", "ftp://x"], "api_url: 'ftp://x' is no http(s) address"),
+    ],
+)
+def test_usage_errors_name_the_key(command, arguments, message):
+    code, said = command(*arguments)
+    assert code == 2
+    assert message in said.err
+    assert len(said.err.strip().splitlines()) == 1
+
+
+def test_a_user_agent_is_required(server, tmp_path):
+    with pytest.raises(UsageError, match="`user_agent` is missing"):
+        api.run(["--language", "tpi", "--titles", "Dog", "--out", str(tmp_path)])
