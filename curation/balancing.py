@@ -24,6 +24,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from curation.errors import UsageError
+from curation.isolation import list_of
 from curation.schemas import SCHEMAS
 
 ALGORITHM: Final = 1  # part of fingerprints: raise it whenever thresholds or draws change
@@ -90,7 +91,8 @@ def thresholds(
 
     Exactly one of three knobs is given: `tail_share`, the p of all languages, refused without English counts because
     it is meant as English's; `t_en`, the threshold of English, which stays as it is while the other languages follow
-    its exact p; `p` itself, with or without English. Every language's t, English's too, is the nearest to p.
+    its exact p; `p` itself, with or without English. Every language's t, English's too, is the nearest to p. Merged
+    metadata is one language here, and stands for English.
 
     Policies: `tail_proportion` as above; `fixed`, the English t for every language (column p: the tail share it
     makes of that language); `none`, t = the largest count, so that every matched pair is kept (p = 1). Raises
@@ -108,7 +110,7 @@ def thresholds(
     _warn_of_extremes(share)
     by_lang = {lang: p_to_t(found, share) for lang, found in seen.items()}
     if knob == "t_en":
-        by_lang["en"] = int(value)
+        by_lang[list_of("en", seen)] = int(value)
     return _table(seen, by_lang, share)
 
 
@@ -135,9 +137,10 @@ def _share(seen: Mapping[str, Counts], knob: str, value: float) -> Fraction:
 
 
 def _english(seen: Mapping[str, Counts]) -> Counts:
-    if "en" not in seen:
+    key = list_of("en", seen)
+    if key not in seen:
         raise UsageError("balance: no English matches to take the tail's share from; set balance.p")
-    return seen["en"]
+    return seen[key]
 
 
 def _warn_of_extremes(share: Fraction) -> None:

@@ -91,6 +91,9 @@ class BalanceSection(Section):
     tail_share: Annotated[float, Field(gt=0, le=1)] | None = Field(None, description="p, the tail's share (0.06)")
     t_en: int | None = Field(None, ge=1, description="threshold on English, from which p follows")
     p: Annotated[float, Field(gt=0, le=1)] | None = Field(None, description="p itself, when there is no English")
+    counts_up_to: str | None = Field(
+        None, description="batch up to which counts make the thresholds; default: the batch that is balanced"
+    )
     selection: Literal["drawn", "all"] = Field("drawn", description="curate the drawn pairs, or all matched ones")
     bucket_bytes: int = Field(128 << 20, ge=1, description="bytes of matches that make one output bucket")
 

@@ -4,8 +4,9 @@
     with one more place for entries beyond its last seen one
     index as JSON {lang: [start, size]} · its length (8 bytes)
 
-An entry without a count is as rare as can be (q = 1); a language without a threshold has no pairs (keep = 0). The file
-takes 8 bytes an entry, of which a process holds privately nothing but the index.
+With merged metadata the one list is every language's. An entry without a count is as rare as can be (q = 1); a language
+without a threshold has no pairs (keep = 0). The file takes 8 bytes an entry, of which a process holds privately nothing
+but the index.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import pyarrow.compute as pc
 
 from curation.counts import LanguageCounts
 from curation.errors import InputError
+from curation.isolation import list_of
 from curation.storage import Storage
 
 MAGIC: Final = b"WCKEEP\x00\x01"
@@ -70,7 +72,8 @@ class KeepModel:
     def keep(self, langs: pa.StringArray, entry_ids: pa.ListArray) -> npt.NDArray[np.float64]:
         """Return the keep probability of each text, equal to the last bit to `balancing.keep_probability`."""
         encoded = langs.dictionary_encode()
-        segments = [self._index.get(lang, (0, 1)) for lang in encoded.dictionary.to_pylist()]
+        lists = (list_of(lang, self._index) for lang in encoded.dictionary.to_pylist())
+        segments = [self._index.get(key, (0, 1)) for key in lists]
         starts, sizes = np.array(segments, np.int64).reshape(-1, 2)[encoded.indices.to_numpy()].T
         lengths = pc.list_value_length(entry_ids).to_numpy()
         ids = pc.list_flatten(entry_ids).to_numpy()

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation.isolation import MERGED
 from curation.langid import LanguageIdentifier
 from curation.matching import Matcher
 from curation.schemas import MATCHED_TEXT, SCHEMAS
@@ -25,7 +26,8 @@ class PairMatcher:
 
     Args:
         identifier: names the language of texts.
-        entries: number of entries per language; a language without any matches nothing.
+        entries: number of entries per language; a language without any matches nothing. With merged metadata there is
+            one list only, which every text is matched against and counted in.
         matcher: returns the matcher of a language that has entries.
     """
 
@@ -46,7 +48,7 @@ class PairMatcher:
         encoded = flat.field("text").dictionary_encode()
         langs, scores = self._identifier.identify(encoded.dictionary.to_pylist())
         lang_of = pa.array(langs, pa.string())
-        ids_of = self._match_by_language(encoded.dictionary, lang_of)
+        ids_of = self._match_by_language(encoded.dictionary, self._lists(lang_of))
 
         lang = lang_of.take(encoded.indices)
         ids = ids_of.take(encoded.indices)
@@ -56,7 +58,7 @@ class PairMatcher:
         self.matched.update(_tally(lang.filter(hit)))
         columns = [flat.field("source"), flat.field("text"), lang, score, ids]
         texts = pa.StructArray.from_arrays([column.filter(hit) for column in columns], fields=list(MATCHED_TEXT))
-        self._count(texts.field("lang"), texts.field("entry_ids"))
+        self._count(self._lists(texts.field("lang")), texts.field("entry_ids"))
         return _regroup(pairs, texts, pc.list_parent_indices(pairs["texts"]).filter(hit))
 
     def counts(self) -> dict[str, pa.Table]:
@@ -71,6 +73,9 @@ class PairMatcher:
             ]
             tables[lang] = pa.Table.from_arrays(columns, schema=SCHEMAS["counts"])
         return tables
+
+    def _lists(self, lang: pa.StringArray) -> pa.StringArray:
+        return pa.repeat(MERGED, len(lang)) if MERGED in self._entries else lang
 
     def _match_by_language(self, texts: pa.StringArray, lang: pa.StringArray) -> pa.ListArray:
         """Return the sorted entry ids of each text; none in languages without entries."""

@@ -1,7 +1,7 @@
 """Balances head and tail: a threshold per language, a keep probability per pair, and a seeded draw.
 
 Publishes `thresholds` and `curated`. A recipe's name is frozen to its meaning at first use. Thresholds of a batch use
-the counts up to it, so an old night run again gives the old result.
+the counts up to it, so an old night run again gives the old result, or those up to `balance.counts_up_to`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from curation.counts import read_counts
 from curation.drawing import choose_and_draw
 from curation.errors import OutputError
 from curation.hashing import u64_column
+from curation.isolation import list_of
 from curation.keeping import KeepModel, write_model
 from curation.lake import DataFile
 from curation.parquet import read_batches
@@ -51,6 +52,7 @@ def meaning(config: Config, match_id: str) -> dict[str, Any]:
         "selection": section.selection,
         "seed": config.seed,
         "algorithm": balancing.ALGORITHM,
+        **({"counts_up_to": section.counts_up_to} if section.counts_up_to else {}),
         **({} if section.policy == "none" else given or {"tail_share": DEFAULT_TAIL_SHARE}),
     }
 
@@ -114,7 +116,9 @@ def run(context: Context) -> list[Outcome]:
     same_run(matches, require(lake, "balance", "jobs.match", "counts", **found))
     recipe = meaning(config, match_id)
     lake.check_recipe(config.recipe, recipe)
-    totals = build_totals(context, match_id)
+    counted = {**found, "batch": config.balance.counts_up_to or batch}
+    require(lake, "balance", "jobs.match", "counts", **counted)
+    totals = build_totals(context, match_id, counted["batch"])
     tombstones = Tombstones.read(lake)
     partition = {"recipe": config.recipe, "batch": batch}
     stage = Stage(
@@ -129,7 +133,7 @@ def run(context: Context) -> list[Outcome]:
     )
     if done := stage.finished():
         return [totals, done]
-    counts = lake.snapshot("totals", found)
+    counts = lake.snapshot("totals", counted)
     seen = {part.lang: part.counts for part in read_counts(context.storage, counts)}
     given = {key: recipe[key] for key in ("tail_share", "t_en", "p") if key in recipe}
     # a lake without any match yet has nothing to balance, and that is no mistake
@@ -182,7 +186,7 @@ def add_up(staged: Sequence[dict[str, Any]], table: pa.Table) -> tuple[dict[str,
     for part in staged:
         figures.update(part["figures"])
         langs.update(part["langs"])
-    english = table.filter(pc.equal(table["lang"], "en")).to_pylist()
+    english = table.filter(pc.equal(table["lang"], list_of("en", table["lang"].to_pylist()))).to_pylist()
     totals = {
         "images": figures["images"],
         "curated": figures["curated"],

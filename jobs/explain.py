@@ -22,6 +22,7 @@ from curation import cli
 from curation.config import Config
 from curation.errors import InputError, UsageError
 from curation.explaining import Draw, ExplainedText, draw_of, explain_entries
+from curation.isolation import list_of
 from curation.lake import Snapshot
 from curation.langid import cached
 from curation.matchers import load_matcher, matcher_name
@@ -73,9 +74,10 @@ class Explainer:
         self.matching = open_matching(context)
         self.recipe = meaning(config, self.matching.match_id)
         lake.check_recipe(config.recipe, self.recipe)
-        self.of_match = {"match_id": self.matching.match_id, "batch": context.batch}
+        batch = config.balance.counts_up_to or context.batch
+        self.counted = {"match_id": self.matching.match_id, "batch": batch}
         self.of_recipe = {"recipe": config.recipe, "batch": context.batch}
-        self.totals = require(lake, "explain", "jobs.balance", "totals", **self.of_match)
+        self.totals = require(lake, "explain", "jobs.balance", "totals", **self.counted)
         thresholds = require(lake, "explain", "jobs.balance", "thresholds", **self.of_recipe)
         self._check_totals(thresholds)
         self.thresholds = {row["lang"]: row["t"] for row in self._rows(thresholds)}
@@ -86,8 +88,8 @@ class Explainer:
         made = runs.filter(pc.is_in(runs["run_id"], pa.array(thresholds.run_ids)))["inputs"].to_pylist()
         if [json.loads(inputs)["totals"] for inputs in made] != list(self.totals.run_ids):
             raise InputError(
-                f"explain: the totals of batch {self.context.batch} changed since it was balanced: "
-                f"run jobs.balance again"
+                f"explain: the totals of batch {self.counted['batch']} changed since batch {self.context.batch} was "
+                f"balanced: run jobs.balance again"
             )
 
     def text(self, text: str, lang: str | None = None, source: str = "") -> ExplainedText:
@@ -99,13 +101,14 @@ class Explainer:
             identifier = cached(matching.model, matching.labels, matching.min_lid_score)
             [lang], [score] = identifier.identify([text])
             labels = identifier.candidates(text)
+        key = list_of(lang, matching.manifest.entries)
         ids: list[int] = []
-        if matching.manifest.entries.get(lang):
+        if matching.manifest.entries.get(key):
             version, rules = matching.manifest.version, matching.rules
-            sha256 = matching.manifest.files[matcher_name(rules, lang)]
-            ids = load_matcher(storage, self.context.lake.root, version, rules, lang, sha256).match(text)
-        t = self.thresholds.get(lang)
-        entries, keep = explain_entries(ids, self._entries(lang, ids), self._counts(lang, ids), t)
+            sha256 = matching.manifest.files[matcher_name(rules, key)]
+            ids = load_matcher(storage, self.context.lake.root, version, rules, key, sha256).match(text)
+        t = self.thresholds.get(key)
+        entries, keep = explain_entries(ids, self._entries(key, ids), self._counts(key, ids), t)
         return ExplainedText(source, text, lang, score, labels, text_form(text, matching.rules), entries, t, keep)
 
     def image(self, image_id: str) -> ExplainedImage:
@@ -192,7 +195,8 @@ def explain(argv: Sequence[str]) -> None:
     if own.lang is not None and own.text is None:
         raise UsageError("--lang goes with --text")
     explainer = Explainer(Context(config, "explain"))
-    if own.lang is not None and own.lang not in explainer.matching.manifest.entries:
+    lists = explainer.matching.manifest.entries
+    if own.lang is not None and list_of(own.lang, lists) not in lists:
         raise UsageError(f"--lang: the metadata has no language {own.lang!r}")
     found = explainer.text(own.text, own.lang) if own.text is not None else explainer.image(own.image_id)
     said = json.dumps(asdict(found), ensure_ascii=False, indent=1) if own.json else "\n".join(found.lines())

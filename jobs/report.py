@@ -49,12 +49,13 @@ def collect(lake: Lake, recipe: str, batch: str) -> report.Report:
     meaning = read_meaning(lake, recipe)
     match_id = meaning.get("match_id") or newest_match_id(lake, batch)
     matched, drawn = {"match_id": match_id, "batch": batch}, {"recipe": recipe, "batch": batch}
+    counted = {**matched, "batch": meaning.get("counts_up_to", batch)}
     runs = find_runs(
         lake,
         {
             "ingest": lake.snapshot("pairs", {"batch": batch}),
             "match": lake.snapshot("matches", matched),
-            "totals": lake.snapshot("totals", matched),
+            "totals": lake.snapshot("totals", counted),
             "balance": lake.snapshot("curated", drawn),
             "images": lake.snapshot("images", drawn),
             "shards": lake.snapshot("shards", drawn),
@@ -74,7 +75,7 @@ def collect(lake: Lake, recipe: str, batch: str) -> report.Report:
         meaning=meaning,
         runs=runs,
         thresholds=thresholds,
-        languages=big_languages(lake, lake.snapshot("totals", matched), thresholds, version),
+        languages=big_languages(lake, lake.snapshot("totals", counted), thresholds, version),
         names={code: language.name for code, language in LanguageTable.load().languages.items()},
     )
 

@@ -19,21 +19,21 @@ log = logging.getLogger(__name__)
 ALGORITHM = 1
 
 
-def build_totals(context: Context, match_id: str) -> Outcome:
-    """Make the total of the config's batch, and any earlier one it needs; return the outcome of the last."""
+def build_totals(context: Context, match_id: str, batch: str) -> Outcome:
+    """Make the total of a batch that has counts, and any earlier one it needs; return the outcome of the last."""
     lake = context.lake
     known = lake.batches()
-    place = known.index(context.batch) + 1
+    place = known.index(batch) + 1
     counts = lake.snapshot("counts", {"match_id": match_id})
     matched = {batch: part for batch in known[:place] if (part := counts.of(batch=batch)).files}
-    for batch in known[:place]:
-        if batch not in matched:
-            log.warning("batch %s has no counts of match_id %s: it is not in the totals", batch, match_id)
+    for name in known[:place]:
+        if name not in matched:
+            log.warning("batch %s has no counts of match_id %s: it is not in the totals", name, match_id)
     included = {batch: part.run_ids[0] for batch, part in matched.items()}
 
     outcome, missing = None, []
-    for number, batch in reversed(list(enumerate(matched))):
-        stage = _stage(context, match_id, batch, dict(list(included.items())[: number + 1]))
+    for number, name in reversed(list(enumerate(matched))):
+        stage = _stage(context, match_id, name, dict(list(included.items())[: number + 1]))
         if outcome := stage.finished():
             break
         missing.append(stage)

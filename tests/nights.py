@@ -9,10 +9,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from PIL import Image
 
+from curation.lake import WrittenFile
 from curation.matchers import Manifest, make_latest, matcher_name, write_manifest, write_matcher
 from curation.matching import Matcher
+from curation.parquet import PartitionWriter
+from curation.schemas import SCHEMAS
+from jobs.match import open_matching
 from jobs.runner import Context
 
 ENTRIES = {
@@ -59,6 +64,22 @@ def publish_metadata(context: Context, entries: Mapping[str, Sequence[str]] = EN
     write_manifest(context.storage, lake, Manifest(version, counts, files))
     make_latest(context.storage, lake, version)
     return version
+
+
+def publish_entries(context: Context, entries: Mapping[str, Sequence[str]]) -> None:
+    """Publish the entries of the metadata, as build_metadata does it."""
+    lake, version = context.lake, open_matching(context).manifest.version
+    files = []
+    for lang, words in entries.items():
+        folder = f"metadata_version={version}/lang={lang}/run"
+        rows = [
+            {"entry_id": n, "entry": word, "origin": "wordnet" if n % 2 else "title", "score": n / 4, "aliases": []}
+            for n, word in enumerate(sorted(words))
+        ]
+        with PartitionWriter(context.storage, lake.uri("entries"), folder, 0, SCHEMAS["entries"]) as writer:
+            writer.write(pa.Table.from_pylist(rows, schema=SCHEMAS["entries"]))
+        files += [WrittenFile(f.path, f.size, f.rows, f.sha256, {"lang": lang}) for f in writer.files]
+    lake.publish("entries", {"metadata_version": version}, files, expected=(), metadata={"run_id": "run"})
 
 
 def write_night(folder: Path, images: int, *, files: int = 3, start: int = 0) -> list[str]:

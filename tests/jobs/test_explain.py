@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -12,13 +11,10 @@ import yaml
 from curation.errors import InputError
 from curation.hashing import draw
 from curation.lake import WrittenFile
-from curation.parquet import PartitionWriter
-from curation.schemas import SCHEMAS
 from curation.tombstones import bury
 from jobs import balance, explain, ingest, match
 from jobs.explain import Explainer
-from jobs.match import open_matching
-from nights import ENTRIES, publish_metadata
+from nights import ENTRIES, publish_entries, publish_metadata
 
 pytestmark = pytest.mark.spark
 
@@ -28,22 +24,6 @@ def explained(night_done):
     """A finished night whose entries are published too."""
     publish_entries(night_done, ENTRIES)
     return night_done
-
-
-def publish_entries(context, entries):
-    """Publish the entries of the metadata, as build_metadata does it."""
-    lake, version = context.lake, open_matching(context).manifest.version
-    files = []
-    for lang, words in entries.items():
-        folder = f"metadata_version={version}/lang={lang}/run"
-        rows = [
-            {"entry_id": n, "entry": word, "origin": "wordnet" if n % 2 else "title", "score": n / 4, "aliases": []}
-            for n, word in enumerate(sorted(words))
-        ]
-        with PartitionWriter(context.storage, lake.uri("entries"), folder, 0, SCHEMAS["entries"]) as writer:
-            writer.write(pa.Table.from_pylist(rows, schema=SCHEMAS["entries"]))
-        files += [WrittenFile(f.path, f.size, f.rows, f.sha256, {"lang": lang}) for f in writer.files]
-    lake.publish("entries", {"metadata_version": version}, files, expected=(), metadata={"run_id": "run"})
 
 
 @pytest.fixture
@@ -167,7 +147,7 @@ def test_totals_that_changed_since_are_refused(explained):
         for f in part.files
     ]
     lake.publish("totals", part.files[0].partition, files, expected=part.run_ids, metadata={"run_id": "later"})
-    with pytest.raises(InputError, match=r"the totals of batch b1 changed since it was balanced: run jobs\.balance"):
+    with pytest.raises(InputError, match=r"totals of batch b1 changed since batch b1 was balanced: run jobs\.balance"):
         Explainer(explained)
 
 

@@ -1,0 +1,90 @@
+"""Compares what recipes keep of the same batch, side by side: pairs, languages, rare entries, entropy.
+
+    python -m jobs.compare --config c.yaml --batch 2024-05-31 --recipes default,one_t,merged [--languages 20] [--json]
+
+Reads published tables of the config's lake without Spark, and writes to stdout. The recipes may differ in policy and
+threshold, and in how they were matched (`metadata.version`): an ablation is a config under a name of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from curation import cli
+from curation.comparing import Effect, KeptPairs, lines
+from curation.config import Config
+from curation.counts import read_counts
+from curation.errors import UsageError
+from curation.parquet import read_batches
+from jobs.runner import Context
+from jobs.stage import require
+
+PROG = "python -m jobs.compare"
+LANGUAGES = 20
+
+
+def effect_of(context: Context, recipe: str, batches: Sequence[str]) -> Effect:
+    """Return what a recipe keeps of some batches, in the lake's order; thresholds are those of the last.
+
+    Raises InputError when the recipe was never used, or a batch is not balanced under it.
+    """
+    lake = context.lake
+    meaning = lake.recipe(recipe)
+    counted = {"match_id": meaning["match_id"], "batch": meaning.get("counts_up_to", batches[-1])}
+    totals = require(lake, "compare", "jobs.balance", "totals", **counted)
+    parts = [require(lake, "compare", "jobs.balance", "curated", recipe=recipe, batch=batch) for batch in batches]
+    made = require(lake, "compare", "jobs.balance", "thresholds", recipe=recipe, batch=batches[-1])
+    read = (batch.to_pylist() for file in made.files for batch in read_batches(context.storage, file.path))
+    thresholds = {row["lang"]: row["t"] for rows in read for row in rows}
+    pairs = KeptPairs(thresholds)
+    for part in parts:
+        for file in part.files:
+            for batch in read_batches(context.storage, file.path, ["lang", "entry_ids"]):
+                pairs.add(batch)
+    matches = lake.snapshot("matches", {"match_id": meaning["match_id"]})
+    matched = sum(matches.of(batch=batch).rows for batch in batches)
+    return pairs.effect(recipe, matched, thresholds, read_counts(context.storage, totals))
+
+
+def said(effects: Sequence[Effect], *, as_json: bool, languages: int = LANGUAGES) -> str:
+    """Return the comparison as a table to read, or as JSON."""
+    if as_json:
+        return json.dumps([asdict(effect) for effect in effects], ensure_ascii=False, indent=1)
+    return "\n".join(lines(effects, languages))
+
+
+def options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Return this command's own options and the arguments that are left for the config."""
+    parser = argparse.ArgumentParser(prog=PROG, add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--recipes")
+    parser.add_argument("--languages", type=int, default=LANGUAGES)
+    parser.add_argument("--json", action="store_true")
+    try:
+        return parser.parse_known_args(argv)
+    except argparse.ArgumentError as error:
+        raise UsageError(f"{error} (see {PROG} --help)") from error
+
+
+def compare(argv: Sequence[str]) -> None:
+    """Compare the recipes that the arguments name, on stdout."""
+    own, rest = options(argv)
+    config: Any = cli.load_config(Config, rest, prog=PROG, description=__doc__ or "", required=("lake", "batch"))
+    if not own.recipes:
+        raise UsageError(f"give --recipes, names with commas between (see {PROG} --help)")
+    context = Context(config, "compare")
+    effects = [effect_of(context, recipe, [context.batch]) for recipe in own.recipes.split(",")]
+    sys.stdout.write(said(effects, as_json=own.json, languages=own.languages) + "\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    return cli.run(compare, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""Merged metadata, and recipes side by side: what they keep is what slow arithmetic over the tables says."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from curation.errors import UsageError
+from curation.isolation import MERGED
+from jobs import balance, compare, explain, match, merge_metadata, report
+from jobs.match import open_matching
+from jobs.runner import Context
+from nights import ENTRIES, publish_entries
+from oracles import ORACLES
+from tables import oracle_t
+
+pytestmark = pytest.mark.spark
+
+
+def rows(context, table, **partition):
+    files = context.lake.snapshot(table, partition).files
+    return [row for file in files for row in pq.read_table(file.path, partitioning=None).to_pylist()]
+
+
+def under(context, recipe, *, version="latest", **keys) -> Context:
+    """The finished night under another recipe, metadata version and `balance` keys."""
+    metadata = context.config.metadata.model_copy(update={"version": version})
+    section = context.config.balance.model_copy(update=keys)
+    update = {"recipe": recipe, "metadata": metadata, "balance": section}
+    return Context(context.config.model_copy(update=update), "ablation")
+
+
+@pytest.fixture
+def merged(night_done):
+    """The finished night, matched and balanced with merged metadata too."""
+    publish_entries(night_done, ENTRIES)
+    [outcome] = merge_metadata.run(night_done)
+    made = under(night_done, "merged", version=outcome.totals["version"])
+    match.run(made)
+    balance.run(made)
+    return made
+
+
+def test_every_text_is_matched_against_the_one_merged_list(merged):
+    entries = sorted({word for words in ENTRIES.values() for word in words})
+    match_id = open_matching(merged).match_id
+    found = {
+        (image["image_id"], text["text"]): [entries[i] for i in text["entry_ids"]]
+        for image in rows(merged, "matches", match_id=match_id)
+        for text in image["texts"]
+    }
+    inside = ORACLES["worldwide"]
+    texts = [(image["image_id"], text["text"]) for image in rows(merged, "pairs") for text in image["texts"]]
+    expected = {(image, text): [entry for entry in entries if inside(entry, text)] for image, text in texts}
+    assert found == {key: words for key, words in expected.items() if words}
+    assert any("table" in words and "chat" in words for words in found.values())
+
+    counts = rows(merged, "counts", match_id=match_id)
+    assert {row["lang"] for row in counts} == {MERGED}
+    tally = Counter(word for key in texts for word in expected[key])
+    assert {entries[row["entry_id"]]: row["count"] for row in counts} == dict(tally)
+    assert [(row["lang"], row["t"]) for row in rows(merged, "thresholds", recipe="merged")] == [(MERGED, 20)]
+    curated = rows(merged, "curated", recipe="merged")
+    assert {row["lang"] for row in curated} > {"en", "fr"}
+    for row in curated:
+        keep = 1 - math.prod(1 - 20 / max(tally[entries[i]], 20) for i in row["entry_ids"])
+        assert row["keep_probability"] == pytest.approx(keep, abs=1e-12)
+    report.run(merged)
+
+
+def test_merging_is_done_once_and_leaves_latest_alone(merged, capsys):
+    plain = Context(under(merged, "x").config, "again")
+    [again] = merge_metadata.run(plain)
+    assert not again.fresh
+    assert open_matching(plain).manifest.entries == {lang: len(words) for lang, words in ENTRIES.items()}
+    with pytest.raises(UsageError, match=r"metadata\.version: \w+ is merged already"):
+        merge_metadata.run(merged)
+    english = plain.config.metadata.model_copy(update={"languages": ["en", "simple"]})
+    [outcome] = merge_metadata.run(Context(plain.config.model_copy(update={"metadata": english}), "english"))
+    assert outcome.totals["entries"] == len(ENTRIES["en"])
+    german = plain.config.metadata.model_copy(update={"languages": ["de"]})
+    with pytest.raises(UsageError, match=r"metadata\.languages: version \w+ has no list of de"):
+        merge_metadata.run(Context(plain.config.model_copy(update={"metadata": german}), "german"))
+    found = explain.Explainer(merged).text("le chat on the table", "fr")
+    assert [entry.entry for entry in found.entries] == ["chat", "le", "table", "the"]
+    assert found.t == 20
+
+
+def test_recipes_are_compared_by_what_they_keep(merged, tmp_path, capsys):
+    context = under(merged, "default")
+    balance.run(under(merged, "one_t", policy="fixed"))
+    balance.run(under(merged, "everything", policy="none", t_en=None))
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(context.config.model_dump(mode="json", exclude_none=True)))
+    names = ["everything", "one_t", "default", "merged"]
+    assert compare.main(["--config", str(path), "--recipes", ",".join(names), "--json"]) == 0
+    found = {effect["recipe"]: effect for effect in json.loads(capsys.readouterr().out)}
+    assert list(found) == names
+    for name in names:
+        assert found[name] == slow_effect(context, name), name
+    assert found["everything"]["kept"] == found["everything"]["matched"] > found["default"]["kept"]
+    assert found["everything"]["tail_share"] < found["default"]["tail_share"]
+
+    assert compare.main(["--config", str(path), "--recipes", "everything,merged", "--languages", "2"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].split() == ["recipe", "everything", "merged"]
+    assert len({len(line) for line in said}) == 1
+    assert [line.split()[0] for line in said[-3:]] == ["en", "fr", "1"]
+    assert compare.main(["--config", str(path)]) == 2
+    assert compare.main(["--config", str(path), "--recipes", "default,absent"]) == 3
+
+
+def slow_effect(context, recipe):
+    match_id = context.lake.recipe(recipe)["match_id"]
+    curated = rows(context, "curated", recipe=recipe)
+    kept, totals = Counter(), {}
+    for row in rows(context, "totals", match_id=match_id):
+        totals.setdefault(row["lang"], {})[row["entry_id"]] = row["count"]
+    for row in curated:
+        kept.update((MERGED if MERGED in totals else row["lang"], i) for i in row["entry_ids"])
+    rare = {key: oracle_t(counts.values(), 0.06) for key, counts in totals.items()}
+    matches = kept.total()
+    langs = Counter(row["lang"] for row in curated)
+    return {
+        "recipe": recipe,
+        "matched": len(rows(context, "matches", match_id=match_id)),
+        "kept": len(curated),
+        "kept_by_lang": dict(langs.most_common()),
+        "thresholds": {row["lang"]: row["t"] for row in rows(context, "thresholds", recipe=recipe)},
+        "matches": matches,
+        "tail_share": sum(n for (key, i), n in kept.items() if totals[key][i] < rare[key]) / matches,
+        "entries": len(kept),
+        "entropy": pytest.approx(-sum(n / matches * math.log2(n / matches) for n in kept.values()), abs=1e-9),
+    }
