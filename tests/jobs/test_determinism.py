@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
 
 from curation.lake import Lake
+from curation.parquet import read_batches
 from curation.storage import Storage
-from jobs import nightly
+from jobs import balance, match, nightly
 from nights import publish_metadata
 
 pytestmark = pytest.mark.spark
@@ -48,6 +52,23 @@ def test_cores_and_order_of_inputs_change_no_byte(night_done, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     assert digests(other) == ours
+
+
+def test_the_batches_that_rows_are_read_in_change_no_byte(night_done, monkeypatch):
+    """Matched and balanced again in this process, seven rows at a time."""
+    context = night_done
+    ours = digests(context.lake)
+    for name in ("matches", "counts", "totals", "thresholds", "curated"):
+        shutil.rmtree(Path(context.lake.uri(name)))
+
+    def here(spark, name, units, process, **_):
+        return [replace(result, unit=n) for n, unit in enumerate(units) for result in process(n, unit)]
+
+    for job in (match, balance):
+        monkeypatch.setattr(job, "run_sink", here)
+        monkeypatch.setattr(job, "read_batches", partial(read_batches, rows=7))
+        job.run(context)
+    assert digests(context.lake) == ours
 
 
 def test_another_seed_gives_other_choices(night_done):

@@ -1,0 +1,85 @@
+"""Balances all batches of a recipe anew under another, with the counts of all batches, and reports the difference.
+
+    python -m jobs.rebalance --config c.yaml --recipe full --of default [--languages 20] [--json]
+
+A night is balanced with the counts up to it, so the thresholds of early nights rest on few counts. A full rebalance
+gives every batch the same thresholds, by the counts up to the last batch that is matched. It is the balance job with
+`balance.counts_up_to`, batch by batch; what is done already is skipped, so a run that was killed goes on. The recipe
+that is balanced anew stays as it is. The difference, pairs by language and t before and after, goes to stdout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+from curation import cli
+from curation.config import Config
+from curation.errors import InputError, UsageError
+from jobs import balance, compare
+from jobs.match import open_matching
+from jobs.runner import Context, run_job
+
+PROG = "python -m jobs.rebalance"
+
+log = logging.getLogger(__name__)
+
+
+def batches_of(context: Context, recipe: str) -> list[str]:
+    """Return the batches that are balanced under a recipe, in the lake's order. Raises InputError without any."""
+    curated = context.lake.snapshot("curated", {"recipe": recipe})
+    found = {file.partition["batch"] for file in curated.files}
+    if not found:
+        raise InputError(f"rebalance: {context.lake.root} has no batch of recipe {recipe!r}: run jobs.balance first")
+    return [batch for batch in context.lake.batches() if batch in found]
+
+
+def last_counted(context: Context) -> str:
+    """Return the last batch, in the lake's order, that is matched as the config says. Raises InputError without any."""
+    match_id = open_matching(context).match_id
+    counts = context.lake.snapshot("counts", {"match_id": match_id})
+    matched = {file.partition["batch"] for file in counts.files}
+    if not matched:
+        raise InputError(f"rebalance: no batch has counts of match_id {match_id}: run jobs.match first")
+    return [batch for batch in context.lake.batches() if batch in matched][-1]
+
+
+def rebalance(argv: Sequence[str]) -> None:
+    """Balance every batch of the old recipe under the new one, then say what changed."""
+    own, rest = options(argv)
+    config = cli.load_config(Config, rest, prog=PROG, description=__doc__ or "", required=("lake",))
+    context = Context(config, "rebalance")
+    if not own.of or own.of == config.recipe:
+        raise UsageError(f"give in --of the recipe to balance anew, and another one in --recipe (see {PROG} --help)")
+    batches = batches_of(context, own.of)
+    last = config.balance.counts_up_to or last_counted(context)
+    section = config.balance.model_copy(update={"counts_up_to": last})
+    log.info("rebalance: %d batches of %r with the counts up to %s", len(batches), own.of, last)
+    for batch in batches:
+        one = config.model_copy(update={"batch": batch, "balance": section})
+        run_job(balance.JOB, Context(one, "rebalance"))
+    effects = [compare.effect_of(context, recipe, batches) for recipe in (own.of, config.recipe)]
+    sys.stdout.write(compare.said(effects, as_json=own.json, languages=own.languages) + "\n")
+
+
+def options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Return this command's own options and the arguments that are left for the config."""
+    parser = argparse.ArgumentParser(prog=PROG, add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--of")
+    parser.add_argument("--languages", type=int, default=compare.LANGUAGES)
+    parser.add_argument("--json", action="store_true")
+    try:
+        return parser.parse_known_args(argv)
+    except argparse.ArgumentError as error:
+        raise UsageError(f"{error} (see {PROG} --help)") from error
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    return cli.run(rebalance, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
