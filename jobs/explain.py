@@ -24,7 +24,6 @@ from curation.errors import InputError, UsageError
 from curation.explaining import Draw, ExplainedText, draw_of, explain_entries
 from curation.isolation import list_of
 from curation.lake import Snapshot
-from curation.langid import cached
 from curation.matchers import load_matcher, matcher_name
 from curation.parquet import find_rows
 from curation.spacing import text_form
@@ -98,7 +97,7 @@ class Explainer:
         labels: list[tuple[str, str, float]] = []
         score: float | None = None
         if lang is None:
-            identifier = cached(matching.model, matching.labels, matching.min_lid_score)
+            identifier = matching.identifier()
             [lang], [score] = identifier.identify([text])
             labels = identifier.candidates(text)
         key = list_of(lang, matching.manifest.entries)

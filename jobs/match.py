@@ -16,7 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from curation import exchange, models
+from curation import exchange, models, script_language
 from curation.config import MatchSection
 from curation.errors import OutputError, UsageError
 from curation.lake import DataFile
@@ -47,6 +47,7 @@ class Matching:
     labels_digest: str  # empty where the labels lead where the table's column `labels` says
     table_digest: str
     min_lid_score: float
+    script_languages: bool = False
 
     @property
     def meaning(self) -> dict[str, Any]:
@@ -59,12 +60,19 @@ class Matching:
             "min_lid_score": self.min_lid_score,
             "algorithm": ALGORITHM,
             **({"lid_labels": self.labels_digest} if self.labels_digest else {}),
+            **({"script_languages": script_language.ALGORITHM} if self.script_languages else {}),
         }
 
     @property
     def match_id(self) -> str:
         """Name of this meaning: counts and matches of another are never mixed with it."""
         return digest(self.meaning)[:16]
+
+    def identifier(self) -> LanguageIdentifier:
+        """Return what names the language of texts."""
+        if self.script_languages:
+            return script_language.ScriptIdentifier(self.model, self.labels, self.min_lid_score)
+        return cached(self.model, self.labels, self.min_lid_score)
 
 
 def open_matching(context: Context) -> Matching:
@@ -89,6 +97,7 @@ def open_matching(context: Context) -> Matching:
         labels_digest="" if labels.items() <= table.label_to_lang.items() else digest(labels),
         table_digest=table.digest,
         min_lid_score=section.min_lid_score,
+        script_languages=section.script_languages,
     )
 
 
@@ -133,7 +142,7 @@ class MatchFile:
 
     def _identifier(self) -> LanguageIdentifier:
         check_model(self.matching.model, self.matching.model_digest)
-        return cached(self.matching.model, self.matching.labels, self.matching.min_lid_score)
+        return self.matching.identifier()
 
     def _matcher(self, lang: str) -> Matcher:
         version, rules = self.matching.manifest.version, self.matching.rules

@@ -37,6 +37,14 @@ def test_the_default_meaning_has_the_keys_it_always_had(opened):
     assert set(opened().meaning) == keys
 
 
+def test_scripts_are_part_of_the_meaning_only_where_they_have_a_say(opened):
+    plain, by_script = opened(script_languages=False), opened(script_languages=True)
+    assert plain.match_id == opened().match_id != by_script.match_id
+    text = ["ร้าน Starbucks Reserve"]
+    assert by_script.identifier().identify(text)[1] == plain.identifier().identify(text)[1]
+    assert by_script.identifier().identify([*text, "the dog"])[0][1] == "en"
+
+
 def test_a_label_map_is_part_of_the_meaning_where_it_changes_something(opened, iso_model, tmp_path):
     path = tmp_path / "labels.tsv"
     path.write_text("# the same as the table\nen\ten\n")
