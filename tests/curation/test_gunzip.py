@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curation import gunzip
 from curation.gunzip import DamagedError, Gunzip
 
 MEMBERS = [random.Random(i).randbytes(50) * 40 + bytes(f"member {i}\n" * 30, "ascii") for i in range(6)]
@@ -87,6 +88,22 @@ def test_everything_inflated_before_the_damage_is_given_out():
     packed = bytearray(gzip.compress(PLAIN, compresslevel=0))  # stored: every byte but the last block's is clean
     packed[-8] ^= 1
     assert read_all(bytes(packed), 1 << 20) == (PLAIN, 0, read_all(bytes(packed))[2])
+
+
+def test_members_too_long_to_keep_are_read_the_same(monkeypatch):
+    packed = gzip.compress(PLAIN)
+    monkeypatch.setattr(gunzip, "REPLAY", len(packed) // 3)
+    monkeypatch.setattr(gunzip, "FEED", len(packed) // 5)
+    assert read_all(packed * 2) == (PLAIN * 2, 2 * len(PLAIN), None)
+    for cut in range(2, len(packed)):
+        out, trusted, damage = read_all(packed[:cut], 5000)
+        assert PLAIN.startswith(out)
+        assert (trusted, damage is None) == (len(out), False)
+    broken = bytearray(packed)
+    broken[-8] ^= 1
+    out, trusted, damage = read_all(packed + bytes(broken))
+    assert (out, trusted) == (PLAIN * 2, len(PLAIN))
+    assert "corrupt" in damage
 
 
 def test_garbage_behind_the_last_member_is_damage():
