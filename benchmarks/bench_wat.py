@@ -13,8 +13,9 @@ from pathlib import Path
 
 from common import data, interleaved, table
 
+from curation.grouping import SOURCE_RANK
 from curation.reading import Reading
-from curation.wat import SOURCES, read_wat
+from curation.wat import read_wat
 
 
 def plain(path: Path) -> int:
@@ -25,7 +26,7 @@ def plain(path: Path) -> int:
             if line.startswith("{"):
                 payload = json.loads(line)["Envelope"]["Payload-Metadata"]
                 links = payload.get("HTTP-Response-Metadata", {}).get("HTML-Metadata", {}).get("Links", [])
-                found += sum(source in link for link in links if link["path"] == "IMG@/src" for source in SOURCES)
+                found += sum(source in link for link in links if link["path"] == "IMG@/src" for source in SOURCE_RANK)
     return found
 
 

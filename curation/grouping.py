@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from curation.hashing import text_hash
 from curation.occurrences import Books, Occurrence
 from curation.schemas import SCHEMAS
+from curation.urls import image_id
 
 # A row of `pairs`, and how often each of its texts occurred.
 GROUPS = SCHEMAS["pairs"].append(pa.field("copies", pa.list_(pa.int64())))
@@ -31,12 +32,13 @@ def group(occurrences: Iterable[Occurrence], seed: int, max_texts: int) -> tuple
     """
     images: dict[str, _Image] = {}
     for occurrence in occurrences:
-        image = images.get(occurrence.image_id)
+        reference = occurrence.reference
+        image = images.get(reference)
         if image is None:
-            image = images[occurrence.image_id] = _Image()
+            image = images[reference] = _Image()
         image.meet(occurrence.image_url, occurrence.page_url, occurrence.image_ref)
         image.add(occurrence.source, occurrence.text, 1)
-    return _tabulate(images, seed, max_texts)
+    return _tabulate({image_id(reference): image for reference, image in images.items()}, seed, max_texts)
 
 
 def merge_groups(tables: Iterable[pa.Table], seed: int, max_texts: int) -> tuple[pa.Table, Books]:

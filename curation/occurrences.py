@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -20,12 +20,16 @@ class Occurrence(NamedTuple):
     null, and `page_url` where no page is known. `source` is the attribute or column that held the text.
     """
 
-    image_id: str
     image_url: str | None
     page_url: str | None
     image_ref: str | None
     source: str
     text: str
+
+    @property
+    def reference(self) -> str:
+        """What names the image, and gives it its id: the URL, or where there is none the `image_ref`."""
+        return self.image_url or self.image_ref or ""
 
 
 @dataclass
@@ -47,17 +51,16 @@ class Books:
     notes: Counter[str] = field(default_factory=Counter)
     samples: dict[str, list[str]] = field(default_factory=dict)
 
-    def drop(self, reason: str, example: object, count: int = 1) -> None:
-        """Count occurrences dropped for a reason, and show their image reference if it is among the smallest."""
-        self.drops[reason] += count
-        self._show(reason, str(example)[:SAMPLE_LENGTH])
+    def drop(self, reason: str, examples: Sequence[object]) -> None:
+        """Count an occurrence dropped for a reason for each of these image references, and show the smallest."""
+        self.drops[reason] += len(examples)
+        self._show(reason, examples)
 
-    def _show(self, reason: str, example: str) -> None:
-        shown = self.samples.setdefault(reason, [])
-        if example not in shown and (len(shown) < SAMPLES or example < shown[-1]):
-            shown.append(example)
-            shown.sort()
-            del shown[SAMPLES:]
+    def _show(self, reason: str, examples: Iterable[object]) -> None:
+        shown = self.samples.get(reason, [])
+        names = [str(example) for example in examples]
+        if len(shown) < SAMPLES or min(names) < shown[-1]:  # rarely so, once a few have been seen
+            self.samples[reason] = sorted({*shown, *(name[:SAMPLE_LENGTH] for name in names)})[:SAMPLES]
 
     def __add__(self, other: Books) -> Books:
         drops, notes = self.drops.copy(), self.notes.copy()
@@ -73,8 +76,7 @@ class Books:
             {reason: list(shown) for reason, shown in self.samples.items()},
         )
         for reason, examples in other.samples.items():
-            for example in examples:
-                total._show(reason, example)
+            total._show(reason, examples)
         return total
 
     def check(self) -> None:

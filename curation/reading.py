@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from curation.occurrences import Books, Occurrence
-from curation.text import clean, valid_unicode
-from curation.urls import UrlError, image_id, normalise_url
+from curation.text import clean_all, valid_unicode
+from curation.urls import UrlError, normalise_url
 
 
 @dataclass
@@ -28,60 +28,60 @@ class Reading:
         return "ok" if self.error is None else "partial"
 
 
-def occurrences_of(
-    books: Books,
-    texts: Iterable[tuple[str, object]],
-    *,
-    url: object,
-    base: str | None,
-    page_url: str | None,
-    image_ref: str | None = None,
-) -> list[Occurrence]:
-    """Return the usable occurrences of one image reference with its (source, text) values; count all of them.
+# One value of one image: its URL and image_ref, the value's source, and the value.
+Cell = tuple[object, str | None, str, object]
 
-    An image without any text (null is none) is no occurrence and goes to the notes. Dropped are, in this order: a
-    value that is no string (`not_text`), a text empty after cleaning (`empty_text`), then all texts of an image that
-    has neither a usable URL nor an `image_ref`: `no_reference`, or a reason of `UrlError`. Where there is an
-    `image_ref`, an unusable URL is left out and noted (`bad_url`).
+
+def occurrences_of(
+    books: Books, cells: Sequence[Cell], *, base: str | None, page_url: str | None, refused: str | None = None
+) -> list[Occurrence]:
+    """Return the usable occurrences among the values of a page or row, an image's side by side; count all of them.
+
+    Dropped are, in this order: everything when it is `refused`, under the reason given there; a value that is no string
+    (`not_text`), a text empty after cleaning (`empty_text`), then a text whose image has neither a usable URL nor an
+    `image_ref`: `no_reference`, or a reason of `UrlError`. Where there is an `image_ref`, an unusable URL is left out
+    and noted (`bad_url`).
     """
-    read = 0
-    usable = []
-    for source, value in texts:
-        if value is None:
+    books.read += len(cells)
+    if refused:
+        books.drop(refused, [url or image_ref for url, image_ref, _, _ in cells])
+        return []
+    found: list[Occurrence] = []
+    dropped: dict[str, list[object]] = {}
+    image_url, reason, resolved = None, "", object()
+    for (url, image_ref, source, _), text in zip(cells, clean_all([cell[3] for cell in cells]), strict=True):
+        if not text:
+            dropped.setdefault("not_text" if text is None else "empty_text", []).append(url or image_ref)
             continue
-        read += 1
-        if not isinstance(value, str):
-            books.drop("not_text", url or image_ref)
-        elif text := clean(value):
-            usable.append((source, text))
+        if url is not resolved:  # the texts of one image share its URL
+            image_url, reason = _image_url(url, base)
+            resolved = url
+            if image_url is None and url is not None and image_ref is not None:
+                books.notes["bad_url"] += 1
+        if image_url is None and image_ref is None:
+            dropped.setdefault(reason, []).append(url)
         else:
-            books.drop("empty_text", url or image_ref)
-    books.read += read
-    books.notes["images"] += 1
-    if not read:
-        books.notes["images_without_text"] += 1
-    if not usable:
-        return []
-    image_url, reason = _image_url(url, base)
-    if image_url is None and image_ref is None:
-        books.drop(reason, url, len(usable))
-        return []
-    if image_url is None and url is not None:
-        books.notes["bad_url"] += 1
-    identity = image_id(image_url or image_ref or "")
-    return [Occurrence(identity, image_url, page_url, image_ref, source, text) for source, text in usable]
+            found.append(Occurrence(image_url, page_url, image_ref, source, text))
+    for why, examples in dropped.items():
+        books.drop(why, examples)
+    return found
+
+
+def note_images(books: Books, images: int, without_text: int) -> None:
+    """Note how many images a page or row has, and how many of them have no text: those are no occurrences."""
+    books.notes["images"] += images
+    if without_text:
+        books.notes["images_without_text"] += without_text
 
 
 def _image_url(url: object, base: str | None) -> tuple[str | None, str]:
     """Return the normal form of an image URL, or None and the reason why there is none."""
-    if url is None:
-        return None, "no_reference"
-    if not isinstance(url, str):
-        return None, "unresolvable"
-    try:
-        return normalise_url(url, base), ""
-    except UrlError as error:
-        return None, error.reason
+    if isinstance(url, str):
+        try:
+            return normalise_url(url, base), ""
+        except UrlError as error:
+            return None, error.reason
+    return None, "no_reference" if url is None else "unresolvable"
 
 
 def name_of(value: object) -> str | None:

@@ -18,7 +18,7 @@ from curation.errors import InputError, UsageError
 from curation.gunzip import Gunzip
 from curation.lenient import decode, loads
 from curation.occurrences import Occurrence
-from curation.reading import Reading, name_of, occurrences_of
+from curation.reading import Cell, Reading, name_of, note_images, occurrences_of
 from curation.storage import first_line
 from curation.urls import effective_base
 
@@ -93,18 +93,21 @@ def read_jsonl(stream: BinaryIO, reading: Reading, columns: Columns) -> Iterator
 
 def _row_occurrences(row: Mapping[str, object], columns: Columns, reading: Reading) -> list[Occurrence]:
     reading.books.notes["rows"] += 1
-    cells = [(name, row.get(name)) for name in columns.texts]
-    texts = [(name, value) for name, cell in cells for value in (cell if isinstance(cell, list) else [cell])]
     url = row.get(columns.url)
+    if isinstance(url, str) and not url.strip():
+        url = None
+    ref = name_of(row.get(columns.ref)) if columns.ref else None
     page = name_of(row.get(columns.page)) if columns.page else None
-    return occurrences_of(
-        reading.books,
-        texts,
-        url=None if isinstance(url, str) and not url.strip() else url,
-        base=effective_base(page, None) if page else None,
-        page_url=page,
-        image_ref=name_of(row.get(columns.ref)) if columns.ref else None,
-    )
+    base = effective_base(page, None) if page else None
+    named = [(name, row.get(name)) for name in columns.texts]
+    cells: list[Cell] = [
+        (url, ref, name, value)
+        for name, values in named
+        for value in (values if isinstance(values, list) else [values])
+        if value is not None
+    ]
+    note_images(reading.books, 1, without_text=not cells)
+    return occurrences_of(reading.books, cells, base=base, page_url=page)
 
 
 def _lines(stream: BinaryIO, reading: Reading) -> Iterator[bytes]:

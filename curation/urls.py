@@ -63,8 +63,13 @@ def normalise_url(url: str, base: str | None) -> str:
     """
     if _normal(url):
         return url
-    if base and _plain_path(url) and "/." not in url and (roots := _roots(base)):
-        return roots[url[0] != "/"] + url
+    if base and (roots := _roots(base)):
+        if _plain_path(url) and "/." not in url:
+            return roots[url[0] != "/"] + url
+        if url[:2] == "//" and _normal(absolute := base.partition("//")[0] + url):
+            return absolute
+    elif base is None and _plain_path(url):
+        raise UrlError("unresolvable")
     if url[:64].lstrip()[:5].lower() == "data:":  # may be megabytes long
         raise UrlError("data_uri")
     scheme, authority, path, query = _resolve(_parse(url), base)
@@ -109,6 +114,12 @@ _parse_base = lru_cache(maxsize=256)(_parse)
 @lru_cache(maxsize=256)
 def _roots(base_url: str) -> tuple[str, str] | None:
     """Return what an absolute and what a relative plain path is appended to; None when it takes the long way."""
+    if _normal(base_url):
+        whole = base_url.partition("?")[0]
+        start = whole.find("/", 8)
+        if start < 0:
+            return whole, f"{whole}/"
+        return None if "/." in whole[start:] else (whole[:start], whole[: whole.rfind("/") + 1])
     base = _parse_base(base_url)
     if base.scheme not in DEFAULT_PORTS or "/." in base.path:
         return None

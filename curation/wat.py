@@ -2,45 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, BinaryIO
 
 from fastwarc.warc import ArchiveIterator, WarcRecordType
 
+from curation import robots
+from curation.envelope import Response, decode, images_of
 from curation.errors import InputError
 from curation.gunzip import DamagedError, Gunzip
-from curation.lenient import loads
 from curation.occurrences import Occurrence
-from curation.reading import Reading, name_of, occurrences_of
+from curation.reading import Cell, Reading, name_of, note_images, occurrences_of
 from curation.storage import first_line
 from curation.urls import effective_base
 
-SOURCES = ("alt", "title", "data-image-title")
-IMAGE_PATH = "IMG@/src"
 RECORD_END = b"\r\n\r\n"
 MAX_RECORD = 64 << 20  # bytes; Common Crawl cuts pages off far below
 
 
-def read_wat(stream: BinaryIO, reading: Reading) -> Iterator[Occurrence]:
+def read_wat(stream: BinaryIO, reading: Reading, honour: Collection[str] = robots.DEFAULT) -> Iterator[Occurrence]:
     """Yield the usable occurrences of a WAT file, plain or gzip, in the file's order.
 
-    Counts into `reading`. A record that is not JSON or no WAT envelope is noted (`broken_record`) and the next one
-    read. Where the file is cut off or corrupt, reading ends with `reading.error` set and everything before the damage
-    yielded. Raises InputError when the file cannot be read at all.
+    Counts into `reading`. The texts of a page with one of the directives in `honour` (of `robots.DIRECTIVES`) are
+    dropped under its name; pages with a directive are noted either way (`page_noindex` …). A record that is not JSON or
+    no WAT envelope is noted (`broken_record`) and the next one read. Where the file is cut off or corrupt, reading ends
+    with `reading.error` set and everything before the damage yielded. Raises InputError when the file cannot be read
+    at all.
     """
     notes = reading.books.notes
     for body in _json_records(stream, reading):
         notes["records"] += 1
-        try:
-            document = loads(body, notes)
-        except ValueError:
+        envelope = decode(body, notes)
+        if envelope is None:
             notes["broken_record"] += 1
             continue
-        envelope = _dig(document, "Envelope")
-        if not envelope:
-            notes["broken_record"] += 1
-            continue
-        yield from _page_occurrences(envelope, reading)
+        response = envelope.payload.response if envelope.payload else None
+        if response and response.html and response.html.links is not None:
+            uri = envelope.header.uri if envelope.header else None
+            yield from _page_occurrences(name_of(uri), response, response.html.links, honour, reading)
 
 
 def _json_records(stream: BinaryIO, reading: Reading) -> Iterator[bytes]:
@@ -77,25 +76,31 @@ def _json_records(stream: BinaryIO, reading: Reading) -> Iterator[bytes]:
         yield held
 
 
-def _page_occurrences(envelope: dict[str, Any], reading: Reading) -> Iterator[Occurrence]:
-    """Yield the usable occurrences of one page; a record of another kind has none."""
-    html = _dig(envelope, "Payload-Metadata", "HTTP-Response-Metadata", "HTML-Metadata")
-    links = html.get("Links")
-    if not isinstance(links, list):
-        return
-    reading.books.notes["pages"] += 1
-    images = [link for link in links if isinstance(link, dict) and link.get("path") == IMAGE_PATH]
+def _page_occurrences(
+    page: str | None, response: Response[Any], links: list[Any], honour: Collection[str], reading: Reading
+) -> list[Occurrence]:
+    """Return the usable occurrences of one page."""
+    books = reading.books
+    books.notes["pages"] += 1
+    head = response.html.head if response.html else None
+    said = robots.directives(head.metas if head else None, response.headers)
+    for directive in said:
+        books.notes[f"page_{directive}"] += 1
+    refused = next((directive for directive in robots.DIRECTIVES if directive in said and directive in honour), None)
+    images = images_of(links)
     if not images:
-        return
-    page = name_of(_dig(envelope, "WARC-Header-Metadata").get("WARC-Target-URI"))
-    base = effective_base(page or "", name_of(_dig(html, "Head").get("Base")))
-    for image in images:
-        texts = [(source, image[source]) for source in SOURCES if source in image]
-        yield from occurrences_of(reading.books, texts, url=image.get("url"), base=base, page_url=page)
-
-
-def _dig(value: Any, *keys: str) -> dict[str, Any]:
-    """Return the object below a path of keys, an empty one where the path does not lead to an object."""
-    for key in keys:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value if isinstance(value, dict) else {}
+        return []
+    base = effective_base(page or "", name_of(head.base) if head else None)
+    cells: list[Cell] = []
+    without_text = 0
+    for link in images:
+        before = len(cells)
+        if link.alt is not None:
+            cells.append((link.url, None, "alt", link.alt))
+        if link.title is not None:
+            cells.append((link.url, None, "title", link.title))
+        if link.data_image_title is not None:
+            cells.append((link.url, None, "data-image-title", link.data_image_title))
+        without_text += len(cells) == before
+    note_images(books, len(images), without_text)
+    return occurrences_of(books, cells, base=base, page_url=page, refused=refused)

@@ -16,7 +16,6 @@ from curation.errors import InputError, UsageError
 from curation.reading import Reading
 from curation.rows import Columns, read_jsonl, read_parquet
 from curation.text import clean
-from curation.urls import image_id
 
 COLUMNS = Columns(["caption", "more"], "url", "ref", "page")
 SCHEMA = pa.schema(
@@ -102,8 +101,8 @@ def test_both_formats_give_the_occurrences_of_the_table(table, group_rows):
         parquet(as_parquet(table, row_group_size=group_rows)),
         parquet(as_parquet(table, use_dictionary=False, compression="zstd")),
     ):
-        assert [o[1:] for o in occurrences] == found
-        assert all(o.image_id == image_id(o.image_url or o.image_ref) for o in occurrences)
+        assert occurrences == found
+        assert all(o.reference == (o.image_url or o.image_ref) for o in occurrences)
         assert (reading.books.read, reading.status) == (read, "ok")
         assert reading.books.read == len(occurrences) + reading.books.drops.total()
         assert reading.books.notes["rows"] == len(table)
@@ -125,7 +124,7 @@ def test_a_row_without_url_and_reference_is_dropped_with_its_texts():
 
 def test_a_reference_stands_in_for_a_url_that_is_no_url():
     (occurrence,), reading = jsonl(as_jsonl([row(url="1f600.png", ref="emoji.tar#1f600.png", caption="face")]))
-    assert occurrence[:4] == (image_id("emoji.tar#1f600.png"), None, None, "emoji.tar#1f600.png")
+    assert occurrence[:3] == (None, None, "emoji.tar#1f600.png")
     assert reading.books.notes["bad_url"] == 1
 
 

@@ -152,7 +152,7 @@ def test_an_image_gives_one_occurrence_for_each_of_its_texts():
     ]
     assert {o.image_url for o in occurrences} == {"http://a.example/dir/a.png"}
     assert {o.page_url for o in occurrences} == {"http://a.example/dir/"}
-    assert len({o.image_id for o in occurrences}) == 1
+    assert len({o.reference for o in occurrences}) == 1
     assert (reading.books.read, reading.books.drops) == (3, Counter())
 
 
@@ -206,6 +206,21 @@ def test_only_images_of_metadata_records_count():
     assert texts(data) == ["yes"]
 
 
+def test_pages_that_refuse_machines_are_dropped_and_counted():
+    refusing = page({"url": "a", "alt": "b", "title": ""}, {"url": "c", "alt": "d"})
+    html = refusing["Envelope"]["Payload-Metadata"]["HTTP-Response-Metadata"]["HTML-Metadata"]
+    html["Head"]["Metas"] = [{"name": "robots", "content": "noindex, noimageai"}]
+    occurrences, reading = read(record(refusing) + GOOD)
+    assert [o.text for o in occurrences] == ["good"]
+    assert reading.books.drops == {"noimageai": 3}
+    assert (reading.books.notes["page_noimageai"], reading.books.notes["page_noindex"]) == (1, 1)
+    for honour, drops in ((["noindex"], {"noindex": 3}), ([], {"empty_text": 1})):
+        reading = Reading("x.wat")
+        list(read_wat(io.BytesIO(record(refusing)), reading, honour))
+        assert reading.books.drops == drops
+        assert reading.books.notes["page_noindex"] == 1
+
+
 # Broken records
 
 
@@ -226,7 +241,7 @@ def test_invalid_utf8_is_replaced_and_noted():
 def test_lone_surrogates_are_replaced():
     document = page({"url": "a\ud83d", "alt": "a\udc00b"}, uri="http://a/\ud83d")
     (occurrence,) = read(record(document))[0]
-    assert occurrence[1:] == ("http://a/a%EF%BF%BD", "http://a/\ufffd", None, "alt", "a\ufffdb")
+    assert occurrence == ("http://a/a%EF%BF%BD", "http://a/\ufffd", None, "alt", "a\ufffdb")
 
 
 def test_a_record_too_big_is_noted_and_passed_over(monkeypatch):
