@@ -113,7 +113,8 @@ _decoder = _Decoder()
 def decode(body: bytes, notes: Counter[str]) -> Envelope[Any] | None:
     """Return the envelope of a WAT record, None when the record is no JSON or no WAT.
 
-    Where a record has a value of another type than the structs say, the value stands there as it is.
+    Where a record has a value of another type than the structs say, the value stands there as it is. Invalid UTF-8 is
+    noted where it is read, not where it is passed over.
     """
     return _decoder.decode(body) or _decode_any(body, notes)
 
