@@ -144,10 +144,8 @@ def summarise(lang: str, counts: npt.NDArray[np.int64], t: int, top: Sequence[To
 
 def render(report: Report) -> str:
     """Return the page."""
-    environment = Environment(loader=PackageLoader("curation"), autoescape=True, undefined=StrictUndefined)
-    environment.filters.update(number=charts.number, percent=charts.percent, seconds=charts.seconds)
-    environment.filters["words"] = lambda name: name.replace("_", " ")
-    return environment.get_template("report.html").render(
+    template = environment().get_template("report.html")
+    return template.render(
         report=report,
         stages=STAGES,
         p=tail_share(report),
@@ -158,6 +156,14 @@ def render(report: Report) -> str:
         curves=list(curves(report)),
         timings=list(timings(report)),
     )
+
+
+def environment() -> Environment:
+    """Return what renders the pages of reports."""
+    made = Environment(loader=PackageLoader("curation"), autoescape=True, undefined=StrictUndefined)
+    made.filters.update(number=charts.number, percent=charts.percent, seconds=charts.seconds)
+    made.filters["words"] = lambda name: name.replace("_", " ")
+    return made
 
 
 def warnings(report: Report) -> Iterator[str]:

@@ -15,11 +15,13 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 
 from curation import exchange, matching
+from curation.errors import OutputError
 from curation.lake import DataFile, WrittenFile
 from curation.matchers import Manifest, make_latest, manifest_path, matcher_name, write_manifest, write_matcher
 from curation.matching import Matcher
@@ -38,6 +40,7 @@ from metadata.build import key_entries, read_lemmas, source_list
 from metadata.languages import LanguageTable
 from metadata.limits import Limits, limits_of
 from metadata.merge import Entry, entries_table, list_digest, version_of
+from metadata.page import render
 from metadata.sources import Source, check_known, cut, find_sources, wanted
 from metadata.statistics import statistics
 from metadata.wordnet import wordnet_files
@@ -272,6 +275,8 @@ def run(context: Context) -> list[Outcome]:
     compiled = run_sink(context.spark, "build_metadata: matchers", lists, compile_, progress_s=progress)
     stage.step("matchers")
 
+    if lost := sorted(set(codes) - {code for found in figures.values() for code in found["sources"]}):
+        raise OutputError(f"build_metadata: no list holds the entries of {', '.join(lost)}; nothing was published")
     unmapped, notes = wordnet_books(results)
     unread = {row["path"] for row in failed}
     stage.aim({table_name: {"metadata_version": version} for table_name in files})
@@ -301,6 +306,9 @@ def run(context: Context) -> list[Outcome]:
     drops = dropped(ledger)
     outcome = stage.publish(files, totals=totals, drops=drops, complete=not failed, ledger=ledger)
     make_latest(context.storage, lake.root, version)
+    page = lake.uri("reports", "metadata", f"{version}.html")
+    context.storage.write_bytes(page, render(totals, stage.run_id, table, datetime.now(UTC)).encode())
+    log.info("build_metadata: %s", page)
     return [outcome]
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from curation.errors import InputError
 from curation.matchers import load_matcher, matcher_name, open_manifest
-from jobs import build_metadata
+from jobs import build_metadata, show_metadata
 from jobs.runner import Context
 
 pytestmark = pytest.mark.spark
@@ -238,3 +238,50 @@ def test_the_run_says_what_each_source_gave_and_which_caps_were_reached(build):
     }  # fmt: skip
     assert outcome.totals["by_wikipedia"]["ltg"]["number"]["cap"] is None
     assert outcome.totals["by_wikipedia"]["zh"]["wordnet"]["examples"] == ["狗", "红色"]
+
+
+def test_a_command_shows_every_wikipedia_and_where_each_entry_came_from(build, capsys):
+    made = build()
+    (outcome,) = build_metadata.run(made)
+    page = Path(made.lake.uri("reports", "metadata", f"{outcome.totals['version']}.html")).read_text()
+    assert "merged into en" in page
+
+    def show(*arguments):
+        code = show_metadata.main(["--lake", made.lake.root, *arguments])
+        return code, capsys.readouterr()
+
+    code, said = show()
+    assert code == 4
+    assert "in no list: ab, ace" in said.err
+    lines = {line.split("\t")[0]: line.split("\t")[1:] for line in said.out.splitlines()}
+    assert lines["en"][0] == "own list"
+    assert lines["simple"][0] == "merged into en"
+    assert lines["ltg"][0] == "in other"
+    assert lines["de"][0] == "own list: not built"
+    figures = outcome.totals["by_wikipedia"]["ltg"]
+    assert lines["ltg"][3] == str(figures["unigram"]["entries"])
+    assert "330 Wikipedias: 2 with a list of their own, 1 merged into another, 1 in other, 326 not built" in said.out
+
+    code, said = show("--entry", "dog", "--lang", "en")
+    assert (code, said.out.splitlines()) == (0, [
+        f"dog: en {sorted(entries(made, 'en')).index('dog')}, from wordnet", "  en: dog, wordnet, place 100",
+        "  simple: dog, unigram, place 101, score 1",
+    ])  # fmt: skip
+    code, said = show("--entry", "和红色", "--json")
+    (found,) = json.loads(said.out)
+    assert (found["lang"], found["sources"][0]["origin"]) == ("zh", "bigram")
+    code, said = show("--lang", "zh", "--origin", "wordnet", "--top", "1")
+    assert (code, said.out) == (0, "zh\twordnet\t\t狗\n")
+    assert show("--entry", "nowhere")[0] == 3
+    assert show("--lang", "de")[0] == 2
+
+
+def test_an_entry_is_found_by_another_spelling(build, tmp_path, capsys):
+    (tmp_path / "pageviews").write_text("en Hot-pot 9 0\nen Hot_-_pot 8 0\nen St._Louis 7 0\nen St_._Louis 3 0\n")
+    made = build(languages=["en"])
+    build_metadata.run(made)
+    assert show_metadata.main(["--lake", made.lake.root, "--entry", "St. Louis"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("St . Louis: en ")
+    assert lines[0].endswith(", from title, score 3, also written St. Louis")
+    assert [line.split(", place")[0] for line in lines[1:]] == ["  en: St. Louis, title", "  en: St . Louis, title"]

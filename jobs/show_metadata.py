@@ -1,0 +1,188 @@
+"""Shows what a metadata version holds, and where each entry came from.
+
+    python -m jobs.show_metadata --config c.yaml                                 every Wikipedia: its list, its entries
+    python -m jobs.show_metadata --config c.yaml --lang zh [--origin bigram] [--top 20]     a language's best entries
+    python -m jobs.show_metadata --config c.yaml --entry "New York" [--lang en]             where an entry came from
+
+Without `--lang` and `--entry` it says for every Wikipedia of the language table whether it has a list of its own, is
+merged into another or stands in `other`, with its entries by origin, and ends with code 4 if one is in no list. Reads
+the published tables of the config's lake without Spark, and writes to stdout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow.compute as pc
+
+from curation import cli
+from curation.config import Config
+from curation.errors import InputError, OutputError, UsageError
+from curation.lake import Snapshot
+from curation.matchers import open_manifest
+from curation.parquet import find_rows, read_batches
+from curation.spacing import entry_form
+from jobs.runner import Context
+from metadata.coverage import Covered, coverage
+from metadata.languages import LanguageTable
+from metadata.statistics import ORIGINS
+
+PROG = "python -m jobs.show_metadata"
+TOP = 20
+NAMED = 5
+
+
+class Shown:
+    """One metadata version. Raises UsageError when the lake does not have it."""
+
+    def __init__(self, context: Context) -> None:
+        self._storage, self._lake = context.storage, context.lake
+        self.table = LanguageTable.load()
+        self.manifest = open_manifest(self._storage, self._lake.root, context.config.metadata.version)
+        self.of_version = {"metadata_version": self.manifest.version}
+
+    def lists(self) -> list[tuple[Covered, dict[str, int]]]:
+        """Return what becomes of every Wikipedia, with the entries of its source list by origin."""
+        files: dict[str, list[str]] = {}
+        for file in self._lake.snapshot("source_lists", self.of_version).files:
+            files.setdefault(file.partition["wikipedia"], []).append(file.path)
+        covered = coverage(self.table, self.manifest.entries, files)
+        return [(found, self._origins(files.get(found.code, []))) for found in covered]
+
+    def _origins(self, paths: Sequence[str]) -> dict[str, int]:
+        counts: Counter[str] = Counter()
+        for path in paths:
+            for batch in read_batches(self._storage, path, ["origin"]):
+                counts.update(batch.column(0).to_pylist())
+        return {origin: counts[origin] for origin in ORIGINS}
+
+    def best(self, lang: str, origin: str | None, top: int) -> Iterator[dict[str, Any]]:
+        """Yield the first entries of each origin in each source list of a key, in the order of that list."""
+        for code in self.table.sources(self._known(lang)):
+            left = Counter({name: top for name in ORIGINS if origin in (None, name)})
+            for file in self._lake.snapshot("source_lists", {**self.of_version, "wikipedia": code}).files:
+                for batch in read_batches(self._storage, file.path):
+                    for row in batch.to_pylist():
+                        if left[row["origin"]] > 0:
+                            left[row["origin"]] -= 1
+                            yield {"wikipedia": code, **row}
+
+    def origins(self, text: str, lang: str | None) -> Iterator[dict[str, Any]]:
+        """Yield the entries that stand for a text, one a key, with every source list that has it."""
+        for key in [self._known(lang)] if lang else self.manifest.entries:
+            for entry in self._entries(key, text):
+                spellings = [entry["entry"], *entry["aliases"]]
+                sources = [
+                    {"wikipedia": code, **row}
+                    for code in self.table.sources(key)
+                    for row in self._rows(self._snapshot("source_lists", wikipedia=code), entry=spellings)
+                ]
+                yield {"lang": key, **entry, "sources": sources}
+
+    def _entries(self, lang: str, text: str) -> Iterator[dict[str, Any]]:
+        """Yield the entry of a text: the same, or one with it among its aliases."""
+        snapshot = self._snapshot("entries", lang=lang)
+        if found := self._rows(snapshot, entry=[text]):
+            yield from found
+            return
+        for file in snapshot.files if entry_form(text) else ():
+            for batch in read_batches(self._storage, file.path):
+                flat = pc.list_flatten(batch["aliases"])
+                hits = pc.list_parent_indices(batch["aliases"]).filter(pc.equal(flat, text))
+                yield from batch.take(hits).to_pylist()
+
+    def _known(self, lang: str) -> str:
+        if lang not in self.manifest.entries:
+            raise UsageError(f"--lang: version {self.manifest.version} has no list {lang!r}")
+        return lang
+
+    def _snapshot(self, table: str, **partition: str) -> Snapshot:
+        return self._lake.snapshot(table, {**self.of_version, **partition})
+
+    def _rows(self, snapshot: Snapshot, **wanted: Sequence[Any]) -> list[dict[str, Any]]:
+        return [row for file in snapshot.files for row in find_rows(self._storage, file.path, wanted).to_pylist()]
+
+
+def list_lines(version: str, lists: Sequence[tuple[Covered, dict[str, int]]]) -> Iterator[str]:
+    """Yield a line a Wikipedia, and a sum."""
+    yield "\t".join(("wikipedia", "list", *ORIGINS, "name"))
+    for found, counts in lists:
+        how = found.how if found.built else f"{found.how}: not built"
+        yield "\t".join((found.code, how, *(str(counts[origin]) for origin in ORIGINS), found.name))
+    kinds = Counter(found.how.split()[0] for found, _ in lists if found.built)
+    parts = [
+        f"{kinds['own']} with a list of their own",
+        f"{kinds['merged']} merged into another",
+        f"{kinds['in']} in other",
+    ]
+    yield f"version {version}: {len(lists)} Wikipedias: {', '.join(parts)}, {len(lists) - kinds.total()} not built"
+
+
+def entry_lines(found: dict[str, Any]) -> Iterator[str]:
+    """Yield where one entry came from."""
+    also = f", also written {', '.join(found['aliases'])}" if found["aliases"] else ""
+    yield f"{found['entry']}: {found['lang']} {found['entry_id']}, from {found['origin']}{_score(found)}{also}"
+    for row in found["sources"]:
+        yield f"  {row['wikipedia']}: {row['entry']}, {row['origin']}, place {row['place']}{_score(row)}"
+
+
+def _score(row: dict[str, Any]) -> str:
+    return "" if row["score"] is None else f", score {row['score']:.6g}"
+
+
+def options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Return this command's own options and the arguments that are left for the config."""
+    parser = argparse.ArgumentParser(prog=PROG, add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--entry")
+    parser.add_argument("--lang")
+    parser.add_argument("--origin", choices=ORIGINS)
+    parser.add_argument("--top", type=int, default=TOP)
+    parser.add_argument("--json", action="store_true")
+    try:
+        return parser.parse_known_args(argv)
+    except argparse.ArgumentError as error:
+        raise UsageError(f"{error} (see {PROG} --help)") from error
+
+
+def show(argv: Sequence[str]) -> None:
+    """Show what the arguments ask for, on stdout."""
+    own, rest = options(argv)
+    config = cli.load_config(Config, rest, prog=PROG, description=__doc__ or "", required=("lake",))
+    shown = Shown(Context(config, "show_metadata"))
+    if own.entry is not None:
+        entries = list(shown.origins(own.entry, own.lang))
+        if not entries:
+            where = f"the list {own.lang}" if own.lang else "any list"
+            raise InputError(f"show_metadata: {own.entry!r} is no entry of {where} of version {shown.manifest.version}")
+        write(entries, [line for entry in entries for line in entry_lines(entry)], as_json=own.json)
+    elif own.lang is not None:
+        rows = list(shown.best(own.lang, own.origin, own.top))
+        write(
+            rows, [f"{r['wikipedia']}\t{r['origin']}\t{r['score'] or ''}\t{r['entry']}" for r in rows], as_json=own.json
+        )
+    else:
+        lists = shown.lists()
+        values = [{"wikipedia": f.code, "lang": f.lang, "built": f.built, **counts} for f, counts in lists]
+        write(values, list(list_lines(shown.manifest.version, lists)), as_json=own.json)
+        if missing := [found.code for found, _ in lists if not found.built]:
+            more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+            raise OutputError(f"show_metadata: in no list: {', '.join(missing[:NAMED])}{more}: build them too")
+
+
+def write(values: Sequence[dict[str, Any]], lines: Sequence[str], *, as_json: bool) -> None:
+    """Write values as JSON, or as the lines that a person reads."""
+    sys.stdout.write(json.dumps(values, ensure_ascii=False, indent=1) + "\n" if as_json else "\n".join(lines) + "\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    return cli.run(show, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
