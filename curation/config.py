@@ -7,11 +7,12 @@ ends in one line that names the key, before anything starts. In the environment 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from curation.remote import Patience
 from curation.storage import Storage
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -56,10 +57,26 @@ class MetadataSection(Section):
     limits: dict[str, LimitsSection] = Field({}, description="limits per language key, or `default` for all")
 
 
+class StorageSection(Section):
+    """How s3:// locations are reached; credentials come from the environment."""
+
+    endpoint_url: str | None = Field(None, description="S3 endpoint, also from AWS_ENDPOINT_URL")
+    region: str | None = Field(None, description="S3 region, also from AWS_REGION")
+    anonymous: bool = Field(False, description="read public buckets unsigned")
+
+
 class IngestSection(Section):
     """Where the pairs come from and how they are cleaned."""
 
-    inputs: Words = Field([], description="input files: paths, folders or globs, local or s3://")
+    inputs: Words = Field(
+        [],
+        description="input files: paths, folders or globs, local or s3://; https:// URLs; lists of them "
+        "(*.paths, *.paths.gz)",
+    )
+    base_url: str | None = Field(
+        None,
+        description="what relative paths of a list start from, such as https://data.commoncrawl.org or s3://commoncrawl",
+    )
     format: Literal["wat", "parquet", "jsonl"] = Field("wat", description="format of the inputs")
     max_texts_per_image: int = Field(8, ge=1, description="texts kept per image (smallest hash)")
     url_column: str = Field("url", description="parquet, jsonl: column with the image URL")
@@ -67,6 +84,22 @@ class IngestSection(Section):
     ref_column: str | None = Field(None, description="parquet, jsonl: column with a path, or path#member, of the bytes")
     page_column: str | None = Field(None, description="parquet, jsonl: column with the page URL")
     bucket_bytes: int = Field(256 << 20, ge=1, description="input bytes that make one output bucket")
+    robots: list[Literal["noai", "noimageai", "noindex", "noimageindex"]] = Field(
+        ["noai", "noimageai"],
+        description="directives of pages, in X-Robots-Tag headers or robots metas, that are honoured",
+    )
+    storage: StorageSection | None = Field(None, description="how s3:// inputs are reached, if otherwise than the lake")
+    connections: int | None = Field(
+        None, ge=1, description="input files read at once, by all workers; default one a core"
+    )
+    retries: int = Field(6, ge=0, description="further tries in a row, without a new byte, on an input's server")
+    backoff_s: Annotated[float, Field(ge=0)] = Field(1.0, description="seconds before the first, then doubled")
+    timeout_s: Annotated[float, Field(gt=0)] = Field(60.0, description="seconds of silence after which one is begun")
+
+    def meaning(self) -> dict[str, Any]:
+        """Return what of the section changes the result, but for the inputs."""
+        travel = {"inputs", "base_url", "storage", "connections", "retries", "backoff_s", "timeout_s"}
+        return self.model_dump(exclude=travel)
 
 
 class MatchSection(Section):
@@ -126,14 +159,6 @@ class ImagesSection(Section):
     assumed_image_bytes: int = Field(24 << 10, ge=1, description="bytes an image is planned with")
 
 
-class StorageSection(Section):
-    """How s3:// locations are reached; credentials come from the environment."""
-
-    endpoint_url: str | None = Field(None, description="S3 endpoint, also from AWS_ENDPOINT_URL")
-    region: str | None = Field(None, description="S3 region, also from AWS_REGION")
-    anonymous: bool = Field(False, description="read public buckets unsigned")
-
-
 class SparkSection(Section):
     """The Spark session; ignored under spark-submit."""
 
@@ -178,3 +203,9 @@ class Config(BaseSettings):
     def open_storage(self) -> Storage:
         """Return the storage these keys describe."""
         return Storage(**self.storage.model_dump())
+
+    def open_inputs(self) -> Storage:
+        """Return the storage of ingest's inputs."""
+        ingest = self.ingest
+        patience = Patience(ingest.retries, ingest.backoff_s, ingest.timeout_s)
+        return Storage(**(ingest.storage or self.storage).model_dump(), patience=patience)

@@ -1,26 +1,31 @@
-"""Local folders and S3 prefixes behind one small class.
+"""Local folders, S3 prefixes and files on http(s) servers behind one small class.
 
-A location is a path or an `s3://bucket/key` URI. Data files are read and written through `pyarrow.fs`; listing, small
-atomic objects and conditional writes go through boto3 on S3 and through `os.link`/`os.replace` on a local disk. A
-`Storage` holds only options, so it travels to Spark workers and opens its clients there, on first use.
+A location is a path, an `s3://bucket/key` URI or, for reading alone, an http(s) URL. Data files are read and written
+through `pyarrow.fs`, inputs read as streams that survive a bad network (`curation.remote`); listing, small atomic
+objects and conditional writes go through boto3 on S3 and through `os.link`/`os.replace` on a local disk. A `Storage`
+holds only options, so it travels to Spark workers and opens its clients there, on first use.
 """
 
 from __future__ import annotations
 
 import fnmatch
 import os
+import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 import pyarrow.fs
 
 from curation.errors import InputError, UsageError, WorldcurateError
+from curation.http import HttpFiles
+from curation.remote import Patience, RemoteFile, patiently
+from curation.s3 import S3Files
 
 GLOB = frozenset("*?[")
 
@@ -29,7 +34,8 @@ GLOB = frozenset("*?[")
 class FileStat:
     """One stored file: where it is, its size in bytes and a tag that changes with its content.
 
-    The tag is S3's ETag, or size and modification time of a local file.
+    The tag is S3's or HTTP's ETag, or size and modification time of a local file. Without a tag nothing is known of the
+    file but its place: it could not be looked at.
     """
 
     path: str
@@ -42,17 +48,19 @@ class Storage:
     """Opens, lists and atomically writes files, local or on S3.
 
     Credentials come from the environment as boto3 reads it (`AWS_ACCESS_KEY_ID` …); `endpoint_url` and `region`
-    from the config. `anonymous` reads public buckets unsigned.
+    from the config. `anonymous` reads public buckets unsigned; `patience` is how long inputs on servers are waited for.
     """
 
     endpoint_url: str | None = None
     region: str | None = None
     anonymous: bool = False
+    patience: Patience = field(default_factory=Patience)
     _clients: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
         # as this process resolves them: a worker's environment may lack the variables
-        return {"endpoint_url": self._endpoint, "region": self._region, "anonymous": self.anonymous}
+        resolved = {"endpoint_url": self._endpoint, "region": self._region}
+        return {**resolved, "anonymous": self.anonymous, "patience": self.patience}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _clients={})
@@ -67,35 +75,43 @@ class Storage:
 
     def _s3(self) -> Any:
         """Return this process's boto3 client; a fork must not share its parent's connections."""
-        key = f"boto3-{os.getpid()}"
-        if key not in self._clients:
-            import boto3
-            from botocore import UNSIGNED
-            from botocore.config import Config
+        return self._client("boto3", lambda: self._make_s3(retries={"max_attempts": 8, "mode": "standard"}))
 
-            retries = {"max_attempts": 8, "mode": "standard"}
-            signing = {"signature_version": UNSIGNED} if self.anonymous else {}
-            config = Config(retries=retries, s3={"addressing_style": "path"} if self._endpoint else {}, **signing)
-            self._clients[key] = boto3.client(
-                "s3", endpoint_url=self._endpoint, region_name=self._region, config=config
-            )
+    def _s3_files(self) -> S3Files:
+        timeout_s = self.patience.timeout_s  # tries again on its own, from where it was
+        options = {"retries": {"total_max_attempts": 1}, "read_timeout": timeout_s, "connect_timeout": timeout_s}
+        client = self._client("boto3-once", lambda: self._make_s3(**options))
+        return S3Files(client)
+
+    def _http_files(self) -> HttpFiles:
+        return cast("HttpFiles", self._client("http", lambda: HttpFiles(self.patience.timeout_s)))
+
+    def _client(self, kind: str, make: Callable[[], Any]) -> Any:
+        key = f"{kind}-{os.getpid()}"
+        if key not in self._clients:
+            self._clients[key] = make()
         return self._clients[key]
+
+    def _make_s3(self, **options: Any) -> Any:
+        import boto3
+        from botocore import UNSIGNED
+        from botocore.config import Config
+
+        if self.anonymous:
+            options["signature_version"] = UNSIGNED
+        config = Config(s3={"addressing_style": "path"} if self._endpoint else {}, **options)
+        return boto3.client("s3", endpoint_url=self._endpoint, region_name=self._region, config=config)
 
     def filesystem(self, path: str) -> pyarrow.fs.FileSystem:
         """Return the pyarrow file system that holds `path`."""
+        if is_http(path):
+            raise UsageError(f"{path} can only be read: name a folder or s3://bucket/prefix")
         if not is_s3(path):
             return pyarrow.fs.LocalFileSystem()
-        key = f"arrow-{os.getpid()}"
-        if key not in self._clients:
-            endpoint = self._endpoint or ""
-            options = {"scheme": "http"} if endpoint.startswith("http://") else {}
-            self._clients[key] = pyarrow.fs.S3FileSystem(
-                endpoint_override=endpoint.split("://", 1)[-1] or None,
-                region=self._region,
-                anonymous=self.anonymous,
-                **options,
-            )
-        return self._clients[key]
+        endpoint = self._endpoint or ""
+        options = {"scheme": "http"} if endpoint.startswith("http://") else {}
+        place = {"endpoint_override": endpoint.split("://", 1)[-1] or None, "region": self._region}
+        return self._client("arrow", lambda: pyarrow.fs.S3FileSystem(anonymous=self.anonymous, **place, **options))
 
     def delta_options(self) -> dict[str, str]:
         """Return the options by which `deltalake` reaches the same S3."""
@@ -109,10 +125,25 @@ class Storage:
 
     # Reading
 
-    def open_input(self, path: str) -> pa.NativeFile:
+    def open_input(self, path: str) -> Any:
         """Open a file for random access. Raises InputError when it is missing or cannot be read."""
+        if is_http(path):
+            return self.open_stream(self.stat(path))
         with named_failure("read", path):
             return self.filesystem(path).open_input_file(key_of(path))
+
+    def open_stream(self, file: FileStat) -> BinaryIO:
+        """Open an input, of the version that was listed, to be read as it arrives; it can be sought in too.
+
+        Raises InputError when it is missing, has changed or cannot be read, on opening or later.
+        """
+        if not is_s3(file.path) and not is_http(file.path):
+            return cast("BinaryIO", self.open_input(file.path))
+        if not file.etag:  # it could not be looked at before
+            file = self.stat(file.path)
+        files = self._s3_files() if is_s3(file.path) else self._http_files()
+        open_at = partial(files.open_at, file.path, size=file.size, tag=file.etag)
+        return cast("BinaryIO", RemoteFile(file.path, file.size, open_at, self.patience))
 
     def read_bytes(self, path: str) -> bytes:
         """Return a whole small file. Raises InputError when it is missing or cannot be read."""
@@ -121,6 +152,8 @@ class Storage:
 
     def exists(self, path: str) -> bool:
         """Tell whether a file (not a folder) of this name is there."""
+        if is_http(path):
+            return True  # as long as nobody asks
         with named_failure("read", path):
             info = self.filesystem(path).get_file_info(key_of(path))
         return bool(info.type == pyarrow.fs.FileType.File)
@@ -128,10 +161,9 @@ class Storage:
     def stat(self, path: str) -> FileStat:
         """Return size and tag of one file. Raises InputError when it is missing or cannot be read."""
         with named_failure("read", path):
-            if is_s3(path):
-                bucket, key = split_s3(path)
-                head = self._s3().head_object(Bucket=bucket, Key=key)
-                return FileStat(path, int(head["ContentLength"]), head["ETag"].strip('"'))
+            if is_s3(path) or is_http(path):
+                files = self._s3_files() if is_s3(path) else self._http_files()
+                return FileStat(path, *patiently(path, self.patience, lambda: files.stat(path), time.sleep))
             return _local_stat(Path(path))
 
     def list_files(self, prefix: str) -> Iterator[FileStat]:
@@ -162,6 +194,8 @@ class Storage:
         Raises InputError when it names none or cannot be read.
         """
         pattern = normal(pattern)
+        if is_http(pattern):
+            return [self.stat(pattern)]
         if not GLOB & set(pattern):
             if self.exists(pattern):
                 return [self.stat(pattern)]
@@ -265,6 +299,11 @@ def is_s3(path: str) -> bool:
     return path.startswith("s3://")
 
 
+def is_http(path: str) -> bool:
+    """Tell whether a location is a file on an http(s) server."""
+    return path.startswith(("http://", "https://"))
+
+
 def split_s3(path: str) -> tuple[str, str]:
     """Split `s3://bucket/key` into bucket and key. Raises UsageError without a bucket."""
     bucket, _, key = path.removeprefix("s3://").partition("/")
@@ -280,6 +319,8 @@ def key_of(path: str) -> str:
 
 def normal(location: str) -> str:
     """Return a location as listings write it: no `./`, no doubled or closing slashes."""
+    if is_http(location):
+        return location
     if is_s3(location):
         return "s3://" + "/".join(part for part in location.removeprefix("s3://").split("/") if part)
     return os.path.normpath(location)

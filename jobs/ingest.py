@@ -22,6 +22,7 @@ from curation import exchange
 from curation.config import IngestSection
 from curation.errors import InputError, OutputError, UsageError
 from curation.grouping import GROUPS, finish, group, merge_groups
+from curation.inputs import list_inputs
 from curation.occurrences import Books, Occurrence
 from curation.reading import Reading
 from curation.rows import Columns, read_jsonl, read_parquet
@@ -41,6 +42,7 @@ ALGORITHM = 1
 class ReadFile:
     """Reads one input file, groups its texts by image and stages the groups by bucket."""
 
+    inputs: Storage
     storage: Storage
     section: IngestSection
     seed: int
@@ -52,7 +54,7 @@ class ReadFile:
         started = time.monotonic()
         reading = Reading(file.path)
         try:
-            with self.storage.open_input(file.path) as stream:
+            with self.inputs.open_stream(file) as stream:
                 table, books = group(self._occurrences(stream, reading), self.seed, self.section.max_texts_per_image)
         except InputError as error:
             yield Result("ledger", stats=failed_row(file, str(error), started))
@@ -76,7 +78,7 @@ class ReadFile:
     def _occurrences(self, stream: Any, reading: Reading) -> Iterator[Occurrence]:
         section = self.section
         if section.format == "wat":
-            return read_wat(stream, reading)
+            return read_wat(stream, reading, section.robots)
         columns = Columns(section.text_columns, section.url_column, section.ref_column, section.page_column)
         read = read_parquet if section.format == "parquet" else read_jsonl
         return read(stream, reading, columns)
@@ -107,13 +109,14 @@ def run(context: Context) -> list[Outcome]:
     config, section = context.config, context.config.ingest
     if not section.inputs:
         raise UsageError("config: key `ingest.inputs` is missing: ingest has nothing to read")
-    inputs = context.storage.expand_all(section.inputs)
+    storage = config.open_inputs()
+    inputs = list_inputs(storage, section.inputs, section.base_url)
     context.lake.declare_batch(context.batch)
     stage = Stage(
         "ingest",
         context.lake,
         config,
-        semantic={"ingest": section.model_dump(exclude={"inputs"}), "seed": config.seed, "algorithm": ALGORITHM},
+        semantic={"ingest": section.meaning(), "seed": config.seed, "algorithm": ALGORITHM},
         inputs={"files": [[file.path, file.size, file.etag] for file in inputs]},
         outputs={"pairs": {"batch": context.batch}},
         batch=context.batch,
@@ -121,8 +124,16 @@ def run(context: Context) -> list[Outcome]:
     if done := stage.finished():
         return [done]
     bits = exchange.bucket_bits(sum(file.size for file in inputs), section.bucket_bytes)
-    read = ReadFile(context.storage, section, config.seed, bits, stage.staging)
-    results = run_sink(context.spark, "ingest", inputs, read, progress_s=config.progress_s, on_crash=crashed)
+    read = ReadFile(storage, context.storage, section, config.seed, bits, stage.staging)
+    results = run_sink(
+        context.spark,
+        "ingest",
+        inputs,
+        read,
+        progress_s=config.progress_s,
+        on_crash=crashed,
+        at_once=section.connections,
+    )
     stage.step("read")
     staged = [result.stats for result in results if result.kind == "staged"]
     ledger = [result.stats for result in results if result.kind == "ledger"]

@@ -74,9 +74,11 @@ def run_sink(
     *,
     progress_s: float = 10.0,
     on_crash: Callable[[int, Unit], Result] | None = None,
+    at_once: int | None = None,
 ) -> list[Result]:
     """Run `process(index, unit)` for every unit and return all results in the order of units.
 
+    At most `at_once` units are at work at the same time, on all machines together; by default one a core.
     `on_crash` makes the result of a unit that crashes even a process of its own; without it InputError is raised.
     Raises the WorldcurateError a unit raised, and RuntimeError with the worker's traceback for a bug.
     """
@@ -89,8 +91,9 @@ def run_sink(
                 rows = [_to_row(index, result) for result in _run_unit(process, index, units[index], on_crash)]
                 yield pa.RecordBatch.from_pylist(rows, schema=ROW_ARROW)
 
-    frame = spark.range(0, len(units), 1, len(units)).mapInArrow(run_task, ROW)
-    with _Progress(spark, name, len(units), progress_s):
+    tasks = min(len(units), at_once or len(units))
+    frame = spark.range(0, len(units), 1, tasks).mapInArrow(run_task, ROW)
+    with _Progress(spark, name, tasks, progress_s):
         rows = frame.collect()
     results = sorted((_from_row(row.asDict()) for row in rows), key=lambda result: result.unit)
     for result in results:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import socket
+import ssl
 import struct
 import threading
 from collections import defaultdict, deque
@@ -34,30 +36,41 @@ class Request:
     path: str
     query: dict[str, str]
     headers: dict[str, str]
+    method: str = "GET"
 
 
 class Loopback:
-    """Answers by `respond`, after the faults put in line for a path; keeps what was asked in `requests`."""
+    """Answers by `respond`, after the faults put in line for a path; keeps what was asked in `requests`.
 
-    def __init__(self, respond: Callable[[Request], Answer]) -> None:
-        self.faults: dict[str, deque[Answer]] = defaultdict(deque)
+    A fault is an answer, or makes one from the right answer.
+    """
+
+    def __init__(self, respond: Callable[[Request], Answer], tls: ssl.SSLContext | None = None) -> None:
+        self.faults: dict[str, deque[Answer | Callable[[Answer], Answer]]] = defaultdict(deque)
         self.requests: list[Request] = []
+        self.respond = respond
         self.closing = threading.Event()
         loopback = self
 
         class Handler(BaseHTTPRequestHandler):
+            def do_HEAD(self) -> None:
+                self.do_GET()
+
             def do_GET(self) -> None:
                 split = urlsplit(self.path)
-                request = Request(split.path, dict(parse_qsl(split.query)), dict(self.headers))
+                request = Request(split.path, dict(parse_qsl(split.query)), dict(self.headers), self.command)
                 loopback.requests.append(request)
                 faults = loopback.faults[split.path]
-                self.send(faults.popleft() if faults else respond(request))
+                fault = faults.popleft() if faults else None
+                self.send(fault if isinstance(fault, Answer) else (fault or (lambda a: a))(loopback.respond(request)))
 
             def send(self, answer: Answer) -> None:
                 self.send_response(answer.status)
                 for name, value in {"Content-Length": str(len(answer.body)), **answer.headers}.items():
                     self.send_header(name, value)
                 self.end_headers()
+                if self.command == "HEAD":
+                    return
                 self.wfile.write(answer.body[: answer.reset_after])
                 if answer.hang_s:
                     loopback.closing.wait(answer.hang_s)
@@ -73,7 +86,9 @@ class Loopback:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.handle_error = lambda *_: None  # clients hang up, on purpose
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        if tls:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def close(self) -> None:
@@ -84,9 +99,9 @@ class Loopback:
 
 
 @contextlib.contextmanager
-def serving(respond: Callable[[Request], Answer]) -> Iterator[Loopback]:
+def serving(respond: Callable[[Request], Answer], tls: ssl.SSLContext | None = None) -> Iterator[Loopback]:
     """Run a server for the length of a `with` block."""
-    server = Loopback(respond)
+    server = Loopback(respond, tls)
     try:
         yield server
     finally:
@@ -94,19 +109,22 @@ def serving(respond: Callable[[Request], Answer]) -> Iterator[Loopback]:
 
 
 def file_server(files: dict[str, bytes], *, ranges: bool = True) -> Callable[[Request], Answer]:
-    """Answer with files by path, as a static server does: ETag, Range, If-Range, 404, 416."""
+    """Answer with files by path, as a static server does: ETag, Range, If-Range, If-Match, 404, 412, 416."""
 
     def respond(request: Request) -> Answer:
         body = files.get(request.path)
         if body is None:
             return Answer(404)
-        headers = {"ETag": f'"{hash(body):x}"', "Accept-Ranges": "bytes"}
+        headers = {"ETag": f'"{hashlib.md5(body).hexdigest()}"', "Accept-Ranges": "bytes"}
+        if request.headers.get("If-Match") not in (None, headers["ETag"]):
+            return Answer(412)
         wanted = request.headers.get("Range") if ranges else None
         if wanted is None or request.headers.get("If-Range") not in (None, headers["ETag"]):
             return Answer(200, body, headers)
-        start = int(wanted.removeprefix("bytes=").rstrip("-"))
+        first, _, last = wanted.removeprefix("bytes=").partition("-")
+        start, stop = int(first), min(int(last or len(body)) + 1, len(body))
         if start >= len(body):
             return Answer(416, b"", {**headers, "Content-Range": f"bytes */{len(body)}"})
-        return Answer(206, body[start:], {**headers, "Content-Range": f"bytes {start}-{len(body) - 1}/{len(body)}"})
+        return Answer(206, body[start:stop], {**headers, "Content-Range": f"bytes {start}-{stop - 1}/{len(body)}"})
 
     return respond
