@@ -45,6 +45,14 @@ def local_file(storage: Storage, path: str, sha256: str) -> Path:
     return copy
 
 
+def checked_file(storage: Storage, path: str, sha256: str) -> Path:
+    """Return `local_file`, with its content checked wherever it lies: here each time, a copy on its way."""
+    local = local_file(storage, path, sha256)
+    if not is_s3(path):
+        check(storage, path, sha256)
+    return local
+
+
 def check(storage: Storage, path: str, sha256: str) -> None:
     """Raise InputError unless the file has this SHA-256."""
     digest = hashlib.sha256()

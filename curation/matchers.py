@@ -1,10 +1,11 @@
 """Compiled matchers in the lake: one immutable, checksummed file per metadata version, rule set and language.
 
-    LAKE/matchers/<metadata_version>/<rules>.<algorithm>/<lang>.matcher
-    LAKE/matchers/<metadata_version>/manifest.<algorithm>.json
+    LAKE/matchers/<metadata_version>/<rules>.<algorithm>.<format>/<lang>.matcher
+    LAKE/matchers/<metadata_version>/manifest.<algorithm>.<format>.json
     LAKE/matchers/latest.json                                    the version built last
 
-A worker process loads a language's matcher when it first meets the language, from these files, never by pickle.
+A worker process maps a language's matcher into memory when it first meets the language, from these files or from its
+host's copy of them, never by pickle.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 
-from curation.errors import InputError, OutputError, UsageError
-from curation.matching import ALGORITHM, Matcher
+from curation import hostcache
+from curation.errors import OutputError, UsageError
+from curation.matching import ALGORITHM, FORMAT, Matcher
 from curation.storage import Storage, join
 
 
@@ -34,12 +36,11 @@ class Manifest:
 
 def matcher_name(rules: str, lang: str) -> str:
     """Return a matcher's path below its version."""
-    return f"{rules}.{ALGORITHM}/{lang}.matcher"
+    return f"{rules}.{ALGORITHM}.{FORMAT}/{lang}.matcher"
 
 
-def write_matcher(storage: Storage, lake: str, version: str, rules: str, lang: str, matcher: Matcher) -> str:
+def write_matcher(storage: Storage, lake: str, version: str, rules: str, lang: str, data: bytes) -> str:
     """Store a compiled matcher and return its SHA-256; one that is there already is left alone if it is the same."""
-    data = matcher.to_bytes()
     path = join(lake, "matchers", version, matcher_name(rules, lang))
     digest = hashlib.sha256(data).hexdigest()
     if not storage.put_if_absent(path, data) and hashlib.sha256(storage.read_bytes(path)).hexdigest() != digest:
@@ -48,8 +49,8 @@ def write_matcher(storage: Storage, lake: str, version: str, rules: str, lang: s
 
 
 def manifest_path(lake: str, version: str) -> str:
-    """Return where a version's manifest lies, for the matching algorithm of this code."""
-    return join(lake, "matchers", version, f"manifest.{ALGORITHM}.json")
+    """Return where a version's manifest lies, for the matchers this code reads."""
+    return join(lake, "matchers", version, f"manifest.{ALGORITHM}.{FORMAT}.json")
 
 
 def write_manifest(storage: Storage, lake: str, manifest: Manifest) -> None:
@@ -82,7 +83,4 @@ def open_manifest(storage: Storage, lake: str, version: str) -> Manifest:
 def load_matcher(storage: Storage, lake: str, version: str, rules: str, lang: str, sha256: str) -> Matcher:
     """Return a matcher, loaded once a process. Raises InputError when the file is damaged or not the one named."""
     path = join(lake, "matchers", version, matcher_name(rules, lang))
-    data = storage.read_bytes(path)
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise InputError(f"{path} is damaged: its checksum is not the one in the manifest")
-    return Matcher.from_bytes(data, rules, path)
+    return Matcher.open(hostcache.checked_file(storage, path, sha256), rules, checked=True)

@@ -31,7 +31,8 @@ from curation.scripts import CLASSES, MARKS, RangeSet
 
 RULES: Final = ("worldwide", "reference")
 
-_REMOVED = re.compile(
+# What does not show: gone before anything else is looked at.
+REMOVED: Final = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u061c\u180b-\u180d\u180f\u200b\u200e\u200f\u202a-\u202e\u2060"
     "\u2066-\u2069\ufe00-\ufe0f\ufeff\U000e0100-\U000e01ef]+"
 )
@@ -45,7 +46,7 @@ _RUN = re.compile(
 # The same for printable ASCII, where classes need no looking up.
 _ASCII_RUN = re.compile(r"[A-Za-z0-9]+(?:['\-_.,][A-Za-z0-9]+)*|[^ A-Za-z0-9]")
 
-_REFERENCE_SPACED = re.compile(r"[,.;:?!`]")
+_REFERENCE_SPACED = re.compile(r"[,.;:?!`]")  # `forming` has them too
 _REFERENCE_WHITE = str.maketrans("\t\n\r", "   ")
 _REFERENCE_OPEN_SIGNS = frozenset(string.punctuation + "，。、；：？！“”‘’（）【】《》〈〉「」『』～—")
 _REFERENCE_OPEN_RANGES = RangeSet(
@@ -67,10 +68,15 @@ def _between_spaces(words: list[str]) -> str:
 
 def _fold(s: str) -> str:
     """Remove what does not show, set symbols apart that NFKC would fold into letters, then fold."""
-    s = _REMOVED.sub("", s)
+    s = REMOVED.sub("", s)
     if not unicodedata.is_normalized("NFKC", s):
         s = unicodedata.normalize("NFKC", " ".join(_cut(_FOLDING, s)))
-    # U+2011 is U+2010 after NFKC. Replacing one by one is several times faster than `translate`.
+    return fold_signs(s)
+
+
+def fold_signs(s: str) -> str:
+    """Replace the apostrophes and the hyphen that NFKC leaves (U+2011 is U+2010 after it) by those of ASCII."""
+    # Replacing one by one is several times faster than `translate`.
     return s.replace("\u2019", "'").replace("\u02bc", "'").replace("\u2010", "-")
 
 

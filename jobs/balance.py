@@ -29,7 +29,7 @@ from curation.keeping import KeepModel, write_model
 from curation.lake import DataFile
 from curation.parquet import read_batches
 from curation.schemas import SCHEMAS
-from curation.storage import Storage, is_s3, join
+from curation.storage import Storage, join
 from curation.tombstones import Tombstones
 from jobs.match import open_matching
 from jobs.runner import Context, Job, main
@@ -168,10 +168,7 @@ def load_model(storage: Storage, path: str, sha256: str) -> KeepModel:
 
     Raises InputError when the file is missing or not the one the driver wrote.
     """
-    local = hostcache.local_file(storage, path, sha256)  # a copy is checked on its way
-    if not is_s3(path):
-        hostcache.check(storage, path, sha256)
-    return KeepModel.open(local)
+    return KeepModel.open(hostcache.checked_file(storage, path, sha256))
 
 
 def in_order(table: pa.Table) -> pa.Table:

@@ -24,7 +24,7 @@ from curation import exchange, matching
 from curation.errors import OutputError
 from curation.lake import DataFile, WrittenFile
 from curation.matchers import Manifest, make_latest, manifest_path, matcher_name, write_manifest, write_matcher
-from curation.matching import Matcher
+from curation.matching import compile_entries
 from curation.parquet import read_batches
 from curation.schemas import SCHEMAS
 from curation.storage import Storage, join
@@ -200,7 +200,7 @@ class Compile:
             for batch in read_batches(self.storage, join(self.lake, "entries", file.path), ["entry"])
             for entry in batch["entry"].to_pylist()
         ]
-        sha256 = write_matcher(self.storage, self.lake, self.version, rules, lang, Matcher.build(entries, rules))
+        sha256 = write_matcher(self.storage, self.lake, self.version, rules, lang, compile_entries(entries, rules))
         yield Result("matcher", stats={"name": matcher_name(rules, lang), "sha256": sha256})
 
 

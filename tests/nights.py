@@ -14,7 +14,7 @@ from PIL import Image
 
 from curation.lake import WrittenFile
 from curation.matchers import Manifest, make_latest, matcher_name, write_manifest, write_matcher
-from curation.matching import Matcher
+from curation.matching import compile_entries
 from curation.parquet import PartitionWriter
 from curation.schemas import SCHEMAS
 from jobs.match import open_matching
@@ -55,7 +55,7 @@ def publish_metadata(context: Context, entries: Mapping[str, Sequence[str]] = EN
     version = hashlib.sha256(json.dumps(entries).encode()).hexdigest()[:16]
     files = {
         matcher_name(rules, lang): write_matcher(
-            context.storage, lake, version, rules, lang, Matcher.build(sorted(words), rules)
+            context.storage, lake, version, rules, lang, compile_entries(sorted(words), rules)
         )
         for lang, words in entries.items()
         for rules in ("worldwide", "reference")

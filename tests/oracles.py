@@ -11,7 +11,8 @@ from functools import cache
 
 OPEN_NAMES = ("CJK UNIFIED", "CJK COMPAT", "CJK RADICAL", "KANGXI", "HIRAGANA", "KATAKANA", "BOPOMOFO", "THAI", "LAO")
 OPEN_NAMES += ("KHMER", "MYANMAR", "TIBETAN")
-INVISIBLE = "\u200b\u00ad\ufeff\u2060\u061c\u200e\u200f" + "".join(map(chr, range(0xFE00, 0xFE10)))
+INVISIBLE = "\u200b\u00ad\ufeff\u2060\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+INVISIBLE += "".join(map(chr, range(0xFE00, 0xFE10)))
 JOINERS = "'-_·.,״׳"
 
 
