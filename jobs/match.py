@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from curation import exchange, models, script_language
@@ -33,6 +34,8 @@ from jobs.sink import Result, file_results, files_of, run_sink
 from jobs.stage import Outcome, Stage, WriterFactory, digest, require
 from metadata.labels import map_labels
 from metadata.languages import LanguageTable
+
+PIECE = 1 << 16  # entries
 
 
 @dataclass(frozen=True)
@@ -101,14 +104,30 @@ def open_matching(context: Context) -> Matching:
     )
 
 
+class Piece(NamedTuple):
+    """Entries `start` to `end` of a language, whose counts one task adds up: no task gets all of a large language."""
+
+    lang: str
+    start: int
+    end: int
+
+    def of(self, counts: Mapping[str, pa.Table]) -> pa.Table:
+        """Return the rows of this piece from tables by language, sorted by entry."""
+        if self.lang not in counts:
+            return SCHEMAS["counts"].empty_table()
+        table = counts[self.lang]
+        first, end = np.searchsorted(table["entry_id"].to_numpy(), [self.start, self.end])
+        return table.slice(first, end - first)
+
+
 @dataclass(frozen=True)
 class MatchFile:
-    """Matches one file of pairs: writes its matches, stages its counts by language."""
+    """Matches one file of pairs: writes its matches, stages its counts by piece of a language's entries."""
 
     storage: Storage
     lake: str
     matching: Matching
-    languages: Sequence[str]
+    pieces: Sequence[Piece]
     tombstones: Tombstones
     writers: WriterFactory
     staging: str
@@ -127,10 +146,8 @@ class MatchFile:
         yield from file_results("matches", writer.files)
         path = join(self.staging, exchange.staged_name(index))
         counts = matcher.counts()
-        empty = SCHEMAS["counts"].empty_table()
-        rows_by_lang = exchange.write_buckets(
-            self.storage, path, SCHEMAS["counts"], (counts.get(lang, empty) for lang in self.languages)
-        )
+        tables = (piece.of(counts) for piece in self.pieces)
+        rows_by_piece = exchange.write_buckets(self.storage, path, SCHEMAS["counts"], tables)
         figures = {
             "images": images,
             "images_matched": matched,
@@ -138,7 +155,7 @@ class MatchFile:
             "entry_matches": matcher.entry_matches,
         }
         langs = {"texts": matcher.texts, "matched": matcher.matched}
-        yield Result("counts", stats={"path": path, "rows": rows_by_lang, "figures": figures, **langs})
+        yield Result("counts", stats={"path": path, "rows": rows_by_piece, "figures": figures, **langs})
 
     def _identifier(self) -> LanguageIdentifier:
         check_model(self.matching.model, self.matching.model_digest)
@@ -159,15 +176,15 @@ def check_model(path: str, sha256: str) -> None:
 
 @dataclass(frozen=True)
 class SumCounts:
-    """Adds up the staged counts of a range of languages."""
+    """Adds up the staged counts of a range of pieces."""
 
     storage: Storage
     staged: Sequence[str]
     writers: WriterFactory
 
-    def __call__(self, index: int, languages: range) -> Iterator[Result]:
+    def __call__(self, index: int, pieces: range) -> Iterator[Result]:
         """Yield the written counts and their sum."""
-        parts = pa.concat_tables(exchange.read_buckets(self.storage, self.staged, languages))
+        parts = pa.concat_tables(exchange.read_buckets(self.storage, self.staged, pieces))
         summed = parts.group_by(["lang", "entry_id"]).aggregate([("count", "sum")])
         table = summed.rename_columns(["lang", "entry_id", "count"]).sort_by(
             [("lang", "ascending"), ("entry_id", "ascending")]
@@ -197,12 +214,12 @@ def run(context: Context) -> list[Outcome]:
     )
     if done := stage.finished():
         return [done]
-    languages = sorted(matching_.manifest.entries)
+    pieces = pieces_of(matching_.manifest.entries)
     matched = run_sink(
         context.spark,
         "match",
         pairs.files,
-        MatchFile(context.storage, lake.root, matching_, languages, tombstones, stage.writers(), stage.staging),
+        MatchFile(context.storage, lake.root, matching_, pieces, tombstones, stage.writers(), stage.staging),
         progress_s=context.config.progress_s,
     )
     stage.step("match")
@@ -210,7 +227,7 @@ def run(context: Context) -> list[Outcome]:
     counted = run_sink(
         context.spark,
         "match: counts",
-        language_ranges([part["rows"] for part in staged]),
+        piece_ranges([part["rows"] for part in staged]),
         SumCounts(context.storage, [part["path"] for part in staged], stage.writers()),
         progress_s=context.config.progress_s,
     )
@@ -224,8 +241,14 @@ def run(context: Context) -> list[Outcome]:
     return [stage.publish(files, totals=totals, drops=drops)]
 
 
-def language_ranges(rows: Sequence[Sequence[int]], most: int = 2_000_000) -> list[range]:
-    """Cut the languages into runs of about `most` staged rows, at least one."""
+def pieces_of(entries: Mapping[str, int]) -> list[Piece]:
+    """Cut every language's entries, of which there are so many, into pieces."""
+    starts = [(lang, start) for lang in sorted(entries) for start in range(0, entries[lang], PIECE)]
+    return [Piece(lang, start, start + PIECE) for lang, start in starts]
+
+
+def piece_ranges(rows: Sequence[Sequence[int]], most: int = 2_000_000) -> list[range]:
+    """Cut the pieces into runs of about `most` staged rows, at least one."""
     if not rows:
         return [range(0)]
     sums = [sum(column) for column in zip(*rows, strict=True)]

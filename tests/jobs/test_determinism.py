@@ -55,7 +55,7 @@ def test_cores_and_order_of_inputs_change_no_byte(night_done, tmp_path):
 
 
 def test_the_batches_that_rows_are_read_in_change_no_byte(night_done, monkeypatch):
-    """Matched and balanced again in this process, seven rows at a time."""
+    """Matched and balanced again in this process, seven rows at a time and three entries a piece of counts."""
     context = night_done
     ours = digests(context.lake)
     for name in ("matches", "counts", "totals", "thresholds", "curated"):
@@ -64,6 +64,7 @@ def test_the_batches_that_rows_are_read_in_change_no_byte(night_done, monkeypatc
     def here(spark, name, units, process, **_):
         return [replace(result, unit=n) for n, unit in enumerate(units) for result in process(n, unit)]
 
+    monkeypatch.setattr(match, "PIECE", 3)
     for job in (match, balance):
         monkeypatch.setattr(job, "run_sink", here)
         monkeypatch.setattr(job, "read_batches", partial(read_batches, rows=7))
