@@ -1,44 +1,63 @@
-"""Texts matched per second on one core: our matcher beside the public loop, on real sentences in 112 languages.
+"""Texts matched per second on one core: our matcher beside the public loop and other automata, same matches asserted.
 
 The public loop spaces each text with the seven punctuation replacements, walks a pyahocorasick automaton whose values
 are the entries, and puts the hits in a set. `reference` does the same work exactly; `worldwide` spaces texts by script.
+English is matched against 500,000 entries (see `corpus`), Chinese, Japanese and Thai against their wordnets and the
+words of half of the sentences.
 
-    python benchmarks/bench_matching.py
+    python benchmarks/bench_matching.py [--texts 1000000]
 """
 
 from __future__ import annotations
 
-import ahocorasick
-import pyarrow as pa
-from common import interleaved, sentences, table, unpacked
+import argparse
+import time
+from collections.abc import Callable, Sequence
 
-from curation.matching import Matcher
-from curation.references import open_local
+import ahocorasick
+import corpus
+import pyarrow as pa
+from common import interleaved, table, unpacked
+
+from curation import models
+from curation.automaton import AutomatonMatcher
+from curation.langid import LanguageIdentifier
+from curation.matching import Matcher, compile_entries
 from curation.spacing import entry_form
 from metadata.languages import LanguageTable
-from metadata.wordnet import read_wordnets, wordnet_files
+from metadata.segmenters import segment
 
-ENTRIES = 100_000
-TEXTS = 20_000
+SAMPLE = 20_000  # texts of the slower ways
+CODES = {"zh": "cmn", "ja": "jpn", "th": "tha"}
 
 
 def main() -> None:
     """Measure and print."""
-    paths = [str(path) for path in sorted((unpacked() / "omw").rglob("*.tab"))]
-    lemmas = read_wordnets(wordnet_files(paths), open_local, LanguageTable.load()).lemmas
-    entries = sorted({lemma for words in lemmas.values() for lemma in words})
-    entries = entries[:: max(1, len(entries) // ENTRIES)]
-    texts = sentences()
-    texts = texts[:: max(1, len(texts) // TEXTS)]
-    column = pa.array(texts)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--texts", type=int, default=1_000_000, help="English texts to make")
+    options = parser.parse_args()
+    entries = corpus.entries()
+    made = corpus.texts(options.texts)
+    compare("English, made texts", entries, made)
+    compare("English, Tatoeba", entries, corpus.english_sentences())
+    compare_with_language_id("English, made texts", entries, made[: 5 * SAMPLE])
+    lemmas = corpus.lemmas(wiktionary=True)
+    for lang, code in CODES.items():
+        path = unpacked() / "laser-tatoeba" / "data" / "tatoeba" / "v1" / f"tatoeba.{code}-eng.{code}"
+        lines = path.read_text(encoding="utf-8").splitlines()
+        cut = segment("icu", lang)
+        words = {word for line in lines[::2] for word in cut(line)}
+        compare(f"{lang}, Tatoeba", sorted({*lemmas[lang], *words}), lines * (1 + SAMPLE // len(lines)))
 
+
+def public_loop(entries: Sequence[str]) -> Callable[[Sequence[str]], list[set[str]]]:
+    """Return the public loop over texts."""
     automaton = ahocorasick.Automaton()
     for entry in entries:
-        form = entry_form(entry, "reference")
-        automaton.add_word(form, entry)
+        automaton.add_word(entry_form(entry, "reference"), entry)
     automaton.make_automaton()
 
-    def public_loop() -> list[set[str]]:
+    def match(texts: Sequence[str]) -> list[set[str]]:
         found = []
         for text in texts:
             spaced = f" {text} "
@@ -48,24 +67,67 @@ def main() -> None:
             found.append({entry for _, entry in automaton.iter(spaced)})
         return found
 
-    matchers = {rules: Matcher.build(entries, rules) for rules in ("reference", "worldwide")}
-    ours = matchers["reference"].match_batch(column).to_pylist()
-    assert [{entries[i] for i in ids} for ids in ours] == public_loop(), "both ways must find the same entries"
-    public, reference, worldwide = interleaved(
-        public_loop,
-        lambda: matchers["reference"].match_batch(column),
-        lambda: matchers["worldwide"].match_batch(column),
+    return match
+
+
+def compare(name: str, entries: Sequence[str], texts: Sequence[str]) -> None:
+    """Print texts/s of each way."""
+    few, column = texts[:SAMPLE], pa.array(texts)
+    public = public_loop(entries)
+    automaton = AutomatonMatcher(entries, "worldwide")
+    started = time.perf_counter()
+    stored = {rules: compile_entries(entries, rules) for rules in ("reference", "worldwide")}
+    compiling = (time.perf_counter() - started) / 2
+    ours = {rules: Matcher.from_bytes(data, rules) for rules, data in stored.items()}
+    found = ours["reference"].match_batch(column.slice(0, len(few))).to_pylist()
+    assert [{entries[i] for i in ids} for ids in found] == public(few), "both ways must find the same entries"
+    assert ours["worldwide"].match_batch(column.slice(0, len(few))).equals(automaton.match_batch(pa.array(few)))
+    loop, engine, reference, worldwide = interleaved(
+        lambda: public(few),
+        lambda: automaton.match_batch(pa.array(few)),
+        lambda: ours["reference"].match_batch(column),
+        lambda: ours["worldwide"].match_batch(column),
     )
-    rows = [
-        [name, f"{len(texts) / seconds:,.0f}", f"{public / seconds:.2f}"]
-        for name, seconds in {
-            "public loop": public,
-            "Matcher, reference rules": reference,
-            "Matcher, worldwide rules": worldwide,
-        }.items()
-    ]
-    title = f"Matching {len(texts):,} sentences against {len(entries):,} entries, one core, median of 5"
-    table(title, ["way", "texts/s", "x public loop"], rows)
+    base = len(few) / loop
+    rates = {
+        "public loop": base,
+        "pyahocorasick, worldwide rules": len(few) / engine,
+        "Matcher, reference rules": len(texts) / reference,
+        "Matcher, worldwide rules": len(texts) / worldwide,
+    }
+    hits = len(ours["worldwide"].match_batch(column).values) / len(texts)
+    size = sum(len(text.encode()) for text in few) / len(few)
+    table(
+        f"Matching {name}: {len(texts):,} texts of {size:.0f} bytes with {hits:.1f} matches, {len(entries):,} entries "
+        f"in {len(stored['worldwide']) / 1e6:.1f} MB compiled in {compiling:.1f} s; one core, median of 5",
+        ["way", "texts/s", "x public loop"],
+        [[way, f"{rate:,.0f}", f"{rate / base:.1f}"] for way, rate in rates.items()],
+    )
+
+
+def compare_with_language_id(name: str, entries: Sequence[str], texts: Sequence[str]) -> None:
+    """Print texts/s of language identification and matching together."""
+    identifier = LanguageIdentifier(models.fetch_default_model(), LanguageTable.load().label_to_lang)
+    model = identifier._model  # the public way calls it text by text
+    public, matcher = public_loop(entries), Matcher.build(entries, "worldwide")
+    few, column = texts[:SAMPLE], pa.array(texts)
+
+    def one_by_one() -> None:
+        for text in few:
+            model.predict([text])
+            public([text])
+
+    def batched() -> None:
+        for start in range(0, len(column), 10_000):
+            part = column.slice(start, 10_000)
+            identifier.identify(part.to_pylist())
+            matcher.match_batch(part)
+
+    first, second = interleaved(one_by_one, batched)
+    base = len(few) / first
+    rows = [["predict([text]), public loop", f"{base:,.0f}", "1.0"]]
+    rows.append(["batches: identify, Matcher", f"{len(texts) / second:,.0f}", f"{len(texts) / second / base:.1f}"])
+    table(f"Language ID and matching, {name}: one core, median of 5", ["way", "texts/s", "x public way"], rows)
 
 
 if __name__ == "__main__":
