@@ -11,6 +11,7 @@ Inputs are opened through a callable, so the steps do not know where files lie.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ from metadata.titles import ViewBooks, read_views
 from metadata.wikitext import plain_text
 from metadata.wordnet import Wordnets, read_wordnets, wordnet_files
 from metadata.words import tokenizer
+
+log = logging.getLogger(__name__)
 
 OpenBinary = Callable[[str], BinaryIO]
 
@@ -90,9 +93,20 @@ def _page_texts(pages: Iterable[Page], books: DumpBooks) -> Iterator[str]:
             books.drops["redirect" if page.namespace == ARTICLES else "other_namespace"] += 1
         elif not page.is_whole:
             books.drops["too_long"] += 1
+        elif (text := _readable(page)) is None:
+            books.drops["unparsable"] += 1
         else:
             books.kept += 1
-            yield plain_text(page.text, hidden_names(page.namespaces))
+            yield text
+
+
+def _readable(page: Page) -> str | None:
+    """Return a page's text, None when the parser fails on it: one page of millions must not end a build."""
+    try:
+        return plain_text(page.text, hidden_names(page.namespaces))
+    except Exception:
+        log.exception("page %r cannot be parsed", page.title)
+        return None
 
 
 def _cirrus_texts(documents: Iterable[Document], path: str, books: DumpBooks) -> Iterator[str]:

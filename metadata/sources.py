@@ -80,8 +80,9 @@ def find_dumps(
     """Yield the dumps of one `code=path-or-glob`, or of one pattern with {code}."""
     code, equals, path = pattern.partition("=")
     if "{code}" not in pattern:
-        if not equals or code not in table.languages:
+        if not equals:
             raise UsageError(f"metadata.wikipedia: {pattern!r} is neither code=path nor a pattern with {{code}}")
+        check_known("metadata.wikipedia", [code], table)
         if code in codes:
             yield from ((code, file) for file in storage.expand(path))
         return

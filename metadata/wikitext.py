@@ -24,11 +24,15 @@ DROPPED = (
     r"hiero|templatedata|templatestyles|inputbox|categorytree|indicator|section|table|style|script|includeonly"
 )
 ISLAND = re.compile(rf"<(/?)({DROPPED}|nowiki)\b([^<>]*)>", re.IGNORECASE)
-BRACKET = re.compile(r"\{\{|\}\}|\[\[|\]\]|^[ \t:]*\{\||^[ \t]*\|\}(?=\}\}|[^}]|\Z)", re.MULTILINE)
+# Those of tables begin a line. Every alternative begins with a letter of its own: a search for `^` would be slow.
+BRACKET = re.compile(r"\{\{|\}\}|\[\[|\]\]|\n[ \t:]*\{\||\n[ \t]*\|\}(?=\}\}|[^}]|\Z)")
 OPENS = {"}}": "{{", "]]": "[[", "|}": "{|"}
 ADDRESS = r"(?:https?:|ftp:|mailto:)[^\s\[\]<>\"|]+"
 LABELLED = re.compile(rf"\[(?:{ADDRESS}|//[^\s\[\]<>\"|]+)[ \t]*([^\[\]\n]{{0,500}})\]", re.IGNORECASE)
-BARE = re.compile(rf"\b{ADDRESS}", re.IGNORECASE)
+# The letter and then a look behind: a search that begins with `\b` or ignores case tries every place.
+BARE = re.compile(
+    r"[hHfFmM](?<!\w.)(?:(?<=[hH])[tT][tT][pP][sS]?|(?<=[fF])[tT][pP]|(?<=[mM])[aA][iI][lL][tT][oO]):[^\s\[\]<>\"|]+"
+)
 VARIANTS = re.compile(r"-\{([^{}]*)\}-")
 VARIANT = re.compile(r"[a-z-]+\s*:")
 BLOCK_TAG = re.compile(
@@ -50,7 +54,7 @@ def plain_text(wikitext: str, hidden: Collection[str] = frozenset()) -> str:
     `hidden` adds the wiki's own names of the namespaces whose links show nothing (files and categories, in lower case)
     to those known for all wikis.
     """
-    text = COMMENT.sub("", wikitext)
+    text = COMMENT.sub("", f"\n{wikitext}")  # so that every line begins with a line's end
     text = "".join(_without_islands(text))
     text = "".join(_without_brackets(text, HIDDEN.union(hidden)))
     text = VARIANTS.sub(_variant, BARE.sub("", LABELLED.sub(r"\1", text)))
@@ -90,8 +94,9 @@ def _without_brackets(text: str, hidden: Collection[str]) -> list[str]:
     open_now = dict.fromkeys(OPENS.values(), 0)
     start = 0
     for bracket in BRACKET.finditer(text):
-        pieces.append(text[start : bracket.start()])
-        start, kind = bracket.end(), bracket[0].strip(" \t:")
+        kind = bracket[0].strip("\n \t:")
+        pieces.append(text[start : bracket.start() + (bracket[0][0] == "\n")])
+        start = bracket.end()
         if kind not in OPENS:
             if kind != "[[" or open_now[kind] < MAX_LINK_DEPTH:
                 stack.append((kind, len(pieces)))

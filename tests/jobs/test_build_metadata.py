@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 import pyarrow.parquet as pq
 import pytest
 
-from curation.errors import InputError
+from curation.errors import InputError, UsageError
 from curation.matchers import load_matcher, matcher_name, open_manifest
 from jobs import build_metadata, show_metadata
 from jobs.runner import Context
@@ -142,6 +142,36 @@ def test_a_truncated_dump_counts_as_failed_and_the_rest_is_built(build, tmp_path
     statuses = {Path(row["path"]).name: row["status"] for row in made.lake.rows("ledger").to_pylist()}
     assert statuses["enwiki.xml.bz2"] in ("partial", "failed")
     assert json.loads(runs[0]["totals"])["files"] == len(statuses)
+
+
+def test_every_damaged_source_is_named_and_the_rest_is_built_unharmed(build, tmp_path):
+    whole = build()
+    (clean,) = build_metadata.run(Context(whole.config.model_copy(update={"lake": str(tmp_path / "clean")}), "clean"))
+    bad = {
+        "truncated.xml.bz2": bz2.compress(dump(["kačs"]).encode())[:-15],
+        "broken.xml": dump(["brok"]).replace("</page>", "</pgae>").encode(),
+        "empty.xml": b"",
+        "no-pages.xml": dump([]).encode(),
+        "search.json": b'{"index":{}}\n{"title": 1}\n',
+        "page.html": b"<html></html>",
+    }
+    for name, data in bad.items():
+        (tmp_path / name).write_bytes(data)
+    with (tmp_path / "pageviews").open("a") as views:
+        views.write("en Red_dog x 0\nen\nen Too many fields 1 2 3\n\n")
+    dumps = [*whole.config.metadata.wikipedia, *(f"ltg={tmp_path / name}" for name in bad)]
+    made = build(wikipedia=dumps)
+    tolerant = Context(made.config.model_copy(update={"max_failed_inputs": 1.0}), "tolerant")
+    (outcome,) = build_metadata.run(tolerant)
+    assert outcome.totals["version"] == clean.totals["version"]
+    rows = {Path(row["path"]).name: row for row in tolerant.lake.rows("ledger").to_pylist()}
+    assert {name for name, row in rows.items() if row["status"] != "ok"} == set(bad) - {"no-pages.xml"}
+    assert all(name in rows[name]["error"] and "\n" not in rows[name]["error"] for name in set(bad) - {"no-pages.xml"})
+    assert json.loads(rows["pageviews"]["drops"])["malformed"] == 4
+    with pytest.raises(UsageError, match=r"metadata\.languages: unknown language 'xx'"):
+        build_metadata.run(build(languages=["en", "xx"]))
+    with pytest.raises(UsageError, match=r"metadata\.wikipedia: unknown language 'xx'"):
+        build_metadata.run(build(wikipedia=[f"xx={tmp_path}/enwiki.xml.bz2"]))
 
 
 @pytest.mark.parametrize("score", ["rescored", "pmi"])

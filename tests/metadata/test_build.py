@@ -15,6 +15,7 @@ from metadata.merge import Entry
 from metadata.ngrams import NgramCounter, sum_grams
 from metadata.ranking import rank_bigrams, rank_unigrams
 from metadata.titles import ViewBooks, best_titles, sum_bucket
+from metadata.wikitext import plain_text
 from metadata.words import joiner
 
 LANGUAGES = LanguageTable.load()
@@ -66,6 +67,29 @@ def test_a_damaged_dump_gives_the_pages_before_and_its_error():
     _, grams, books = dump_counts(bz2.compress(DUMP.encode())[:-20])
     assert (grams, books.read) == ({}, 0)
     assert books.error is not None
+
+
+def test_a_page_on_which_the_parser_fails_is_counted_and_the_others_are_read(monkeypatch):
+    def parser(text, hidden):
+        if text == "Dog house":
+            raise RecursionError("too deep")
+        return plain_text(text, hidden)
+
+    monkeypatch.setattr("metadata.build.plain_text", parser)
+    _, grams, books = dump_counts(DUMP.encode())
+    assert grams == {"Dog": 1, "house": 1, "dog": 1, "Dog house": 1}
+    assert (books.read, books.kept) == (4, 1)
+    assert books.drops == {"redirect": 1, "other_namespace": 1, "unparsable": 1}
+
+
+def test_a_page_of_ten_megabytes_and_one_of_a_hundred_thousand_templates_are_read():
+    long, nested = "dog house " * 1_000_000, "{{a|" * 100_000 + "x" + "}}" * 100_000 + "deep"
+    pages = "".join(
+        f"<page><title>t</title><ns>0</ns><revision><text>{t}</text></revision></page>" for t in (long, nested)
+    )
+    _, grams, books = dump_counts(f"<mediawiki>{pages}</mediawiki>".encode())
+    assert grams == {"dog": 10**6, "house": 10**6, "dog house": 10**6, "house dog": 10**6 - 1, "deep": 1}
+    assert (books.kept, books.error) == (2, None)
 
 
 def test_a_missing_file_is_an_error_in_the_books():
