@@ -28,33 +28,28 @@ from curation.matching import compile_entries
 from curation.parquet import read_batches
 from curation.schemas import SCHEMAS
 from curation.storage import Storage, join
-from jobs.ledger import check_failed, failed_row, ledger_result, whole_files
+from jobs.ledger import check_failed, failed_row, whole_files
 from jobs.metadata_ngrams import RankedGrams, ReadDump, StagedGrams, bucket_counts, rank_grams
 from jobs.metadata_reuse import files_of_lists, fingerprint, made_before, sources_of
 from jobs.metadata_titles import RankedTitles, ReadViews, SumViews, bucket_count
+from jobs.metadata_wordnet import ReadWordnets, wordnet_books
 from jobs.runner import Context, Job, main
 from jobs.sink import Result, file_results, files_of, run_sink
 from jobs.stage import Outcome, Stage, WriterFactory
 from metadata import segmenters
-from metadata.build import key_entries, read_lemmas, source_list
+from metadata.build import key_entries, source_list
 from metadata.languages import LanguageTable
 from metadata.limits import Limits, limits_of
 from metadata.merge import Entry, entries_table, list_digest, version_of
 from metadata.page import render
 from metadata.sources import Source, check_known, cut, find_sources, wanted
 from metadata.statistics import statistics
-from metadata.wordnet import wordnet_files
 
 log = logging.getLogger(__name__)
 
 ALGORITHM = 3
 PIECE_BYTES = 32 << 20  # of a dump file that one task reads; the result does not depend on it
 RULES = ("worldwide", "reference")
-NOTES = {
-    "data": "English wordnet: the first lemma of each synset, case kept, from Princeton's data files",
-    "index": "English wordnet: every lemma, lower case as it stands there, from Princeton's index files alone",
-}
-LEMMAS = pa.schema([("lemma", pa.string())])
 
 
 @dataclass(frozen=True)
@@ -71,8 +66,6 @@ class ReadSource:
 
     def __call__(self, index: int, source: Source) -> Iterator[Result]:
         """Yield where the counts are staged, and the ledger rows of the files."""
-        started = time.monotonic()
-        path = join(self.staging, exchange.staged_name(index))
         if source.kind == "views":
             yield from ReadViews(self.storage, self.table, self.codes, self.staging, self.view_buckets)(
                 index, *source.files
@@ -80,21 +73,7 @@ class ReadSource:
         elif source.kind == "dump":
             yield from ReadDump(self.storage, self.table, self.staging, self.gram_buckets)(index, source)
         else:
-            yield from self._wordnet(source, path, started)
-
-    def _wordnet(self, source: Source, path: str, started: float) -> Iterator[Result]:
-        paths = [file.path for file in source.files]
-        found = read_lemmas(paths, self.storage.open_input, self.table, wiktionary=self.wiktionary)
-        by_code = (pa.table({"lemma": found.lemmas.get(code, [])}, schema=LEMMAS) for code in self.codes)
-        exchange.write_buckets(self.storage, path, LEMMAS, by_code)
-        notes = sorted({NOTES[file.kind] for file in wordnet_files(found.rows) if file.kind in NOTES})
-        yield Result("wordnet", stats={"path": path, "unmapped": found.unmapped, "notes": notes})
-        for file in source.files:
-            if (rows := found.rows.get(file.path)) is not None:
-                lost = rows if file.path in found.unmapped else 0
-                drops = found.drops[file.path] + Counter(no_wikipedia=lost)
-                read = rows - lost + drops.total()
-                yield ledger_result(file, found.errors.get(file.path), read, rows - lost, drops, started)
+            yield from ReadWordnets(self.storage, self.table, self.codes, self.wiktionary, self.staging)(index, source)
 
 
 @dataclass(frozen=True)
@@ -321,15 +300,6 @@ def is_published(context: Context, version: str) -> bool:
     """Tell whether a version's entries and its matchers' manifest are there."""
     entries = context.lake.snapshot("entries", {"metadata_version": version})
     return bool(entries.files) and context.storage.exists(manifest_path(context.lake.root, version))
-
-
-def wordnet_books(results: Sequence[Result]) -> tuple[list[str], list[str]]:
-    """Return the wordnet files of languages without a Wikipedia in the table, and what is to know about the others."""
-    found = [result.stats for result in results if result.kind == "wordnet"]
-    unmapped = [path for stats in found for path in stats["unmapped"]]
-    for path in unmapped:
-        log.warning("build_metadata: %s: the language table has no Wikipedia of its language, left out", path)
-    return unmapped, [note for stats in found for note in stats["notes"]]
 
 
 def dropped(ledger: Iterable[Mapping[str, Any]]) -> Counter[str]:
