@@ -65,6 +65,39 @@ class StorageSection(Section):
     anonymous: bool = Field(False, description="read public buckets unsigned")
 
 
+Treatment = Literal["keep", "mask", "drop"]
+
+
+class CleanSection(Section):
+    """Cleaning of texts beyond the default (NFC, white space to single spaces, trimmed); what it changes is noted."""
+
+    entities: bool = Field(False, description="turn HTML entities (&amp;) into their characters")
+    controls: bool = Field(False, description="remove control characters and invisible marks, but for ZWNJ and ZWJ")
+    mojibake: Literal["keep", "flag", "repair", "drop"] = Field(
+        "keep", description="UTF-8 read as another encoding (cafÃ©): kept, kept and counted, repaired, or dropped"
+    )
+
+
+class FilterSection(Section):
+    """Which texts and images are dropped; what is dropped is counted under its reason."""
+
+    min_chars: int | None = Field(None, ge=1, description="texts with fewer characters are dropped (too_short)")
+    max_chars: int | None = Field(None, ge=1, description="texts with more characters are dropped (too_long)")
+    file_names: bool = Field(False, description="drop texts that are no more than a file's name (file_name)")
+    emails: Treatment = Field("keep", description="texts with an e-mail address: kept, masked ([email]) or dropped")
+    phones: Treatment = Field("keep", description="texts with a phone number: the same")
+    cards: Treatment = Field("keep", description="texts with a payment card's number: the same")
+    block_urls: Words = Field(
+        [], description="files of blocked hosts and URL prefixes, one a line, of images and pages (blocked_url)"
+    )
+    block_texts: dict[str, str] = Field(
+        {}, description="file of blocked phrases, one a line, per language key, or `all` (blocked_text)"
+    )
+
+
+HOW_INPUTS_TRAVEL = ("inputs", "base_url", "storage", "connections", "retries", "backoff_s", "timeout_s")
+
+
 class IngestSection(Section):
     """Where the pairs come from and how they are cleaned."""
 
@@ -96,10 +129,25 @@ class IngestSection(Section):
     backoff_s: Annotated[float, Field(ge=0)] = Field(1.0, description="seconds before the first, then doubled")
     timeout_s: Annotated[float, Field(gt=0)] = Field(60.0, description="seconds of silence after which one is begun")
 
+    clean: CleanSection = CleanSection()
+    filters: FilterSection = FilterSection()
+    sample: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description="share read, chosen by hash, for trial runs")
+    sample_of: Literal["inputs", "images"] = Field("inputs", description="what the share is of (not_sampled)")
+    seen: Literal["none", "earlier"] = Field("none", description="look images up in the pairs of all earlier batches")
+    seen_action: Literal["drop", "keep", "merge"] = Field(
+        "drop", description="what becomes of seen images: dropped, kept and counted, or joined by their earlier texts"
+    )
+
     def meaning(self) -> dict[str, Any]:
         """Return what of the section changes the result, but for the inputs."""
-        travel = {"inputs", "base_url", "storage", "connections", "retries", "backoff_s", "timeout_s"}
-        return self.model_dump(exclude=travel)
+        return self.model_dump(exclude=set(HOW_INPUTS_TRAVEL))
+
+    def reading(self) -> dict[str, Any]:
+        """Return what of the section changes what one file gives."""
+        merging = {"bucket_bytes", "seen", "seen_action"}
+        return self.model_dump(
+            exclude={*HOW_INPUTS_TRAVEL, *merging, *({"sample"} if self.sample_of == "inputs" else ())}
+        )
 
 
 class MatchSection(Section):

@@ -8,7 +8,7 @@ second time cannot mix two versions of the same unit; and rows never cross into 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -16,7 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
 
+from curation.errors import InputError
 from curation.storage import Storage
+
+Numbered = Callable[[pa.Table, int], np.ndarray[Any, Any]]
 
 
 def staged_name(index: int) -> str:
@@ -24,11 +27,17 @@ def staged_name(index: int) -> str:
     return f"{index:06d}-{uuid.uuid4().hex}.arrow"
 
 
-def write_buckets(storage: Storage, path: str, schema: pa.Schema, buckets: Iterable[pa.Table]) -> list[int]:
-    """Write one record batch per bucket, empty ones too; return the rows of each."""
+def write_buckets(
+    storage: Storage, path: str, schema: pa.Schema, buckets: Iterable[pa.Table], notes: Mapping[str, str] | None = None
+) -> list[int]:
+    """Write one record batch per bucket, empty ones too; return the rows of each.
+
+    The file gets its name once it is whole. `notes` travel in it.
+    """
     options = pa.ipc.IpcWriteOptions(compression="lz4")
     rows = []
-    with storage.open_output(path) as sink, pa.ipc.new_file(sink, schema, options=options) as writer:
+    noted = schema.with_metadata({key: value.encode() for key, value in notes.items()}) if notes else schema
+    with storage.open_whole(path) as sink, pa.ipc.new_file(sink, noted, options=options) as writer:
         for bucket in buckets:
             batches = bucket.cast(schema).combine_chunks().to_batches()
             if len(batches) > 1:
@@ -55,6 +64,34 @@ def read_rows(storage: Storage, path: str, buckets: range, columns: Sequence[str
     for bucket in buckets:
         for table in read_buckets(storage, [path], range(bucket, bucket + 1)):
             yield from zip(*(table[column].to_pylist() for column in columns), strict=True)
+
+
+def read_notes(storage: Storage, path: str, schema: pa.Schema) -> dict[str, str] | None:
+    """Return the notes of a file of buckets; None when there is no such file, whole and of this schema."""
+    try:
+        with storage.open_input(path) as source:
+            reader = pa.ipc.open_file(source)
+            count = reader.num_record_batches
+            if not count or count & (count - 1) or not reader.schema.equals(schema):
+                return None
+            return {key.decode(): value.decode() for key, value in (reader.schema.metadata or {}).items()}
+    except (InputError, pa.ArrowException):
+        return None
+
+
+def read_bucket(storage: Storage, path: str, bucket: int, bits: int, numbered: Numbered) -> pa.Table:
+    """Return the rows of a bucket, of the `1 << bits` that there are now, from a file cut into more or fewer.
+
+    `numbered` gives the bucket of every row, at so many bits.
+    """
+    with storage.open_input(path) as source:
+        reader = pa.ipc.open_file(source)
+        own = reader.num_record_batches.bit_length() - 1
+        finer = max(0, own - bits)
+        first = (bucket << finer) >> max(0, bits - own)
+        batches = [reader.get_batch(number) for number in range(first, first + (1 << finer))]
+        table = pa.Table.from_batches(batches, reader.schema).replace_schema_metadata(None)
+    return table if own >= bits else table.filter(pa.array(numbered(table, bits) == bucket))
 
 
 def split_sorted(table: pa.Table, buckets: np.ndarray[Any, Any], count: int) -> Iterator[pa.Table]:

@@ -20,6 +20,7 @@ from curation.urls import image_id
 
 # A row of `pairs`, and how often each of its texts occurred.
 GROUPS = SCHEMAS["pairs"].append(pa.field("copies", pa.list_(pa.int64())))
+PRUNE = 64  # texts held of one image, times its cap, before those over the cap are let go
 SOURCE_RANK = {"alt": 0, "title": 1, "data-image-title": 2}
 
 
@@ -36,6 +37,8 @@ def group(occurrences: Iterable[Occurrence], seed: int, max_texts: int) -> tuple
         image = images.get(reference)
         if image is None:
             image = images[reference] = _Image()
+        elif len(image.texts) > PRUNE * max_texts:
+            image.prune(image_id(reference), seed, max_texts)
         image.meet(occurrence.image_url, occurrence.page_url, occurrence.image_ref)
         image.add(occurrence.source, occurrence.text, 1)
     return _tabulate({image_id(reference): image for reference, image in images.items()}, seed, max_texts)
@@ -74,18 +77,25 @@ def finish(groups: pa.Table) -> pa.Table:
 class _Image:
     """All that was seen of one image: `texts` maps each distinct text to its first source and its occurrences."""
 
-    __slots__ = ("image_ref", "image_url", "page_url", "texts")
+    __slots__ = ("image_ref", "image_url", "over_cap", "page_url", "texts")
 
     def __init__(self) -> None:
         self.image_url: str | None = None
         self.page_url: str | None = None
         self.image_ref: str | None = None
         self.texts: dict[str, tuple[str, int]] = {}
+        self.over_cap = 0  # occurrences of texts let go
 
     def meet(self, image_url: str | None, page_url: str | None, image_ref: str | None) -> None:
         self.image_url = _smallest(self.image_url, image_url)
         self.page_url = _smallest(self.page_url, page_url)
         self.image_ref = _smallest(self.image_ref, image_ref)
+
+    def prune(self, identity: str, seed: int, max_texts: int) -> None:
+        """Let texts over the cap go: the more texts are seen, the smaller is the largest rank that stays."""
+        ranked = _ranked(identity, self.texts, seed)
+        for text in ranked[max_texts:]:
+            self.over_cap += self.texts.pop(text)[1]
 
     def add(self, source: str, text: str, copies: int) -> None:
         before = self.texts.get(text)
@@ -109,7 +119,7 @@ def _tabulate(images: Mapping[str, _Image], seed: int, max_texts: int) -> tuple[
             column.append(value)
         books.kept += len(texts)
         books.duplicates += sum(copies) - len(texts)
-        books.over_cap += sum(image.texts[text][1] for text in ranked[max_texts:])
+        books.over_cap += image.over_cap + sum(image.texts[text][1] for text in ranked[max_texts:])
     return pa.table(columns, schema=GROUPS), books
 
 

@@ -13,8 +13,9 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -227,6 +228,22 @@ class Storage:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         return self.filesystem(path).open_output_stream(key_of(path))
 
+    @contextmanager
+    def open_whole(self, path: str) -> Iterator[pa.NativeFile]:
+        """Open a new data file that gets its name when the block ends well: nobody sees it before it is whole."""
+        if is_s3(path):  # where an upload is seen when it is complete
+            with self.open_output(path) as sink:
+                yield sink
+            return
+        target = Path(path)
+        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+        try:
+            with self.open_output(str(temporary)) as sink:
+                yield sink
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
     def write_bytes(self, path: str, data: bytes) -> None:
         """Write a small file whole or not at all, replacing an older one. Raises UsageError where it may not."""
         with named_failure("write", path, UsageError):
@@ -266,6 +283,20 @@ class Storage:
                 return False
             raise
         return True
+
+    def older_files(self, prefix: str, before: datetime) -> list[str]:
+        """Return the files below a folder or prefix that were last written before a moment."""
+        selector = pyarrow.fs.FileSelector(key_of(prefix), recursive=True, allow_not_found=True)
+        with named_failure("list", prefix):
+            found = self.filesystem(prefix).get_file_info(selector)
+        scheme = "s3://" if is_s3(prefix) else ""
+        return [scheme + info.path for info in found if info.is_file and info.mtime < before]
+
+    def delete_files(self, paths: Sequence[str]) -> None:
+        """Delete files, as far as they are there."""
+        for path in paths:
+            with suppress(FileNotFoundError):
+                self.filesystem(path).delete_file(key_of(path))
 
     def delete_folder(self, prefix: str) -> int:
         """Delete every file below a folder or prefix; return how many there were."""

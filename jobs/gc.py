@@ -28,16 +28,20 @@ def run(context: Context) -> list[Outcome]:
         removed += len(files)
         log.info("gc: %s: %d files %s", name, len(files), "would go" if dry_run else "removed")
     before = datetime.now(UTC) - timedelta(hours=hours)
-    old = {
-        run_id
-        for file in lake.storage.list_files(lake.uri("_staging"))
-        if started_at(run_id := file.path.partition("/_staging/")[2].split("/")[0]) < before
+    folders = {
+        file.path.partition("/_staging/")[2].split("/")[0] for file in lake.storage.list_files(lake.uri("_staging"))
     }
+    old = {run_id for run_id in folders - {"groups"} if started_at(run_id) < before}
     for run_id in sorted(old):
         log.info("gc: working files of run %s %s", run_id, "would go" if dry_run else "removed")
         if not dry_run:
             lake.storage.delete_folder(lake.uri("_staging", run_id))
-    return [Outcome("gc", "-", True, {"files_removed": 0 if dry_run else removed, "staging_removed": len(old)})]
+    groups = lake.storage.older_files(lake.uri("_staging", "groups"), before)
+    log.info("gc: kept groups of %d input files %s", len(groups), "would go" if dry_run else "removed")
+    if not dry_run:
+        lake.storage.delete_files(groups)
+    figures = {"files_removed": 0 if dry_run else removed, "staging_removed": len(old), "groups_removed": len(groups)}
+    return [Outcome("gc", "-", True, figures)]
 
 
 def started_at(run_id: str) -> datetime:
