@@ -110,11 +110,14 @@ class IngestSection(Section):
         None,
         description="what relative paths of a list start from, such as https://data.commoncrawl.org or s3://commoncrawl",
     )
-    format: Literal["wat", "parquet", "jsonl"] = Field("wat", description="format of the inputs")
+    format: Literal["wat", "parquet", "jsonl", "webdataset"] = Field("wat", description="format of the inputs")
     max_texts_per_image: int = Field(8, ge=1, description="texts kept per image (smallest hash)")
-    url_column: str = Field("url", description="parquet, jsonl: column with the image URL")
-    text_columns: Words = Field(["text"], description="parquet, jsonl: columns with texts or lists of texts")
+    url_column: str = Field("url", description="parquet, jsonl, webdataset: column with the image URL")
+    text_columns: Words = Field(["text"], description="as url_column: columns with texts or lists of texts")
     ref_column: str | None = Field(None, description="parquet, jsonl: column with a path, or path#member, of the bytes")
+    image_column: str | None = Field(
+        None, description="parquet: column with the bytes of the images, at hand for later"
+    )
     page_column: str | None = Field(None, description="parquet, jsonl: column with the page URL")
     bucket_bytes: int = Field(256 << 20, ge=1, description="input bytes that make one output bucket")
     robots: list[Literal["noai", "noimageai", "noindex", "noimageindex"]] = Field(
@@ -137,6 +140,12 @@ class IngestSection(Section):
     seen_action: Literal["drop", "keep", "merge"] = Field(
         "drop", description="what becomes of seen images: dropped, kept and counted, or joined by their earlier texts"
     )
+
+    @model_validator(mode="after")
+    def _image_column_is_of_parquet(self) -> Self:
+        if self.image_column is not None and self.format != "parquet":
+            raise ValueError(f"image_column is a column of format parquet, not {self.format}")
+        return self
 
     def meaning(self) -> dict[str, Any]:
         """Return what of the section changes the result, but for the inputs."""

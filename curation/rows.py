@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -24,6 +25,7 @@ from curation.urls import effective_base
 
 BATCH_ROWS = 4096
 MAX_LINE = 64 << 20  # bytes
+ROW = "path#row"  # no column's name
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -32,18 +34,20 @@ class Columns:
     """Which columns of a table hold what.
 
     `url` is the image's URL, `ref` a path, or `path#member-or-row`, of its bytes, `page` the URL of the page,
-    from which relative URLs start. Where `ref` is given, a table may lack the column `url`.
+    from which relative URLs start. `image` is a column of a Parquet file with the bytes themselves: it is not read, the
+    rows are referred to as `path#row`. Where `ref` or `image` is given, a table may lack the column `url`.
     """
 
     texts: Sequence[str]
     url: str = "url"
     ref: str | None = None
     page: str | None = None
+    image: str | None = None
 
     @property
     def required(self) -> list[str]:
         """Names of the columns that every file must have."""
-        named = [self.ref or self.url, self.page, *self.texts]
+        named = [self.ref or (None if self.image else self.url), self.page, *self.texts]
         return [name for name in dict.fromkeys(named) if name is not None]
 
 
@@ -60,10 +64,15 @@ def read_parquet(
     except (OSError, pa.ArrowException, InputError) as error:
         raise InputError(f"cannot read {reading.name}: {first_line(error)}") from error
     names = _checked_columns(file.schema_arrow, columns, reading.name)
-    for batch in _batches(file, names, row_groups, reading):
+    if columns.image is not None:
+        columns = replace(columns, ref=ROW)
+    for first, batch in _batches(file, names, row_groups, reading):
         values = [_strings(column, reading) for column in batch.columns]
-        for row in zip(*values, strict=True):
-            yield from _row_occurrences(dict(zip(batch.schema.names, row, strict=True)), columns, reading)
+        for number, cells in enumerate(zip(*values, strict=True), first):
+            row = dict(zip(batch.schema.names, cells, strict=True))
+            if columns.image is not None:
+                row[ROW] = f"{reading.name}#{number}"
+            yield from row_occurrences(row, columns, reading)
 
 
 def read_jsonl(stream: BinaryIO, reading: Reading, columns: Columns) -> Iterator[Occurrence]:
@@ -86,12 +95,13 @@ def read_jsonl(stream: BinaryIO, reading: Reading, columns: Columns) -> Iterator
         rows += 1
         if missing:
             missing.difference_update(row)
-        yield from _row_occurrences(row, columns, reading)
+        yield from row_occurrences(row, columns, reading)
     if rows and missing and reading.error is None:
         raise UsageError(f"{reading.name}: no row has the column {min(missing)!r}")
 
 
-def _row_occurrences(row: Mapping[str, object], columns: Columns, reading: Reading) -> list[Occurrence]:
+def row_occurrences(row: Mapping[str, object], columns: Columns, reading: Reading) -> list[Occurrence]:
+    """Return the usable occurrences of a row; count into `reading`."""
     reading.books.notes["rows"] += 1
     url = row.get(columns.url)
     if isinstance(url, str) and not url.strip():
@@ -134,7 +144,7 @@ def _lines(stream: BinaryIO, reading: Reading) -> Iterator[bytes]:
 
 def _checked_columns(schema: pa.Schema, columns: Columns, name: str) -> list[str]:
     """Return the columns to read. Raises UsageError when one is missing or of a type that holds no text."""
-    for column in columns.required:
+    for column in [*columns.required, *([columns.image] if columns.image else [])]:
         if column not in schema.names:
             raise UsageError(f"{name}: no column {column!r}, only {', '.join(schema.names)}")
     names = list(dict.fromkeys([*columns.required, *({columns.url} & set(schema.names))]))
@@ -158,11 +168,18 @@ def _holds_text(kind: pa.DataType) -> bool:
 
 def _batches(
     file: pq.ParquetFile, names: list[str], row_groups: Sequence[int] | None, reading: Reading
-) -> Iterator[pa.RecordBatch]:
-    """Yield the rows in batches, none across two row groups: damage in one leaves the rows of those before it."""
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Yield the rows in batches, none across two row groups, each with the number of its first row in the file.
+
+    Damage in one row group leaves the rows of those before it.
+    """
+    starts = [0, *accumulate(file.metadata.row_group(group).num_rows for group in range(file.num_row_groups))]
     try:
         for group in range(file.num_row_groups) if row_groups is None else row_groups:
-            yield from file.iter_batches(BATCH_ROWS, row_groups=[group], columns=names, use_threads=False)
+            first = starts[group]
+            for batch in file.iter_batches(BATCH_ROWS, row_groups=[group], columns=names, use_threads=False):
+                yield first, batch
+                first += batch.num_rows
     except (OSError, pa.ArrowException, InputError) as error:
         reading.error = first_line(error)
 

@@ -30,7 +30,7 @@ def read_wat(stream: BinaryIO, reading: Reading, honour: Collection[str] = robot
     at all.
     """
     notes = reading.books.notes
-    for body in _json_records(stream, reading):
+    for body in read_records(stream, reading):
         notes["records"] += 1
         envelope = decode(body, notes)
         if envelope is None:
@@ -42,7 +42,7 @@ def read_wat(stream: BinaryIO, reading: Reading, honour: Collection[str] = robot
             yield from _page_occurrences(name_of(uri), response, response.html.links, honour, reading)
 
 
-def _json_records(stream: BinaryIO, reading: Reading) -> Iterator[bytes]:
+def read_records(stream: BinaryIO, reading: Reading) -> Iterator[bytes]:
     """Yield the body of every metadata record.
 
     A body is given once the next record has begun, because only then has the checksum behind it been compared.

@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 ALGORITHM = 1
 FETCH_KEYS = {"max_side", "min_side", "max_pixels", "max_bytes", "shard_bytes", "assumed_image_bytes"}
 ROWS_AT_ONCE = 256
+IMAGE_COLUMN = "image"  # of Parquet files that a reference names, unless ingest.image_column says another
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class FetchBucket:
     section: ImagesSection
     tombstones: Tombstones
     writers: WriterFactory
+    at_hand: Storage  # of images that need no download
+    image_column: str
 
     def __call__(self, index: int, slices: Sequence[Slice]) -> Iterator[Result]:
         """Yield the written rows and how many came out how."""
@@ -79,7 +82,8 @@ class FetchBucket:
             user_agent=section.user_agent,
             retries=section.retries,
             threads=section.threads,
-            open_binary=self.storage.open_input,
+            open_binary=self.at_hand.open_input,
+            image_column=self.image_column,
         )
 
     def _limits(self) -> PictureLimits:
@@ -155,7 +159,8 @@ def run_images(context: Context, partition: dict[str, str], curated: Snapshot, p
         return done
     if context.spark.conf.get("spark.speculation", "false") == "true":
         log.warning("spark.speculation is on: images may be fetched twice, turn it off for fetch_images")
-    process = FetchBucket(context.storage, section, tombstones, stage.writers())
+    column = context.config.ingest.image_column or IMAGE_COLUMN
+    process = FetchBucket(context.storage, section, tombstones, stage.writers(), context.config.open_inputs(), column)
     results = run_sink(context.spark, "fetch_images", plan, process, progress_s=context.config.progress_s)
     stage.step("fetch")
     reasons: Counter[str] = Counter(tombstone=sum(result.stats.get("buried", 0) for result in results))

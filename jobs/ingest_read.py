@@ -25,6 +25,7 @@ from curation.reading import Reading
 from curation.rows import Columns, read_jsonl, read_parquet
 from curation.storage import FileStat, Storage, join
 from curation.wat import read_wat
+from curation.webdataset import read_webdataset
 from jobs.ingest_steps import Plan
 from jobs.ledger import failed_row, ledger_row
 from jobs.sink import Result
@@ -80,8 +81,10 @@ class ReadFile:
         section = self.section
         if section.format == "wat":
             return read_wat(stream, reading, section.robots)
-        columns = Columns(section.text_columns, section.url_column, section.ref_column, section.page_column)
-        read = read_parquet if section.format == "parquet" else read_jsonl
+        columns = Columns(
+            section.text_columns, section.url_column, section.ref_column, section.page_column, section.image_column
+        )
+        read = {"parquet": read_parquet, "jsonl": read_jsonl, "webdataset": read_webdataset}[section.format]
         return read(stream, reading, columns)
 
     def _stage(self, index: int, kept: str | None, table: pa.Table, books: Books) -> str:

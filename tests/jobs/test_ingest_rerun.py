@@ -120,12 +120,14 @@ def test_other_settings_of_reading_read_again_and_old_groups_go_with_gc(context,
     assert not list(Path(groups).iterdir())
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_continued_where_it_was(context, files, tmp_path, caplog):
     with serving(file_server({"/e.jsonl": Path(files[-1]).read_bytes()})) as server:
         inputs = [*files[:4], f"{server.url}/e.jsonl"]
         made = context("ingest", ingest=settings(inputs))
         # the last file is looked at, and gives nothing until the run is killed
-        server.faults["/e.jsonl"].extend([lambda right: right, lambda right: replace(right, hang_s=100, reset_after=0)])
+        silent = [lambda right: replace(right, hang_s=100, reset_after=0)] * 20
+        server.faults["/e.jsonl"].extend([lambda right: right, *silent])
         kill_when_groups_are_kept(made, tmp_path, 4)
         assert not made.lake.snapshot("pairs").files
         server.faults.clear()

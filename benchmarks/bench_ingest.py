@@ -1,0 +1,116 @@
+"""The whole ingest job on a crawl of 1 GB: texts per second on one core and on two, and the memory of its processes.
+
+The crawl is the dev WATs many times over, each copy with host names of its own, packed as Common Crawl packs: a gzip
+member a record. Processes are watched from outside; a Python worker's memory is what one core needs.
+
+    python benchmarks/bench_ingest.py [MB, 1000 by default]
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from common import ROOT, data, table
+from isal import igzip
+
+from curation.lake import Lake
+from curation.reading import Reading
+from curation.storage import Storage
+from curation.wat import read_records
+
+SMALL = 10  # times smaller is the crawl that memory is compared with
+
+
+def copies(folder: Path, megabytes: int) -> Iterator[Path]:
+    """Write files of the crawl until it holds so many MB of uncompressed WAT; yield them."""
+    bodies = {}
+    for path in sorted((data() / "crawl").glob("dev-*.warc.wat.gz")):
+        with path.open("rb") as stream:
+            bodies[path.name] = list(read_records(stream, Reading(path.name)))
+    size = number = 0
+    while size < megabytes * 1_000_000:
+        for name, records in bodies.items():
+            path = folder / f"{number:04d}-{name}"
+            with path.open("wb") as sink:
+                for body in records:
+                    own = re.sub(rb"(https?:)?//(?=[a-zA-Z0-9])", rb"\g<0>c%d." % number, body)
+                    head = b"WARC/1.0\r\nWARC-Type: metadata\r\nContent-Length: %d\r\n\r\n" % len(own)
+                    sink.write(igzip.compress(head + own + b"\r\n\r\n", compresslevel=2))
+                    size += len(own)
+            yield path
+        number += 1
+
+
+def ingest(inputs: str, lake: Path, cores: int) -> tuple[float, dict[str, int]]:
+    """Run the job; return its seconds and the peak memory in MB of the driver, the JVM and the largest worker."""
+    command = [sys.executable, "-m", "jobs.ingest", "--lake", str(lake), "--batch", "b", "--ingest.inputs", inputs]
+    command += ["--spark.master", f"local[{cores}]"]
+    started = time.monotonic()
+    job = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True)
+    peaks = {"driver": 0, "JVM": 0, "worker": 0}
+    while job.poll() is None:
+        for kind, peak in memory(job.pid):
+            peaks[kind] = max(peaks[kind], peak)
+        time.sleep(0.1)
+    if job.returncode:
+        raise SystemExit(f"the job ended with {job.returncode}")
+    return time.monotonic() - started, peaks
+
+
+def memory(driver: int) -> Iterator[tuple[str, int]]:
+    """Yield kind and peak memory in MB of every process of a job's session."""
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            pid = int(status.parent.name)
+            if os.getsid(pid) != os.getsid(driver):
+                continue
+            text = status.read_text()
+        except (OSError, ValueError):
+            continue
+        if peak := re.search(r"VmHWM:\s+(\d+)", text):
+            java = "Name:\tjava" in text
+            yield "driver" if pid == driver else "JVM" if java else "worker", int(peak[1]) // 1024
+
+
+def main() -> None:
+    """Measure and print."""
+    megabytes = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "all").mkdir()
+        (folder / "few").mkdir()
+        files = list(copies(folder / "all", megabytes))
+        for path in files[::SMALL]:
+            (folder / "few" / path.name).symlink_to(path)
+        for inputs, cores in (("few", 1), ("all", 1), ("all", 2)):
+            lake = folder / f"lake-{inputs}-{cores}"
+            seconds, peaks = ingest(str(folder / inputs / "*.gz"), lake, cores)
+            (run,) = Lake(str(lake), Storage()).rows("runs").to_pylist()
+            import json
+
+            texts, steps = json.loads(run["totals"])["read"], json.loads(run["seconds"])
+            work = sum(steps.values())
+            rows.append(
+                [
+                    f"{inputs}, local[{cores}]",
+                    f"{texts:,}",
+                    f"{seconds:.1f}",
+                    f"{work:.1f}",
+                    f"{texts / work:,.0f}",
+                    *(str(peaks[kind]) for kind in ("driver", "JVM", "worker")),
+                ]
+            )
+    columns = ["crawl", "texts", "seconds", "of them work", "texts/s", "driver MB", "JVM MB", "worker MB"]
+    table(f"Ingest of {megabytes} MB of WAT ('all') and a tenth of it ('few')", columns, rows)
+
+
+if __name__ == "__main__":
+    main()
