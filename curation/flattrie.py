@@ -69,13 +69,6 @@ def _row(mixed: Int, size: Int) -> Int:
 
 
 @inlined
-def _scatter(key: Int) -> Int:
-    key = (key ^ (key >> np.uint64(32))) * np.uint64(0xD6E8FEB86659FD93)
-    key = (key ^ (key >> np.uint64(32))) * np.uint64(0xD6E8FEB86659FD93)
-    return key ^ (key >> np.uint64(32))
-
-
-@inlined
 def _word(data: Bytes, start: Int, size: Int) -> Int:
     """Return up to 8 bytes as a number, zeros behind the last; 8 are read, one load to the compiler."""
     at = np.uint64(start)
@@ -93,16 +86,25 @@ def _word(data: Bytes, start: Int, size: Int) -> Int:
 
 
 @inlined
+def _mix(first: Int, second: Int, third: Int) -> Int:
+    """Hash three numbers of 32 bits; the upper half is strongly universal (multilinear hashing, Lemire 2013)."""
+    mixed = np.uint64(first) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(second) * np.uint64(0xD6E8FEB86659FD93)
+    return mixed + np.uint64(third) * np.uint64(0xC2B2AE3D27D4EB4F) + np.uint64(0x165667B19E3779F9)
+
+
+@inlined
 def _hash_token(first: Int, data: Bytes, start: Int, end: Int) -> Int:
-    key = first ^ (np.uint64(end - start) * np.uint64(0x9E3779B97F4A7C15))
+    low = np.uint64(0xFFFFFFFF)
+    key = _mix(first & low, first >> np.uint64(32), end - start)
     for at in range(start + _WORD, end, _WORD):
-        key = _scatter(key) ^ _word(data, at, end - at)
-    return _scatter(key)
+        word = _word(data, at, end - at)
+        key = _mix(word & low, word >> np.uint64(32), key >> np.uint64(32))
+    return key
 
 
 @inlined
 def _hash_edge(node: Int, symbol: Int) -> Int:
-    return _scatter(np.uint64(node) << np.uint64(32) | np.uint64(symbol))
+    return _mix(node, symbol, 0)
 
 
 @inlined

@@ -317,6 +317,7 @@ def _fold(
     """Write the folded code points of a text, symbols set apart; return its state and their number."""
     length = 0
     before = np.uint32(_BLANK)
+    marked = np.uint8(0)  # the combining class of what stands before
     apart = False
     at = start
     while at < end:
@@ -331,10 +332,13 @@ def _fold(
         if was_apart and FIRST_MARK <= kind <= LAST_MARK:
             return NEEDS_NFKC, 0  # a symbol takes its marks along when it is set apart
         if kind < REMOVED_KIND:
-            if known & (COMBINING | COMPOSING) and not _fits(kinds, combining_classes, pairs, before, code):
+            own = combining_classes[code]
+            doubtful = ((own != 0) & (own < marked)) | ((known & COMPOSING) != 0)
+            if doubtful and not _fits(kinds, combining_classes, pairs, before, code):
                 return NEEDS_NFKC, 0
             out[length] = before = code
             length += 1
+            marked = own
             continue
         if apart:
             out[length] = before = np.uint32(_BLANK)
@@ -348,9 +352,11 @@ def _fold(
                 return NEEDS_NFKC, 0
             out[length] = before = part
             length += 1
+            marked = combining_classes[part]
         if apart:
             out[length] = before = np.uint32(_BLANK)
             length += 1
+            marked = np.uint8(0)
     return MADE, length
 
 
@@ -378,13 +384,10 @@ def _cut(
     for at in range(size):
         code = codes[at]
         kind = kinds[code] & KIND_BITS
-        mark = FIRST_MARK <= kind <= LAST_MARK
-        if mark:
-            goes_on = run != 0
-        elif kind == JOINER:
-            goes_on = run == LETTER and _joins(codes, at, size, kinds)
-        else:
-            goes_on = kind == run and kind != SIGN
+        mark = (kind >= FIRST_MARK) & (kind <= LAST_MARK)
+        goes_on = (mark & (run != 0)) | ((kind == run) & (kind != SIGN))  # whether it is a mark cannot be predicted
+        if kind == JOINER and run == LETTER:
+            goes_on = _joins(codes, at, size, kinds)
         if not goes_on:
             if run:
                 ends[count] = length

@@ -53,6 +53,8 @@ MAGIC: Final = b"worldcurate matcher "
 SHORT: Final = 2  # Katakana entries up to this many characters must fill their run
 _ALIGNMENT: Final = 64
 _FEW: Final = 128  # ids of one text that are sorted without branches
+_LANES: Final = 16
+_MOST: Final = np.int32(2**31 - 1)
 _HOW: Final = {"reference": forming.REFERENCE, "worldwide": forming.WORLDWIDE}
 _DTYPES: Final = {
     "tokens": "<u8",
@@ -230,23 +232,28 @@ def is_short_katakana(form: str) -> bool:
 
 
 @inlined
-def _sort(ids: Ints, start: Int, end: Int, places: Ints) -> Int:
+def _sort(ids: Ints, start: Int, end: Int, room: tuple[Ints, Ints]) -> Int:
     """Sort `ids[start:end]`, keep each once, and return the new end.
 
     Few ids are put where as many as are smaller go before them, which takes no branch; of equal ones one is put. The
     places then left over are marked by -1.
     """
     count = end - start
-    if count > len(places):
+    if count > _FEW:
         ids[start:end].sort()
     else:
+        many, places = room
         for at in range(count):
+            many[at] = ids[start + at]
             places[at] = -1
-        for at in range(start, end):
-            own = ids[at]
+        for at in range(count, count + _LANES):
+            many[at] = _MOST
+        for at in range(count):
+            own = many[at]
             smaller = 0
-            for other in range(start, end):
-                smaller += ids[other] < own
+            for lane in range(0, count, _LANES):
+                for other in range(lane, lane + _LANES):  # one instruction
+                    smaller += many[other] < own
             places[smaller] = own
         for at in range(count):
             ids[start + at] = places[at]
@@ -313,7 +320,7 @@ def _collect(tries: Tries, kinds: Bytes, block: Block, found: Ints, count: Int, 
     tokens, edges, chars, twins = tries.tokens, tries.edges, tries.chars, tries.twins
     starts = tries.firsts, tries.heads
     symbols, values, rows = block.symbols, block.values, block.rows
-    places = np.empty(_FEW, np.int32)
+    room = np.empty(_FEW + _LANES, np.int32), np.empty(_FEW, np.int32)
     for text in range(len(text_ends) - 1):
         bounds = block.tokens[text], block.tokens[text + 1] - 1
         form = block.forms[2 * text], block.forms[2 * text + 1]
@@ -326,7 +333,7 @@ def _collect(tries: Tries, kinds: Bytes, block: Block, found: Ints, count: Int, 
             if len(twins):
                 last = _add_twins(found, count, last, twins)
             if last <= len(found):
-                count = _sort(found, count, last, places)
+                count = _sort(found, count, last, room)
                 break
             found = np.concatenate((found, np.empty(2 * last, np.int32)))
         text_ends[text + 1] = count
