@@ -317,7 +317,7 @@ def _fold(
     """Write the folded code points of a text, symbols set apart; return its state and their number."""
     length = 0
     before = np.uint32(_BLANK)
-    marked = np.uint8(0)  # the combining class of what stands before
+    marked: Int = np.uint8(0)  # the combining class of what stands before
     apart = False
     at = start
     while at < end:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation.compiled import compiled
 from curation.isolation import MERGED
 from curation.langid import LanguageIdentifier
 from curation.matching import Matcher
@@ -37,7 +38,7 @@ class PairMatcher:
         self._identifier = identifier
         self._entries = entries
         self._matcher = matcher
-        self._counts: dict[str, np.ndarray[Any, Any]] = {}
+        self._counts: dict[str, npt.NDArray[np.int32]] = {}
         self.texts: Counter[str] = Counter()
         self.matched: Counter[str] = Counter()
         self.entry_matches = 0
@@ -46,13 +47,12 @@ class PairMatcher:
         """Return the images with at least one matched text, each with its matched texts only."""
         flat = pairs["texts"].flatten()
         encoded = flat.field("text").dictionary_encode()
-        langs, scores = self._identifier.identify(encoded.dictionary.to_pylist())
-        lang_of = pa.array(langs, pa.string())
+        lang_of, scores = self._identify(encoded.dictionary)
         ids_of = self._match_by_language(encoded.dictionary, self._lists(lang_of))
 
         lang = lang_of.take(encoded.indices)
         ids = ids_of.take(encoded.indices)
-        score = pa.array(scores, pa.float32()).take(encoded.indices)
+        score = scores.take(encoded.indices)
         hit = pc.greater(pc.list_value_length(ids), 0)
         self.texts.update(_tally(lang))
         self.matched.update(_tally(lang.filter(hit)))
@@ -77,6 +77,11 @@ class PairMatcher:
     def _lists(self, lang: pa.StringArray) -> pa.StringArray:
         return pa.repeat(MERGED, len(lang)) if MERGED in self._entries else lang
 
+    def _identify(self, texts: pa.StringArray) -> tuple[pa.StringArray, pa.FloatArray]:
+        """Return the language key and the score of each text."""
+        langs, scores = self._identifier.identify(texts.to_pylist())
+        return pa.array(langs, pa.string()), pa.array(scores, pa.float32())
+
     def _match_by_language(self, texts: pa.StringArray, lang: pa.StringArray) -> pa.ListArray:
         """Return the sorted entry ids of each text; none in languages without entries."""
         groups, rows = [], []
@@ -96,9 +101,16 @@ class PairMatcher:
     def _count(self, lang: pa.StringArray, ids: pa.ListArray) -> None:
         self.entry_matches += len(ids.flatten())
         for key in pc.unique(lang).to_pylist():
-            dense = self._counts.setdefault(key, np.zeros(self._entries[key], np.int64))
-            seen = ids.filter(pc.equal(lang, key)).flatten().to_numpy()
-            dense += np.bincount(seen, minlength=len(dense))
+            if key not in self._counts:
+                self._counts[key] = np.zeros(self._entries[key], np.int32)  # pages that no count touches take no memory
+            add_counts(self._counts[key], ids.filter(pc.equal(lang, key)).flatten().to_numpy())
+
+
+@compiled
+def add_counts(counts: npt.NDArray[np.int32], ids: npt.NDArray[np.int32]) -> None:
+    """Add one for each id."""
+    for entry_id in ids:
+        counts[entry_id] += 1
 
 
 def _regroup(pairs: pa.RecordBatch, texts: pa.StructArray, parents: pa.Array) -> pa.Table:

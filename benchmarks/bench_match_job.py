@@ -1,0 +1,207 @@
+"""The match job on a million texts of about 90 bytes: Parquet in, Parquet out, with one core and with two.
+
+Six texts in ten are made English (see `corpus`), matched against 500,000 entries; the others are pairs of Tatoeba
+sentences in 112 languages, matched against the wordnets. Every image has one text. Beside the job runs an identity job:
+Spark reads the same files, passes the rows through a Python worker with `mapInArrow`, and drops them. Then one file is
+matched part by part on one core. Starting Spark is not in the times; a small batch warms the workers up.
+
+    python benchmarks/bench_match_job.py [texts]
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import corpus
+import numpy as np
+import pyarrow as pa
+from common import sentences, table
+
+from curation.config import Config, SparkSection
+from curation.matchers import Manifest, make_latest, matcher_name, write_manifest, write_matcher
+from curation.matches import PairMatcher
+from curation.matching import compile_entries
+from curation.parquet import read_batches
+from curation.schemas import SCHEMAS
+from jobs import match, session
+from jobs.runner import Context
+from jobs.stage import Stage
+
+TEXTS, FILES = 1_000_000, 8
+WARM_UP = 20_000
+RULES = "worldwide"
+
+
+def made_texts(count: int) -> list[str]:
+    """Return the texts, languages mixed."""
+    dice, real = np.random.default_rng(2), sentences()
+    english = corpus.texts(count * 6 // 10)
+    picks = dice.integers(0, len(real), (count - len(english), 2)).tolist()
+    texts = english + [f"{real[first]} {real[second]}" for first, second in picks]
+    return [texts[place] for place in dice.permutation(len(texts)).tolist()]
+
+
+def publish_metadata(context: Context) -> int:
+    """Compile the lists and publish them as build_metadata does; return how many entries there are."""
+    lists = corpus.lemmas() | {"en": corpus.entries(), "other": [str(number) for number in range(100)]}
+    files = {
+        matcher_name(RULES, lang): write_matcher(
+            context.storage, context.lake.root, "bench", RULES, lang, compile_entries(words, RULES)
+        )
+        for lang, words in lists.items()
+    }
+    sizes = {lang: len(words) for lang, words in lists.items()}
+    write_manifest(context.storage, context.lake.root, Manifest("bench", sizes, files))
+    make_latest(context.storage, context.lake.root, "bench")
+    return sum(sizes.values())
+
+
+def publish_pairs(context: Context, batch: str, texts: list[str], files: int) -> list[str]:
+    """Publish texts as pairs as ingest does, an image a text; return the files' paths."""
+    lake = context.lake
+    lake.declare_batch(batch)
+    outputs = {"pairs": {"batch": batch}}
+    stage = Stage("ingest", lake, context.config, semantic={}, inputs={}, outputs=outputs, batch=batch)
+    written = []
+    for unit in range(files):
+        rows = [
+            {
+                "image_id": hashlib.sha224(f"{batch} {unit} {number}".encode()).hexdigest()[:24],
+                "image_url": f"https://img{number % 997}.example/{unit}/{number}.jpg",
+                "page_url": f"https://www{number % 991}.example/{unit}/{number}.html",
+                "texts": [{"source": "alt", "text": text}],
+            }
+            for number, text in enumerate(texts[unit::files])
+        ]
+        with stage.writers()("pairs", unit) as writer:
+            writer.write(pa.Table.from_pylist(rows, SCHEMAS["pairs"]))
+        written += writer.files
+    stage.publish({"pairs": written}, totals={}, drops={})
+    return [file.path for file in lake.snapshot("pairs", outputs["pairs"]).files]
+
+
+def identity(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Pass batches through."""
+    yield from rows
+
+
+def spark_runs(folder: str, cores: int, paths: list[str]) -> None:
+    """Print the seconds of the match job and of the identity job in a Spark session of this process."""
+    master = f"local[{cores}]"
+    config = Config(lake=folder, batch="many", recipe=master, spark=SparkSection(master=master), progress_s=3600)
+    # another threshold of no effect makes the same work another match_id, so each run matches anew
+    section = config.match.model_copy(update={"min_lid_score": 1e-9 * cores})
+    context = Context(config.model_copy(update={"match": section}), "bench")
+    for batch in ("warm-up", "many"):
+        started = time.perf_counter()
+        match.run(Context(context.config.model_copy(update={"batch": batch}), "bench"))
+        seconds = time.perf_counter() - started
+    spark = session.start("bench", config.spark)
+    frame = spark.read.parquet(*paths)
+    started = time.perf_counter()
+    frame.mapInArrow(identity, frame.schema).write.format("noop").mode("overwrite").save()
+    print(seconds, time.perf_counter() - started)
+
+
+class Clock:
+    """Adds up the seconds of parts by wrapping calls."""
+
+    def __init__(self) -> None:
+        self.seconds: Counter[str] = Counter()
+
+    @contextmanager
+    def __call__(self, part: str) -> Iterator[None]:
+        """Time what happens inside."""
+        started = time.perf_counter()
+        yield
+        self.seconds[part] += time.perf_counter() - started
+
+    def wrapped(self, part: str, function: Callable[..., object]) -> Callable[..., object]:
+        """Return the function with its calls timed."""
+
+        def timed(*args: object) -> object:
+            with self(part):
+                return function(*args)
+
+        return timed
+
+
+def one_file(context: Context, path: str) -> tuple[int, dict[str, float]]:
+    """Match one file in this process; return its rows and the seconds of each part."""
+    clock, matching = Clock(), match.open_matching(context)
+    unit = match.MatchFile(context.storage, context.lake.root, matching, [], None, None, "")  # type: ignore[arg-type]
+    stage = Stage("bench", context.lake, context.config, semantic={}, inputs={}, outputs={"matches": {"match_id": "x"}})
+    rows = 0
+    for timed in (False, True):
+        clock.seconds.clear()
+        identifier = matching.identifier()
+        matcher = PairMatcher(identifier, matching.manifest.entries, unit._matcher)
+        matcher._match_by_language = clock.wrapped("matching", matcher._match_by_language)  # type: ignore[method-assign]
+        matcher._identify = clock.wrapped("language ID", matcher._identify)  # type: ignore[method-assign]
+        batches = read_batches(context.storage, path)
+        rows = 0
+        with stage.writers()("matches", int(timed)) as writer:
+            while True:
+                with clock("read Parquet"):
+                    batch = next(batches, None)
+                if batch is None:
+                    break
+                with clock("match"):
+                    found = matcher.match(batch)
+                with clock("write Parquet"):
+                    writer.write(found)
+                rows += batch.num_rows
+            with clock("write Parquet"):
+                writer.close()
+    parts = dict(clock.seconds)
+    parts["Arrow: dictionaries, counts, regrouping"] = parts.pop("match") - parts["matching"] - parts["language ID"]
+    return rows, parts
+
+
+def main() -> None:
+    """Measure and print."""
+    if sys.argv[1:2] == ["--spark"]:
+        spark_runs(sys.argv[2], int(sys.argv[3]), sys.argv[4:])
+        return
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else TEXTS
+    with tempfile.TemporaryDirectory() as folder:
+        context = Context(Config(lake=folder, batch="many"), "bench")
+        entries = publish_metadata(context)
+        texts = made_texts(count)
+        publish_pairs(context, "warm-up", texts[:WARM_UP], 2)
+        paths = [
+            str(Path(folder) / "pairs" / path) if "://" not in path else path
+            for path in publish_pairs(context, "many", texts, FILES)
+        ]
+        size = sum(len(text.encode()) for text in texts) / count
+        rates = {}
+        for cores in (1, 2):
+            command = [sys.executable, __file__, "--spark", folder, str(cores), *paths]
+            out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+            rates[cores] = [count / float(seconds) for seconds in out.split()]
+        rows = [
+            [f"local[{cores}]", f"{job:,.0f}", f"{same:,.0f}", f"{job / same:.2f}", f"{job / rates[1][0]:.2f}"]
+            for cores, (job, same) in rates.items()
+        ]
+        table(
+            f"jobs.match: {count:,} texts of {size:.0f} bytes, {entries:,} entries",
+            ["master", "texts/s", "identity job, rows/s", "share of it", "x local[1]"],
+            rows,
+        )
+        done, parts = one_file(context, paths[0])
+        whole = done / rates[1][0]  # seconds the job takes for as many texts
+        parts["Spark, counts, publishing"] = whole - sum(parts.values())
+        cells = [[part, f"{1e6 * took / done:.2f}", f"{took / whole:.0%}"] for part, took in parts.items()]
+        table("Where the time goes with local[1]", ["part", "µs a text", "share"], cells)
+
+
+if __name__ == "__main__":
+    main()
