@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -13,6 +13,7 @@ from metadata.languages import LanguageTable
 from metadata.pieces import Piece, pieces_of
 from metadata.wordnet import wordnet_files
 
+INDEX = "-multistream-index"  # of a dump, no dump itself
 WORDNET_NAMES = "wn-data-<code>.tab, data.noun …, index.noun … (and wn-wikt-<code>.tab with metadata.wiktionary)"
 
 
@@ -48,11 +49,14 @@ def find_sources(
     storage: Storage, section: MetadataSection, codes: Sequence[str], table: LanguageTable
 ) -> list[Source]:
     """Return all source files of the wanted languages. Raises InputError for a path or pattern that names none."""
-    sources = [
-        Source("dump", (file,), code)
+    dumps = {
+        (code, file.path): file
         for pattern in section.wikipedia
         for code, file in find_dumps(storage, pattern, codes, table)
-    ]
+        if INDEX not in file.path
+    }
+    check_once(dumps)
+    sources = [Source("dump", (file,), code) for (code, _), file in dumps.items()]
     sources += [Source("views", (file,)) for file in storage.expand_all(section.pageviews)]
     if section.wordnet:
         files = storage.expand_all(section.wordnet)
@@ -62,6 +66,18 @@ def find_sources(
     if not sources:
         raise UsageError("config: metadata.wikipedia, metadata.pageviews and metadata.wordnet are all empty")
     return sources
+
+
+def check_once(dumps: Iterable[tuple[str, str]]) -> None:
+    """Raise UsageError when a dump lies there both as `pages-articles` and as `…-multistream`: all would count twice.
+
+    `dumps` are Wikipedia codes and paths.
+    """
+    seen: dict[tuple[str, str], str] = {}
+    for code, path in dumps:
+        pages = (code, path.replace("-multistream", ""))
+        if (other := seen.setdefault(pages, path)) != path:
+            raise UsageError(f"metadata.wikipedia: {other} and {path} hold the same pages: name one of them")
 
 
 def cut(sources: Sequence[Source], piece_bytes: int) -> Iterator[Source]:
