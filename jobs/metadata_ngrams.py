@@ -47,7 +47,7 @@ from metadata.ranking import (
 from metadata.sources import Source
 from metadata.words import joiner
 
-BUCKET_BYTES = 32 << 20  # of dump files as they lie on disk; the result does not depend on it
+BUCKET_BYTES = 16 << 20  # of dump files as they lie on disk; the result does not depend on it
 MAX_BUCKET_BITS = 10
 ROWS = 2048  # rows of one bucket that a merge holds
 VALUES = 1 << 14  # PMI values of one chunk

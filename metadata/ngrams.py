@@ -27,7 +27,8 @@ from metadata.words import BREAK
 GRAMS = pa.schema([("first", pa.string()), ("second", pa.string()), ("count", pa.int64())])
 WINDOW = 1 << 23  # words of a window: with the sorting some 40 bytes each
 VOCABULARY = 1 << 20  # distinct words of a window, some 150 bytes each
-PENDING = 1 << 22  # rows that are gathered before they are summed
+PENDING = 1 << 21  # rows that are gathered before they are summed
+GROUPED = 1 << 20  # rows that are grouped at a time: grouping takes some 200 bytes a row
 
 Ids = npt.NDArray[np.int32]
 
@@ -88,7 +89,7 @@ def spread(grams: pa.Table, buckets: int, column: str = "first") -> Iterator[pa.
     if buckets == 1:
         yield grams
         return
-    words = grams[column].combine_chunks().dictionary_encode()
+    words = grams[column].fill_null("").combine_chunks().dictionary_encode()
     places = np.fromiter((zlib.crc32(word.encode()) % buckets for word in words.dictionary.to_pylist()), np.int64)
     numbers = places[words.indices.to_numpy()]
     order = np.argsort(numbers, kind="stable")
@@ -104,14 +105,16 @@ def sum_grams(tables: Iterable[pa.Table], pending: int = PENDING) -> pa.Table:
     for table in tables:
         waiting.append(table)
         rows += table.num_rows
-        if rows >= max(pending, summed.num_rows):
+        if rows >= max(pending, summed.num_rows // 2):
             summed, waiting, rows = _sum([summed, *waiting]), [], 0
     return _sum([summed, *waiting]) if waiting else summed
 
 
 def _sum(tables: Iterable[pa.Table]) -> pa.Table:
-    grouped = pa.concat_tables(tables).group_by(["first", "second"], use_threads=False)
-    return grouped.aggregate([("count", "sum")]).rename_columns(GRAMS.names)
+    grams = pa.concat_tables(tables)
+    parts = spread(grams, -(-grams.num_rows // GROUPED) or 1, "second")
+    summed = (part.group_by(["first", "second"], use_threads=False).aggregate([("count", "sum")]) for part in parts)
+    return pa.concat_tables(part.rename_columns(GRAMS.names) for part in summed)
 
 
 def unigrams_of(grams: pa.Table) -> pa.Table:

@@ -6,7 +6,7 @@ import io
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.errors import InputError
@@ -32,6 +32,7 @@ def texts_of(data, piece=None):
     return found, books
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(TEXTS, TEXTS, st.integers(0, 2)), max_size=5), st.sampled_from(PACKS))
 def test_every_document_is_read_and_no_action_line(documents, pack):
     data = pack(dump(*(document(*fields) for fields in documents)))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metadata.languages import LanguageTable
@@ -40,11 +40,13 @@ def runs(words):
     return [run for run in found if run]
 
 
+@settings(deadline=None)
 @given(MIXED)
 def test_words_are_what_white_space_and_marks_leave(text):
     assert runs(spaced_words(text)) == runs(oracle_words(text, spaces_break=False))
 
 
+@settings(deadline=None)
 @given(MIXED)
 def test_without_spaces_every_piece_is_cut_and_white_space_breaks_too(text):
     pieces = oracle_words(text, spaces_break=True)

@@ -43,6 +43,7 @@ def oracle_bigrams(texts, score, floor):
     return {f"{a} {b}": value for (a, b), value in scores.items()}
 
 
+@settings(deadline=None)
 @given(TEXTS, st.sampled_from([0.0, 0.1, 0.5, 1.0]), st.integers(0, 5))
 def test_unigrams_rank_by_count_then_code_points_within_share_and_floor(texts, share, floor):
     unigrams = {word: n for (word, second), n in oracle_counts(texts).items() if second is None}
@@ -100,6 +101,7 @@ def test_no_grams_rank_as_nothing():
     assert not list(rank_bigrams(grams([]), Limits()))
 
 
+@settings(deadline=None)
 @given(st.lists(FLOATS, min_size=1, max_size=50))
 def test_the_percentile_is_interpolated_as_numpy_does(values):
     found = percentile(np.array(values))
@@ -107,6 +109,7 @@ def test_the_percentile_is_interpolated_as_numpy_does(values):
     assert found == pytest.approx(oracle_percentile(values, 30), abs=1e-9)
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(FLOATS, min_size=1, max_size=30), min_size=1, max_size=5), st.integers(1, 9))
 def test_chunks_of_sorted_values_have_the_same_percentile_to_the_bit(buckets, size):
     chunks = [sorted(values)[start : start + size] for values in buckets for start in range(0, len(values), size)]

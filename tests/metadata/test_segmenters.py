@@ -4,7 +4,7 @@ import importlib.util
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.errors import UsageError
@@ -18,11 +18,13 @@ SCRIPTS = st.text(
 )
 
 
+@settings(deadline=None)
 @given(SCRIPTS, st.sampled_from(["icu", "myanmar"]))
 def test_words_make_up_the_piece_they_were_cut_from(text, name):
     assert "".join(segment(name, "zh")(text)) == text
 
 
+@settings(deadline=None)
 @given(st.lists(st.text("བཡིགདོ", min_size=1, max_size=4), min_size=1, max_size=6), st.sampled_from("་༌"))
 def test_tibetan_syllables_stand_between_tshegs(syllables, tsheg):
     assert segment("tsheg", "bo")(tsheg.join(syllables) + tsheg) == syllables
