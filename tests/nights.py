@@ -19,6 +19,7 @@ from curation.parquet import PartitionWriter
 from curation.schemas import SCHEMAS
 from jobs.match import open_matching
 from jobs.runner import Context
+from jobs.stage import Stage
 
 ENTRIES = {
     "en": ["a", "big", "cat", "cat sitting", "dog", "garden", "photo", "red", "red dog", "table", "the"],
@@ -64,6 +65,21 @@ def publish_metadata(context: Context, entries: Mapping[str, Sequence[str]] = EN
     write_manifest(context.storage, lake, Manifest(version, counts, files))
     make_latest(context.storage, lake, version)
     return version
+
+
+def publish_pairs(made: Context, images: Sequence[dict]) -> None:
+    """Publish images (image_id, texts) as the pairs of batch b1, in four files."""
+    made.lake.declare_batch("b1")
+    rows = [{**image, "image_url": f"http://h/{image['image_id']}", "page_url": None} for image in images]
+    partition = {"pairs": {"batch": "b1"}}
+    stage = Stage("ingest", made.lake, made.config, semantic={}, inputs={}, outputs=partition, batch="b1")
+    files = []
+    for place in range(4):
+        with stage.writers()("pairs", place) as writer:
+            part = rows[len(rows) * place // 4 : len(rows) * (place + 1) // 4]
+            writer.write(pa.Table.from_pylist(part, schema=SCHEMAS["pairs"]))
+        files += writer.files
+    stage.publish({"pairs": files}, totals={}, drops={})
 
 
 def publish_entries(context: Context, entries: Mapping[str, Sequence[str]]) -> None:

@@ -9,16 +9,13 @@ from functools import reduce
 from hashlib import blake2b
 
 import fasttext
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from curation.models import default_model_path
-from curation.schemas import SCHEMAS
 from jobs import balance, match
-from jobs.stage import Stage
 from metadata.languages import LanguageTable
-from nights import publish_metadata
+from nights import publish_metadata, publish_pairs
 from oracles import ORACLES
 
 pytestmark = pytest.mark.spark
@@ -138,20 +135,6 @@ def oracle_thresholds(counts, t_en):
         shares = [Fraction(sum(ordered[: k + 1]), sum(ordered)) for k in range(len(ordered))]
         ts[lang] = ordered[min(range(len(ordered)), key=lambda k: abs(shares[k] - p))]
     return p, {**ts, "en": t_en}
-
-
-def publish_pairs(made, images):
-    made.lake.declare_batch("b1")
-    rows = [{**image, "image_url": f"http://h/{image['image_id']}", "page_url": None} for image in images]
-    partition = {"pairs": {"batch": "b1"}}
-    stage = Stage("ingest", made.lake, made.config, semantic={}, inputs={}, outputs=partition, batch="b1")
-    files = []
-    for place in range(4):
-        with stage.writers()("pairs", place) as writer:
-            part = rows[len(rows) * place // 4 : len(rows) * (place + 1) // 4]
-            writer.write(pa.Table.from_pylist(part, schema=SCHEMAS["pairs"]))
-        files += writer.files
-    stage.publish({"pairs": files}, totals={}, drops={})
 
 
 def read(made, table):

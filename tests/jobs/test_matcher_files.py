@@ -1,0 +1,84 @@
+"""A matcher file that is not what the metadata's manifest says stops the match job before it publishes anything."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from curation.errors import InputError, UsageError
+from curation.matchers import load_matcher, manifest_path, matcher_name, open_manifest, write_manifest
+from curation.matching import MAGIC, compile_entries
+from jobs import match
+from nights import ENTRIES, publish_metadata, publish_pairs
+
+pytestmark = pytest.mark.spark
+
+GOOD = compile_entries(sorted(ENTRIES["en"]), "worldwide")
+OLDER = MAGIC + b'{"format": 1, "rules": "worldwide", "entries": 2, "sha256": "0"}\n'
+TEXT = "the big red dog is on the table"
+
+
+@pytest.fixture
+def lake_with(context):
+    """Make a lake with pairs whose English matcher has this content; `listed`: the manifest says so too."""
+
+    def make(data: bytes, *, listed: bool):
+        made = context("match")
+        version = publish_metadata(made)
+        publish_pairs(made, [{"image_id": f"{n:024x}", "texts": [{"source": "alt", "text": TEXT}]} for n in range(8)])
+        name = matcher_name("worldwide", "en")
+        path = Path(made.lake.root) / "matchers" / version / name
+        path.write_bytes(data)
+        if listed:
+            manifest = open_manifest(made.storage, made.lake.root, version)
+            Path(manifest_path(made.lake.root, version)).unlink()
+            files = manifest.files | {name: hashlib.sha256(data).hexdigest()}
+            write_manifest(made.storage, made.lake.root, replace(manifest, files=files))
+        return made, path
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("data", "listed", "error", "message"),
+    [
+        (GOOD[:-70] + b"x" + GOOD[-69:], False, InputError, "is damaged: its checksum is not the one"),
+        (GOOD[:-100], False, InputError, "is damaged: its checksum is not the one"),
+        (b"", False, InputError, "is damaged: its checksum is not the one"),
+        (compile_entries(["dog"], "worldwide"), False, InputError, "is damaged: its checksum is not the one"),
+        (OLDER, True, UsageError, "matcher format 1, this version reads 2; rebuild it"),
+        (compile_entries(["dog"], "reference"), True, UsageError, "built for the rules 'reference'"),
+    ],
+    ids=["a byte changed", "truncated", "empty", "another list", "older format", "other rules"],
+)
+def test_a_wrong_matcher_file_is_refused_in_one_line_that_names_it(lake_with, data, listed, error, message):
+    made, path = lake_with(data, listed=listed)
+    manifest = open_manifest(made.storage, made.lake.root, "latest")
+    digest = manifest.files[matcher_name("worldwide", "en")]
+    with pytest.raises(error, match=message) as raised:
+        load_matcher(made.storage, made.lake.root, manifest.version, "worldwide", "en", digest)
+    assert str(path) in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_damaged_matcher_file_stops_the_job_and_nothing_is_published(lake_with):
+    made, path = lake_with(GOOD[:-100], listed=False)
+    with pytest.raises(InputError, match=re.escape(f"{path} is damaged")):
+        match.run(made)
+    assert not made.lake.snapshot("matches").files
+    assert not made.lake.snapshot("counts").files
+
+
+def test_metadata_compiled_by_another_release_is_refused(context):
+    made = context("match")
+    version = publish_metadata(made)
+    manifest = Path(manifest_path(made.lake.root, version))
+    manifest.rename(manifest.with_name("manifest.1.json"))
+    assert json.loads(manifest.with_name("manifest.1.json").read_text())["version"] == version
+    with pytest.raises(UsageError, match=r"compiled for this release: run jobs\.build_metadata"):
+        match.open_matching(made)
