@@ -8,6 +8,7 @@ member a record. Processes are watched from outside; a Python worker's memory is
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -94,8 +95,6 @@ def main() -> None:
             lake = folder / f"lake-{inputs}-{cores}"
             seconds, peaks = ingest(str(folder / inputs / "*.gz"), lake, cores)
             (run,) = Lake(str(lake), Storage()).rows("runs").to_pylist()
-            import json
-
             texts, steps = json.loads(run["totals"])["read"], json.loads(run["seconds"])
             work = sum(steps.values())
             rows.append(

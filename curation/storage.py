@@ -153,8 +153,6 @@ class Storage:
 
     def exists(self, path: str) -> bool:
         """Tell whether a file (not a folder) of this name is there."""
-        if is_http(path):
-            return True  # as long as nobody asks
         with named_failure("read", path):
             info = self.filesystem(path).get_file_info(key_of(path))
         return bool(info.type == pyarrow.fs.FileType.File)
