@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 
 import corpus
@@ -142,10 +143,10 @@ def one_file(context: Context, path: str) -> tuple[int, dict[str, float]]:
     rows = 0
     for timed in (False, True):
         clock.seconds.clear()
-        identifier = matching.identifier()
+        identifier = copy(matching.identifier())  # which is this process's one
+        identifier.identify_column = clock.wrapped("language ID", identifier.identify_column)  # type: ignore[method-assign]
         matcher = PairMatcher(identifier, matching.manifest.entries, unit._matcher)
         matcher._match_by_language = clock.wrapped("matching", matcher._match_by_language)  # type: ignore[method-assign]
-        matcher._identify = clock.wrapped("language ID", matcher._identify)  # type: ignore[method-assign]
         batches = read_batches(context.storage, path)
         rows = 0
         with stage.writers()("matches", int(timed)) as writer:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 
 import ahocorasick
 import corpus
+import fasttext
 import pyarrow as pa
 from common import interleaved, table, unpacked
 
@@ -107,8 +108,9 @@ def compare(name: str, entries: Sequence[str], texts: Sequence[str]) -> None:
 
 def compare_with_language_id(name: str, entries: Sequence[str], texts: Sequence[str]) -> None:
     """Print texts/s of language identification and matching together."""
-    identifier = LanguageIdentifier(models.fetch_default_model(), LanguageTable.load().label_to_lang)
-    model = identifier._model  # the public way calls it text by text
+    path, mapping = models.fetch_default_model(), LanguageTable.load().label_to_lang
+    identifier = LanguageIdentifier(path, mapping)
+    model = fasttext.load_model(str(path))
     public, matcher = public_loop(entries), Matcher.build(entries, "worldwide")
     few, column = texts[:SAMPLE], pa.array(texts)
 
@@ -117,17 +119,29 @@ def compare_with_language_id(name: str, entries: Sequence[str], texts: Sequence[
             model.predict([text])
             public([text])
 
-    def batched() -> None:
+    def batched(identify: Callable[[pa.Array], object], match: Callable[[pa.Array], object]) -> None:
         for start in range(0, len(column), 10_000):
             part = column.slice(start, 10_000)
-            identifier.identify(part.to_pylist())
-            matcher.match_batch(part)
+            identify(part)
+            match(part)
 
-    first, second = interleaved(one_by_one, batched)
-    base = len(few) / first
-    rows = [["predict([text]), public loop", f"{base:,.0f}", "1.0"]]
-    rows.append(["batches: identify, Matcher", f"{len(texts) / second:,.0f}", f"{len(texts) / second / base:.1f}"])
-    table(f"Language ID and matching, {name}: one core, median of 5", ["way", "texts/s", "x public way"], rows)
+    labels, _ = model.predict(list(few))
+    langs, _ = identifier.identify_column(column.slice(0, len(few)))
+    assert langs.to_pylist() == [mapping[label.removeprefix("__label__")] for [label] in labels], "same languages"
+    ways: dict[str, tuple[int, Callable[[], object]]] = {
+        "predict([text]), public loop": (len(few), one_by_one),
+        "predict([text]) alone": (len(few), lambda: [model.predict([text]) for text in few]),
+        "predict(texts) alone": (len(few), lambda: model.predict(list(few))),
+        "LanguageIdentifier alone": (len(texts), lambda: batched(identifier.identify_column, len)),
+        "LanguageIdentifier, Matcher": (len(texts), lambda: batched(identifier.identify_column, matcher.match_batch)),
+    }
+    taken = interleaved(*(way for _, way in ways.values()))
+    rates = [count / seconds for (count, _), seconds in zip(ways.values(), taken, strict=True)]
+    table(
+        f"Language ID and matching, {name}: {len(texts):,} texts; one core, median of 5",
+        ["way", "texts/s", "x public way"],
+        [[way, f"{rate:,.0f}", f"{rate / rates[0]:.1f}"] for way, rate in zip(ways, rates, strict=True)],
+    )
 
 
 if __name__ == "__main__":

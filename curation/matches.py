@@ -47,7 +47,7 @@ class PairMatcher:
         """Return the images with at least one matched text, each with its matched texts only."""
         flat = pairs["texts"].flatten()
         encoded = flat.field("text").dictionary_encode()
-        lang_of, scores = self._identify(encoded.dictionary)
+        lang_of, scores = self._identifier.identify_column(encoded.dictionary)
         ids_of = self._match_by_language(encoded.dictionary, self._lists(lang_of))
 
         lang = lang_of.take(encoded.indices)
@@ -76,11 +76,6 @@ class PairMatcher:
 
     def _lists(self, lang: pa.StringArray) -> pa.StringArray:
         return pa.repeat(MERGED, len(lang)) if MERGED in self._entries else lang
-
-    def _identify(self, texts: pa.StringArray) -> tuple[pa.StringArray, pa.FloatArray]:
-        """Return the language key and the score of each text."""
-        langs, scores = self._identifier.identify(texts.to_pylist())
-        return pa.array(langs, pa.string()), pa.array(scores, pa.float32())
 
     def _match_by_language(self, texts: pa.StringArray, lang: pa.StringArray) -> pa.ListArray:
         """Return the sorted entry ids of each text; none in languages without entries."""

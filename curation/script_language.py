@@ -45,13 +45,13 @@ LANGUAGES: Final = {
 class ScriptIdentifier(LanguageIdentifier):
     """A language identifier that scripts overrule; the scores stay the model's."""
 
-    def identify(self, texts: Sequence[str]) -> tuple[list[str], list[float]]:
+    def identify_column(self, texts: pa.StringArray) -> tuple[pa.StringArray, pa.FloatArray]:
         """Return the language key and the model's score of each text."""
-        langs, scores = super().identify(texts)
-        return second_opinion(texts, langs), scores
+        langs, scores = super().identify_column(texts)
+        return pa.array(second_opinion(texts, langs.to_pylist()), pa.string()), scores
 
 
-def second_opinion(texts: Sequence[str], langs: Sequence[str]) -> list[str]:
+def second_opinion(texts: Sequence[str] | pa.StringArray, langs: Sequence[str]) -> list[str]:
     """Return the language of each text: its script's where that determines one, otherwise the given one."""
     column, found = pa.array(texts, pa.string()), list(langs)
     rows = np.flatnonzero(pc.match_substring_regex(column, _any_of(LANGUAGES)).to_numpy(zero_copy_only=False))

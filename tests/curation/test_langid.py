@@ -4,12 +4,15 @@ import hashlib
 import re
 
 import fasttext
+import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation import langid, models
 from curation.errors import UsageError
+from curation.fasttext_model import read_model
 from curation.langid import LanguageIdentifier, cached, model_sha256
 
 
@@ -76,7 +79,7 @@ def test_lone_surrogates_are_question_marks(identifier):
     assert identifier.identify(["ein kleiner Hund\ud800"]) == identifier.identify(["ein kleiner Hund?"])
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)  # compiled at the first call
 @given(texts=st.lists(st.text(st.characters() | st.sampled_from("\n\0 ")), max_size=5))
 def test_any_text_gets_a_known_language_and_a_score_up_to_one(identifier, labels, texts):
     langs, scores = identifier.identify(texts)
@@ -93,28 +96,49 @@ def test_answers_do_not_depend_on_the_batch(identifier):
 
 
 def test_scores_above_one_are_one(model, labels, monkeypatch):
-    answer = ([["__label__en"], ["__label__de"]], [[1.00004], [0.25]])
-    monkeypatch.setattr(langid, "_load", lambda _: FakeModel(answer, labels))
+    fake = FakeModel(labels, ["en", "de"], [1.00004, 0.25])
+    monkeypatch.setattr(langid, "_load", lambda _: fake)
     assert LanguageIdentifier(model, labels).identify(["a", "b"]) == (["en", "de"], [1.0, 0.25])
 
 
 def test_a_text_the_model_knows_nothing_about_is_other(model, labels, monkeypatch):
-    monkeypatch.setattr(langid, "_load", lambda _: FakeModel(([[]], [[]]), labels))
+    monkeypatch.setattr(langid, "_load", lambda _: FakeModel(labels, [None], [0.5]))
     assert LanguageIdentifier(model, labels).identify(["?"]) == (["other"], [0.0])
 
 
 class FakeModel:
     """Answers that the real model gives too rarely to wait for."""
 
-    def __init__(self, answer, labels):
-        self.answer = answer
-        self.labels = labels
+    def __init__(self, labels, answers, scores):
+        self.labels = [f"__label__{label}" for label in labels]
+        self.numbers = np.array([-1 if answer is None else list(labels).index(answer) for answer in answers], np.int32)
+        self.scores = np.array(scores, np.float32)
 
-    def get_labels(self):
-        return [f"__label__{label}" for label in self.labels]
+    def predict(self, column):
+        return self.numbers, self.scores
 
-    def predict(self, lines):
-        return self.answer
+
+def test_every_character_of_white_space_leaves_a_text_empty(identifier):
+    spaces = [char for char in map(chr, range(0x110000)) if char.isspace()]
+    langs, scores = identifier.identify([*spaces, "".join(spaces), "\0" + spaces[-1]])
+    assert set(langs) == {"other"}
+    assert set(scores) == {0.0}
+    assert "other" not in identifier.identify([f"{char}ein kleiner Hund" for char in spaces])[0]
+
+
+def test_a_column_gives_what_a_list_gives(identifier):
+    texts = [*SENTENCES.values(), "", "ok"]
+    langs, scores = identifier.identify_column(pa.array(["left out", *texts])[1:])
+    assert (langs.to_pylist(), scores.to_pylist()) == identifier.identify(texts)
+    assert (langs.type, scores.type) == (pa.string(), pa.float32())
+
+
+def test_candidates_begin_with_the_answer(identifier):
+    for text in SENTENCES.values():
+        [lang], [score] = identifier.identify([text])
+        label, key, sure = identifier.candidates(text)[0]
+        assert (label, key) == (lang, lang)
+        assert sure == pytest.approx(score, abs=1e-5)
 
 
 def test_an_uncertain_text_is_other_and_keeps_its_score(model, labels, identifier):
@@ -160,15 +184,14 @@ def test_a_model_of_word_vectors_is_refused(tmp_path):
 
 def test_a_process_loads_a_model_once(model, labels, monkeypatch):
     loads = []
-    load = fasttext.load_model
-    monkeypatch.setattr(fasttext, "load_model", lambda path: loads.append(path) or load(path))
+    monkeypatch.setattr(langid, "read_model", lambda path: loads.append(path) or read_model(path))
     langid._load.cache_clear()
     langid._cached.cache_clear()
     first = cached(str(model), labels, 0.5)
     assert cached(model, dict(reversed(labels.items())), 0.5) is first
     assert cached(model, labels, 0.6) is not first
     LanguageIdentifier(model, labels)
-    assert loads == [str(model)]
+    assert loads == [model]
 
 
 def test_loading_prints_nothing(model, labels, capfd):
