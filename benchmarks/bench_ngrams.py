@@ -4,13 +4,15 @@ The corpus is the text of a real dump (206 pages of English Wikipedia, from the 
 with the letters of its words exchanged by a seeded permutation, so that distinct n-grams grow with the corpus. The
 plain way is one process: mwparserfromhell's `strip_code`, a regular expression for words and marks, two `Counter`s; a
 second one takes our parser instead, to show the counting alone. Ours is what the Spark job runs: reading XML in pieces,
-parsing, counting, staging in buckets, summing, PMI, percentile and ranking.
+parsing, counting, staging in buckets, summing, PMI, percentile and ranking. CPU seconds are those of the Python
+workers: on a machine that is busy with other work the clock says little.
 
     python benchmarks/bench_ngrams.py [MB] [FOLDER]
 """
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import resource
@@ -20,6 +22,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -40,7 +43,6 @@ from metadata.wikitext import plain_text
 from metadata.words import tokenizer
 
 DUMP = "wiki-gensim/enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
-REPEATS = 2  # of the jobs, in turns; the faster run counts
 PLAIN_MB = 12  # of the corpus for the plain ways: they take a minute for that
 # Names of markup stay as they are, or the parser would meet other markup.
 KEPT = re.compile(
@@ -49,6 +51,17 @@ KEPT = re.compile(
 TOKEN = re.compile(r"\w+|[^\w\s]")
 PLAIN = (("mwparserfromhell + re + Counter", False), ("our parser + re + Counter", True))
 TABLE = LanguageTable.load()
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one way took: MB, seconds, CPU seconds of each process; of a job also its peak memory and its bigrams."""
+
+    mb: float
+    seconds: float
+    cpu: list[float]
+    mib: float = 0.0
+    bigrams: int = 0
 
 
 def articles() -> list[str]:
@@ -78,11 +91,11 @@ def write_corpus(path: Path, texts: list[str], mb: int) -> None:
         sink.write("</mediawiki>")
 
 
-def plain(path: Path, mb: int, *, ours: bool) -> tuple[float, float]:
-    """Count the first MB of a corpus with parser, tokenizer and `Counter`; return MB and seconds."""
+def plain(path: Path, mb: int, *, ours: bool) -> Run:
+    """Count the first MB of a corpus with parser, tokenizer and `Counter`."""
     unigrams: Counter[str] = Counter()
     bigrams: Counter[tuple[str, str]] = Counter()
-    started, read = time.perf_counter(), 0
+    started, used, read = time.perf_counter(), time.process_time(), 0
     with path.open("rb") as stream:
         for page in iter_pages(stream):
             text = plain_text(page.text) if ours else mwparserfromhell.parse(page.text).strip_code()
@@ -92,17 +105,17 @@ def plain(path: Path, mb: int, *, ours: bool) -> tuple[float, float]:
             read += len(page.text.encode())
             if read >= mb * 1e6:
                 break
-    return read / 1e6, time.perf_counter() - started
+    return Run(read / 1e6, time.perf_counter() - started, [time.process_time() - used])
 
 
-def job(path: Path, cores: int) -> tuple[float, float, int]:
-    """Count and rank a corpus on Spark; return seconds, a worker's peak memory in MiB, the bigrams that score."""
+def job(path: Path, cores: int) -> Run:
+    """Count and rank a corpus on Spark."""
     storage = Storage()
     source = Source("dump", (storage.stat(str(path)),), "en")
     buckets = bucket_counts([source])
     spark = session.start("bench", SparkSection(master=f"local[{cores}]"))
     with tempfile.TemporaryDirectory(dir=path.parent) as staging:
-        run_sink(spark, "warm-up", range(cores), warm_up)
+        before = run_sink(spark, "warm-up", range(cores), worker)
         started = time.perf_counter()
         units = list(cut([source], build_metadata.PIECE_BYTES))
         results = run_sink(spark, "dumps", units, ReadDump(storage, TABLE, staging, buckets))
@@ -110,23 +123,22 @@ def job(path: Path, cores: int) -> tuple[float, float, int]:
         grams = rank_grams(spark, storage, staging, TABLE, {"en": staged}, {"en": Limits()})
         assert all(next(order)[1] > 0 for order in grams.best("en", Limits(unigram_share=1.0)))
         seconds = time.perf_counter() - started
-        rows = sum(rows for _, rows in grams.large["en"][1]) if grams.large else 0
-        peaks = run_sink(spark, "memory", range(cores), peak)
+        bigrams = sum(rows for _, rows in grams.large["en"][1]) if grams.large else 0
+        after = run_sink(spark, "figures", range(cores), worker)
     spark.stop()
-    return seconds, max(result.stats["mib"] for result in peaks), rows
+    used = {result.stats["pid"]: result.stats["cpu"] for result in after}
+    for result in before:
+        used[result.stats["pid"]] -= result.stats["cpu"]
+    return Run(path.stat().st_size / 1e6, seconds, list(used.values()), max(r.stats["mib"] for r in after), bigrams)
 
 
-def warm_up(_: int, __: int) -> Iterator[Result]:
-    """Start a worker, and load what a unit loads once."""
+def worker(_: int, __: int) -> Iterator[Result]:
+    """Load what a unit loads once, then yield what this worker has used since it started: CPU, and at most memory."""
     tokenizer(TABLE.languages["en"])("a word")
-    time.sleep(1)
-    yield Result("warm")
-
-
-def peak(_: int, __: int) -> Iterator[Result]:
-    """Yield the most memory that this worker has held since it started, through all the steps."""
-    time.sleep(1)  # so that each worker gets one
-    yield Result("peak", stats={"mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024})
+    time.sleep(3)  # so that each worker gets one
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    stats = {"pid": os.getpid(), "cpu": used.ru_utime + used.ru_stime, "mib": used.ru_maxrss / 1024}
+    yield Result("worker", stats=stats)
 
 
 def main() -> None:
@@ -137,23 +149,27 @@ def main() -> None:
     for size, path in corpora.items():
         if not path.exists():
             write_corpus(path, articles(), size)
-    sizes = {size: path.stat().st_size / 1e6 for size, path in corpora.items()}
-    cases = ((mb // 10, 1), (mb, 1), (mb, 2))
-    tries = [{case: job(corpora[case[0]], case[1]) for case in cases} for _ in range(REPEATS)]
-    runs = {case: min(found[case] for found in tries) for case in cases}
-    ways = {f"{name} ({PLAIN_MB} MB)": plain(corpora[mb], PLAIN_MB, ours=ours) for name, ours in PLAIN}
-    ways |= {
-        f"ours, {cores} core{'s'[: cores - 1]} ({sizes[mb]:.0f} MB)": (sizes[mb], runs[mb, cores][0])
-        for cores in (1, 2)
-    }
-    speeds = {way: size / seconds for way, (size, seconds) in ways.items()}
-    first = next(iter(speeds.values()))
-    rows = [[way, f"{speed:.1f}", f"{speed / first:.2f}"] for way, speed in speeds.items()]
-    table("Wikitext to n-gram counts; ours goes on to ranked lists", ["way", "MB/s", "x plain"], rows)
-    print(f"\nTwo cores: {runs[mb, 1][0] / runs[mb, 2][0]:.2f} x one core")
+    small, one, two = (job(corpora[size], cores) for size, cores in ((mb // 10, 1), (mb, 1), (mb, 2)))
+    ways = {name: plain(corpora[mb], PLAIN_MB, ours=ours) for name, ours in PLAIN} | {"ours": one, "ours, 2 cores": two}
+    first = next(iter(ways.values()))
+    rows = [
+        [
+            name,
+            f"{run.mb:.0f}",
+            f"{run.mb / run.seconds:.1f}",
+            " + ".join(f"{cpu:.1f}" for cpu in run.cpu),
+            f"{run.mb / sum(run.cpu):.1f}",
+            f"{run.mb / sum(run.cpu) * sum(first.cpu) / first.mb:.2f}",
+        ]
+        for name, run in ways.items()
+    ]
+    columns = ["way", "MB", "MB/s", "CPU s", "MB/CPU s", "x plain, per CPU s"]
+    table("Wikitext to n-gram counts; ours goes on to ranked lists", columns, rows)
+    clock, balance = one.seconds / two.seconds, sum(one.cpu) / max(two.cpu)
+    print(f"\nTwo cores: {clock:.2f} x one core by the clock, {balance:.2f} x by the CPU seconds of the busier worker")
     memory = [
-        [f"{sizes[size]:.0f}", str(cores), f"{seconds:.1f}", f"{bigrams:,}", f"{mib:.0f}"]
-        for (size, cores), (seconds, mib, bigrams) in runs.items()
+        [f"{run.mb:.0f}", str(len(run.cpu)), f"{run.seconds:.1f}", f"{run.bigrams:,}", f"{run.mib:.0f}"]
+        for run in (small, one, two)
     ]
     table("Peak memory of a Python worker", ["MB", "cores", "s", "bigrams that score", "peak MiB"], memory)
 
