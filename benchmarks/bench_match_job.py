@@ -138,7 +138,7 @@ class Clock:
 def one_file(context: Context, path: str) -> tuple[int, dict[str, float]]:
     """Match one file in this process; return its rows and the seconds of each part."""
     clock, matching = Clock(), match.open_matching(context)
-    unit = match.MatchFile(context.storage, context.lake.root, matching, [], None, None, "")  # type: ignore[arg-type]
+    unit = match.MatchFiles(context.storage, context.lake.root, matching, [], None, None, "")  # type: ignore[arg-type]
     stage = Stage("bench", context.lake, context.config, semantic={}, inputs={}, outputs={"matches": {"match_id": "x"}})
     rows = 0
     for timed in (False, True):

@@ -169,6 +169,7 @@ class MatchSection(Section):
         description="file with the language key of the model's labels (`label<tab>key`); default = the language table",
     )
     min_lid_score: Share = Field(0.0, description="texts scored lower go to `other`")
+    unit_bytes: int = Field(1 << 30, ge=1, description="bytes of pairs that one task matches, in batches of many tasks")
     script_languages: bool = Field(
         False, description="texts mostly in a script of one language (Thai, Khmer, Tamil, kana …) are in that language"
     )

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from curation import exchange, models, script_language
@@ -29,13 +29,12 @@ from curation.parquet import read_batches
 from curation.schemas import SCHEMAS
 from curation.storage import Storage, join
 from curation.tombstones import Tombstones
+from jobs.match_units import Piece, piece_ranges, pieces_of, units_of
 from jobs.runner import Context, Job, main
 from jobs.sink import Result, file_results, files_of, run_sink
 from jobs.stage import Outcome, Stage, WriterFactory, digest, require
 from metadata.labels import map_labels
 from metadata.languages import LanguageTable
-
-PIECE = 1 << 16  # entries
 
 
 @dataclass(frozen=True)
@@ -104,25 +103,9 @@ def open_matching(context: Context) -> Matching:
     )
 
 
-class Piece(NamedTuple):
-    """Entries `start` to `end` of a language, whose counts one task adds up: no task gets all of a large language."""
-
-    lang: str
-    start: int
-    end: int
-
-    def of(self, counts: Mapping[str, pa.Table]) -> pa.Table:
-        """Return the rows of this piece from tables by language, sorted by entry."""
-        if self.lang not in counts:
-            return SCHEMAS["counts"].empty_table()
-        table = counts[self.lang]
-        first, end = np.searchsorted(table["entry_id"].to_numpy(), [self.start, self.end])
-        return table.slice(first, end - first)
-
-
 @dataclass(frozen=True)
-class MatchFile:
-    """Matches one file of pairs: writes its matches, stages its counts by piece of a language's entries."""
+class MatchFiles:
+    """Matches some files of pairs: writes their matches, stages their counts by piece of a language's entries."""
 
     storage: Storage
     lake: str
@@ -132,12 +115,12 @@ class MatchFile:
     writers: WriterFactory
     staging: str
 
-    def __call__(self, index: int, file: DataFile) -> Iterator[Result]:
+    def __call__(self, index: int, files: Sequence[DataFile]) -> Iterator[Result]:
         """Yield the written matches and the staged counts."""
         matcher = PairMatcher(self._identifier(), self.matching.manifest.entries, self._matcher)
         images = matched = buried = 0
         with self.writers("matches", index) as writer:
-            for batch in read_batches(self.storage, file.path):
+            for batch in chain.from_iterable(read_batches(self.storage, file.path) for file in files):
                 alive = batch.filter(self.tombstones.alive(batch))
                 rows = matcher.match(alive)
                 writer.write(rows)
@@ -206,7 +189,7 @@ def run(context: Context) -> list[Outcome]:
         "match",
         lake,
         context.config,
-        semantic=matching_.meaning,
+        semantic={**matching_.meaning, "unit_bytes": context.config.match.unit_bytes},
         inputs={"pairs": pairs.run_ids, "tombstones": tombstones.digest},
         outputs={"matches": partition, "counts": partition},
         batch=batch,
@@ -218,8 +201,8 @@ def run(context: Context) -> list[Outcome]:
     matched = run_sink(
         context.spark,
         "match",
-        pairs.files,
-        MatchFile(context.storage, lake.root, matching_, pieces, tombstones, stage.writers(), stage.staging),
+        units_of(pairs.files, context.config.match.unit_bytes),
+        MatchFiles(context.storage, lake.root, matching_, pieces, tombstones, stage.writers(), stage.staging),
         progress_s=context.config.progress_s,
     )
     stage.step("match")
@@ -239,26 +222,6 @@ def run(context: Context) -> list[Outcome]:
     if (counted_matches := sum(result.stats.get("sum", 0) for result in counted)) != totals["matches"]:
         raise OutputError(f"match: the rows hold {totals['matches']} matches, the counts {counted_matches}")
     return [stage.publish(files, totals=totals, drops=drops)]
-
-
-def pieces_of(entries: Mapping[str, int]) -> list[Piece]:
-    """Cut every language's entries, of which there are so many, into pieces."""
-    starts = [(lang, start) for lang in sorted(entries) for start in range(0, entries[lang], PIECE)]
-    return [Piece(lang, start, start + PIECE) for lang, start in starts]
-
-
-def piece_ranges(rows: Sequence[Sequence[int]], most: int = 2_000_000) -> list[range]:
-    """Cut the pieces into runs of about `most` staged rows, at least one."""
-    if not rows:
-        return [range(0)]
-    sums = [sum(column) for column in zip(*rows, strict=True)]
-    ranges, start, held = [], 0, 0
-    for index, size in enumerate(sums):
-        if held and held + size > most:
-            ranges.append(range(start, index))
-            start, held = index, 0
-        held += size
-    return [*ranges, range(start, len(sums))]
 
 
 def add_up(staged: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, int]]:

@@ -16,7 +16,7 @@ import yaml
 from curation.lake import Lake
 from curation.parquet import read_batches
 from curation.storage import Storage
-from jobs import balance, match, nightly
+from jobs import balance, match, match_units, nightly
 from nights import publish_metadata
 
 pytestmark = pytest.mark.spark
@@ -64,7 +64,7 @@ def test_the_batches_that_rows_are_read_in_change_no_byte(night_done, monkeypatc
     def here(spark, name, units, process, **_):
         return [replace(result, unit=n) for n, unit in enumerate(units) for result in process(n, unit)]
 
-    monkeypatch.setattr(match, "PIECE", 3)
+    monkeypatch.setattr(match_units, "PIECE", 3)
     for job in (match, balance):
         monkeypatch.setattr(job, "run_sink", here)
         monkeypatch.setattr(job, "read_batches", partial(read_batches, rows=7))
