@@ -54,13 +54,13 @@ def plain_text(wikitext: str, hidden: Collection[str] = frozenset()) -> str:
     `hidden` adds the wiki's own names of the namespaces whose links show nothing (files and categories, in lower case)
     to those known for all wikis.
     """
-    text = COMMENT.sub("", f"\n{wikitext}")  # so that every line begins with a line's end
+    text = COMMENT.sub("", INVISIBLE.sub("", f"\n{wikitext}"))  # so that every line begins with a line's end
     text = "".join(_without_islands(text))
     text = "".join(_without_brackets(text, HIDDEN.union(hidden)))
     text = VARIANTS.sub(_variant, BARE.sub("", LABELLED.sub(r"\1", text)))
     text = TAG.sub("", BLOCK_TAG.sub("\n", text))
     text = html.unescape(SWITCH.sub("", "\n".join(_lines(text))))
-    return INVISIBLE.sub("", text)
+    return INVISIBLE.sub("", text)  # those that were entities
 
 
 def _without_islands(text: str) -> Iterator[str]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from metadata.dumps import iter_pages
@@ -121,6 +121,7 @@ PIECES = st.sampled_from((*OPENERS, *CLOSERS, *OTHERS))
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(PIECES | st.text(max_size=3), max_size=60).map("".join))
+@example("== a ==\n\u200f")
 def test_any_input_gives_text_without_blank_lines(wikitext):
     text = plain_text(wikitext)
     if "&" not in wikitext and "nowiki" not in wikitext:
