@@ -27,9 +27,9 @@ import pyarrow as pa
 from common import sentences, table
 
 from curation.config import Config, SparkSection
+from curation.matcher_file import compile_entries
 from curation.matchers import Manifest, make_latest, matcher_name, write_manifest, write_matcher
 from curation.matches import PairMatcher
-from curation.matching import compile_entries
 from curation.parquet import read_batches
 from curation.schemas import SCHEMAS
 from jobs import match, session

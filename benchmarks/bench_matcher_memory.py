@@ -25,7 +25,8 @@ from common import table
 
 from curation import hostcache, models
 from curation.langid import LanguageIdentifier
-from curation.matching import Matcher, compile_entries
+from curation.matcher_file import compile_entries
+from curation.matching import Matcher
 from curation.storage import Storage
 from metadata.languages import LanguageTable
 

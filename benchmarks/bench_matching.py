@@ -23,7 +23,8 @@ from common import interleaved, table, unpacked
 from curation import models
 from curation.automaton import AutomatonMatcher
 from curation.langid import LanguageIdentifier
-from curation.matching import Matcher, compile_entries
+from curation.matcher_file import compile_entries
+from curation.matching import Matcher
 from curation.spacing import entry_form
 from metadata.languages import LanguageTable
 from metadata.segmenters import segment

@@ -13,7 +13,7 @@ from typing import Any
 import ahocorasick
 import pyarrow as pa
 
-from curation.matching import is_short_katakana
+from curation.matcher_file import is_short_katakana
 from curation.scripts import in_katakana_run, is_combining
 from curation.spacing import check_rules, entry_form, text_form
 

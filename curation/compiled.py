@@ -16,10 +16,17 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
+import numpy as np
+import numpy.typing as npt
 
 from curation.models import cache_folder
 
 Function = TypeVar("Function", bound=Callable[..., object])
+Bytes = npt.NDArray[np.uint8]
+Codes = npt.NDArray[np.uint32]  # code points
+Ints = npt.NDArray[np.int32]
+Offsets = npt.NDArray[np.int64]
+Words = npt.NDArray[np.uint64]
 Int = Any  # an integer, Python's or any of numpy's: what compiled functions take and return
 
 

@@ -11,9 +11,8 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from curation.compiled import Int, compiled, inlined
+from curation.compiled import Bytes, Int, Ints, Offsets, compiled, inlined
 from curation.fasttext_model import Model
-from curation.forming import Bytes, Ints, Offsets
 
 Hashes = npt.NDArray[np.uint32]
 

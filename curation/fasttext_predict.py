@@ -12,11 +12,10 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from curation.compiled import compiled
+from curation.compiled import Ints, Offsets, compiled
 from curation.fasttext_features import dictionary_of, find_rows
 from curation.fasttext_model import HIERARCHICAL, SOFTMAX, Floats, Model
-from curation.forming import Ints, Offsets
-from curation.matching import string_buffers
+from curation.utf8 import string_buffers
 
 BLOCK_TEXTS: Final = 1024
 BLOCK_BYTES: Final = 1 << 17

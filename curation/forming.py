@@ -2,12 +2,8 @@
 
 Texts are worked on in blocks of some hundreds: one loop for each step, over arrays that fit the processor's cache.
 
-`spacing` says what the forms are, and is what tests compare with. Under the rules `worldwide` this file handles every
-text whose characters fold one by one. Where marks would have to be reordered or composed, which takes all of NFKC, it
-says so, and the text's form is made by `spacing`. The reasoning: let each character be replaced by its own NFKC form.
-The result has the same NFKC form as the text, and none of its characters folds any further. So if in addition its marks
-stand in order and none of them composes with what stands before it (the quick check of Unicode Standard Annex 15, with
-every `maybe` looked up), it is that form.
+`spacing` says what the forms are, and is what tests compare with. A text that cannot be folded character by character
+(see `folding`) is left to it.
 """
 
 from __future__ import annotations
@@ -17,50 +13,17 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from curation.characters import (
-    APART,
-    COMBINING,
-    COMPOSED,
-    COMPOSING,
-    FIRST_MARK,
-    JOINER,
-    KIND_BITS,
-    LAST_MARK,
-    LETTER,
-    MARK_SHIFT,
-    REMOVED_KIND,
-    SIGN,
-    SPACE,
-    Characters,
-)
-from curation.compiled import Int, compiled, inlined
-
-Bytes = npt.NDArray[np.uint8]
-Codes = npt.NDArray[np.uint32]
-Ints = npt.NDArray[np.int32]
-Offsets = npt.NDArray[np.int64]
-Words = npt.NDArray[np.uint64]
+from curation.characters import FIRST_MARK, JOINER, KIND_BITS, LAST_MARK, LETTER, MARK_SHIFT, SIGN, SPACE
+from curation.compiled import Bytes, Codes, Int, Ints, Offsets, Words, compiled, inlined
+from curation.folding import MADE, UNKNOWN, Tables, fold
+from curation.utf8 import encode, next_code
 
 # How a text becomes a form: by the rules, or it is one already.
 REFERENCE, WORLDWIDE, READY = range(3)
 
-# The state of a text: its form is made, or it needs all of NFKC, or has a character that is not in the tables yet.
-MADE, NEEDS_NFKC, UNKNOWN = range(3)
-
 BLOCK_TEXTS: Final = 256
 BLOCK_BYTES: Final = 1 << 15
 _BLANK: Final = 0x20
-_OUTSIDE: Final = 0xFFFD  # what broken UTF-8 is read as
-
-
-class Tables(NamedTuple):
-    """The arrays of `characters.Characters`, as compiled loops take them."""
-
-    kinds: Bytes
-    combining_classes: Bytes
-    pairs: Offsets
-    fold_at: Ints
-    folds: Codes
 
 
 class Block(NamedTuple):
@@ -96,17 +59,6 @@ class Block(NamedTuple):
     values: Codes
 
 
-def tables_of(characters: Characters) -> Tables:
-    """Return the arrays of the tables."""
-    return Tables(
-        characters.kinds,
-        characters.combining_classes,
-        characters.pairs,
-        characters.fold_at,
-        characters.folds,
-    )
-
-
 @compiled
 def make_block(longest: Int) -> Block:
     """Make room for texts of at most BLOCK_BYTES in all, or for one of `longest` bytes.
@@ -133,49 +85,6 @@ def make_block(longest: Int) -> Block:
         np.empty(tokens, np.int64),
         np.empty(tokens, np.uint32),
     )
-
-
-@inlined
-def next_code(data: Bytes, at: Int, end: Int) -> tuple[Int, Int]:
-    """Return the code point at a place and the place behind it, which is at most `end`."""
-    code = np.uint32(data[at])
-    at += 1
-    if code < 0x80:
-        return code, at
-    more = 1 if code < 0xE0 else 2 if code < 0xF0 else 3
-    if code < 0xC0 or at + more > end:
-        return np.uint32(_OUTSIDE), at
-    code = np.uint32(code & (0x3F >> more))
-    for _ in range(more):
-        code = np.uint32(code << 6 | data[at] & 0x3F)
-        at += 1
-    return (code if code < 0x110000 else np.uint32(_OUTSIDE)), at
-
-
-@inlined
-def decode(data: Bytes, start: Int, end: Int, codes: Codes) -> Int:
-    """Write the code points of `data[start:end]` and return their number; nothing outside is read."""
-    size = 0
-    at = start
-    while at < end:
-        codes[size], at = next_code(data, at, end)
-        size += 1
-    return size
-
-
-@inlined
-def encode(code: Int, data: Bytes, place: Int) -> Int:
-    """Write one code point as UTF-8 and return where the next one goes."""
-    if code < 0x80:
-        data[place] = np.uint8(code)
-        return place + 1
-    more = 1 if code < 0x800 else 2 if code < 0x10000 else 3
-    lead = 0xC0 if more == 1 else 0xE0 if more == 2 else 0xF0
-    data[place] = np.uint8(lead | code >> 6 * more)
-    for step in range(more - 1, -1, -1):
-        place += 1
-        data[place] = np.uint8(0x80 | (code >> 6 * step & 0x3F))
-    return place + 1
 
 
 @inlined
@@ -284,83 +193,6 @@ def _cut_plain(
 
 
 @inlined
-def _is_pair(pairs: Offsets, first: Int, second: Int) -> bool:
-    wanted = np.int64(first) << 21 | np.int64(second)
-    at = np.searchsorted(pairs, wanted)
-    return bool(at < len(pairs) and pairs[at] == wanted)
-
-
-@inlined
-def _fits(kinds: Bytes, combining_classes: Bytes, pairs: Offsets, before: Int, code: Int) -> bool:
-    """Tell whether a character may follow another without being reordered or composed; False where it is unclear."""
-    own, other = combining_classes[code], combining_classes[before]
-    if own != 0 and own < other:
-        return False
-    if not kinds[code] & COMPOSING:
-        return True
-    jamo = 0x1100 <= code < 0x1200
-    return bool(other == 0 and not jamo and not kinds[before] & COMPOSED and not _is_pair(pairs, before, code))
-
-
-@inlined
-def _fold(
-    data: Bytes,
-    start: Int,
-    end: Int,
-    kinds: Bytes,
-    combining_classes: Bytes,
-    pairs: Offsets,
-    fold_at: Ints,
-    folds: Codes,
-    out: Codes,
-) -> tuple[Int, Int]:
-    """Write the folded code points of a text, symbols set apart; return its state and their number."""
-    length = 0
-    before = np.uint32(_BLANK)
-    marked: Int = np.uint8(0)  # the combining class of what stands before
-    apart = False
-    at = start
-    while at < end:
-        code, at = next_code(data, at, end)
-        known = kinds[code]
-        kind = known & KIND_BITS
-        if kind == 0:
-            return UNKNOWN, 0
-        if kind == REMOVED_KIND:
-            continue
-        was_apart, apart = apart, kind == APART
-        if was_apart and FIRST_MARK <= kind <= LAST_MARK:
-            return NEEDS_NFKC, 0  # a symbol takes its marks along when it is set apart
-        if kind < REMOVED_KIND:
-            own = combining_classes[code]
-            doubtful = ((own != 0) & (own < marked)) | ((known & COMPOSING) != 0)
-            if doubtful and not _fits(kinds, combining_classes, pairs, before, code):
-                return NEEDS_NFKC, 0
-            out[length] = before = code
-            length += 1
-            marked = own
-            continue
-        if apart:
-            out[length] = before = np.uint32(_BLANK)
-            length += 1
-        first = fold_at[code] + 1
-        if was_apart and FIRST_MARK <= kinds[folds[first]] & KIND_BITS <= LAST_MARK:
-            return NEEDS_NFKC, 0
-        for place in range(first, first + folds[first - 1]):
-            part = folds[place]
-            if kinds[part] & (COMBINING | COMPOSING) and not _fits(kinds, combining_classes, pairs, before, part):
-                return NEEDS_NFKC, 0
-            out[length] = before = part
-            length += 1
-            marked = combining_classes[part]
-        if apart:
-            out[length] = before = np.uint32(_BLANK)
-            length += 1
-            marked = np.uint8(0)
-    return MADE, length
-
-
-@inlined
 def _joins(codes: Codes, at: Int, size: Int, kinds: Bytes) -> bool:
     """Tell whether the joiner at this place, behind a letter, has a letter behind it too, marks aside."""
     at += 1
@@ -441,7 +273,7 @@ def cut_texts(data: Bytes, offsets: Offsets, first: Int, how: Int, tables: Table
             if _is_plain(words, start, end):
                 count = _cut_plain(out, start, end, begins, finishes, starts, ends, count)
             else:
-                states[place], size = _fold(out, start, end, kinds, classes, pairs, fold_at, folds, codes)
+                states[place], size = fold(out, start, end, kinds, classes, pairs, fold_at, folds, codes)
                 length, count = _cut(codes, size, kinds, out, length, (starts, ends), count)
         elif how == REFERENCE:
             length = _reference(out, start, end, out, length)

@@ -17,7 +17,8 @@ from functools import lru_cache
 
 from curation import hostcache
 from curation.errors import OutputError, UsageError
-from curation.matching import ALGORITHM, FORMAT, Matcher
+from curation.matcher_file import FORMAT
+from curation.matching import ALGORITHM, Matcher
 from curation.storage import Storage, join
 
 

@@ -5,67 +5,40 @@ entry once a text. Under the rules `worldwide` an occurrence must also lie well:
 mark when the entry is open on the right, and an entry of one or two Katakana characters fills its Katakana run.
 
 Forms bounded by spaces are matched as sequences of tokens, all others as sequences of characters (see `flattrie`). No
-Python object is made of a text, except where its form takes all of NFKC (see `forming`). `automaton` does the same
+Python object is made of a text, except where its form takes all of NFKC (see `folding`). `automaton` does the same
 work with pyahocorasick, for comparison.
 
-A stored matcher is its arrays behind a header line, made to be mapped into memory: opening one reads it once to check
-it, and all processes of a host share its pages.
+Matchers are stored as files that are mapped into memory (see `matcher_file`).
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import mmap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from curation import flattrie, forming
+from curation import forming
 from curation.characters import characters
-from curation.compiled import Int, compiled, inlined
-from curation.errors import InputError, UsageError
-from curation.flattrie import Tries, collect_chars, collect_tokens, find_tokens
-from curation.forming import (
-    MADE,
-    NEEDS_NFKC,
-    READY,
-    UNKNOWN,
-    Block,
-    Bytes,
-    Ints,
-    Offsets,
-    Tables,
-    cut_texts,
-    make_block,
-    tables_of,
-)
-from curation.scripts import in_katakana_run, is_combining
-from curation.spacing import check_rules, entry_form, text_form
+from curation.compiled import Bytes, Int, Ints, Offsets, compiled, inlined
+from curation.errors import InputError
+from curation.flattrie import Tries
+from curation.folding import MADE, NEEDS_NFKC, UNKNOWN, Tables, tables_of
+from curation.forming import READY, Block, cut_texts, make_block
+from curation.matcher_file import compile_entries, read
+from curation.spacing import text_form
+from curation.utf8 import string_buffers
+from curation.walking import collect_chars, collect_tokens, find_tokens
 
 ALGORITHM: Final = 1  # part of match_id: raise it whenever forms or matches change
-FORMAT: Final = 2
-MAGIC: Final = b"worldcurate matcher "
-SHORT: Final = 2  # Katakana entries up to this many characters must fill their run
-_ALIGNMENT: Final = 64
 _FEW: Final = 128  # ids of one text that are sorted without branches
 _LANES: Final = 16
 _MOST: Final = np.int32(2**31 - 1)
 _HOW: Final = {"reference": forming.REFERENCE, "worldwide": forming.WORLDWIDE}
-_DTYPES: Final = {
-    "tokens": "<u8",
-    "rests": "<u8",
-    "edges": "<u4",
-    "chars": "<u4",
-    "firsts": "|u1",
-    "heads": "|u1",
-    "twins": "<i4",
-}
-_COLUMNS: Final = {"tokens": 2, "edges": 3, "chars": 3}
 
 
 class Matcher:
@@ -74,7 +47,7 @@ class Matcher:
     Make one with `build`, `open` or `from_bytes`.
 
     Args:
-        tries: the arrays, as `flattrie.build` makes them.
+        tries: the arrays, as `matcher_file.compile_entries` makes them.
         entries: the number of entries.
         rules: the rule set they were built for.
     """
@@ -111,15 +84,8 @@ class Matcher:
 
         Raises UsageError on another format number or other rules than asked for, InputError on a damaged file.
         """
-        header, start = _read_header(data, rules, name)
-        if not checked and _checksum(header, memoryview(data)[start:]) != header.get("sha256"):
-            raise InputError(f"{name}: damaged or cut short, the checksum does not fit")
-        arrays = {}
-        for key, dtype in _DTYPES.items():
-            count, place = header["arrays"][key]
-            array = np.frombuffer(data, dtype, count, start + place)
-            arrays[key] = array.reshape(-1, _COLUMNS[key]) if key in _COLUMNS else array
-        return cls(Tries(**arrays), header["entries"], rules)
+        tries, entries = read(data, rules, name, checked=checked)
+        return cls(tries, entries, rules)
 
     def __len__(self) -> int:
         """Return the number of entries."""
@@ -163,72 +129,6 @@ class Matcher:
         places[states == NEEDS_NFKC] = len(texts) + np.arange(len(forms))
         places[states == UNKNOWN] = len(texts) + len(forms) + np.arange(len(unknown))
         return pa.concat_arrays(parts).take(pa.array(places))
-
-
-def compile_entries(entries: Sequence[str], rules: str) -> bytes:
-    """Compile entries to the stored form of a matcher: a header line, then its arrays.
-
-    The header is JSON (format, rules, entries, count and place of each array, SHA-256 of all this), padded so that the
-    arrays lie well in memory. The same entries give the same bytes. Raises UsageError on unknown rules.
-    """
-    check_rules(rules)
-    forms = [entry_form(entry, rules) for entry in entries]
-    short = np.fromiter((rules == "worldwide" and is_short_katakana(form) for form in forms), np.bool_, len(forms))
-    data, offsets = string_buffers(pa.array([*forms, " " * 16], pa.large_string()))  # some bytes behind the last form
-    tries = flattrie.build(data, offsets[:-1], short)
-    payload, places = bytearray(), {}
-    for key, dtype in _DTYPES.items():
-        array = getattr(tries, key)
-        places[key] = [array.size, len(payload)]
-        payload += np.ascontiguousarray(array, dtype).tobytes()
-        payload += bytes(-len(payload) % _ALIGNMENT)
-    header = {"format": FORMAT, "rules": rules, "entries": len(forms), "arrays": places}
-    line = MAGIC + json.dumps(header | {"sha256": _checksum(header, payload)}).encode("ascii")
-    return line + b" " * (-(len(line) + 1) % _ALIGNMENT) + b"\n" + bytes(payload)
-
-
-def _read_header(data: bytes | mmap.mmap, rules: str, name: str) -> tuple[dict[str, Any], int]:
-    """Return the header and where the arrays begin."""
-    start = data.find(b"\n", 0, 1 << 16) + 1
-    line = data[:start]
-    try:
-        header = json.loads(line.removeprefix(MAGIC)) if line.startswith(MAGIC) else None
-    except ValueError:
-        header = None
-    if not isinstance(header, dict):
-        raise InputError(f"{name}: not a matcher file, or its header is damaged")
-    if header.get("format") != FORMAT:
-        raise UsageError(f"{name}: matcher format {header.get('format')}, this version reads {FORMAT}; rebuild it")
-    if header.get("rules") != rules:
-        raise UsageError(f"{name}: built for the rules {header.get('rules')!r}, match.rules asks for {rules!r}")
-    return header, start
-
-
-def _checksum(header: dict[str, Any], payload: bytes | bytearray | memoryview) -> str:
-    """Return the SHA-256 of all that a header says, itself aside, and of the arrays."""
-    said = {key: value for key, value in header.items() if key != "sha256"}
-    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode("ascii"))
-    digest.update(payload)
-    return digest.hexdigest()
-
-
-def string_buffers(texts: pa.Array) -> tuple[Bytes, Offsets]:
-    """Return the UTF-8 bytes of a string array and where each string begins (and the last ends), without a copy."""
-    wide = pa.types.is_large_string(texts.type)
-    _, places, data = texts.buffers()
-    kind = np.dtype(np.int64 if wide else np.int32)
-    if not len(texts):
-        return np.frombuffer(b"", np.uint8), np.zeros(1, np.int64)
-    offsets = np.frombuffer(places, kind, len(texts) + 1, texts.offset * kind.itemsize).astype(np.int64)
-    return np.frombuffer(data if data is not None else b"", np.uint8), offsets
-
-
-def is_short_katakana(form: str) -> bool:
-    """Tell whether a form is a Katakana word that must fill its run to match."""
-    if not form or form[-1] == " " or not in_katakana_run(form[0]):
-        return False
-    letters = [char for char in form if not is_combining(char)]
-    return 0 < len(letters) <= SHORT and all(map(in_katakana_run, letters))
 
 
 @inlined

@@ -23,8 +23,8 @@ import pyarrow as pa
 from curation import exchange, matching
 from curation.errors import OutputError
 from curation.lake import DataFile, WrittenFile
+from curation.matcher_file import compile_entries
 from curation.matchers import Manifest, make_latest, manifest_path, matcher_name, write_manifest, write_matcher
-from curation.matching import compile_entries
 from curation.parquet import read_batches
 from curation.schemas import SCHEMAS
 from curation.storage import Storage, join

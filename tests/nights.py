@@ -13,8 +13,8 @@ import pyarrow as pa
 from PIL import Image
 
 from curation.lake import WrittenFile
+from curation.matcher_file import compile_entries
 from curation.matchers import Manifest, make_latest, matcher_name, write_manifest, write_matcher
-from curation.matching import compile_entries
 from curation.parquet import PartitionWriter
 from curation.schemas import SCHEMAS
 from jobs.match import open_matching

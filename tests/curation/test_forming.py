@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from curation import forming
 from curation.characters import characters
-from curation.forming import MADE, NEEDS_NFKC, UNKNOWN
-from curation.matching import string_buffers
+from curation.folding import MADE, NEEDS_NFKC, UNKNOWN, tables_of
 from curation.spacing import text_form
+from curation.utf8 import string_buffers
 
 HOW = {"reference": forming.REFERENCE, "worldwide": forming.WORLDWIDE}
 MARKS = "\u0301\u0308\u0323\u093c\u09be\u0bbe\u0e38\u0e48\u05b0\u05bc\u3099\u1161\u11a8\u0f73\u0344\u20dd\ufe0f\u200d"
@@ -28,7 +28,7 @@ def forms(texts, rules):
     block = forming.make_block(max(1, int(np.diff(offsets).max(initial=0))))
     found, first = [], 0
     while first < len(texts):
-        last = forming.cut_texts(data, offsets, first, HOW[rules], forming.tables_of(characters()), block)
+        last = forming.cut_texts(data, offsets, first, HOW[rules], tables_of(characters()), block)
         for place in range(last - first):
             start, end = block.forms[2 * place : 2 * place + 2]
             tokens = range(block.tokens[place], block.tokens[place + 1] - 1)
@@ -103,4 +103,4 @@ def test_broken_utf8_is_read_as_something_and_nothing_beyond_it(data):
     bytes_, offsets = string_buffers(text)
     block = forming.make_block(len(data))
     for how in HOW.values():
-        assert forming.cut_texts(bytes_, offsets, 0, how, forming.tables_of(characters()), block) == 1
+        assert forming.cut_texts(bytes_, offsets, 0, how, tables_of(characters()), block) == 1

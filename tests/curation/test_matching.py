@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from curation.automaton import AutomatonMatcher
 from curation.errors import InputError, UsageError
-from curation.matching import FORMAT, Matcher, compile_entries
+from curation.matcher_file import FORMAT, compile_entries
+from curation.matching import Matcher
 from oracles import ORACLES, oracle_worldwide
 
 ALPHABETS = [

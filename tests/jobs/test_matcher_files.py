@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from curation.errors import InputError, UsageError
+from curation.matcher_file import MAGIC, compile_entries
 from curation.matchers import load_matcher, manifest_path, matcher_name, open_manifest, write_manifest
-from curation.matching import MAGIC, compile_entries
 from jobs import match
 from nights import ENTRIES, publish_metadata, publish_pairs
 

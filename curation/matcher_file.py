@@ -1,0 +1,114 @@
+"""The stored form of a matcher: a header line, then its arrays as they lie in memory.
+
+It is made to be mapped: opening a file reads it once, to check it, and all processes of a host share its pages.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from curation import planting
+from curation.errors import InputError, UsageError
+from curation.flattrie import Tries
+from curation.scripts import in_katakana_run, is_combining
+from curation.spacing import check_rules, entry_form
+from curation.utf8 import string_buffers
+
+FORMAT: Final = 2
+MAGIC: Final = b"worldcurate matcher "
+SHORT: Final = 2  # Katakana entries up to this many characters must fill their run
+_ALIGNMENT: Final = 64
+_DTYPES: Final = {
+    "tokens": "<u8",
+    "rests": "<u8",
+    "edges": "<u4",
+    "chars": "<u4",
+    "firsts": "|u1",
+    "heads": "|u1",
+    "twins": "<i4",
+}
+_COLUMNS: Final = {"tokens": 2, "edges": 3, "chars": 3}
+
+
+def compile_entries(entries: Sequence[str], rules: str) -> bytes:
+    """Compile entries to the stored form of a matcher: a header line, then its arrays.
+
+    The header is JSON (format, rules, entries, count and place of each array, SHA-256 of all this), padded so that the
+    arrays lie well in memory. The same entries give the same bytes. Raises UsageError on unknown rules.
+    """
+    check_rules(rules)
+    forms = [entry_form(entry, rules) for entry in entries]
+    short = np.fromiter((rules == "worldwide" and is_short_katakana(form) for form in forms), np.bool_, len(forms))
+    data, offsets = string_buffers(pa.array([*forms, " " * 16], pa.large_string()))  # some bytes behind the last form
+    tries = planting.build(data, offsets[:-1], short)
+    payload, places = bytearray(), {}
+    for key, dtype in _DTYPES.items():
+        array = getattr(tries, key)
+        places[key] = [array.size, len(payload)]
+        payload += np.ascontiguousarray(array, dtype).tobytes()
+        payload += bytes(-len(payload) % _ALIGNMENT)
+    header = {"format": FORMAT, "rules": rules, "entries": len(forms), "arrays": places}
+    line = MAGIC + json.dumps(header | {"sha256": _checksum(header, payload)}).encode("ascii")
+    return line + b" " * (-(len(line) + 1) % _ALIGNMENT) + b"\n" + bytes(payload)
+
+
+def read(data: bytes | mmap.mmap, rules: str, name: str = "matcher", *, checked: bool = False) -> tuple[Tries, int]:
+    """Return the arrays that lie in the stored form of a matcher, uncopied, and the number of entries.
+
+    Args:
+        data: the stored form.
+        rules: the rule set it must be built for.
+        name: the file, for messages.
+        checked: whether the content is known to be whole, so that its checksum need not be looked at.
+
+    Raises UsageError on another format number or other rules than asked for, InputError on a damaged file.
+    """
+    header, start = _read_header(data, rules, name)
+    if not checked and _checksum(header, memoryview(data)[start:]) != header.get("sha256"):
+        raise InputError(f"{name}: damaged or cut short, the checksum does not fit")
+    arrays = {}
+    for key, dtype in _DTYPES.items():
+        count, place = header["arrays"][key]
+        array = np.frombuffer(data, dtype, count, start + place)
+        arrays[key] = array.reshape(-1, _COLUMNS[key]) if key in _COLUMNS else array
+    return Tries(**arrays), header["entries"]
+
+
+def _read_header(data: bytes | mmap.mmap, rules: str, name: str) -> tuple[dict[str, Any], int]:
+    """Return the header and where the arrays begin."""
+    start = data.find(b"\n", 0, 1 << 16) + 1
+    line = data[:start]
+    try:
+        header = json.loads(line.removeprefix(MAGIC)) if line.startswith(MAGIC) else None
+    except ValueError:
+        header = None
+    if not isinstance(header, dict):
+        raise InputError(f"{name}: not a matcher file, or its header is damaged")
+    if header.get("format") != FORMAT:
+        raise UsageError(f"{name}: matcher format {header.get('format')}, this version reads {FORMAT}; rebuild it")
+    if header.get("rules") != rules:
+        raise UsageError(f"{name}: built for the rules {header.get('rules')!r}, match.rules asks for {rules!r}")
+    return header, start
+
+
+def _checksum(header: dict[str, Any], payload: bytes | bytearray | memoryview) -> str:
+    """Return the SHA-256 of all that a header says, itself aside, and of the arrays."""
+    said = {key: value for key, value in header.items() if key != "sha256"}
+    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode("ascii"))
+    digest.update(payload)
+    return digest.hexdigest()
+
+
+def is_short_katakana(form: str) -> bool:
+    """Tell whether a form is a Katakana word that must fill its run to match."""
+    if not form or form[-1] == " " or not in_katakana_run(form[0]):
+        return False
+    letters = [char for char in form if not is_combining(char)]
+    return 0 < len(letters) <= SHORT and all(map(in_katakana_run, letters))
