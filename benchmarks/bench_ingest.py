@@ -49,35 +49,39 @@ def copies(folder: Path, megabytes: int) -> Iterator[Path]:
         number += 1
 
 
-def ingest(inputs: str, lake: Path, cores: int) -> tuple[float, dict[str, int]]:
-    """Run the job; return its seconds and the peak memory in MB of the driver, the JVM and the largest worker."""
+def ingest(inputs: str, lake: Path, cores: int) -> tuple[float, dict[str, int], float]:
+    """Run the job; return its seconds, the peak memory in MB by kind of process, and the workers' processor seconds."""
     command = [sys.executable, "-m", "jobs.ingest", "--lake", str(lake), "--batch", "b", "--ingest.inputs", inputs]
     command += ["--spark.master", f"local[{cores}]"]
     started = time.monotonic()
     job = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True)
     peaks = {"driver": 0, "JVM": 0, "worker": 0}
+    busy: dict[int, float] = {}
     while job.poll() is None:
-        for kind, peak in memory(job.pid):
+        for pid, kind, peak, seconds in processes(job.pid):
             peaks[kind] = max(peaks[kind], peak)
+            if kind == "worker":
+                busy[pid] = seconds
         time.sleep(0.1)
     if job.returncode:
         raise SystemExit(f"the job ended with {job.returncode}")
-    return time.monotonic() - started, peaks
+    return time.monotonic() - started, peaks, sum(busy.values())
 
 
-def memory(driver: int) -> Iterator[tuple[str, int]]:
-    """Yield kind and peak memory in MB of every process of a job's session."""
-    for status in Path("/proc").glob("[0-9]*/status"):
+def processes(driver: int) -> Iterator[tuple[int, str, int, float]]:
+    """Yield pid, kind, peak memory in MB and processor seconds of every process of a job's session."""
+    for folder in Path("/proc").glob("[0-9]*"):
         try:
-            pid = int(status.parent.name)
+            pid = int(folder.name)
             if os.getsid(pid) != os.getsid(driver):
                 continue
-            text = status.read_text()
+            status = (folder / "status").read_text()
+            times = (folder / "stat").read_text().rpartition(") ")[2].split()
         except (OSError, ValueError):
             continue
-        if peak := re.search(r"VmHWM:\s+(\d+)", text):
-            java = "Name:\tjava" in text
-            yield "driver" if pid == driver else "JVM" if java else "worker", int(peak[1]) // 1024
+        if peak := re.search(r"VmHWM:\s+(\d+)", status):
+            kind = "driver" if pid == driver else "JVM" if "Name:\tjava" in status else "worker"
+            yield pid, kind, int(peak[1]) // 1024, (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
@@ -93,21 +97,14 @@ def main() -> None:
             (folder / "few" / path.name).symlink_to(path)
         for inputs, cores in (("few", 1), ("all", 1), ("all", 2)):
             lake = folder / f"lake-{inputs}-{cores}"
-            seconds, peaks = ingest(str(folder / inputs / "*.gz"), lake, cores)
+            seconds, peaks, busy = ingest(str(folder / inputs / "*.gz"), lake, cores)
             (run,) = Lake(str(lake), Storage()).rows("runs").to_pylist()
-            texts, steps = json.loads(run["totals"])["read"], json.loads(run["seconds"])
-            work = sum(steps.values())
-            rows.append(
-                [
-                    f"{inputs}, local[{cores}]",
-                    f"{texts:,}",
-                    f"{seconds:.1f}",
-                    f"{work:.1f}",
-                    f"{texts / work:,.0f}",
-                    *(str(peaks[kind]) for kind in ("driver", "JVM", "worker")),
-                ]
-            )
-    columns = ["crawl", "texts", "seconds", "of them work", "texts/s", "driver MB", "JVM MB", "worker MB"]
+            texts, work = json.loads(run["totals"])["read"], sum(json.loads(run["seconds"]).values())
+            figures = [f"{seconds:.0f}", f"{texts / work:,.0f}", f"{texts / busy:,.0f}"]
+            memory = [str(peaks[kind]) for kind in ("driver", "JVM", "worker")]
+            rows.append([f"{inputs}, local[{cores}]", f"{texts:,}", *figures, *memory])
+            print(*rows[-1], file=sys.stderr)
+    columns = ["crawl", "texts", "seconds", "texts/s", "texts/s of a worker's time", "driver MB", "JVM MB", "worker MB"]
     table(f"Ingest of {megabytes} MB of WAT ('all') and a tenth of it ('few')", columns, rows)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -56,11 +56,15 @@ class Books:
         self.drops[reason] += len(examples)
         self._show(reason, examples)
 
-    def _show(self, reason: str, examples: Iterable[object]) -> None:
+    def _show(self, reason: str, examples: Sequence[Any]) -> None:
         shown = self.samples.get(reason, [])
-        names = [str(example) for example in examples]
-        if len(shown) < SAMPLES or min(names) < shown[-1]:  # rarely so, once a few have been seen
-            self.samples[reason] = sorted({*shown, *(name[:SAMPLE_LENGTH] for name in names)})[:SAMPLES]
+        try:
+            smallest = min(examples)
+        except TypeError:  # some are no strings
+            examples = [str(example) for example in examples]
+            smallest = min(examples)
+        if len(shown) < SAMPLES or not isinstance(smallest, str) or smallest < shown[-1]:  # rarely, after a while
+            self.samples[reason] = sorted({*shown, *(str(example)[:SAMPLE_LENGTH] for example in examples)})[:SAMPLES]
 
     def __add__(self, other: Books) -> Books:
         drops, notes = self.drops.copy(), self.notes.copy()

@@ -51,12 +51,13 @@ def occurrences_of(
         books.drop(refused, [url or image_ref for url, image_ref, _, _ in cells])
         return []
     found: list[Occurrence] = []
-    dropped: dict[str, list[object]] = {}
+    empty: list[object] = []
+    dropped: dict[str, list[object]] = {"empty_text": empty}
     image_url, reason, resolved = None, "", object()
     texts = clean_all([cell[3] for cell in cells])
     for (url, image_ref, source, _), text in zip(cells, texts, strict=True):
         if not text:
-            dropped.setdefault("not_text" if text is None else "empty_text", []).append(url or image_ref)
+            (empty if text is not None else dropped.setdefault("not_text", [])).append(url or image_ref)
             continue
         if url is not resolved:  # the texts of one image share its URL
             image_url, reason = _image_url(url, base)
@@ -68,7 +69,8 @@ def occurrences_of(
         else:
             found.append(_occurrence((image_url, page_url, image_ref, source, text)))
     for why, examples in dropped.items():
-        books.drop(why, examples)
+        if examples:
+            books.drop(why, examples)
     return found
 
 

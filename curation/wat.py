@@ -94,13 +94,14 @@ def _page_occurrences(
     cells: list[Cell] = []
     without_text = 0
     for link in images:
-        before = len(cells)
-        if link.alt is not None:
-            cells.append((link.url, None, "alt", link.alt))
-        if link.title is not None:
-            cells.append((link.url, None, "title", link.title))
-        if link.data_image_title is not None:
-            cells.append((link.url, None, "data-image-title", link.data_image_title))
-        without_text += len(cells) == before
+        url, alt, title, data_title = link.url, link.alt, link.title, link.data_image_title
+        if alt is not None:
+            cells.append((url, None, "alt", alt))
+        elif title is None and data_title is None:
+            without_text += 1
+        if title is not None:
+            cells.append((url, None, "title", title))
+        if data_title is not None:
+            cells.append((url, None, "data-image-title", data_title))
     note_images(books, len(images), without_text)
     return occurrences_of(books, cells, base=base, page_url=page, refused=refused)
