@@ -1,7 +1,8 @@
 """The whole ingest job on a crawl of 1 GB: texts per second on one core and on two, and the memory of its processes.
 
 The crawl is the dev WATs many times over, each copy with host names of its own, packed as Common Crawl packs: a gzip
-member a record. Processes are watched from outside; a Python worker's memory is what one core needs.
+member a record. Processes are watched from outside; a Python worker's memory is what one core needs. Buckets are small,
+so that both crawls fill them: a worker's memory grows with `ingest.bucket_bytes`, not with the crawl.
 
     python benchmarks/bench_ingest.py [MB, 1000 by default]
 """
@@ -26,6 +27,7 @@ from curation.reading import Reading
 from curation.storage import Storage
 from curation.wat import read_records
 
+BUCKET_BYTES = 8 << 20
 SMALL = 10  # times smaller is the crawl that memory is compared with
 
 
@@ -52,7 +54,7 @@ def copies(folder: Path, megabytes: int) -> Iterator[Path]:
 def ingest(inputs: str, lake: Path, cores: int) -> tuple[float, dict[str, int], float]:
     """Run the job; return its seconds, the peak memory in MB by kind of process, and the workers' processor seconds."""
     command = [sys.executable, "-m", "jobs.ingest", "--lake", str(lake), "--batch", "b", "--ingest.inputs", inputs]
-    command += ["--spark.master", f"local[{cores}]"]
+    command += ["--spark.master", f"local[{cores}]", "--ingest.bucket_bytes", str(BUCKET_BYTES)]
     started = time.monotonic()
     job = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True)
     peaks = {"driver": 0, "JVM": 0, "worker": 0}

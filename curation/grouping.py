@@ -87,9 +87,12 @@ class _Image:
         self.over_cap = 0  # occurrences of texts let go
 
     def meet(self, image_url: str | None, page_url: str | None, image_ref: str | None) -> None:
-        self.image_url = _smallest(self.image_url, image_url)
-        self.page_url = _smallest(self.page_url, page_url)
-        self.image_ref = _smallest(self.image_ref, image_ref)
+        if image_url is not None and (self.image_url is None or image_url < self.image_url):
+            self.image_url = image_url
+        if page_url is not None and (self.page_url is None or page_url < self.page_url):
+            self.page_url = page_url
+        if image_ref is not None and (self.image_ref is None or image_ref < self.image_ref):
+            self.image_ref = image_ref
 
     def prune(self, identity: str, seed: int, max_texts: int) -> None:
         """Let texts over the cap go: the more texts are seen, the smaller is the largest rank that stays."""
@@ -108,19 +111,28 @@ class _Image:
 def _tabulate(images: Mapping[str, _Image], seed: int, max_texts: int) -> tuple[pa.Table, Books]:
     """Return the rows of grouped images, and where the occurrences of their texts went."""
     books = Books()
-    columns: list[list[Any]] = [[] for _ in GROUPS]
+    rows: list[tuple[str, str | None, str | None, str | None]] = []
+    sources, texts, copies, ends = [], [], [], [0]
     for identity in sorted(images):
         image = images[identity]
         ranked = _ranked(identity, image.texts, seed)
-        texts = [{"source": image.texts[text][0], "text": text} for text in ranked[:max_texts]]
-        copies = [image.texts[text][1] for text in ranked[:max_texts]]
-        row = (identity, image.image_url, image.page_url, image.image_ref, texts, copies)
-        for column, value in zip(columns, row, strict=True):
-            column.append(value)
-        books.kept += len(texts)
-        books.duplicates += sum(copies) - len(texts)
+        for text in ranked[:max_texts]:
+            source, count = image.texts[text]
+            sources.append(source)
+            texts.append(text)
+            copies.append(count)
+        rows.append((identity, image.image_url, image.page_url, image.image_ref))
+        ends.append(len(texts))
         books.over_cap += image.over_cap + sum(image.texts[text][1] for text in ranked[max_texts:])
-    return pa.table(columns, schema=GROUPS), books
+    books.kept = len(texts)
+    books.duplicates = sum(copies) - len(texts)
+    names = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)] or [pa.array([], pa.string())] * 4
+    flat = pa.StructArray.from_arrays(
+        [pa.array(sources, pa.string()), pa.array(texts, pa.string())], ["source", "text"]
+    )
+    offsets = pa.array(ends, pa.int32())
+    lists = [pa.ListArray.from_arrays(offsets, values) for values in (flat, pa.array(copies, pa.int64()))]
+    return pa.Table.from_arrays([*names, *lists], GROUPS.names).cast(GROUPS), books
 
 
 def _ranked(identity: str, texts: Iterable[str], seed: int) -> list[str]:
@@ -138,12 +150,6 @@ def _alone(sorted_ids: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.bool_]]:
     differs = pc.not_equal(sorted_ids.slice(1), sorted_ids.slice(0, len(sorted_ids) - 1)).to_numpy()
     edges = np.concatenate([[True], differs, [True]])
     return np.asarray(edges[1:] & edges[:-1], dtype=np.bool_)
-
-
-def _smallest(one: str | None, other: str | None) -> str | None:
-    if one is None or other is None:
-        return other if one is None else one
-    return min(one, other)
 
 
 def _source_order(source: str) -> tuple[int, str]:
