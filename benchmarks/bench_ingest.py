@@ -28,27 +28,28 @@ from curation.storage import Storage
 from curation.wat import read_records
 
 BUCKET_BYTES = 8 << 20
+COPIES_A_FILE = 2  # 34 MB of WAT; a real file has ten times as much and more
 SMALL = 10  # times smaller is the crawl that memory is compared with
 
 
 def copies(folder: Path, megabytes: int) -> Iterator[Path]:
     """Write files of the crawl until it holds so many MB of uncompressed WAT; yield them."""
-    bodies = {}
+    bodies = []
     for path in sorted((data() / "crawl").glob("dev-*.warc.wat.gz")):
         with path.open("rb") as stream:
-            bodies[path.name] = list(read_records(stream, Reading(path.name)))
+            bodies += list(read_records(stream, Reading(path.name)))
     size = number = 0
     while size < megabytes * 1_000_000:
-        for name, records in bodies.items():
-            path = folder / f"{number:04d}-{name}"
-            with path.open("wb") as sink:
-                for body in records:
+        path = folder / f"{number:04d}.warc.wat.gz"
+        with path.open("wb") as sink:
+            for _ in range(COPIES_A_FILE):
+                for body in bodies:
                     own = re.sub(rb"(https?:)?//(?=[a-zA-Z0-9])", rb"\g<0>c%d." % number, body)
                     head = b"WARC/1.0\r\nWARC-Type: metadata\r\nContent-Length: %d\r\n\r\n" % len(own)
                     sink.write(igzip.compress(head + own + b"\r\n\r\n", compresslevel=2))
                     size += len(own)
-            yield path
-        number += 1
+                number += 1
+        yield path
 
 
 def ingest(inputs: str, lake: Path, cores: int) -> tuple[float, dict[str, int], float]:

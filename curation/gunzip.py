@@ -21,7 +21,7 @@ MAGIC = b"\x1f\x8b"
 GZIP_WINDOW = zlib.MAX_WBITS | 16
 BLOCK = 4 << 20  # bytes a read asks of the stream: on object stores each is a request
 TAIL = 4  # bytes, the length of a WARC record's end
-FEED = 16 << 10  # bytes inflated at once: what follows the end of a member is copied
+FEED = 32 << 10  # bytes inflated at once: what follows the end of a member is copied
 REPLAY = 1 << 20  # compressed bytes of a member kept for zlib
 
 

@@ -53,6 +53,7 @@ def occurrences_of(
     found: list[Occurrence] = []
     empty: list[object] = []
     dropped: dict[str, list[object]] = {"empty_text": empty}
+    known: dict[str, tuple[str | None, str]] = {}
     image_url, reason, resolved = None, "", object()
     texts = clean_all([cell[3] for cell in cells])
     for (url, image_ref, source, _), text in zip(cells, texts, strict=True):
@@ -60,7 +61,12 @@ def occurrences_of(
             (empty if text is not None else dropped.setdefault("not_text", [])).append(url or image_ref)
             continue
         if url is not resolved:  # the texts of one image share its URL
-            image_url, reason = _image_url(url, base)
+            pair = known.get(url) if isinstance(url, str) else None  # and a page shows many an image again
+            if pair is None:
+                pair = _image_url(url, base)
+                if isinstance(url, str):
+                    known[url] = pair
+            image_url, reason = pair
             resolved = url
             if image_url is None and url is not None and image_ref is not None:
                 books.notes["bad_url"] += 1

@@ -1,6 +1,6 @@
 """Images of earlier batches, recognised by their ids alone: no text is read, and nothing is kept in memory.
 
-The column `image_id` of published pairs is the sorted set of a batch's ids: about 14 bytes an id on disk, read a row
+The column `image_id` of published pairs is the sorted set of a batch's ids: about 12 bytes an id on disk, read a row
 group at a time and only where ids can be. Whole ids are compared, so the answer is exact.
 """
 
