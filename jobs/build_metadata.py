@@ -47,7 +47,7 @@ from metadata.statistics import statistics
 
 log = logging.getLogger(__name__)
 
-ALGORITHM = 3
+ALGORITHM = 4
 PIECE_BYTES = 32 << 20  # of a dump file that one task reads; the result does not depend on it
 RULES = ("worldwide", "reference")
 
