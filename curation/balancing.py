@@ -139,7 +139,9 @@ def _share(seen: Mapping[str, Counts], knob: str, value: float) -> Fraction:
 def _english(seen: Mapping[str, Counts]) -> Counts:
     key = list_of("en", seen)
     if key not in seen:
-        raise UsageError("balance: no English matches to take the tail's share from; set balance.p")
+        raise UsageError(
+            "balance: no English matches to take the tail's share from; set balance.p, or balance.t_en for policy fixed"
+        )
     return seen[key]
 
 

@@ -33,10 +33,11 @@ TERMINAL: Final = 1
 CHILDREN: Final = 2
 SHORT: Final = 4
 ID_SHIFT: Final = 3
-NONE, LONG, ANY = range(3)
+NONE, SOME, ANY = range(3)
 MOST_ENTRIES: Final = 1 << 29
 
-HEAD: Final = 3  # bytes that `heads` is asked for
+SHORT_HEADS: Final = 1 << 16  # bits of the first bitmap in `heads`
+LONG_HEADS: Final = 1 << 17  # and of the second
 WORD: Final = 8  # bytes of a token that are read, hashed and compared at a time
 REST: Final = WORD + 2  # added to the place of a token's rest
 
@@ -45,9 +46,10 @@ class Tries(NamedTuple):
     """The arrays of both tries; see above.
 
     Attributes:
-        firsts: of every byte, whether a form in `chars` begins with it: NONE, LONG or, when one of them has less than
+        firsts: of every byte, whether a form in `chars` begins with it: NONE, SOME or, when one of them has less than
             three bytes, ANY.
-        heads: a bitmap over a hash of three bytes: whether a form in `chars` may begin with them.
+        heads: two bitmaps, over a hash of three bytes and over one of six: whether a form in `chars` that is not longer
+            than five, or longer, may begin with them. Most places where no form begins are told by these alone.
         twins: the next entry with the same form, or -1, for each entry; empty when all forms differ.
     """
 
@@ -108,10 +110,22 @@ def hash_edge(node: Int, symbol: Int) -> Int:
 
 
 @inlined
-def head_of(data: Bytes, start: Int) -> Int:
-    """Return a hash of three bytes in 16 bits."""
-    head = np.uint32(data[start]) | np.uint32(data[start + 1]) << 8 | np.uint32(data[start + 2]) << 16
-    return np.uint32(np.uint32(head) * np.uint32(0x9E3779B1)) >> np.uint32(16)
+def short_head(word: Int) -> Int:
+    """Return the bit of `heads` for the first three bytes of a word."""
+    return ((word & np.uint64(0xFFFFFF)) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(48)
+
+
+@inlined
+def long_head(word: Int) -> Int:
+    """Return the bit of `heads` for the first six bytes of a word."""
+    mixed = (word & np.uint64(0xFFFFFFFFFFFF)) * np.uint64(0x9E3779B97F4A7C15)
+    return (mixed >> np.uint64(47)) + np.uint64(SHORT_HEADS)
+
+
+@inlined
+def has_head(heads: Bytes, bit: Int) -> Int:
+    """Return 1 when a bit of `heads` is set, else 0."""
+    return heads[bit >> np.uint64(3)] >> (bit & np.uint64(7)) & 1
 
 
 @inlined

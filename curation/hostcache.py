@@ -46,10 +46,16 @@ def local_file(storage: Storage, path: str, sha256: str) -> Path:
 
 
 def checked_file(storage: Storage, path: str, sha256: str) -> Path:
-    """Return `local_file`, with its content checked wherever it lies: here each time, a copy on its way."""
+    """Return `local_file`, its content checked once more; a copy that has been damaged since is made anew."""
     local = local_file(storage, path, sha256)
-    if not is_s3(path):
-        check(storage, path, sha256)
+    try:
+        check(storage, str(local), sha256)
+    except InputError:
+        if not is_s3(path):
+            raise
+        local.unlink(missing_ok=True)
+        local = local_file(storage, path, sha256)
+        check(storage, str(local), sha256)
     return local
 
 
@@ -88,6 +94,8 @@ def _fetch(storage: Storage, path: str, sha256: str, copy: Path) -> None:
             for chunk in _chunks(storage, path):
                 digest.update(chunk)
                 sink.write(chunk)
+            sink.flush()
+            os.fsync(sink.fileno())  # a copy that has its name has its content, whatever happens to the host
         if digest.hexdigest() != sha256:
             raise InputError(f"{path} is damaged: its checksum is not the one it was published with")
         Path(name).replace(copy)

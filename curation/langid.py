@@ -24,6 +24,7 @@ from curation.fasttext_predict import Predictor
 
 OTHER: Final = "other"
 _PREFIX: Final = "__label__"
+Stamp = tuple[int, ...]
 _BLANK: Final = r"\A[\x00\x0b\x1c-\x1f\x{85}\s\p{Z}]*\z"  # nothing but NULs and what Python calls white space
 NAMED: Final = 5  # unknown labels that a message names
 
@@ -41,7 +42,7 @@ class LanguageIdentifier:
 
     def __init__(self, path: str | Path, label_to_lang: Mapping[str, str], min_score: float = 0.0) -> None:
         self._path = str(path)
-        self._model = _load(self._path)
+        self._model = _load(self._path, _stamp(self._path))
         self._langs = dict(label_to_lang)
         self._min_score = min_score
         labels = labels_of(path)
@@ -78,7 +79,7 @@ class LanguageIdentifier:
 
 def labels_of(path: str | Path) -> list[str]:
     """Return the labels of a model without `__label__`; UsageError when it is no supervised fastText model."""
-    return [label.removeprefix(_PREFIX) for label in _load(str(path)).labels]
+    return [label.removeprefix(_PREFIX) for label in _load(str(path), _stamp(path)).labels]
 
 
 class PackagePredictor:
@@ -103,16 +104,25 @@ class PackagePredictor:
 
 def cached(path: str | Path, label_to_lang: Mapping[str, str], min_score: float = 0.0) -> LanguageIdentifier:
     """Return an identifier of this process: the same arguments give the same one."""
-    return _cached(str(path), tuple(sorted(label_to_lang.items())), min_score)
+    return _cached(str(path), _stamp(path), tuple(sorted(label_to_lang.items())), min_score)
+
+
+def _stamp(path: str | Path) -> Stamp:
+    """Return what changes when a file is replaced by another, so that a process that lives on notices."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return ()
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 @lru_cache(maxsize=4)
-def _cached(path: str, labels: tuple[tuple[str, str], ...], min_score: float) -> LanguageIdentifier:
+def _cached(path: str, _: Stamp, labels: tuple[tuple[str, str], ...], min_score: float) -> LanguageIdentifier:
     return LanguageIdentifier(path, dict(labels), min_score)
 
 
 @lru_cache(maxsize=4)
-def _load(path: str) -> Predictor | PackagePredictor:
+def _load(path: str, _: Stamp) -> Predictor | PackagePredictor:
     # Our reader comes first: the package takes a file that is cut short for whole, or the process ends.
     try:
         model = read_model(Path(path))

@@ -73,12 +73,15 @@ def read(data: bytes | mmap.mmap, rules: str, name: str = "matcher", *, checked:
     header, start = _read_header(data, rules, name)
     if not checked and _checksum(header, memoryview(data)[start:]) != header.get("sha256"):
         raise InputError(f"{name}: damaged or cut short, the checksum does not fit")
-    arrays = {}
-    for key, dtype in _DTYPES.items():
-        count, place = header["arrays"][key]
-        array = np.frombuffer(data, dtype, count, start + place)
-        arrays[key] = array.reshape(-1, _COLUMNS[key]) if key in _COLUMNS else array
-    return Tries(**arrays), header["entries"]
+    try:
+        arrays = {}
+        for key, dtype in _DTYPES.items():
+            count, place = header["arrays"][key]
+            array = np.frombuffer(data, dtype, count, start + place)
+            arrays[key] = array.reshape(-1, _COLUMNS[key]) if key in _COLUMNS else array
+        return Tries(**arrays), header["entries"]
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{name}: damaged or cut short: {error}") from error
 
 
 def _read_header(data: bytes | mmap.mmap, rules: str, name: str) -> tuple[dict[str, Any], int]:

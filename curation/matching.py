@@ -34,7 +34,7 @@ from curation.spacing import text_form
 from curation.utf8 import string_buffers
 from curation.walking import collect_chars, collect_tokens, find_tokens
 
-ALGORITHM: Final = 1  # part of match_id: raise it whenever forms or matches change
+ALGORITHM: Final = 2  # part of match_id: raise it whenever forms, matches or identified languages change
 _FEW: Final = 128  # ids of one text that are sorted without branches
 _LANES: Final = 16
 _MOST: Final = np.int32(2**31 - 1)

@@ -11,20 +11,22 @@ from curation.compiled import Bytes, Codes, Int, Ints, Offsets, Words, compiled,
 from curation.flattrie import (
     ANY,
     CHILDREN,
-    HEAD,
     ID_SHIFT,
-    LONG,
+    LONG_HEADS,
     MOST_ENTRIES,
     REST,
     SHORT,
+    SHORT_HEADS,
+    SOME,
     TERMINAL,
     WORD,
     Tries,
     find_edge,
     find_token,
     hash_token,
-    head_of,
+    long_head,
     row_of,
+    short_head,
     word_at,
 )
 from curation.forming import Block, make_block, split
@@ -92,9 +94,7 @@ def _plant(
             else:
                 tries.edges[row, 2] = np.uint32(ended)
         else:
-            head = head_of(data, start)
-            tries.heads[head >> np.uint32(3)] |= np.uint8(1 << (head & 7))
-            tries.firsts[data[start]] = max(tries.firsts[data[start]], LONG if end - start >= HEAD else ANY)
+            _mark_head(data, start, end, tries.firsts, tries.heads)
             row, chars = _plant_chars(tries, block.codes, decode(data, start, end, block.codes))
             used_chars += chars
             ended = _ended(np.int64(tries.chars[row, 2]), entry, short[entry], tries.twins)
@@ -103,6 +103,15 @@ def _plant(
             else:
                 tries.chars[row, 2] = np.uint32(ended)
     return used_tokens, used_edges, used_chars, written, doubled
+
+
+@compiled
+def _mark_head(data: Bytes, start: Int, end: Int, firsts: Bytes, heads: Bytes) -> None:
+    """Mark with what bytes a form of `chars` begins."""
+    byte, word = int(data[start]), word_at(data, start, WORD)
+    firsts[byte] = max(firsts[byte], SOME if end - start >= 3 else ANY)
+    bit: Int = long_head(word) if end - start >= 6 else short_head(word)
+    heads[bit >> np.uint64(3)] |= np.uint8(np.uint64(1) << (bit & np.uint64(7)))
 
 
 @compiled
@@ -206,6 +215,6 @@ def _empty(tokens: int, edges: int, chars: int, rests: int, entries: int) -> Tri
         edges=np.zeros((rows[1], 3), np.uint32),
         chars=np.zeros((rows[2], 3), np.uint32),
         firsts=np.zeros(256, np.uint8),
-        heads=np.zeros((1 << 16) // 8, np.uint8),
+        heads=np.zeros((SHORT_HEADS + LONG_HEADS) // 8, np.uint8),
         twins=np.full(entries, -1, np.int32),
     )

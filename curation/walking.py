@@ -11,19 +11,22 @@ from curation.compiled import Bytes, Codes, Int, Ints, Offsets, Words, compiled,
 from curation.flattrie import (
     CHILDREN,
     ID_SHIFT,
-    LONG,
     NONE,
     SHORT,
+    SOME,
     TERMINAL,
+    WORD,
     Table,
     Tries,
     find_edge,
     find_edge_from,
     find_token,
+    has_head,
     hash_edge,
     hash_token,
-    head_of,
+    long_head,
     row_of,
+    short_head,
     word_at,
 )
 from curation.forming import Block
@@ -37,7 +40,7 @@ def find_tokens(tries: Tries, block: Block, texts: Int) -> None:
     """Look up all tokens of a block, and where the edge from each to the next would lie.
 
     Puts to `block.symbols` the row of each token, or -1; to `block.values` its value; to `block.rows` the home of the
-    edge, or -1 when there is none.
+    edge, or -1 when nothing lies there.
     """
     tokens, rests, edges, data = tries.tokens, tries.rests, tries.edges, block.data
     starts, ends, words, rows = block.starts, block.ends, block.words, block.rows
@@ -57,12 +60,25 @@ def find_tokens(tries: Tries, block: Block, texts: Int) -> None:
             values[place] = tokens[row, 1] >> np.uint64(32)
     for text in range(texts):
         symbols[block.tokens[text + 1] - 1] = -1
+    if len(edges):
+        _find_homes(edges, symbols, values, rows, total)
+    else:
+        rows[:total] = -1
+
+
+@inlined
+def _find_homes(edges: Table, symbols: Offsets, values: Codes, rows: Offsets, total: Int) -> None:
+    """Put to `rows` where the edge from each token to the next would lie, or -1 when nothing lies there.
+
+    Without branches: what to branch on comes from memory, and one wrong guess after the other would wait for it.
+    """
     for place in range(total - 1):
-        on = (symbols[place] >= 0) & (symbols[place + 1] >= 0) & ((values[place] & CHILDREN) != 0)
-        rows[place] = row_of(hash_edge(symbols[place], symbols[place + 1]), len(edges)) if on else -1
+        node, symbol = symbols[place], symbols[place + 1]
+        on = np.int64((node >= 0) & (symbol >= 0) & ((values[place] & CHILDREN) != 0))
+        rows[place] = row_of(hash_edge(node, symbol), len(edges)) | (on - 1)
     for place in range(total - 1):
-        if rows[place] >= 0 and edges[rows[place], 0] == 0:
-            rows[place] = -1
+        filled = np.int64(edges[max(rows[place], 0), 0] != 0)
+        rows[place] |= filled - 1
 
 
 @inlined
@@ -146,9 +162,9 @@ def collect_chars(
     firsts, heads = starts
     while start < end:
         first = firsts[data[start]]
-        if first == LONG:
-            head = head_of(data, start)
-            first = heads[head >> np.uint32(3)] >> (head & 7) & 1
+        if first == SOME:
+            word = word_at(data, start, WORD)
+            first = has_head(heads, short_head(word)) | has_head(heads, long_head(word))
         if first == NONE:
             start += 1
             continue

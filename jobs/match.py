@@ -167,7 +167,9 @@ class SumCounts:
 
     def __call__(self, index: int, pieces: range) -> Iterator[Result]:
         """Yield the written counts and their sum."""
-        parts = pa.concat_tables(exchange.read_buckets(self.storage, self.staged, pieces))
+        parts = pa.concat_tables(
+            [SCHEMAS["counts"].empty_table(), *exchange.read_buckets(self.storage, self.staged, pieces)]
+        )
         summed = parts.group_by(["lang", "entry_id"]).aggregate([("count", "sum")])
         table = summed.rename_columns(["lang", "entry_id", "count"]).sort_by(
             [("lang", "ascending"), ("entry_id", "ascending")]

@@ -86,3 +86,9 @@ def test_check_reads_the_whole_file(tmp_path):
     path.write_bytes(CONTENT[:-1] + b"x")
     with pytest.raises(InputError, match="is damaged"):
         hostcache.check(Storage(), str(path), SHA256)
+
+
+def test_a_copy_that_was_damaged_since_it_was_made_is_made_anew(stored):
+    copy = hostcache.checked_file(Storage(), stored, SHA256)
+    copy.write_bytes(CONTENT[:-1])
+    assert hostcache.checked_file(Storage(), stored, SHA256).read_bytes() == CONTENT

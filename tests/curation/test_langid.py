@@ -97,12 +97,12 @@ def test_answers_do_not_depend_on_the_batch(identifier):
 
 def test_scores_above_one_are_one(model, labels, monkeypatch):
     fake = FakeModel(labels, ["en", "de"], [1.00004, 0.25])
-    monkeypatch.setattr(langid, "_load", lambda _: fake)
+    monkeypatch.setattr(langid, "_load", lambda *_: fake)
     assert LanguageIdentifier(model, labels).identify(["a", "b"]) == (["en", "de"], [1.0, 0.25])
 
 
 def test_a_text_the_model_knows_nothing_about_is_other(model, labels, monkeypatch):
-    monkeypatch.setattr(langid, "_load", lambda _: FakeModel(labels, [None], [0.5]))
+    monkeypatch.setattr(langid, "_load", lambda *_: FakeModel(labels, [None], [0.5]))
     assert LanguageIdentifier(model, labels).identify(["?"]) == (["other"], [0.0])
 
 
@@ -192,6 +192,17 @@ def test_a_process_loads_a_model_once(model, labels, monkeypatch):
     assert cached(model, labels, 0.6) is not first
     LanguageIdentifier(model, labels)
     assert loads == [model]
+
+
+def test_a_model_that_replaces_another_at_its_path_is_loaded(model, labels, monkeypatch, tmp_path):
+    loads = []
+    monkeypatch.setattr(langid, "read_model", lambda path: loads.append(path) or read_model(path))
+    path = tmp_path / "model.ftz"
+    for _ in range(2):
+        (tmp_path / "new").write_bytes(model.read_bytes())
+        (tmp_path / "new").replace(path)
+        cached(path, labels)
+    assert loads == [path, path]
 
 
 def test_loading_prints_nothing(model, labels, capfd):

@@ -139,6 +139,13 @@ def test_all_entries_of_one_form_match():
     assert AutomatonMatcher(entries, "worldwide").match("St. Louis café") == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.parametrize("rules", ORACLES)
+def test_a_list_of_single_tokens_among_many_characters_matches(rules):
+    pairs = [chr(0x4F57 + number) + chr(0x5083 + number) for number in range(300)]
+    matcher = Matcher.build(["dog", "cat", *pairs], rules)
+    assert matcher.match(f"dog cat {pairs[7]}") == [0, 1, 9]
+
+
 def test_ids_are_sorted_and_each_given_once():
     matcher = Matcher.build(["b", "a b", "a", "c"], "worldwide")
     assert matcher.match("a b a b c") == [0, 1, 2, 3]
