@@ -7,6 +7,7 @@ Publishes `matches` (images with at least one matched text) and `counts` (texts 
 from __future__ import annotations
 
 import sys
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -61,6 +62,7 @@ class Matching:
             "lid_model": self.model_digest,
             "min_lid_score": self.min_lid_score,
             "algorithm": ALGORITHM,
+            "unicode": unicodedata.unidata_version,  # forms follow it
             **({"lid_labels": self.labels_digest} if self.labels_digest else {}),
             **({"script_languages": script_language.ALGORITHM} if self.script_languages else {}),
         }

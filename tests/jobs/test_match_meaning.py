@@ -32,8 +32,8 @@ def iso_model(tmp_path):
     return str(tmp_path / "iso.bin")
 
 
-def test_the_default_meaning_has_the_keys_it_always_had(opened):
-    keys = {"metadata_version", "language_table", "rules", "lid_model", "min_lid_score", "algorithm"}
+def test_the_default_meaning_has_these_keys(opened):
+    keys = {"metadata_version", "language_table", "rules", "lid_model", "min_lid_score", "algorithm", "unicode"}
     assert set(opened().meaning) == keys
 
 
