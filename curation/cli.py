@@ -91,6 +91,19 @@ def load_config(
     return cast("Settings", config)
 
 
+def own_parser(prog: str) -> argparse.ArgumentParser:
+    """Return a parser for the options that a command has beside the config's; `--help` is left to the config."""
+    return argparse.ArgumentParser(prog=prog, add_help=False, allow_abbrev=False, exit_on_error=False)
+
+
+def parse_own(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Return a command's own options and the arguments that are left for the config; UsageError on a bad value."""
+    try:
+        return parser.parse_known_args(argv)
+    except argparse.ArgumentError as error:
+        raise UsageError(f"{error} (see {parser.prog} --help)") from error
+
+
 def _check_environment(model: type[BaseSettings]) -> None:
     """Raise UsageError for a variable with the model's prefix that names no key: a typing error would go unseen."""
     prefix = model.model_config["env_prefix"]

@@ -60,14 +60,11 @@ def said(effects: Sequence[Effect], *, as_json: bool, languages: int = LANGUAGES
 
 def options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """Return this command's own options and the arguments that are left for the config."""
-    parser = argparse.ArgumentParser(prog=PROG, add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser = cli.own_parser(PROG)
     parser.add_argument("--recipes")
     parser.add_argument("--languages", type=int, default=LANGUAGES)
     parser.add_argument("--json", action="store_true")
-    try:
-        return parser.parse_known_args(argv)
-    except argparse.ArgumentError as error:
-        raise UsageError(f"{error} (see {PROG} --help)") from error
+    return cli.parse_own(parser, argv)
 
 
 def compare(argv: Sequence[str]) -> None:

@@ -174,15 +174,12 @@ class Explainer:
 
 def options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """Return this command's own options and the arguments that are left for the config."""
-    parser = argparse.ArgumentParser(prog=PROG, add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser = cli.own_parser(PROG)
     parser.add_argument("--image-id")
     parser.add_argument("--text")
     parser.add_argument("--lang")
     parser.add_argument("--json", action="store_true")
-    try:
-        return parser.parse_known_args(argv)
-    except argparse.ArgumentError as error:
-        raise UsageError(f"{error} (see {PROG} --help)") from error
+    return cli.parse_own(parser, argv)
 
 
 def explain(argv: Sequence[str]) -> None:
