@@ -8,6 +8,7 @@ second time cannot mix two versions of the same unit; and rows never cross into 
 from __future__ import annotations
 
 import uuid
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -56,6 +57,11 @@ def read_buckets(storage: Storage, paths: Sequence[str], buckets: range) -> Iter
                 yield pa.Table.from_batches([reader.get_batch(bucket)], reader.schema)
 
 
+def read_table(storage: Storage, paths: Sequence[str], buckets: range, schema: pa.Schema) -> pa.Table:
+    """Return the rows of the given buckets of all files; none where there is no file or no bucket."""
+    return pa.concat_tables([schema.empty_table(), *read_buckets(storage, paths, buckets)])
+
+
 def read_rows(storage: Storage, path: str, buckets: range, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     """Yield the rows of the given buckets of one file, opened anew for each.
 
@@ -92,6 +98,18 @@ def read_bucket(storage: Storage, path: str, bucket: int, bits: int, numbered: N
         batches = [reader.get_batch(number) for number in range(first, first + (1 << finer))]
         table = pa.Table.from_batches(batches, reader.schema).replace_schema_metadata(None)
     return table if own >= bits else table.filter(pa.array(numbered(table, bits) == bucket))
+
+
+def spread(table: pa.Table, column: str, buckets: int) -> Iterator[pa.Table]:
+    """Cut a table into one for each of so many buckets; rows with the same text in `column` are in the same one."""
+    if buckets == 1:
+        yield table
+        return
+    texts = table[column].fill_null("").combine_chunks().dictionary_encode()
+    places = np.fromiter((zlib.crc32(text.encode()) % buckets for text in texts.dictionary.to_pylist()), np.int64)
+    numbers = places[texts.indices.to_numpy()]
+    order = np.argsort(numbers, kind="stable")
+    yield from split_sorted(table.take(pa.array(order)), numbers[order], buckets)
 
 
 def split_sorted(table: pa.Table, buckets: np.ndarray[Any, Any], count: int) -> Iterator[pa.Table]:

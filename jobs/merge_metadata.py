@@ -16,10 +16,11 @@ from collections.abc import Sequence
 from curation.errors import UsageError
 from curation.isolation import MERGED
 from curation.lake import Snapshot
-from curation.matchers import Manifest, open_manifest, write_manifest
+from curation.matchers import Manifest, open_manifest
 from curation.matching import ALGORITHM as MATCHING
 from curation.parquet import read_batches
-from jobs.build_metadata import RULES, Compile, in_partition, is_published
+from jobs.metadata_lists import in_partition
+from jobs.metadata_matchers import RULES, Compile, is_published, publish_manifest
 from jobs.runner import Context, Job, main
 from jobs.stage import Outcome, Stage, require
 from metadata.languages import LanguageTable
@@ -48,7 +49,7 @@ def run(context: Context) -> list[Outcome]:
         outputs={},
         reads=[entries],
     )
-    if (done := stage.done_before()) and is_published(context, done.totals["version"]):
+    if (done := stage.done_before()) and is_published(lake, done.totals["version"]):
         return [done]
     merged = merge_lists(_read(context, entries.of(lang=key)) for key in keys)
     version = version_of({MERGED: list_digest(merged)})
@@ -57,13 +58,9 @@ def run(context: Context) -> list[Outcome]:
     files = list(in_partition(writer.files, lang=MERGED))
     stage.step("merge")
     compile_ = Compile(storage, lake.root, version, {MERGED: files})
-    compiled = [result.stats for rules in RULES for result in compile_(0, (MERGED, rules))]
+    compiled = [result for rules in RULES for result in compile_(0, (MERGED, rules))]
     stage.step("matchers")
-    write_manifest(
-        storage,
-        lake.root,
-        Manifest(version, {MERGED: len(merged)}, {matcher["name"]: matcher["sha256"] for matcher in compiled}),
-    )
+    publish_manifest(lake, version, {MERGED: len(merged)}, compiled)
     stage.aim({"entries": {"metadata_version": version}})
     totals = {"version": version, "entries": len(merged), "languages": len(keys), "from": source.version}
     return [stage.publish({"entries": files}, totals=totals, drops={})]

@@ -13,7 +13,6 @@ size of the dump and changes nothing.
 
 from __future__ import annotations
 
-import heapq
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,10 +26,11 @@ from curation import exchange
 from curation.storage import Storage, join
 from jobs.ledger import ledger_result
 from jobs.sink import Result, run_sink
+from jobs.sorted_rows import SortedRows, chunk_count, merge_sorted, write_sorted
 from metadata.build import DumpBooks, count_dump
 from metadata.languages import LanguageTable
 from metadata.limits import Limits, share_of
-from metadata.ngrams import GRAMS, bigrams_of, spread, sum_grams, unigrams_of
+from metadata.ngrams import GRAMS, bigrams_of, sum_grams, unigrams_of
 from metadata.ranking import (
     Chunk,
     Floats,
@@ -49,7 +49,6 @@ from metadata.words import joiner
 
 BUCKET_BYTES = 16 << 20  # of dump files as they lie on disk; the result does not depend on it
 MAX_BUCKET_BITS = 10
-ROWS = 2048  # rows of one bucket that a merge holds
 VALUES = 1 << 14  # PMI values of one chunk
 
 BIGRAMS = pa.schema([*GRAMS, ("first_count", pa.int64())])
@@ -57,7 +56,6 @@ MEASURED = pa.schema([("name", pa.string()), ("count", pa.int64()), ("pmi", pa.f
 RANKED = pa.schema([("name", pa.string()), ("score", pa.float64())])
 
 Unit = tuple[str, int]  # a Wikipedia and one of its buckets
-Rows = tuple[str, int]  # a staged file of ranked rows, and how many
 
 
 @dataclass
@@ -97,7 +95,7 @@ class ReadDump:
         (file,), code = source.files, source.code
         path = join(self.staging, exchange.staged_name(index))
         windows = count_dump(file.path, self._open, self.table.languages[code], books, source.piece)
-        pieces = (piece for grams in windows for piece in spread(grams, self.buckets[code]))
+        pieces = (piece for grams in windows for piece in exchange.spread(grams, "first", self.buckets[code]))
         batches = len(exchange.write_buckets(self.storage, path, GRAMS, pieces))
         yield Result("dump", stats={"code": code, "staged": [path, batches], "namespaces": sorted(books.namespaces)})
         yield ledger_result(file, books.error, books.read, books.kept, books.drops, started)
@@ -120,10 +118,10 @@ class SumGrams:
         staged = self.staged[code]
         grams = sum_grams(staged.read(self.storage, bucket))
         unigrams, bigrams = unigrams_of(grams), bigrams_of(grams)
-        ranked = write_ranked(self.storage, self.staging, index, best_first(unigrams["first"], unigrams["count"]))
+        ranked = _write_ranked(self.storage, self.staging, index, best_first(unigrams["first"], unigrams["count"]))
         bigrams = bigrams.append_column("first_count", pa.array(word_counts(bigrams["first"], unigrams)))
         path = join(self.staging, exchange.staged_name(index))
-        exchange.write_buckets(self.storage, path, BIGRAMS, spread(bigrams, staged.buckets, "second"))
+        exchange.write_buckets(self.storage, path, BIGRAMS, exchange.spread(bigrams, "second", staged.buckets))
         positions = int(bigrams["count"].to_numpy().sum())
         yield Result("sums", stats={"unit": unit, "unigrams": ranked, "bigrams": path, "positions": positions})
 
@@ -141,13 +139,10 @@ class MeasureBigrams:
         """Yield where the bigrams lie by rising PMI, with the bounds of each chunk."""
         code, bucket = unit
         sums = self.sums[code]
-        bigrams = pa.concat_tables(
-            exchange.read_buckets(self.storage, [made["bigrams"] for made in sums], range(bucket, bucket + 1))
-        )
+        paths = [made["bigrams"] for made in sums]
+        bigrams = exchange.read_table(self.storage, paths, range(bucket, bucket + 1), BIGRAMS)
         path, rows = sums[bucket]["unigrams"]
-        words = pa.concat_tables(
-            [RANKED.empty_table(), *exchange.read_buckets(self.storage, [path], range(_chunk_count(rows)))]
-        )
+        words = exchange.read_table(self.storage, [path], range(chunk_count(rows)), RANKED)
         unigrams = pa.table({"first": words["name"], "count": words["score"].cast(pa.int64())})
         both, second = bigrams["count"].to_numpy(), word_counts(bigrams["second"], unigrams)
         positions = sum(made["positions"] for made in sums)
@@ -175,14 +170,11 @@ class RankBigrams:
         """Yield where the ranked bigrams lie."""
         code, bucket = unit
         found = self.measured[code][bucket]
-        batches = range(len(found["chunks"]))
-        bigrams = pa.concat_tables(
-            [MEASURED.empty_table(), *exchange.read_buckets(self.storage, [found["path"]], batches)]
-        )
+        bigrams = exchange.read_table(self.storage, [found["path"]], range(len(found["chunks"])), MEASURED)
         both, values = (bigrams[column].to_numpy() for column in ("count", "pmi"))
         kept, scores = scored(both, values, self.limits[code], self.percentiles.get(code, 0.0))
         table = best_first(bigrams["name"].filter(pa.array(kept)), pa.array(scores))
-        yield Result("bigrams", stats={"unit": unit, "ranked": write_ranked(self.storage, self.staging, index, table)})
+        yield Result("bigrams", stats={"unit": unit, "ranked": _write_ranked(self.storage, self.staging, index, table)})
 
 
 @dataclass(frozen=True)
@@ -192,7 +184,7 @@ class RankedGrams:
     storage: Storage
     table: LanguageTable
     staged: Mapping[str, StagedGrams]
-    large: Mapping[str, tuple[Sequence[Rows], Sequence[Rows]]]
+    large: Mapping[str, tuple[Sequence[SortedRows], Sequence[SortedRows]]]
 
     def best(self, code: str, limits: Limits) -> tuple[Ranked, Ranked]:
         """Return a Wikipedia's unigrams and bigrams as `metadata.ranking` ranks them."""
@@ -206,11 +198,8 @@ class RankedGrams:
         between = joiner(self.table.languages[code])
         return rank_unigrams(grams, limits), rank_bigrams(grams, limits, between)
 
-    def _merged(self, buckets: Sequence[Rows]) -> Ranked:
-        read = (
-            exchange.read_rows(self.storage, path, range(_chunk_count(rows)), RANKED.names) for path, rows in buckets
-        )
-        return heapq.merge(*read, key=lambda row: (-row[1], row[0]))
+    def _merged(self, buckets: Sequence[SortedRows]) -> Ranked:
+        return cast("Ranked", merge_sorted(self.storage, buckets, RANKED.names, key=lambda row: (-row[1], row[0])))
 
 
 def rank_grams(
@@ -269,13 +258,6 @@ def _until(floor: int, ranked: Ranked) -> Ranked:
         yield name, score
 
 
-def write_ranked(storage: Storage, staging: str, index: int, ranked: pa.Table) -> Rows:
-    """Stage a ranked table and return where it lies."""
+def _write_ranked(storage: Storage, staging: str, index: int, ranked: pa.Table) -> SortedRows:
     path = join(staging, f"ranked-{exchange.staged_name(index)}")
-    chunks = (ranked.slice(start, ROWS) for start in range(0, ranked.num_rows, ROWS))
-    exchange.write_buckets(storage, path, RANKED, (chunk.rename_columns(RANKED.names) for chunk in chunks))
-    return path, ranked.num_rows
-
-
-def _chunk_count(rows: int) -> int:
-    return -(-rows // ROWS)
+    return write_sorted(storage, path, ranked.cast(RANKED))

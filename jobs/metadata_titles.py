@@ -12,21 +12,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
-import pyarrow as pa
+from pyspark.sql import SparkSession
 
 from curation import exchange
 from curation.storage import FileStat, Storage, join
 from jobs.ledger import ledger_result
-from jobs.sink import Result
+from jobs.sink import Result, run_sink
+from jobs.sorted_rows import chunk_count, chunks
 from metadata.build import count_views
 from metadata.languages import LanguageTable
 from metadata.limits import Limits
 from metadata.ranking import Ranked
-from metadata.titles import VIEWS, ViewBooks, best_titles, spread, sum_bucket
+from metadata.titles import VIEWS, ViewBooks, best_titles, sum_bucket
 
 BUCKET_BYTES = 64 << 20  # of page-view files as they lie on disk; the result does not depend on it
 MAX_BUCKET_BITS = 9
-CHUNK = 2048  # rows of one bucket that a merge holds
 
 Staged = tuple[str, int]  # a staged file and its number of record batches
 
@@ -51,7 +51,7 @@ class ReadViews:
         started, books = time.monotonic(), ViewBooks()
         path = join(self.staging, exchange.staged_name(index))
         partial = count_views(file.path, self._open, self.table, self.codes, books)
-        pieces = (piece for views in partial for piece in spread(views, self.buckets))
+        pieces = (piece for views in partial for piece in exchange.spread(views, "title", self.buckets))
         rows = exchange.write_buckets(self.storage, path, VIEWS, pieces)
         yield Result("views", stats={"staged": [path, len(rows)]})
         yield ledger_result(file, books.error, books.lines, books.kept, books.drops, started)
@@ -79,8 +79,8 @@ class SumViews:
         )
         ranked = sum_bucket(parts, self.namespaces)
         path = join(self.staging, f"titles-{exchange.staged_name(bucket)}")
-        chunks = (chunk for views in ranked.values() for chunk in _chunks(views))
-        exchange.write_buckets(self.storage, path, VIEWS, chunks)
+        pieces = (chunk for views in ranked.values() for chunk in chunks(views))
+        exchange.write_buckets(self.storage, path, VIEWS, pieces)
         yield Result("titles", stats={"path": path, "articles": {code: t.num_rows for code, t in ranked.items()}})
 
 
@@ -102,14 +102,21 @@ class RankedTitles:
         return best_titles((self._rows(*bucket, code) for bucket in self.buckets), distinct, limits)
 
     def _rows(self, path: str, articles: Mapping[str, int], code: str) -> Iterator[tuple[str, int]]:
-        start = sum(_chunk_count(rows) for before, rows in articles.items() if before < code)
-        chunks = range(start, start + _chunk_count(articles.get(code, 0)))
-        yield from exchange.read_rows(self.storage, path, chunks, ("title", "views"))
+        start = sum(chunk_count(rows) for before, rows in articles.items() if before < code)
+        own = range(start, start + chunk_count(articles.get(code, 0)))
+        yield from exchange.read_rows(self.storage, path, own, ("title", "views"))
 
 
-def _chunk_count(rows: int) -> int:
-    return -(-rows // CHUNK)
-
-
-def _chunks(views: pa.Table) -> Iterator[pa.Table]:
-    return (views.slice(start, CHUNK) for start in range(0, views.num_rows, CHUNK))
+def rank_titles(
+    spark: SparkSession,
+    storage: Storage,
+    staging: str,
+    staged: Sequence[Staged],
+    buckets: int,
+    namespaces: Mapping[str, frozenset[str]],
+) -> RankedTitles:
+    """Rank the titles of every Wikipedia; `namespaces` are the wikis' own names of namespaces."""
+    sums = SumViews(storage, staging, staged, buckets, namespaces)
+    return RankedTitles.of(
+        storage, run_sink(spark, "build_metadata: page views", range(buckets if staged else 0), sums)
+    )

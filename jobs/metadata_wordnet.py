@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -18,8 +17,6 @@ from metadata.build import read_lemmas
 from metadata.languages import LanguageTable
 from metadata.sources import Source
 from metadata.wordnet import wordnet_files
-
-log = logging.getLogger(__name__)
 
 LEMMAS = pa.schema([("lemma", pa.string())])
 NOTES = {
@@ -54,12 +51,3 @@ class ReadWordnets:
                 drops = found.drops[file.path] + Counter(no_wikipedia=lost)
                 read = rows - lost + drops.total()
                 yield ledger_result(file, found.errors.get(file.path), read, rows - lost, drops, started)
-
-
-def wordnet_books(results: Sequence[Result]) -> tuple[list[str], list[str]]:
-    """Return the wordnet files of languages without a Wikipedia in the table, and what is to know about the others."""
-    found = [result.stats for result in results if result.kind == "wordnet"]
-    unmapped = [path for stats in found for path in stats["unmapped"]]
-    for path in unmapped:
-        log.warning("build_metadata: %s: the language table has no Wikipedia of its language, left out", path)
-    return unmapped, [note for stats in found for note in stats["notes"]]

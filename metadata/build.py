@@ -3,8 +3,7 @@
     a dump file          → count_dump      partial n-gram counts, which add up over files (`ngrams.sum_grams`)
     a page-view file     → count_views     partial views of every wanted Wikipedia, which add up (`titles.sum_bucket`)
     the wordnet files    → wordnet.read_wordnets
-    a Wikipedia          → source_list     its own list, before merging
-    a key                → key_entries     its entries, from the source lists that merge into it
+    a Wikipedia          → source_list     its own list; those that share a key are then merged (`merge.merge_lists`)
 
 Inputs are opened through a callable, so the steps do not know where files lie.
 """
@@ -13,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -24,7 +23,7 @@ from metadata.cirrus import Document, is_cirrus, iter_documents
 from metadata.dumps import ARTICLES, Page, iter_pages
 from metadata.languages import Language, LanguageTable
 from metadata.limits import Limits
-from metadata.merge import NUMBERS, Entry, Scored, merge_lists, merge_sources
+from metadata.merge import NUMBERS, Entry, Scored, merge_sources
 from metadata.namespaces import hidden_names, other_names
 from metadata.ngrams import NgramCounter, count_texts
 from metadata.pieces import Piece, pages_of_piece
@@ -157,8 +156,3 @@ def source_list(
     nothing.
     """
     return merge_sources(NUMBERS, lemmas, unigrams, bigrams, titles, limits)
-
-
-def key_entries(key: str, source_lists: Mapping[str, Sequence[Entry]], languages: LanguageTable) -> list[Entry]:
-    """Return the entries of a key from the source lists, by Wikipedia code, of those that merge into it."""
-    return merge_lists(source_lists[code] for code in languages.sources(key) if code in source_lists)

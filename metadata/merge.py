@@ -12,8 +12,11 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from operator import attrgetter
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curation.schemas import SCHEMAS
 from curation.spacing import entry_form
@@ -22,6 +25,10 @@ from metadata.limits import Limits
 NUMBERS = tuple(map(str, range(100)))
 MAX_LENGTH = 256
 VERSION_DIGITS = 16
+
+# A row of a source list with its entry form, and one of a merged list.
+FORMED = pa.schema([("form", pa.string()), ("entry", pa.string()), ("origin", pa.string()), ("score", pa.float64())])
+MERGED = pa.schema([*SCHEMAS["entries"]][1:])
 
 Scored = tuple[str, float | None]
 
@@ -89,42 +96,59 @@ def _is_punctuation(char: str) -> bool:
     return char in string.punctuation or char.isspace() or unicodedata.category(char).startswith("P")
 
 
-def merge_lists(lists: Iterable[Sequence[Entry]]) -> list[Entry]:
-    """Return a key's entries from its source lists: distinct, sorted by code points, one an entry form.
+def formed(entries: Sequence[Entry]) -> pa.Table:
+    """Return a list's entries with their forms under the worldwide rules; those of which nothing is left to see go."""
+    forms = [entry_form(entry.entry) for entry in entries]
+    table = pa.table([forms, *columns_of(entries, FORMED.names[1:])], schema=FORMED)
+    return table.filter(pc.not_equal(table["form"], ""))
 
-    Of entries with the same form under the worldwide rules the first in code-point order stays, the others become its
-    aliases. An entry of which those rules leave nothing to see is dropped.
+
+def merge_formed(lists: Iterable[pa.Table]) -> list[Entry]:
+    """Return entries from tables of `FORMED`, in the order in which they merge: distinct, sorted, one a form.
+
+    Of entries with the same form the first in code-point order stays, the others become its aliases. Tables may be
+    split by a hash of the form: what comes of each part, merged in order, is what comes of all.
     """
     distinct: dict[str, Entry] = {}
-    for entries in lists:
-        for entry in entries:
-            distinct.setdefault(entry.entry, entry)
     spellings: dict[str, list[str]] = {}
-    for name in sorted(distinct):
-        if form := entry_form(name):
-            spellings.setdefault(form, []).append(name)
-    # Insertion order is the order of first spellings, so the result is sorted.
-    return [replace(distinct[first], aliases=tuple(rest)) for first, *rest in spellings.values()]
+    for table in lists:
+        for form, name, origin, score in zip(*(column.to_pylist() for column in table.columns), strict=True):
+            if name not in distinct:
+                distinct[name] = Entry(name, origin, score)
+                spellings.setdefault(form, []).append(name)
+    merged = [_with_aliases(distinct, sorted(names)) for names in spellings.values()]
+    return sorted(merged, key=attrgetter("entry"))
 
 
-def entries_table(entries: Sequence[Entry]) -> pa.Table:
-    """Return a list of entries as rows of the table `entries`; ids are positions."""
-    columns = [
-        range(len(entries)),
-        [entry.entry for entry in entries],
-        [entry.origin for entry in entries],
-        [entry.score for entry in entries],
-        [entry.aliases for entry in entries],
-    ]
-    return pa.table(columns, schema=SCHEMAS["entries"])
+def merge_lists(lists: Iterable[Sequence[Entry]]) -> list[Entry]:
+    """Return the entries of lists that merge, as `merge_formed` does."""
+    return merge_formed(map(formed, lists))
+
+
+def _with_aliases(entries: Mapping[str, Entry], names: Sequence[str]) -> Entry:
+    first, *rest = names
+    return replace(entries[first], aliases=tuple(rest)) if rest else entries[first]
+
+
+def columns_of(entries: Sequence[Entry], names: Iterable[str]) -> list[list[Any]]:
+    """Return some fields of entries as columns."""
+    return [list(map(attrgetter(name), entries)) for name in names]
+
+
+def entries_table(entries: Sequence[Entry], first: int = 0) -> pa.Table:
+    """Return entries, the first of which has the id `first`, as rows of the table `entries`; ids are places."""
+    ids = range(first, first + len(entries))
+    return pa.table([ids, *columns_of(entries, MERGED.names)], schema=SCHEMAS["entries"])
+
+
+def digest_lines(entries: Iterable[Entry]) -> bytes:
+    """Return what of entries a list's digest, a SHA-256, is made of: their texts in their order, a line each."""
+    return "".join(f"{entry.entry}\n" for entry in entries).encode()
 
 
 def list_digest(entries: Iterable[Entry]) -> str:
-    """Return the SHA-256 (hex) of a list's entries in their order."""
-    digest = sha256()
-    for entry in entries:
-        digest.update(entry.entry.encode() + b"\n")
-    return digest.hexdigest()
+    """Return the digest (hex) of a whole list."""
+    return sha256(digest_lines(entries)).hexdigest()
 
 
 def version_of(digests: Mapping[str, str]) -> str:

@@ -4,13 +4,12 @@ Texts are counted in windows of so many words: within one, words are numbers, an
 integer, so counting is sorting integers. A window's counts leave as an Arrow table (`GRAMS`), so a gram may stand in
 several tables; those add up exactly by grouping (`sum_grams`).
 
-Tables are spread over buckets by a hash of a gram's first word (`spread`): a bucket holds a word, its count and all
-bigrams that begin with it, and no task needs more than one bucket at a time, however large the wiki.
+Tables are spread over buckets by a hash of a gram's first word (`exchange.spread`): a bucket holds a word, its count
+and all bigrams that begin with it, and no task needs more than one bucket at a time, however large the wiki.
 """
 
 from __future__ import annotations
 
-import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
@@ -20,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.exchange import split_sorted
+from curation.exchange import spread
 from metadata.words import BREAK
 
 # A unigram has no second word.
@@ -84,18 +83,6 @@ def count_texts(texts: Iterable[Sequence[str]], counter: NgramCounter | None = N
     yield counter.take()
 
 
-def spread(grams: pa.Table, buckets: int, column: str = "first") -> Iterator[pa.Table]:
-    """Cut a table into one for each of so many buckets; rows with the same word in `column` are in the same one."""
-    if buckets == 1:
-        yield grams
-        return
-    words = grams[column].fill_null("").combine_chunks().dictionary_encode()
-    places = np.fromiter((zlib.crc32(word.encode()) % buckets for word in words.dictionary.to_pylist()), np.int64)
-    numbers = places[words.indices.to_numpy()]
-    order = np.argsort(numbers, kind="stable")
-    yield from split_sorted(grams.take(pa.array(order)), numbers[order], buckets)
-
-
 def sum_grams(tables: Iterable[pa.Table], pending: int = PENDING) -> pa.Table:
     """Return the counts of many tables of `GRAMS` in one, each gram once, in no particular order.
 
@@ -112,7 +99,7 @@ def sum_grams(tables: Iterable[pa.Table], pending: int = PENDING) -> pa.Table:
 
 def _sum(tables: Iterable[pa.Table]) -> pa.Table:
     grams = pa.concat_tables(tables)
-    parts = spread(grams, -(-grams.num_rows // GROUPED) or 1, "second")
+    parts = spread(grams, "second", -(-grams.num_rows // GROUPED) or 1)
     summed = (part.group_by(["first", "second"], use_threads=False).aggregate([("count", "sum")]) for part in parts)
     return pa.concat_tables(part.rename_columns(GRAMS.names) for part in summed)
 

@@ -7,7 +7,7 @@ Two layouts, told apart line by line by their first field; fields are separated 
     daily   `en.wikipedia title page_id access daily_total hourly_counts`, older files without `access`
 
 Forty days hold tens of millions of titles, so no task holds them all: files are read into partial sums of bounded size
-(`read_views`), which are spread over buckets by a hash of the title (`spread`), summed and ranked a bucket at a time
+(`read_views`), which are spread over buckets by a hash of the title, summed and ranked a bucket at a time
 (`sum_bucket`), and merged lazily, best first, as far as a list has room (`best_titles`).
 """
 
@@ -16,7 +16,6 @@ from __future__ import annotations
 import heapq
 import re
 import unicodedata
-import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,12 +23,10 @@ from itertools import islice
 from typing import BinaryIO
 from urllib.parse import unquote
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.errors import InputError
-from curation.exchange import split_sorted
 from metadata.compressed import lines
 from metadata.limits import Limits, share_of
 from metadata.namespaces import CANONICAL
@@ -132,13 +129,6 @@ def _has_namespace(title: str, names: Collection[str]) -> bool:
 def _table(views: Mapping[tuple[str, str], int]) -> pa.Table:
     columns = [[code for code, _ in views], [title for _, title in views], list(views.values())]
     return pa.table(columns, schema=VIEWS)
-
-
-def spread(views: pa.Table, buckets: int) -> Iterator[pa.Table]:
-    """Cut a table of `VIEWS` into one for each of so many buckets; a title is always in the same one."""
-    numbers = np.fromiter((zlib.crc32(title.encode()) % buckets for title in views["title"].to_pylist()), np.int64)
-    order = np.argsort(numbers, kind="stable")
-    yield from split_sorted(views.take(pa.array(order)), numbers[order], buckets)
 
 
 def sum_bucket(tables: Iterable[pa.Table], namespaces: Mapping[str, Collection[str]]) -> dict[str, pa.Table]:

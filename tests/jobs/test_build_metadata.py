@@ -12,7 +12,7 @@ import pytest
 
 from curation.errors import InputError, UsageError
 from curation.matchers import load_matcher, matcher_name, open_manifest
-from jobs import build_metadata, show_metadata
+from jobs import build_metadata, show_metadata, sink
 from jobs.runner import Context
 
 pytestmark = pytest.mark.spark
@@ -174,6 +174,12 @@ def test_every_damaged_source_is_named_and_the_rest_is_built_unharmed(build, tmp
         build_metadata.run(build(wikipedia=[f"xx={tmp_path}/enwiki.xml.bz2"]))
 
 
+def run_here(spark, name, units, process, **_) -> list[sink.Result]:
+    """Do what Spark's workers do in this process, where tests can change the sizes they work with."""
+    results = ((index, result) for index, unit in enumerate(units) for result in process(index, unit))
+    return [sink._from_row(sink._to_row(index, result)) for index, result in results]
+
+
 @pytest.mark.parametrize("score", ["rescored", "pmi"])
 def test_the_version_does_not_depend_on_pieces_and_buckets(build, monkeypatch, score):
     limits = {
@@ -190,12 +196,16 @@ def test_the_version_does_not_depend_on_pieces_and_buckets(build, monkeypatch, s
     (one,) = build_metadata.run(made)
     assert {"unigram", "bigram"} <= set(one.totals["by_wikipedia"]["ltg"])
     assert {"unigram", "bigram"} <= set(one.totals["by_wikipedia"]["zh"])
+    for module in ("build_metadata", "metadata_ngrams", "metadata_titles", "metadata_lists"):
+        monkeypatch.setattr(f"jobs.{module}.run_sink", run_here)
     monkeypatch.setattr("jobs.metadata_titles.BUCKET_BYTES", 8)
     monkeypatch.setattr("jobs.metadata_ngrams.BUCKET_BYTES", 64)
     monkeypatch.setattr("jobs.metadata_ngrams.MAX_BUCKET_BITS", 2)
-    monkeypatch.setattr("jobs.metadata_ngrams.ROWS", 2)
+    monkeypatch.setattr("jobs.sorted_rows.CHUNK", 2)
     monkeypatch.setattr("jobs.metadata_ngrams.VALUES", 2)
     monkeypatch.setattr("jobs.build_metadata.PIECE_BYTES", 100)
+    monkeypatch.setattr("jobs.metadata_lists.LISTS", 0.4)
+    monkeypatch.setattr("jobs.metadata_lists.BLOCK", 3)
     monkeypatch.setattr("jobs.build_metadata.ALGORITHM", -1)
     (many,) = build_metadata.run(made)
     assert many.fresh

@@ -8,10 +8,10 @@ import pytest
 
 from curation.errors import InputError
 from curation.storage import Storage
-from metadata.build import DumpBooks, count_dump, count_views, key_entries, read_lemmas, source_list
+from metadata.build import DumpBooks, count_dump, count_views, read_lemmas, source_list
 from metadata.languages import LanguageTable
 from metadata.limits import Limits, limits_of
-from metadata.merge import Entry
+from metadata.merge import Entry, merge_lists
 from metadata.ngrams import NgramCounter, sum_grams
 from metadata.ranking import rank_bigrams, rank_unigrams
 from metadata.titles import ViewBooks, best_titles, sum_bucket
@@ -148,15 +148,6 @@ def test_a_language_without_any_input_has_the_numbers():
     assert len(source_list(SMALL)) == 100
 
 
-def test_the_lists_of_variants_merge_into_their_key():
-    lists = {code: [Entry("1", "number"), Entry(code, "title", 1.0)] for code in ("zh", "zh_yue", "ltg", "ab", "en")}
-    assert [entry.entry for entry in key_entries("zh", lists, LANGUAGES)] == ["1", "zh", "zh_yue"]
-    assert [entry.entry for entry in key_entries("other", lists, LANGUAGES)] == ["1", "ab", "ltg"]
-    assert [entry.entry for entry in key_entries("simple", lists, LANGUAGES)] == []
-    scores = {"zh": [Entry("x", "title", 1.0)], "zh_classical": [Entry("x", "unigram", 2.0)]}
-    assert key_entries("zh", scores, LANGUAGES) == [Entry("x", "title", 1.0)], "the key's own Wikipedia comes first"
-
-
 @pytest.mark.parametrize(
     ("code", "path", "kept", "origins"),
     [
@@ -188,6 +179,6 @@ def test_real_dumps_become_lists(fixtures_dir, code, path, kept, origins):
     counts = Counter(entry.origin for entry in entries)
     assert set(counts) == origins
     assert counts["bigram"] <= counts["unigram"] * 0.4
-    merged = key_entries(LANGUAGES.target(code), {code: entries}, LANGUAGES)
+    merged = merge_lists([entries])
     assert [entry.entry for entry in merged] == sorted(entry.entry for entry in merged)
     assert sum(1 + len(entry.aliases) for entry in merged) == len(entries)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curation.exchange import spread
 from curation.schemas import SCHEMAS
 from curation.spacing import entry_form
 from metadata.limits import Limits
@@ -14,7 +15,9 @@ from metadata.merge import (
     Entry,
     clean,
     entries_table,
+    formed,
     list_digest,
+    merge_formed,
     merge_lists,
     merge_sources,
     metadata_version,
@@ -120,6 +123,14 @@ def test_entries_do_not_depend_on_the_order_of_lists(lists, random):
     assert [(e.entry, e.aliases) for e in merge_lists(lists)] == [(e.entry, e.aliases) for e in merge_lists(shuffled)]
 
 
+@settings(max_examples=150, deadline=None)
+@given(st.lists(ENTRIES, max_size=4), st.integers(1, 5))
+def test_lists_merge_the_same_by_buckets_of_their_forms(lists, buckets):
+    cut = zip(*(spread(formed(entries), "form", buckets) for entries in lists), strict=True)
+    merged = [entry for tables in cut for entry in merge_formed(tables)]
+    assert sorted(merged, key=lambda entry: entry.entry) == merge_lists(lists)
+
+
 def test_the_table_holds_every_entry_with_its_position_as_id():
     entries = [Entry("0", "number"), Entry("a b", "bigram", 1.5, ("a  b",))]
     table = entries_table(entries)
@@ -129,6 +140,7 @@ def test_the_table_holds_every_entry_with_its_position_as_id():
         {"entry_id": 1, "entry": "a b", "origin": "bigram", "score": 1.5, "aliases": ["a  b"]},
     ]
     assert entries_table([]).schema == SCHEMAS["entries"]
+    assert entries_table(entries[1:], 1).equals(table.slice(1))
 
 
 def test_the_version_follows_languages_entries_and_their_order():

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curation.exchange import spread
 from metadata import ngrams
-from metadata.ngrams import GRAMS, NgramCounter, count_texts, spread, sum_grams
+from metadata.ngrams import GRAMS, NgramCounter, count_texts, sum_grams
 from metadata.words import BREAK
 
 WORDS = st.sampled_from(["a", "b", "B", "é", "नमस्ते", "文", "1990", BREAK])
@@ -52,7 +53,7 @@ def test_summing_a_few_rows_at_a_time_changes_nothing(texts, window, pending, gr
 def test_a_word_lies_in_one_bucket_whatever_table_it_comes_from(texts, buckets, column):
     grams = sum_grams(count_texts(texts))
     grams = grams if column == "first" else grams.filter(pa.compute.is_valid(grams["second"]))
-    cut = [list(spread(table, buckets, column)) for table in (grams, grams.slice(1))]
+    cut = [list(spread(table, column, buckets)) for table in (grams, grams.slice(1))]
     assert len(cut[0]) == len(cut[1]) == buckets
     assert as_dict(pa.concat_tables(cut[0])) == as_dict(grams)
     whole = [set(table[column].to_pylist()) for table in cut[0]]

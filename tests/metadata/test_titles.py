@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curation.exchange import spread
 from metadata.languages import LanguageTable
 from metadata.limits import Limits
-from metadata.titles import ViewBooks, best_titles, read_views, spread, sum_bucket
+from metadata.titles import ViewBooks, best_titles, read_views, sum_bucket
 
 SITES = {
     site: code
@@ -195,7 +196,7 @@ def test_titles_are_those_of_a_plain_dictionary_however_they_are_cut(files, pend
     bucketed = [[] for _ in range(buckets)]
     for file in files:
         for table in read(*(f"{site} {title} {n} 0" for site, title, n in file), pending=pending).tables:
-            for bucket, piece in zip(bucketed, spread(table, buckets), strict=True):
+            for bucket, piece in zip(bucketed, spread(table, "title", buckets), strict=True):
                 bucket.append(piece)
     summed = [sum_bucket(tables, namespaces) for tables in bucketed]
     for code in ("en", "de"):
