@@ -6,8 +6,8 @@
     tsheg       Tibetan and Dzongkha: the syllables between tshegs
     myanmar     Shan, Mon and Pa'O: the syllables of the Burmese script. ICU has words of Burmese only, and cuts other
                 languages inside syllables
-    jieba       Chinese, fugashi (with unidic-lite) Japanese, pythainlp Thai: optional, better or slower, to be named in
-                the table by those who want them
+    jieba       Chinese, fugashi (with unidic-lite) Japanese, pythainlp Thai: the extra `segment-more`, slower and not
+                clearly better, to be named in the table by those who want them
 
 Each works from data that came with its package: nothing is fetched at run time. A piece holds no white space and no
 mark. Zero-width spaces, which many texts in Khmer, Lao, Thai and Burmese put between words, always end one.
@@ -49,14 +49,16 @@ INVISIBLE = re.compile("[\u200b\u2060\ufeff]+")  # zero-width space, word joiner
 
 @dataclass(frozen=True)
 class Segmenter:
-    """How a segmenter is made (from a Wikipedia's code), the package it needs, how that is installed.
+    """How a segmenter is made (from a Wikipedia's code), and the module it needs.
 
-    `joiner` stands between two words that follow each other in the text; `inner` are marks that it takes for letters.
+    The module comes with the `extra` of this project, and the words follow from the releases of `packages`. `joiner`
+    stands between two words that follow each other in the text; `inner` are marks that it takes for letters.
     """
 
     make: Callable[[str], Segment]
     module: str = ""
-    package: str = ""
+    extra: str = ""
+    packages: tuple[str, ...] = ()
     joiner: str = ""
     inner: str = ""
 
@@ -80,7 +82,7 @@ def segmenter_of(language: Language) -> Segmenter | None:
     except ImportError as error:
         raise UsageError(
             f"{language.code} is cut into words by {language.segmenter}, which needs {found.module}: "
-            f"pip install {found.package}"
+            f"pip install 'worldcurate[{found.extra}]'"
         ) from error
     return found
 
@@ -99,13 +101,14 @@ def segment(name: str, code: str) -> Segment:
 
 
 def fingerprint(language: Language) -> str:
-    """Return what a language's words follow from: its segmenter, and the release of the package that holds its data."""
+    """Return what a language's words follow from: its segmenter, and the releases that hold its code and data."""
     found = segmenter_of(language)
     if found is None:
         return "whitespace"
     if language.segmenter == "icu":
         return f"icu {import_module('icu').ICU_VERSION}"
-    return f"{language.segmenter} {version(found.package.split()[-1])}" if found.package else language.segmenter
+    releases = (f"{package} {version(package)}" for package in found.packages)
+    return ", ".join(releases) or language.segmenter
 
 
 def _icu(code: str) -> Segment:
@@ -154,10 +157,10 @@ def _not_blank(words: Iterable[str]) -> list[str]:
 
 
 SEGMENTERS = {
-    "icu": Segmenter(_icu, "icu", "'worldcurate[segment]'"),
+    "icu": Segmenter(_icu, "icu", "segment"),
     "tsheg": Segmenter(_tsheg, joiner=TSHEG, inner=TSHEGS),
     "myanmar": Segmenter(_myanmar),
-    "jieba": Segmenter(_jieba, "jieba", "jieba"),
-    "fugashi": Segmenter(_fugashi, "fugashi", "unidic-lite fugashi"),
-    "pythainlp": Segmenter(_pythainlp, "pythainlp", "pythainlp"),
+    "jieba": Segmenter(_jieba, "jieba", "segment-more", ("jieba",)),
+    "fugashi": Segmenter(_fugashi, "fugashi", "segment-more", ("fugashi", "unidic-lite")),
+    "pythainlp": Segmenter(_pythainlp, "pythainlp", "segment-more", ("pythainlp",)),
 }

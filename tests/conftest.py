@@ -15,6 +15,11 @@ from pathlib import Path
 import boto3
 import pytest
 from botocore.config import Config
+from hypothesis import settings
+
+# how long an example takes says how busy the machine is, and nothing of the code
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 ROOT = Path(__file__).resolve().parents[1]
 
