@@ -20,13 +20,14 @@ import pyarrow as pa
 
 from curation.errors import InputError
 from metadata.cirrus import Document, is_cirrus, iter_documents
+from metadata.compressed import lines
 from metadata.dumps import ARTICLES, Page, iter_pages
 from metadata.languages import Language, LanguageTable
 from metadata.limits import Limits
 from metadata.merge import NUMBERS, Entry, Scored, merge_sources
 from metadata.namespaces import hidden_names, other_names
 from metadata.ngrams import NgramCounter, count_texts
-from metadata.pieces import Piece, pages_of_piece
+from metadata.pieces import Piece, lines_of_piece, pages_of_piece
 from metadata.titles import ViewBooks, read_views
 from metadata.wikitext import plain_text
 from metadata.wordnet import Wordnets, read_wordnets, wordnet_files
@@ -74,9 +75,10 @@ def article_texts(path: str, open_binary: OpenBinary, books: DumpBooks, piece: P
     try:
         with open_binary(path) as stream:
             if is_cirrus(stream, path):
-                if piece is not None and piece.start > 0:
-                    return  # of a file that cannot be cut the first piece is the whole
-                yield from _cirrus_texts(iter_documents(stream, path), path, books)
+                found = lines(stream, path) if piece is None else lines_of_piece(stream, path, piece)
+                yield from _cirrus_texts(iter_documents(found), books)
+                if books.read == books.drops["malformed"] and (books.read or piece is None):
+                    books.error = f"{path} holds no document of a search index"
             else:
                 pages = iter_pages(stream, path) if piece is None else pages_of_piece(stream, path, piece)
                 yield from _page_texts(pages, books)
@@ -108,7 +110,7 @@ def _readable(page: Page) -> str | None:
         return None
 
 
-def _cirrus_texts(documents: Iterable[Document], path: str, books: DumpBooks) -> Iterator[str]:
+def _cirrus_texts(documents: Iterable[Document], books: DumpBooks) -> Iterator[str]:
     for document in documents:
         books.read += 1
         if document.text is None:
@@ -118,8 +120,6 @@ def _cirrus_texts(documents: Iterable[Document], path: str, books: DumpBooks) ->
         else:
             books.kept += 1
             yield document.text
-    if books.read == books.drops["malformed"]:
-        books.error = f"{path} holds no document of a search index"
 
 
 def count_views(

@@ -6,13 +6,13 @@ A line for the index, such as `{"index": {"_id": …}}`, then one with the docum
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 
 from curation.errors import InputError
-from metadata.compressed import blocks, lines
+from metadata.compressed import blocks
 
 ACTIONS = (["index"], ["create"], ["delete"])
 
@@ -36,9 +36,9 @@ def is_cirrus(stream: BinaryIO, path: str) -> bool:
     return head.lstrip()[:1] == b"{"
 
 
-def iter_documents(stream: BinaryIO, path: str) -> Iterator[Document]:
-    """Yield every document of an open dump, plain, .gz or .bz2. Raises InputError after those before a damage."""
-    for line in lines(stream, path):
+def iter_documents(lines: Iterable[bytes]) -> Iterator[Document]:
+    """Yield every document among the lines of a dump."""
+    for line in lines:
         if not line.strip():
             continue
         try:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import bz2
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from curation.errors import InputError
 from curation.gunzip import Gunzip
 
 BLOCK = 1 << 18
+LONGEST_LINE = 1 << 28
 BZIP2 = b"BZh"
 GZIP = b"\x1f\x8b"
 
@@ -35,9 +36,16 @@ def lines(stream: BinaryIO, path: str) -> Iterator[bytes]:
 
     A line that a damage cuts off is left out; then InputError is raised, naming the file.
     """
+    return lines_of(blocks(stream, path), path)
+
+
+def lines_of(data: Iterable[bytes], path: str) -> Iterator[bytes]:
+    """Yield the lines of blocks of data without their newlines. Raises InputError at one that does not end."""
     rest = b""
-    for block in blocks(stream, path):
+    for block in data:
         *whole, rest = (rest + block).split(b"\n")
         yield from whole
+        if len(rest) > LONGEST_LINE:
+            raise InputError(f"{path} holds a line of more than {LONGEST_LINE} bytes")
     if rest:
         yield rest

@@ -70,17 +70,14 @@ def find_files(config: DownloadConfig, downloader: Downloader) -> tuple[list[Rem
     if config.wordnets:
         files += wikimedia.wordnets(config.wordnets_url, codes, table, wiktionary=config.wiktionary)
     failed: list[WorldcurateError] = []
-    date = wikimedia.parse_date("date", config.date) if config.date else None
-    for code in codes:
-        if date is None:
-            break
-        if config.dump == "cirrussearch":
-            files.append(wikimedia.cirrus_dump(config.dumps_url, code, date))
-            continue
-        try:
-            files += wikimedia.article_dump(downloader, config.dumps_url, code, date)
-        except InputError as error:
-            failed.append(error)
+    if config.date:
+        date = wikimedia.parse_date("date", config.date)
+        parts_of = wikimedia.cirrus_dump if config.dump == "cirrussearch" else wikimedia.article_dump
+        for code in codes:
+            try:
+                files += parts_of(downloader, config.dumps_url, code, date)
+            except InputError as error:
+                failed.append(error)
     return files, failed
 
 

@@ -1,10 +1,13 @@
-"""Pages of one piece of a large dump, so that several tasks read one file.
+"""What belongs to one piece of a large dump, so that several tasks read one file.
 
-A piece is a range of the file's bytes as they lie on disk. It owns the pages whose `<page>` tag begins in it, in a
-bzip2 file: in a block that begins in it. So whatever the pieces, every page is in one of them. What stands before the
-first page (the siteinfo) is read from the file's start by all.
+A piece is a range of the file's bytes as they lie on disk; of a bzip2 file it has the blocks that begin in it. Whatever
+the pieces, everything is in one of them:
 
-Only UTF-8 can be cut, plain or as bzip2. Of any other file the first piece is the whole, and the others are empty.
+    pages of XML    the piece owns those whose `<page>` tag begins in it; what stands before the first page (the
+                    siteinfo) is read from the file's start by all
+    lines of JSON   the piece owns those before which a newline lies in it, the first one also the first line
+
+gzip cannot be cut, nor XML that is not UTF-8: the first piece is the whole then, and the others are empty.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from typing import BinaryIO, NamedTuple
 
 from curation.errors import InputError
 from metadata.bzip2 import blocks_from
-from metadata.compressed import BLOCK, BZIP2, GZIP, blocks
+from metadata.compressed import BLOCK, BZIP2, GZIP, blocks, lines, lines_of
 from metadata.dumps import MAX_TEXT, Page, PageReader, iter_pages
 
 OPEN, CLOSE, LAST = b"<page>", b"</page>", b"</mediawiki>"
@@ -33,7 +36,7 @@ class Piece(NamedTuple):
 
 def pieces_of(path: str, size: int, piece_bytes: int) -> list[Piece]:
     """Return the pieces a file is cut into: equal ones of at most `piece_bytes`; one for what cannot be cut."""
-    count = 1 if path.endswith((".gz", ".json", ".json.bz2")) else max(1, -(-size // piece_bytes))
+    count = 1 if path.endswith(".gz") else max(1, -(-size // piece_bytes))
     return [Piece(size * place // count, size * (place + 1) // count) for place in range(count)]
 
 
@@ -52,6 +55,36 @@ def pages_of_piece(stream: BinaryIO, path: str, piece: Piece) -> Iterator[Page]:
     for page in _own_pages(data, piece.end, path):
         yield from reader.feed(page)
     yield from reader.feed(LAST, last=True)
+
+
+def lines_of_piece(stream: BinaryIO, path: str, piece: Piece) -> Iterator[bytes]:
+    """Yield every line of a piece of an open file. Raises InputError after the lines before a damage."""
+    magic = stream.read(len(BZIP2))
+    stream.seek(0)
+    if magic.startswith(GZIP):
+        return lines(stream, path) if piece.start == 0 else iter(())
+    data = blocks_from(stream, piece.start, path) if magic == BZIP2 else _plain(stream, piece)
+    return lines_of(_own_lines(data, piece), path)
+
+
+def _own_lines(data: Iterable[tuple[int, bytes]], piece: Piece) -> Iterator[bytes]:
+    """Yield what of blocks are a piece's lines, from the blocks and the places on disk where these begin."""
+    inside = piece.start > 0  # a line that an earlier piece owns
+    for place, block in data:
+        if place >= piece.end:
+            if inside:
+                return
+            last, newline, _ = block.partition(b"\n")
+            yield last
+            if newline:
+                return
+        elif inside:
+            _, newline, own = block.partition(b"\n")
+            if newline:
+                inside = False
+                yield own
+        else:
+            yield block
 
 
 def _head(stream: BinaryIO, path: str) -> bytes | None:

@@ -84,15 +84,19 @@ class Downloader:
         self._pool = urllib3.PoolManager(maxsize=connections, headers=headers, timeout=timeout_s, retries=REDIRECTS)
         self._headers, self._retries, self._backoff_s, self._sleep = headers, retries, backoff_s, sleep
 
-    def json(self, url: str) -> Any:
-        """Return a small JSON document. Raises InputError when it cannot be had or is none."""
+    def text(self, url: str) -> str:
+        """Return a small document. Raises InputError when it cannot be had."""
 
         def attempt() -> bytes:
             with self._request(url, {}) as response:
                 return response.data
 
+        return self._retrying(url, attempt, lambda: 0).decode(errors="replace")
+
+    def json(self, url: str) -> Any:
+        """Return a small JSON document. Raises InputError when it cannot be had or is none."""
         try:
-            return json.loads(self._retrying(url, attempt, lambda: 0))
+            return json.loads(self.text(url))
         except ValueError as error:
             raise InputError(f"{url} is no JSON document: {error}") from error
 

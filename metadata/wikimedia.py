@@ -1,7 +1,9 @@
 """Where the sources of metadata lie on Wikimedia's servers and in the Open Multilingual Wordnet's repository.
 
     dumps       <dumps>/<db>/<date>/dumpstatus.json names the parts of a dump with size and SHA-1
-    cirrus      <dumps>/other/cirrussearch/<date>/<db>-<date>-cirrussearch-content.json.gz
+    cirrus      <dumps>/other/cirrus_search_index/<date>/index_name=<db>_content/ lists the parts of a dump,
+                <db>_content-<date>-00000.json.bz2 …, and `_SUCCESS` when all are there; until 2026 it was one file,
+                <dumps>/other/cirrussearch/<date>/<db>-<date>-cirrussearch-content.json.gz
     page views  <dumps>/other/pageview_complete/2024/2024-05/pageviews-20240501-user.bz2           a day
                 <dumps>/other/pageviews/2024/2024-05/pageviews-20240501-130000.gz                  an hour
     wordnets    <wordnets>/<project>/wn-data-<code>.tab, <wordnets>/wikt/wn-wikt-<code>.tab
@@ -11,6 +13,7 @@ Only the dumps come with checksums; the others are checked by their length.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date as Date  # noqa: N812 - `date` names the dump's
 from typing import Any
@@ -59,10 +62,24 @@ def article_dump(downloader: Downloader, base: str, code: str, date: Date) -> It
             yield RemoteFile(f"{base}/{db}/{date:%Y%m%d}/{name}", place, facts.get("size"), facts.get("sha1"))
 
 
-def cirrus_dump(base: str, code: str, date: Date) -> RemoteFile:
-    """Return one Wikipedia's CirrusSearch dump."""
-    name = f"{database(code)}-{date:%Y%m%d}-cirrussearch-content.json.gz"
-    return RemoteFile(f"{base}/other/cirrussearch/{date:%Y%m%d}/{name}", f"wikipedia/{code}/{name}")
+def cirrus_dump(downloader: Downloader, base: str, code: str, date: Date) -> Iterator[RemoteFile]:
+    """Yield the parts of one Wikipedia's CirrusSearch dump. Raises InputError when it is not complete yet.
+
+    Where the folder of parts is missing, the one file that older dumps are is taken to be there.
+    """
+    db = database(code)
+    folder = f"{base}/other/cirrus_search_index/{date:%Y%m%d}/index_name%3D{db}_content"
+    try:
+        listing = downloader.text(f"{folder}/")
+    except MissingError:
+        name = f"{db}-{date:%Y%m%d}-cirrussearch-content.json.gz"
+        yield RemoteFile(f"{base}/other/cirrussearch/{date:%Y%m%d}/{name}", f"wikipedia/{code}/{name}")
+        return
+    names = sorted(set(re.findall(rf"\b{db}_content-{date:%Y%m%d}-\d+\.json\.bz2\b", listing)))
+    if "_SUCCESS" not in listing or not names:
+        raise InputError(f"{folder}/: the dump of {code} of {date} is not complete")
+    for name in names:
+        yield RemoteFile(f"{folder}/{name}", f"wikipedia/{code}/{name}")
 
 
 def page_views(base: str, dates: Iterable[Date], *, hourly: bool) -> Iterator[RemoteFile]:

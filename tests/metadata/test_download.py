@@ -34,6 +34,15 @@ def dump_tree(db, *parts, state="done"):
     return {**tree, f"/{db}/20240501/dumpstatus.json": status(db, {**names, **indexes}, state).encode()}
 
 
+def cirrus_tree(db, parts, *, whole=True):
+    """The folder of one search index, with its listing, as dumps.wikimedia.org has them since 2026."""
+    folder = f"/other/cirrus_search_index/20260830/index_name%3D{db}_content/"
+    names = {f"{db}_content-20260830-{part:05}.json.bz2": b"part %d" % part for part in range(parts)}
+    rows = [*names, *(["_SUCCESS"] if whole else [])]
+    listing = "".join(f'<a href="{name}">{name}</a>  30-Aug-2026 02:51  551960029\n' for name in rows)
+    return {folder: f"<html><pre>{listing}</pre></html>".encode(), **{folder + name: names[name] for name in names}}
+
+
 TREE = {
     **dump_tree("dewiki", "1", "2"),
     **dump_tree("be_x_oldwiki", ""),
@@ -41,6 +50,8 @@ TREE = {
     "/other/pageview_complete/2024/2024-05/pageviews-20240501-user.bz2": b"daily",
     **{f"/other/pageviews/2024/2024-05/pageviews-20240502-{hour:02}0000.gz": b"hourly" for hour in range(24)},
     "/other/cirrussearch/20240501/dewiki-20240501-cirrussearch-content.json.gz": b"json",
+    **cirrus_tree("dewiki", 3),
+    **cirrus_tree("itwiki", 2, whole=False),
     "/ita/wn-data-ita.tab": b"1-n\tita:lemma\tcane\n",
     "/iwn/wn-data-ita.tab": b"1-n\tita:lemma\tgatto\n",
     "/wikt/wn-wikt-deu.tab": b"1-n\tdeu:lemma\tHund\n",
@@ -104,11 +115,19 @@ def test_an_unfinished_or_missing_dump_is_named_and_the_rest_is_fetched(fetch, t
     assert sum("dewiki" in place for place in fetched(tmp_path)) == 2
 
 
-def test_hours_days_and_cirrus_dumps_are_found(fetch, tmp_path):
+def test_hours_days_and_old_cirrus_dumps_are_found(fetch, tmp_path):
     assert fetch("--languages", "de", "--pageview_dates", "20240502", "--pageviews", "hourly") == 0
     assert sum(body == b"hourly" for body in fetched(tmp_path).values()) == 24
     assert fetch("--languages", "de", "--date", "20240501", "--dump", "cirrussearch", "--wordnets", "false") == 0
     assert fetched(tmp_path)["wikipedia/de/dewiki-20240501-cirrussearch-content.json.gz"] == b"json"
+
+
+def test_a_search_index_comes_in_parts_once_it_is_complete(fetch, tmp_path, capsys):
+    assert fetch("--languages", "de,it", "--date", "20260830", "--dump", "cirrussearch", "--wordnets", "false") == 3
+    assert "the dump of it of 2026-08-30 is not complete" in capsys.readouterr().err
+    assert fetched(tmp_path) == {
+        f"wikipedia/de/dewiki_content-20260830-{part:05}.json.bz2": b"part %d" % part for part in range(3)
+    }
 
 
 def test_a_second_run_fetches_only_what_the_first_could_not(fetch, server, tmp_path):
