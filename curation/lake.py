@@ -265,13 +265,17 @@ class Lake:
         """Refuse a recipe's name for anything but what it was frozen to (UsageError); a new name may mean anything."""
         if not PARTITION_VALUE.fullmatch(name):
             raise UsageError(f"recipe: {name!r} must be letters, digits, '.', '_' or '-'")
-        if not self.storage.exists(self.uri("recipes", f"{name}.json")):
+        if not self.knows_recipe(name):
             return
         frozen = self.recipe(name)
         differing = sorted(key for key in {*frozen, *meaning} if frozen.get(key) != meaning.get(key))
         if differing:
             changes = ", ".join(f"{key} {frozen.get(key)!r} -> {meaning.get(key)!r}" for key in differing)
             raise UsageError(f"recipe: {name!r} already means something else ({changes}): choose another name")
+
+    def knows_recipe(self, name: str) -> bool:
+        """Tell whether a recipe's name was used."""
+        return self.storage.exists(self.uri("recipes", f"{name}.json"))
 
     def recipe(self, name: str) -> dict[str, Any]:
         """Return what a recipe's name was frozen to. Raises InputError when it was never used."""

@@ -57,6 +57,15 @@ def meaning(config: Config, match_id: str) -> dict[str, Any]:
     }
 
 
+def counts_up_to(context: Context) -> str | None:
+    """Return the batch up to which a full rebalance counts: the config's, or the one its recipe was frozen with."""
+    config, lake = context.config, context.lake
+    if config.balance.counts_up_to or not lake.knows_recipe(config.recipe):
+        return config.balance.counts_up_to
+    frozen: str | None = lake.recipe(config.recipe).get("counts_up_to")
+    return frozen
+
+
 @dataclass(frozen=True)
 class DrawFile:
     """Draws the pairs of one file of matches and stages the kept ones by their place in the curated order."""

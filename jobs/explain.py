@@ -3,7 +3,8 @@
     python -m jobs.explain --config c.yaml --image-id 0f3c… [--json]
     python -m jobs.explain --config c.yaml --text "a red dog" [--lang en] [--json]
 
-Goes through the published tables of the config's lake, batch and recipe without Spark, and writes to stdout.
+Goes through the published tables of the config's lake, batch and recipe without Spark, and writes to stdout. A recipe
+that jobs.rebalance made is explained by the counts it was made with.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from curation.matchers import load_matcher, matcher_name
 from curation.parquet import find_rows
 from curation.spacing import text_form
 from curation.tombstones import Tombstones
-from jobs.balance import meaning
+from jobs.balance import counts_up_to, meaning
 from jobs.match import open_matching
 from jobs.runner import Context
 from jobs.stage import require
@@ -71,10 +72,11 @@ class Explainer:
         self.context = context
         config, lake = context.config, context.lake
         self.matching = open_matching(context)
-        self.recipe = meaning(config, self.matching.match_id)
+        counted = counts_up_to(context)
+        section = config.balance.model_copy(update={"counts_up_to": counted})
+        self.recipe = meaning(config.model_copy(update={"balance": section}), self.matching.match_id)
         lake.check_recipe(config.recipe, self.recipe)
-        batch = config.balance.counts_up_to or context.batch
-        self.counted = {"match_id": self.matching.match_id, "batch": batch}
+        self.counted = {"match_id": self.matching.match_id, "batch": counted or context.batch}
         self.of_recipe = {"recipe": config.recipe, "batch": context.batch}
         self.totals = require(lake, "explain", "jobs.balance", "totals", **self.counted)
         thresholds = require(lake, "explain", "jobs.balance", "thresholds", **self.of_recipe)
