@@ -46,15 +46,6 @@ def last_counted(context: Context) -> str:
     return [batch for batch in context.lake.batches() if batch in matched][-1]
 
 
-def begun_with(context: Context) -> str | None:
-    """Return the batch whose counts an earlier run of this recipe took, so that a killed run goes on with the same."""
-    name = context.config.recipe
-    if not context.storage.exists(context.lake.uri("recipes", f"{name}.json")):
-        return None
-    found: str | None = context.lake.recipe(name).get("counts_up_to")
-    return found
-
-
 def rebalance(argv: Sequence[str]) -> None:
     """Balance every batch of the old recipe under the new one, then say what changed."""
     own, rest = options(argv)
@@ -63,13 +54,13 @@ def rebalance(argv: Sequence[str]) -> None:
     if not own.of or own.of == config.recipe:
         raise UsageError(f"give in --of the recipe to balance anew, and another one in --recipe (see {PROG} --help)")
     batches = batches_of(context, own.of)
-    last = config.balance.counts_up_to or begun_with(context) or last_counted(context)
+    last = balance.counts_up_to(context) or last_counted(context)  # what a killed run began with, it goes on with
     section = config.balance.model_copy(update={"counts_up_to": last})
     log.info("rebalance: %d batches of %r with the counts up to %s", len(batches), own.of, last)
     for batch in batches:
         one = config.model_copy(update={"batch": batch, "balance": section})
         run_job(balance.JOB, Context(one, "rebalance"))
-    effects = [compare.effect_of(context, recipe, batches) for recipe in (own.of, config.recipe)]
+    effects = compare.effects_of(context, (own.of, config.recipe), batches)
     sys.stdout.write(compare.said(effects, as_json=own.json, languages=own.languages) + "\n")
 
 

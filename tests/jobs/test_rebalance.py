@@ -27,10 +27,10 @@ def ids(context, **partition):
 
 @pytest.fixture
 def two_nights(night_done, tmp_path):
-    """The finished night b1, and b2 up to its balance."""
+    """The finished night b1, and b2 as far as it is matched."""
     section = night_done.config.ingest.model_copy(update={"inputs": write_night(tmp_path / "more", 90, start=120)})
     context = Context(night_done.config.model_copy(update={"batch": "b2", "ingest": section}), "b2")
-    for job in (ingest, match, balance):
+    for job in (ingest, match):
         job.run(context)
     return context
 
@@ -42,6 +42,12 @@ def test_all_batches_get_the_thresholds_of_all_counts_and_the_old_recipe_stays(
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(context.config.model_dump(mode="json", exclude_none=True)))
     command = ["--config", str(path), "--recipe", "full", "--of", "default", "--json"]
+    assert rebalance.main(["--config", str(path), "--recipe", "early", "--of", "default", "--json"]) == 0
+    old, new = json.loads(capsys.readouterr().out)
+    assert old["rare_by"] == new["rare_by"] == "b2", "matched, not balanced, and yet one measure for both"
+    assert rows(context, "thresholds", recipe="early") != rows(context, "thresholds", recipe="default")
+
+    balance.run(context)
     before = context.lake.snapshot("curated", {"recipe": "default"}).files
     assert rebalance.main(command) == 0
     old, new = json.loads(capsys.readouterr().out)
@@ -64,9 +70,7 @@ def test_all_batches_get_the_thresholds_of_all_counts_and_the_old_recipe_stays(
     assert context.lake.snapshot("curated", {"recipe": "full"}).run_ids == runs, "nothing was done again"
 
     publish_entries(context, ENTRIES)
-    section = context.config.balance.model_copy(update={"counts_up_to": "b2"})
-    full = Context(context.config.model_copy(update={"recipe": "full", "batch": "b1", "balance": section}), "full")
-    found = explain.Explainer(full)
+    found = explain.Explainer(Context(context.config.model_copy(update={"recipe": "full", "batch": "b1"}), "full"))
     kept = ids(context, recipe="full", batch="b1")
     for row in rows(context, "matches", batch="b1")[:20]:
         assert found.image(row["image_id"]).draw.drawn == (row["image_id"] in kept)
