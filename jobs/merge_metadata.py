@@ -4,32 +4,62 @@ Publishes a metadata version of its own with the one list `all`: a run with `met
 text against that list, whatever its language, and balances it with one threshold. `metadata.languages` chooses the
 lists that are merged; with English alone, every text is matched against the English list. `latest` stays as it is.
 
-The merged list is made in this process, about half a kilobyte an entry, and needs no Spark.
+Lists are merged as those of several Wikipedias are, in buckets by entry form, so no task holds more than two of them,
+until the merged list is compiled.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
+from curation import exchange
 from curation.errors import UsageError
 from curation.isolation import MERGED
-from curation.lake import Snapshot
+from curation.lake import DataFile
 from curation.matchers import Manifest, open_manifest
 from curation.matching import ALGORITHM as MATCHING
 from curation.parquet import read_batches
-from jobs.metadata_lists import in_partition
+from curation.storage import Storage, join
+from jobs.metadata_lists import bucket_counts, merge_keys
 from jobs.metadata_matchers import RULES, Compile, is_published, publish_manifest
 from jobs.runner import Context, Job, main
+from jobs.sink import Result, files_of, run_sink
 from jobs.stage import Outcome, Stage, require
 from metadata.languages import LanguageTable
-from metadata.merge import Entry, entries_table, list_digest, merge_lists, version_of
+from metadata.merge import FORMED, Entry, formed, version_of
 from metadata.sources import wanted
 
 log = logging.getLogger(__name__)
 
-ALGORITHM = 1
+ALGORITHM = 2
+
+
+@dataclass(frozen=True)
+class SpreadList:
+    """Stages one language's entries in buckets by a hash of their form, each spelling as an entry of its own.
+
+    That of a form which comes first in code-point order stays the entry, and no alias comes before its entry.
+    """
+
+    storage: Storage
+    staging: str
+    buckets: int
+
+    def __call__(self, index: int, files: Sequence[DataFile]) -> Iterator[Result]:
+        """Yield where they are staged."""
+        entries = [
+            Entry(spelling, row["origin"], row["score"])
+            for file in files
+            for batch in read_batches(self.storage, file.path)
+            for row in batch.to_pylist()
+            for spelling in (row["entry"], *row["aliases"])
+        ]
+        path = join(self.staging, f"list-{exchange.staged_name(index)}")
+        exchange.write_buckets(self.storage, path, FORMED, exchange.spread(formed(entries), "form", self.buckets))
+        yield Result("list", stats={"path": path})
 
 
 def run(context: Context) -> list[Outcome]:
@@ -51,18 +81,22 @@ def run(context: Context) -> list[Outcome]:
     )
     if (done := stage.done_before()) and is_published(lake, done.totals["version"]):
         return [done]
-    merged = merge_lists(_read(context, entries.of(lang=key)) for key in keys)
-    version = version_of({MERGED: list_digest(merged)})
-    with stage.writers()("entries", 0, folder=f"lang={MERGED}") as writer:
-        writer.write(entries_table(merged))
-    files = list(in_partition(writer.files, lang=MERGED))
+    merging = {MERGED: keys}
+    spread = SpreadList(storage, stage.staging, bucket_counts(merging)[keys[0]])
+    staged = run_sink(context.spark, "merge_metadata: lists", [entries.of(lang=key).files for key in keys], spread)
+    lists = {key: result.stats["path"] for key, result in zip(keys, staged, strict=True)}
+    built = merge_keys(context.spark, storage, stage.staging, merging, lists, stage.writers())
+    [found] = [result.stats for result in built if result.kind == "key"]
+    version = version_of({MERGED: found["digest"]})
+    files = files_of(built, "entries")
     stage.step("merge")
+    units = [(MERGED, rules) for rules in RULES]
     compile_ = Compile(storage, lake.root, version, {MERGED: files})
-    compiled = [result for rules in RULES for result in compile_(0, (MERGED, rules))]
+    compiled = run_sink(context.spark, "merge_metadata: matchers", units, compile_, at_once=1)
     stage.step("matchers")
-    publish_manifest(lake, version, {MERGED: len(merged)}, compiled)
+    publish_manifest(lake, version, {MERGED: found["entries"]}, compiled)
     stage.aim({"entries": {"metadata_version": version}})
-    totals = {"version": version, "entries": len(merged), "languages": len(keys), "from": source.version}
+    totals = {"version": version, "entries": found["entries"], "languages": len(keys), "from": source.version}
     return [stage.publish({"entries": files}, totals=totals, drops={})]
 
 
@@ -74,15 +108,6 @@ def _keys(context: Context, source: Manifest) -> Sequence[str]:
     if not (keys := sorted(asked & source.entries.keys())):
         raise UsageError(f"metadata.languages: version {source.version} has no list of {', '.join(sorted(asked))}")
     return keys
-
-
-def _read(context: Context, snapshot: Snapshot) -> list[Entry]:
-    return [
-        Entry(row["entry"], row["origin"], row["score"])
-        for file in snapshot.files
-        for batch in read_batches(context.storage, file.path, ["entry", "origin", "score"])
-        for row in batch.to_pylist()
-    ]
 
 
 JOB = Job("merge_metadata", __doc__ or "", run, required=("lake",))

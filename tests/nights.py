@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,20 +83,28 @@ def publish_pairs(made: Context, images: Sequence[dict]) -> None:
     stage.publish({"pairs": files}, totals={}, drops={})
 
 
-def publish_entries(context: Context, entries: Mapping[str, Sequence[str]]) -> None:
-    """Publish the entries of the metadata, as build_metadata does it."""
+def publish_entries(
+    context: Context, entries: Mapping[str, Sequence[str]], aliases: Mapping[str, Sequence[str]] | None = None
+) -> None:
+    """Publish the entries of the metadata, some with aliases, as build_metadata does it."""
     lake, version = context.lake, open_matching(context).manifest.version
     files = []
     for lang, words in entries.items():
         folder = f"metadata_version={version}/lang={lang}/run"
         rows = [
-            {"entry_id": n, "entry": word, "origin": "wordnet" if n % 2 else "title", "score": n / 4, "aliases": []}
+            {"entry_id": n, "entry": word, "origin": "wordnet" if n % 2 else "title", "score": n / 4}
+            | {"aliases": (aliases or {}).get(word, [])}
             for n, word in enumerate(sorted(words))
         ]
         with PartitionWriter(context.storage, lake.uri("entries"), folder, 0, SCHEMAS["entries"]) as writer:
             writer.write(pa.Table.from_pylist(rows, schema=SCHEMAS["entries"]))
         files += [WrittenFile(f.path, f.size, f.rows, f.sha256, {"lang": lang}) for f in writer.files]
     lake.publish("entries", {"metadata_version": version}, files, expected=(), metadata={"run_id": "run"})
+
+
+def run_here(_spark, _name, units, process, **_):
+    """Run a sink's units in this process, where tests can change what they use."""
+    return [replace(result, unit=n) for n, unit in enumerate(units) for result in process(n, unit)]
 
 
 def write_night(folder: Path, images: int, *, files: int = 3, start: int = 0) -> list[str]:

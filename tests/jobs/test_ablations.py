@@ -15,7 +15,7 @@ import yaml
 from curation.errors import UsageError
 from curation.isolation import MERGED
 from curation.spacing import entry_form
-from jobs import balance, compare, explain, match, merge_metadata, report
+from jobs import balance, compare, explain, match, merge_metadata, metadata_lists, report
 from jobs.match import open_matching
 from jobs.runner import Context
 from metadata.merge import Entry, metadata_version
@@ -113,10 +113,9 @@ def test_entries_of_one_form_become_one_with_every_spelling_whatever_buckets_the
     expected = [(word, *first[word], rest) for word, *rest in sorted(map(sorted, spellings.values()))]
     assert ("C ++", "wordnet", 0.25, ["C++", "C++\u00ad"]) in expected
 
-    monkeypatch.setattr(merge_metadata, "ROWS", 7)
-    for bucket_bytes in (2000, 1 << 20):
-        monkeypatch.setattr(merge_metadata, "BUCKET_BYTES", bucket_bytes)
-        monkeypatch.setattr(merge_metadata, "ALGORITHM", bucket_bytes)  # not to find it done
+    for most in (1, 3):  # lists a bucket
+        monkeypatch.setattr(metadata_lists, "LISTS", most)
+        monkeypatch.setattr(merge_metadata, "ALGORITHM", -most)  # not to find it done
         [outcome] = merge_metadata.run(made)
         version = outcome.totals["version"]
         found = rows(made, "entries", metadata_version=version)

@@ -6,7 +6,6 @@ import hashlib
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from curation.lake import Lake
 from curation.parquet import read_batches
 from curation.storage import Storage
 from jobs import balance, match, match_units, nightly
-from nights import publish_metadata
+from nights import publish_metadata, run_here
 
 pytestmark = pytest.mark.spark
 
@@ -61,12 +60,9 @@ def test_the_batches_that_rows_are_read_in_change_no_byte(night_done, monkeypatc
     for name in ("matches", "counts", "totals", "thresholds", "curated"):
         shutil.rmtree(Path(context.lake.uri(name)))
 
-    def here(spark, name, units, process, **_):
-        return [replace(result, unit=n) for n, unit in enumerate(units) for result in process(n, unit)]
-
     monkeypatch.setattr(match_units, "PIECE", 3)
     for job in (match, balance):
-        monkeypatch.setattr(job, "run_sink", here)
+        monkeypatch.setattr(job, "run_sink", run_here)
         monkeypatch.setattr(job, "read_batches", partial(read_batches, rows=7))
         job.run(context)
     assert digests(context.lake) == ours
