@@ -41,7 +41,6 @@ class PairMatcher:
         self._counts: dict[str, npt.NDArray[np.int32]] = {}
         self.texts: Counter[str] = Counter()
         self.matched: Counter[str] = Counter()
-        self.entry_matches = 0
 
     def match(self, pairs: pa.RecordBatch) -> pa.Table:
         """Return the images with at least one matched text, each with its matched texts only."""
@@ -94,7 +93,6 @@ class PairMatcher:
         return pa.concat_arrays(groups).take(pa.array(back))
 
     def _count(self, lang: pa.StringArray, ids: pa.ListArray) -> None:
-        self.entry_matches += len(ids.flatten())
         for key in pc.unique(lang).to_pylist():
             if key not in self._counts:
                 self._counts[key] = np.zeros(self._entries[key], np.int32)  # pages that no count touches take no memory

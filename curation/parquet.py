@@ -178,6 +178,18 @@ def read_rows(storage: Storage, path: str, start: int, stop: int, columns: list[
         return table.slice(start - (first or 0), stop - start)
 
 
+def count_values(storage: Storage, path: str, column: str) -> int:
+    """Return how many values a column of a data file has, of nested ones those at its leaves, by the file's footer.
+
+    A nested column is named by its path, `texts.list.element.text`.
+    """
+    with storage.open_input(path) as source:
+        metadata = pq.ParquetFile(source).metadata
+    groups = (metadata.row_group(group) for group in range(metadata.num_row_groups))
+    columns = (group.column(place) for group in groups for place in range(group.num_columns))
+    return sum(found.statistics.num_values for found in columns if found.path_in_schema == column)
+
+
 def find_rows(
     storage: Storage, path: str, wanted: Mapping[str, Sequence[Any]], columns: list[str] | None = None
 ) -> pa.Table:

@@ -26,7 +26,7 @@ from curation.langid import LanguageIdentifier, cached, labels_of, model_sha256
 from curation.matchers import Manifest, load_matcher, matcher_name, open_manifest
 from curation.matches import PairMatcher
 from curation.matching import ALGORITHM, Matcher
-from curation.parquet import read_batches
+from curation.parquet import count_values, read_batches
 from curation.schemas import SCHEMAS
 from curation.storage import Storage, join
 from curation.tombstones import Tombstones
@@ -36,6 +36,9 @@ from jobs.sink import Result, file_results, files_of, run_sink
 from jobs.stage import Outcome, Stage, WriterFactory, digest, require
 from metadata.labels import map_labels
 from metadata.languages import LanguageTable
+
+WRITTEN_TEXTS = "texts.list.element.lang"
+WRITTEN_MATCHES = "texts.list.element.entry_ids.list.element"
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,7 @@ class MatchFiles:
                 images, buried = images + batch.num_rows, buried + batch.num_rows - alive.num_rows
                 matched += rows.num_rows
         yield from file_results("matches", writer.files)
+        written = [join(self.lake, "matches", file.path) for file in writer.files]
         path = join(self.staging, exchange.staged_name(index))
         counts = matcher.counts()
         tables = (piece.of(counts) for piece in self.pieces)
@@ -137,7 +141,8 @@ class MatchFiles:
             "images": images,
             "images_matched": matched,
             "tombstone": buried,
-            "entry_matches": matcher.entry_matches,
+            "texts_written": sum(count_values(self.storage, file, WRITTEN_TEXTS) for file in written),
+            "matches_written": sum(count_values(self.storage, file, WRITTEN_MATCHES) for file in written),
         }
         langs = {"texts": matcher.texts, "matched": matcher.matched}
         yield Result("counts", stats={"path": path, "rows": rows_by_piece, "figures": figures, **langs})
@@ -223,8 +228,11 @@ def run(context: Context) -> list[Outcome]:
     totals |= {"match_id": matching_.match_id, "metadata_version": matching_.manifest.version}
     files = {"matches": files_of(matched, "matches"), "counts": files_of(counted, "counts")}
     check_books(totals, drops, pairs.rows, sum(file.rows for file in files["matches"]))
-    if (counted_matches := sum(result.stats.get("sum", 0) for result in counted)) != totals["matches"]:
-        raise OutputError(f"match: the rows hold {totals['matches']} matches, the counts {counted_matches}")
+    counts = sum(result.stats.get("sum", 0) for result in counted)
+    texts = sum(part["figures"]["texts_written"] for part in staged)
+    if counts != totals["matches"] or texts != totals["texts_matched"]:
+        found = f"{texts} texts with {totals['matches']} matches"
+        raise OutputError(f"match: the files hold {found}, not {totals['texts_matched']} texts with {counts}")
     return [stage.publish(files, totals=totals, drops=drops)]
 
 
@@ -246,7 +254,7 @@ def add_up(staged: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, 
         "images_matched": figures["images_matched"],
         "texts": texts.total(),
         "texts_matched": matched.total(),
-        "matches": figures["entry_matches"],
+        "matches": figures["matches_written"],
         "texts_by_lang": dict(sorted(texts.items())),
         "matched_by_lang": dict(sorted(matched.items())),
     }
