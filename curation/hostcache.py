@@ -1,8 +1,10 @@
 """One checked copy a host of an immutable file, shared by all its worker processes through the page cache.
 
-A file on a local disk is used where it lies. A file on S3 is copied once into the host's cache folder, under a lock
-and checked on its way, and every process of the host maps that copy. The cache is named by content, so a copy is
-never stale; nothing in it is lost that cannot be fetched again, and it may be deleted whenever no job runs.
+A file on a local disk is used where it lies, and read once a process to be checked. A file on S3 is copied once into
+the host's cache folder, under a lock and checked on its way, and every process of the host maps that copy. A mark
+beside it says its size and time when it was checked; a copy that is otherwise now is fetched anew. The cache is named
+by content, so a copy is never stale; nothing in it is lost that cannot be fetched again, and it may be deleted whenever
+no job runs.
 """
 
 from __future__ import annotations
@@ -22,41 +24,44 @@ from curation.storage import Storage, is_s3, named_failure
 CHUNK = 4 << 20
 
 
-def local_file(storage: Storage, path: str, sha256: str) -> Path:
+def checked_file(storage: Storage, path: str, sha256: str) -> Path:
     """Return a local path with the content of an immutable file.
 
     Args:
         storage: reads the file when it is on S3.
         path: where the file lies, a local path or an s3:// URI.
-        sha256: its content's SHA-256 in hexadecimal; a copy is checked against it, a local file is not: see `check`.
+        sha256: its content's SHA-256 in hexadecimal.
 
     Raises InputError when the file is missing, unreadable or has other content, UsageError when the cache folder
     cannot be written.
     """
     if not is_s3(path):
-        if not Path(path).is_file():
-            raise InputError(f"cannot read {path}: no such file")
+        check(storage, path, sha256)
         return Path(path)
     copy = cache_folder() / "files" / sha256[:2] / sha256
-    if not copy.is_file():
+    if not _is_whole(copy):
         with _locked(copy):
-            if not copy.is_file():  # another process may have brought it while this one waited
+            if not _is_whole(copy):  # another process may have brought it while this one waited
                 _fetch(storage, path, sha256, copy)
+                _mark_of(copy).write_text(_state(copy))
     return copy
 
 
-def checked_file(storage: Storage, path: str, sha256: str) -> Path:
-    """Return `local_file`, its content checked once more; a copy that has been damaged since is made anew."""
-    local = local_file(storage, path, sha256)
+def _is_whole(copy: Path) -> bool:
+    """Tell whether a copy is as it was when it was checked."""
     try:
-        check(storage, str(local), sha256)
-    except InputError:
-        if not is_s3(path):
-            raise
-        local.unlink(missing_ok=True)
-        local = local_file(storage, path, sha256)
-        check(storage, str(local), sha256)
-    return local
+        return _mark_of(copy).read_text() == _state(copy)
+    except OSError:  # not there, or not to be read: `_locked` says what is wrong
+        return False
+
+
+def _state(copy: Path) -> str:
+    found = copy.stat()
+    return f"{found.st_size} {found.st_mtime_ns}"
+
+
+def _mark_of(copy: Path) -> Path:
+    return copy.with_suffix(".checked")
 
 
 def check(storage: Storage, path: str, sha256: str) -> None:
