@@ -1,8 +1,10 @@
 """A second opinion on the language of a text: its script, where a script is written in one language.
 
 Statistical identification errs on short texts and is unsure of many; a Thai caption with a product's name may pass for
-anything. Who sees Thai letters needs no statistics. Where more than half of a text's letters
-and marks are of a script below, the text is in that script's language, whatever the model says and however sure it is.
+anything. Who sees Thai letters needs no statistics. Where more than half of a text's letters and marks are of a script
+below, and two of them stand side by side, the text is in that script's language, whatever the model says and however
+sure it is. A letter by itself is a sign rather than a word: π and Ω in texts that are not Greek, カ in a model's name.
+Only a syllable of Hangul, which is written with several letters, is enough.
 
 Left out are scripts that several languages with lists share (Cyrillic, Arabic, Devanagari, Ethiopic, Georgian with
 Mingrelian, Hebrew with Yiddish, Bengali with Assamese, Han) and Myanmar, in which Shan, Mon and Pa'O are written too.
@@ -19,7 +21,7 @@ import pyarrow.compute as pc
 
 from curation.langid import LanguageIdentifier
 
-ALGORITHM: Final = 1  # part of match_id where scripts have a say: raise it whenever they say something else
+ALGORITHM: Final = 2  # part of match_id where scripts have a say: raise it whenever they say something else
 LANGUAGES: Final = {
     "Armenian": "hy",
     "Greek": "el",
@@ -55,12 +57,14 @@ def second_opinion(texts: Sequence[str] | pa.StringArray, langs: Sequence[str]) 
     """Return the language of each text: its script's where that determines one, otherwise the given one."""
     column, found = pa.array(texts, pa.string()), list(langs)
     rows = np.flatnonzero(pc.match_substring_regex(column, _any_of(LANGUAGES)).to_numpy(zero_copy_only=False))
-    letters = pc.replace_substring_regex(column.take(pa.array(rows)), r"[^\pL\pM]", "")
+    shown = column.take(pa.array(rows))
+    letters = pc.replace_substring_regex(shown, r"[^\pL\pM]", "")
     lengths = pc.utf8_length(letters).to_numpy()
     for lang in sorted(set(LANGUAGES.values())):
-        scripts = [script for script, language in LANGUAGES.items() if language == lang]
-        own = pc.count_substring_regex(letters, _any_of(scripts)).to_numpy()
-        for row in rows[2 * own > lengths].tolist():
+        own = _any_of([script for script, language in LANGUAGES.items() if language == lang])
+        mostly = 2 * pc.count_substring_regex(letters, own).to_numpy() > lengths
+        word = pc.match_substring_regex(shown, own if lang == "ko" else own + "{2}").to_numpy(zero_copy_only=False)
+        for row in rows[mostly & word].tolist():
             found[row] = lang
     return found
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import unicodedata
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -40,14 +41,15 @@ def oracle(text: str, lang: str) -> str:
     for language in sorted(SAMPLES):
         names = tuple(script.upper() for script, found in LANGUAGES.items() if found == language)
         own = [char for char in letters if unicodedata.name(char, "").startswith(names)]
-        if len(own) * 2 > len(letters):
+        together = any(one in own and other in own for one, other in pairwise(text))
+        if len(own) * 2 > len(letters) and (together or language == "ko"):
             return language
     return lang
 
 
 @settings(deadline=None)
 @given(texts)
-def test_the_script_decides_where_most_letters_are_of_it(found):
+def test_the_script_decides_where_most_letters_are_of_it_and_some_make_a_word(found):
     langs = [("en", "other", "th")[n % 3] for n in range(len(found))]
     assert second_opinion(found, langs) == [oracle(*pair) for pair in zip(found, langs, strict=True)]
 
@@ -61,10 +63,19 @@ def test_every_script_has_a_sample_and_a_language_that_owns_a_list():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "   ", "cat", "猫", "дом", "τ = 0.5 seconds", "iPhone ケ", "๒๕๖๗", "ที่ means that"]
+    "text",
+    [
+        *("", "   ", "cat", "猫", "дом", "τ = 0.5 seconds", "iPhone ケ", "๒๕๖๗", "ที่ means that"),
+        *("π", "3.14159… = π", "α, β", "10 Ω", "δ-δ", "ケ 100", "μ 5", "Σ ∆ Π"),
+    ],
 )
 def test_other_texts_keep_their_language(text):
     assert second_opinion([text], ["fr"]) == ["fr"]
+
+
+@pytest.mark.parametrize(("text", "lang"), [("개", "ko"), ("개 1", "ko"), ("ΑΒ", "el"), ("το", "el"), ("ก็", "th")])
+def test_a_word_of_two_letters_or_a_syllable_of_hangul_is_enough(text, lang):
+    assert second_opinion([text], ["fr"]) == [lang]
 
 
 def test_an_identifier_is_overruled_and_keeps_its_scores():
