@@ -2,54 +2,179 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import pytest
+
 import curation
+from curation import compiled
+from curation.precompile import precompile
 
 PACKAGE = Path(curation.__file__).parent
+HELPER = """
+from curation.compiled import inlined
+from curation.numbers import ADDED
+
+@inlined
+def inner(v):
+    return v + ADDED
+"""
 SCRIPT = """
 from curation.compiled import compiled, inlined
-import helper
+from curation import helper
 
 @compiled
 def outer(value):
     return helper.inner(value)
 
 print(outer(1))
+
+import fcntl, os
+from curation.compiled import _folder
+
+lock = os.open(f"{_folder()}.lock", os.O_RDONLY)
+try:
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    print("held")
+"""
+# Matches, builds and identifies in one process more than the jobs do; prints what was loaded and what was compiled.
+USE = """
+import json, sys
+import pyarrow as pa
+from numba.core.dispatcher import Dispatcher
+from curation.langid import LanguageIdentifier, labels_of
+from curation.matching import Matcher
+from curation.models import default_model_path
+
+for rules in ("worldwide", "reference"):
+    matcher = Matcher.build(["a", "b c", "ab", "C++", "犬", "カ"], rules)
+    matcher.match_batch(pa.array(["a b c C++", None, "犬と猫", "é́ " * 300]))
+LanguageIdentifier(default_model_path(), dict.fromkeys(labels_of(default_model_path()), "en")).identify(["a", "猫"])
+found = {}
+for module in [module for name, module in sys.modules.items() if name.startswith("curation.")]:
+    found |= {str(each.py_func): each.stats for each in vars(module).values() if isinstance(each, Dispatcher)}
+hits = sum(len(stats.cache_hits) for stats in found.values())
+print(json.dumps([hits, [name for name, stats in found.items() if stats.cache_misses]]))
 """
 
 
-def run(folder, cache):
-    """Run a script whose compiled function calls that of another file; return what it prints."""
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache), "PYTHONPATH": str(folder)}
+def run(folder, cache, **environment):
+    """Run a script whose compiled function calls that of another file, and that holds its folder; return its result."""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache), "PYTHONPATH": str(folder), **environment}
     done = subprocess.run(
         [sys.executable, str(folder / "script.py")], env=environment, capture_output=True, text=True, check=True
     )
-    return done.stdout.strip()
+    result, held = done.stdout.split()
+    assert held == "held"
+    return result
 
 
-def test_a_change_in_a_called_function_of_another_file_is_noticed(tmp_path):
-    package = tmp_path / "curation"
-    package.mkdir()
+@pytest.fixture
+def package(tmp_path):
+    """A package like ours whose compiled code uses a function of one file and a constant of a second."""
+    folder = tmp_path / "curation"
+    folder.mkdir()
     for name in ("__init__", "compiled", "errors", "models"):
-        shutil.copy(PACKAGE / f"{name}.py", package)
-    (package / "helper.py").write_text(
-        "from curation.compiled import inlined\n\n@inlined\ndef inner(v):\n    return v\n"
-    )
-    (tmp_path / "script.py").write_text(SCRIPT.replace("import helper", "from curation import helper"))
+        shutil.copy(PACKAGE / f"{name}.py", folder)
+    (folder / "numbers.py").write_text("ADDED = 10\n")
+    (folder / "helper.py").write_text(HELPER)
+    (folder / "other.py").write_text("")
+    (tmp_path / "script.py").write_text(SCRIPT)
+    return folder
+
+
+def folders(cache):
+    return {path for path in cache.iterdir() if path.is_dir()}
+
+
+def test_a_change_in_what_compiled_code_uses_is_noticed_and_no_other(package, tmp_path):
     cache = tmp_path / "cache"
-    assert run(tmp_path, cache) == "1"
-    assert run(tmp_path, cache) == "1"
-    [kept] = cache.iterdir()
-    assert list(kept.rglob("*.nbc"))
-    (package / "helper.py").write_text(
-        "from curation.compiled import inlined\n\n@inlined\ndef inner(v):\n    return 2 * v\n"
+    assert run(tmp_path, cache) == "11"
+    [kept] = folders(cache)
+    code = set(kept.rglob("*.nbc"))
+    assert code
+    os.utime(kept, (0, 0))
+    (package / "other.py").write_text("ADDED = 5\n")
+    assert run(tmp_path, cache) == "11"
+    assert folders(cache) == {kept}
+    assert set(kept.rglob("*.nbc")) == code
+    assert kept.stat().st_mtime > time.time() - 600, "a use is noted"
+    (package / "helper.py").write_text(HELPER.replace("return v", "return 2 * v"))
+    assert run(tmp_path, cache) == "12"
+    (package / "numbers.py").write_text("ADDED = 20\n")
+    assert run(tmp_path, cache) == "22"
+    assert len(folders(cache)) == 3
+
+
+def test_what_was_compiled_ahead_is_used_where_the_sources_are_the_same(package, tmp_path):
+    ahead, cache = tmp_path / "ahead", tmp_path / "cache"
+    assert run(tmp_path, ahead) == "11"
+    [built] = folders(ahead)
+    for path in built.rglob("*.nbc"):
+        path.chmod(0o444)
+    before = {path.relative_to(ahead): path.read_bytes() for path in ahead.rglob("*.nb?")}
+    assert run(tmp_path, cache, WORLDCURATE_COMPILED=str(ahead)) == "11"
+    assert {path.relative_to(cache): path.read_bytes() for path in cache.rglob("*.nb?")} == before
+    (package / "numbers.py").write_text("ADDED = 20\n")
+    assert run(tmp_path, cache, WORLDCURATE_COMPILED=str(ahead)) == "21"
+    assert {path.relative_to(ahead): path.read_bytes() for path in ahead.rglob("*.nb?")} == before
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("from curation.a import x\n", {"a"}),
+        ("from curation import a\nfrom curation.b import y\n", {"a", "b"}),
+        ("from curation import (\n    a,\n    b as c,\n)\n", {"a", "b"}),
+        ("def f():\n    from curation.a import x\n", {"a"}),
+        ("import curation.b\n", {"b"}),
+        ("import numpy\nfrom metadata.a import x\n", set()),
+    ],
+)
+def test_imports_are_followed_however_they_are_written(text, names):
+    sources = {"root": f"from curation.compiled import inlined\n{text}", "a": "1", "b": "2"}
+    digest = compiled.digest_of(sources)
+    for name in ("a", "b"):
+        changed = compiled.digest_of({**sources, name: "from curation.far import x"})
+        assert (changed != digest) == (name in names)
+        far = {**sources, name: "from curation.far import x", "far": "3"}
+        assert (compiled.digest_of(far) != changed) == (name in names), "what is imported is followed further"
+
+
+def test_folders_not_used_for_a_month_go_unless_a_process_uses_them(tmp_path):
+    old, new, held, foreign = (tmp_path / name for name in ("0" * 16, "1" * 16, "2" * 16, "not-ours"))
+    unfinished = tmp_path / f"{'3' * 16}.a_c1e2f3"
+    for folder in (old, new, held, foreign, unfinished):
+        (folder / "code").mkdir(parents=True)
+        if folder != new:
+            os.utime(folder, (0, 0))
+    lock = compiled._lock(held, fcntl.LOCK_SH)
+    compiled.prune(tmp_path)
+    assert folders(tmp_path) == {new, held, foreign}
+    os.close(lock)
+    compiled.prune(tmp_path)
+    assert folders(tmp_path) == {new, foreign}
+
+
+def test_everything_the_jobs_use_is_compiled_ahead(tmp_path):
+    precompile()
+    ours = compiled._folder()
+    environment = {"NUMBA_CACHE_DIR": str(tmp_path), "WORLDCURATE_COMPILED": str(ours.parent)}
+    done = subprocess.run(
+        [sys.executable, "-c", USE], env={**os.environ, **environment}, capture_output=True, text=True, check=True
     )
-    assert run(tmp_path, cache) == "2"
+    hits, misses = json.loads(done.stdout)
+    assert hits
+    assert not misses
+    assert folders(tmp_path) == {tmp_path / ours.name}
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path):
