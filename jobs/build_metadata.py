@@ -40,6 +40,7 @@ from metadata.limits import Limits, limits_of
 from metadata.merge import version_of
 from metadata.page import render
 from metadata.sources import Source, check_known, cut, find_sources, wanted
+from metadata.statistics import ORIGINS
 
 log = logging.getLogger(__name__)
 
@@ -237,6 +238,7 @@ def run(context: Context) -> list[Outcome]:
     stage.aim({table: {"metadata_version": version} for table in files})
     outcome = stage.publish(files, totals=totals, drops=books.drops, complete=not books.failed, ledger=books.ledger)
     make_latest(context.storage, lake.root, version)
+    log.info("build_metadata: entries by origin: %s", in_words(totals["by_lang"].values()))
     write_page(context, plan.table, outcome)
     return [outcome]
 
@@ -251,6 +253,14 @@ def figures(version: str, made: Iterable[Result], built: Iterable[Result]) -> di
         "by_lang": {lang: found["merged"] for lang, found in keys.items()},
         "by_wikipedia": {result.stats["code"]: result.stats["sources"] for result in made if result.kind == "list"},
     }
+
+
+def in_words(counts: Iterable[Mapping[str, int]]) -> str:
+    """Return the sums of counts by origin, in words."""
+    sums = Counter[str]()
+    for found in counts:
+        sums.update(found)
+    return ", ".join(f"{sums[origin]} {origin}" for origin in ORIGINS)
 
 
 def write_page(context: Context, table: LanguageTable, outcome: Outcome) -> None:

@@ -3,8 +3,8 @@
 Most keys have one source list, `other` nearly half of all. So that no task holds more than two, however many merge:
 
     MakeList      makes one Wikipedia's list, and stages it in its key's buckets by a hash of the entry form
-    MergeBucket   merges one bucket of a key: all spellings of a form are in it
-    WriteEntries  merges a key's sorted buckets lazily, and writes its entries
+    MergeBucket   merges one bucket of a key that has several: all spellings of a form are in it
+    WriteEntries  merges a key's one bucket, or its sorted buckets lazily, and writes its entries
 
 How many buckets a key has follows from how many Wikipedias it has and changes nothing.
 """
@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import islice
 from math import ceil
 
 import pyarrow as pa
@@ -120,9 +121,10 @@ class MergeBucket:
 
 @dataclass(frozen=True)
 class WriteEntries:
-    """Writes the entries of one key from its merged buckets."""
+    """Writes the entries of one key, from its merged buckets or, where it has one, from its staged lists."""
 
     storage: Storage
+    lists: Mapping[str, Sequence[str]]
     merged: Mapping[str, Sequence[SortedRows]]
     writers: WriterFactory
 
@@ -139,15 +141,12 @@ class WriteEntries:
         yield Result("key", stats={"lang": key, "entries": count, "digest": digest.hexdigest(), "merged": origins})
 
     def _blocks(self, key: str) -> Iterator[list[Entry]]:
-        block: list[Entry] = []
-        for entry, origin, score, aliases in merge_sorted(
-            self.storage, self.merged[key], MERGED.names, key=lambda row: row[0]
-        ):
-            block.append(Entry(entry, origin, score, tuple(aliases)))
-            if len(block) == BLOCK:
-                yield block
-                block = []
-        yield block
+        if key not in self.merged:
+            yield merge_formed(exchange.read_buckets(self.storage, self.lists[key], range(1)))
+            return
+        rows = merge_sorted(self.storage, self.merged[key], MERGED.names, key=lambda row: row[0])
+        while block := [Entry(name, origin, score, tuple(also)) for name, origin, score, also in islice(rows, BLOCK)]:
+            yield block
 
 
 def bucket_counts(keys: Keys) -> dict[str, int]:
@@ -161,11 +160,12 @@ def merge_keys(
     """Merge the staged lists, `lists` by Wikipedia, into the entries of every key, and write these."""
     staged = {key: [lists[code] for code in codes] for key, codes in keys.items()}
     buckets = bucket_counts(keys)
-    units = [(key, bucket) for key, codes in keys.items() for bucket in range(buckets[codes[0]])]
-    merged: dict[str, list[SortedRows]] = {key: [] for key in keys}
+    counts = {key: buckets[codes[0]] for key, codes in keys.items()}
+    units = [(key, bucket) for key, count in counts.items() if count > 1 for bucket in range(count)]
+    merged: dict[str, list[SortedRows]] = {}
     for result in run_sink(spark, "build_metadata: merging", units, MergeBucket(storage, staging, staged)):
-        merged[result.stats["key"]].append(tuple(result.stats["rows"]))
-    return run_sink(spark, "build_metadata: entries", list(keys), WriteEntries(storage, merged, writers))
+        merged.setdefault(result.stats["key"], []).append(tuple(result.stats["rows"]))
+    return run_sink(spark, "build_metadata: entries", list(keys), WriteEntries(storage, staged, merged, writers))
 
 
 def in_partition(files: Iterable[WrittenFile], **partition: str) -> Iterator[WrittenFile]:

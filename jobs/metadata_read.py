@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 
 from curation.storage import Storage
 from jobs.ledger import failed_row
@@ -78,8 +79,11 @@ class Staged:
                 staged.lemmas.append(stats["path"])
                 staged.unmapped.extend(stats["unmapped"])
                 staged.notes.extend(stats["notes"])
-        for path in staged.unmapped:
-            log.warning("build_metadata: %s: the language table has no Wikipedia of its language, left out", path)
+        if staged.unmapped:
+            names = ", ".join(PurePath(path).name for path in staged.unmapped)
+            log.warning("build_metadata: wordnets of languages without a Wikipedia in the table, left out: %s", names)
+        for note in staged.notes:
+            log.info("build_metadata: %s", note)
         return staged
 
 
