@@ -53,12 +53,21 @@ def compiled(function: Function) -> Function:
 
     Integers must not mix signed and unsigned 64-bit kinds: numba makes floats of them.
     """
-    return _compile(function)
+    return _compile(function, _nrt=True)
+
+
+def borrowing(function: Function) -> Function:
+    """Compile a function that makes no arrays.
+
+    References to those it is given need not be counted. Counting takes an atomic instruction for every use in a loop,
+    and makes each load from memory wait for the one before.
+    """
+    return _compile(function, _nrt=False)
 
 
 def inlined(function: Function) -> Function:
-    """Compile a function into each that calls it: arrays are many words each, which a call would copy."""
-    return _compile(function, forceinline=True)
+    """Compile a function that makes no arrays into each that calls it: a call would copy arrays, many words each."""
+    return _compile(function, forceinline=True, _nrt=False)
 
 
 def _compile(function: Function, **options: Any) -> Function:

@@ -1,21 +1,23 @@
-"""Tries in flat arrays: all forms of one language in a few open-addressing tables, as compiled loops take them.
+"""Tries in flat arrays: all forms of one language in a few hash tables, as compiled loops take them.
 
 `planting` fills them, `walking` matches with them.
 
 A form bounded by spaces is a sequence of tokens and matches where its tokens stand in a row; every other form is a
-sequence of characters and matches wherever they stand. Each kind has a trie. The tables have linear probing, and rows
-of zeros where nothing lies:
+sequence of characters and matches wherever they stand. Each kind has a trie. The tables are rows of 64 bytes, one line
+of the processor's cache, of some slots each, zeros where nothing lies. What finds its row full goes to the next row
+with room, and the rows passed over say so:
 
-    tokens   uint64   the first 8 bytes of the token · where the rest is, value << 32
-    edges    uint32   the node above, plus 1 · the token, as its row in `tokens` · value
-    chars    uint32   the node above, plus 1 · the character's code point · value
+    tokens   uint64   4 slots: the first 8 bytes of each token, then value << 32 | where the rest is
+    edges    uint32   5 slots: the nodes above, plus 1, then the tokens' slots, then the values, then MORE
+    chars    uint32   5 slots: the nodes above, plus 1, then the characters, then the values, then MORE
 
-A node is the row that leads to it, so nothing else need be stored: in the trie of tokens, row r of `tokens` is node r,
-a child of the root, and row r of `edges` is node `len(tokens) + r`; in the trie of characters the root is 0 and row r
-of `chars` is node `r + 1`. A value says whether a form ends at the node, which entry it is, whether nodes follow, and
-whether the entry is a short Katakana word. Where the rest of a token is: its length in bytes plus 1 where that is 8 or
-less and there is none; else the place in `rests` plus 10, of its length followed by its other bytes, 8 in a number.
-A hash only says where to look; tokens are compared byte for byte, so matches are exact.
+A node is the slot that leads to it, so nothing else need be stored. In the trie of tokens, slot s of `tokens` is node
+s, a child of the root, and slot s of `edges` is node `4 * len(tokens) + s`. In the trie of characters, the first
+character of a form is the node of its own code point; ROOT has the forms of one character; slot s of `chars` is node
+`ROOT + 1 + s`. A value says whether a form ends at the node, which entry it is, whether nodes follow, whether another
+entry has the same form, and whether the entry is a short Katakana word. Where the rest of a token is: its length in
+bytes plus 1 where that is 8 or less and there is none; else the place in `rests` plus 10, of its length followed by its
+other bytes, 8 in a number. A hash only says where to look; tokens are compared byte for byte, so matches are exact.
 """
 
 from __future__ import annotations
@@ -31,25 +33,32 @@ Table = npt.NDArray[np.uint32]
 
 TERMINAL: Final = 1
 CHILDREN: Final = 2
-SHORT: Final = 4
-ID_SHIFT: Final = 3
-NONE, SOME, ANY = range(3)
-MOST_ENTRIES: Final = 1 << 29
+SHORT: Final = 4  # of characters
+PASSED: Final = 4  # of the first token of a row: tokens of this row went on to the next
+TWIN: Final = 8
+ID_SHIFT: Final = 4
+MOST_ENTRIES: Final = 1 << 28
 
-SHORT_HEADS: Final = 1 << 16  # bits of the first bitmap in `heads`
-LONG_HEADS: Final = 1 << 17  # and of the second
+ROW: Final = 64  # bytes
+TOKEN_SLOTS: Final = 4
+SLOTS: Final = 5
+VALUES: Final = 2 * SLOTS  # where the values of a row begin
+MORE: Final = 3 * SLOTS  # of a row of edges or characters: 1 when some of this row went on to the next
+
+ROOT: Final = 0x110000
+
 WORD: Final = 8  # bytes of a token that are read, hashed and compared at a time
 REST: Final = WORD + 2  # added to the place of a token's rest
+VALUE_SHIFT: Final = np.uint64(32)  # of a token
+PLACE: Final = np.uint64(0xFFFFFFFF)
 
 
 class Tries(NamedTuple):
     """The arrays of both tries; see above.
 
     Attributes:
-        firsts: of every byte, whether a form in `chars` begins with it: NONE, SOME or, when one of them has less than
-            three bytes, ANY.
-        heads: two bitmaps, over a hash of three bytes and over one of six: whether a form in `chars` that is not longer
-            than five, or longer, may begin with them. Most places where no form begins are told by these alone.
+        heads: a bitmap over a hash of two characters: whether a form in `chars` may begin with them, or, where the
+            second is END, be the first alone. Most places where no form begins are told by it.
         twins: the next entry with the same form, or -1, for each entry; empty when all forms differ.
     """
 
@@ -57,7 +66,6 @@ class Tries(NamedTuple):
     rests: Words
     edges: Table
     chars: Table
-    firsts: Bytes
     heads: Bytes
     twins: Ints
 
@@ -110,22 +118,16 @@ def hash_edge(node: Int, symbol: Int) -> Int:
 
 
 @inlined
-def short_head(word: Int) -> Int:
-    """Return the bit of `heads` for the first three bytes of a word."""
-    return ((word & np.uint64(0xFFFFFF)) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(48)
+def head_bit(heads: Bytes, first: Int, second: Int) -> Int:
+    """Return the bit of `heads` for the first two characters of a form."""
+    return np.uint64(row_of(hash_edge(first, second), 8 * len(heads)))
 
 
 @inlined
-def long_head(word: Int) -> Int:
-    """Return the bit of `heads` for the first six bytes of a word."""
-    mixed = (word & np.uint64(0xFFFFFFFFFFFF)) * np.uint64(0x9E3779B97F4A7C15)
-    return (mixed >> np.uint64(47)) + np.uint64(SHORT_HEADS)
-
-
-@inlined
-def has_head(heads: Bytes, bit: Int) -> Int:
-    """Return 1 when a bit of `heads` is set, else 0."""
-    return heads[bit >> np.uint64(3)] >> (bit & np.uint64(7)) & 1
+def has_head(heads: Bytes, first: Int, second: Int) -> Int:
+    """Return 1 when a form may begin with two characters, else 0."""
+    bit = head_bit(heads, first, second)
+    return np.int64(heads[bit >> np.uint64(3)] >> np.uint8(bit & np.uint64(7)) & 1)
 
 
 @inlined
@@ -142,35 +144,48 @@ def _has_rest(rests: Words, place: Int, data: Bytes, start: Int, end: Int) -> bo
 
 @inlined
 def find_token(tokens: Words, rests: Words, row: Int, first: Int, data: Bytes, start: Int, end: Int) -> Int:
-    """Return the row of a token that would lie at `row` or behind it, or -1 minus the free row where it would go."""
-    size = len(tokens)
+    """Return the slot of a token that would lie in a row or behind it, or -1.
+
+    All slots of a row are compared, without branches: which of them it is cannot be predicted.
+    """
     length = end - start
     while True:
-        place = np.int64(tokens[row, 1] & np.uint64(0xFFFFFFFF))
-        if place == 0:
-            return -1 - row
-        if tokens[row, 0] == first:
-            if length <= WORD:
-                if place == length + 1:
-                    return row
-            elif place >= REST and _has_rest(rests, place - REST, data, start, end):
-                return row
-        row = row + 1 if row + 1 < size else 0
+        at = np.uint64(row)
+        slot = np.int64(0)
+        if length <= WORD:
+            for number in range(TOKEN_SLOTS):
+                place = np.int64(tokens[at, TOKEN_SLOTS + number] & PLACE)
+                slot += (number + 1) * np.int64((tokens[at, number] == first) & (place == length + 1))
+        else:
+            for number in range(TOKEN_SLOTS):
+                if tokens[at, number] == first:
+                    place = np.int64(tokens[at, TOKEN_SLOTS + number] & PLACE)
+                    if place >= REST and _has_rest(rests, place - REST, data, start, end):
+                        slot = np.int64(number + 1)
+        if slot > 0 or not np.int64(tokens[at, TOKEN_SLOTS] >> VALUE_SHIFT) & PASSED:
+            return TOKEN_SLOTS * row + slot - 1 if slot > 0 else np.int64(-1)
+        row = row + 1 if row + 1 < len(tokens) else 0
 
 
 @inlined
-def find_edge_from(table: Table, row: Int, node: Int, symbol: Int) -> Int:
-    """Return the row from a node over a symbol, which would lie at `row` or behind it, or -1 minus the free row."""
-    size = len(table)
+def edge_row(table: Table, node: Int, symbol: Int) -> Int:
+    """Return the row where the edge from a node over a symbol would lie."""
+    return row_of(hash_edge(node, symbol), len(table))
+
+
+@inlined
+def find_edge(table: Table, row: Int, node: Int, symbol: Int) -> tuple[Int, Int]:
+    """Return the slot that leads from a node over a symbol, from a row on, and its value; or -1 and 0.
+
+    All slots of a row are compared, without branches: which of them it is cannot be predicted.
+    """
     above, over = np.uint32(node + 1), np.uint32(symbol)
-    while table[row, 0] != 0:
-        if table[row, 0] == above and table[row, 1] == over:
-            return row
-        row = row + 1 if row + 1 < size else 0
-    return -1 - row
-
-
-@inlined
-def find_edge(table: Table, node: Int, symbol: Int) -> Int:
-    """Return the row that leads from a node over a symbol, or -1 minus the free row where it would go."""
-    return find_edge_from(table, row_of(hash_edge(node, symbol), len(table)), node, symbol)
+    while True:
+        at = np.uint64(row)
+        slot = np.int64(0)
+        for number in range(SLOTS):
+            slot += (number + 1) * np.int64((table[at, number] == above) & (table[at, SLOTS + number] == over))
+        if (slot > 0) | (table[at, MORE] == 0):
+            value = np.int64(table[at, np.uint64(VALUES - 1 + slot)]) & -np.int64(slot > 0)
+            return (SLOTS * row + slot - 1 if slot > 0 else np.int64(-1)), value
+        row = row + 1 if row + 1 < len(table) else 0

@@ -14,9 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from curation.characters import FIRST_MARK, JOINER, KIND_BITS, LAST_MARK, LETTER, MARK_SHIFT, SIGN, SPACE
-from curation.compiled import Bytes, Codes, Int, Ints, Offsets, Words, compiled, inlined
+from curation.compiled import Bytes, Codes, Int, Ints, Offsets, Words, borrowing, compiled, inlined
 from curation.folding import MADE, UNKNOWN, Tables, fold
 from curation.utf8 import encode, next_code
+
+# A character of a form, and its kind above it.
+CODE: Final = 0x1FFFFF
+KIND_SHIFT: Final = 24
+END: Final = CODE  # stands behind the last character of a text
 
 # How a text becomes a form: by the rules, or it is one already.
 REFERENCE, WORLDWIDE, READY = range(3)
@@ -36,10 +41,13 @@ class Block(NamedTuple):
         tokens: where the tokens of each text begin, in the arrays that follow, with one place of no token behind the
             last of each text.
         starts, ends: where each token begins and ends in `data`; 0 for no token.
-        states: MADE, NEEDS_NFKC or UNKNOWN, for each text.
-        codes: room for one text.
+        states: MADE, NEEDS_NFKC or UNKNOWN, for each text; one that is not made has an empty form and no tokens.
+        folded: room for the code points of one text.
         letters, runs, begins, finishes: flags of each byte of the texts.
-        words, rows, symbols, values: room for numbers of each token.
+        codes: the characters of the forms, an END behind each form; see `decode_forms`.
+        chars: where the characters of each text begin in `codes`, and the end of the last.
+        words, symbols, values: room for numbers of each token.
+        places, nodes, owners, rows: room for numbers of each token, or of two for each character.
     """
 
     data: Bytes
@@ -48,15 +56,20 @@ class Block(NamedTuple):
     starts: Ints
     ends: Ints
     states: npt.NDArray[np.int8]
-    codes: Codes
+    folded: Codes
     letters: Bytes
     runs: Bytes
     begins: Bytes
     finishes: Bytes
+    codes: Codes
+    chars: Offsets
     words: Words
-    rows: Offsets
     symbols: Offsets
     values: Codes
+    places: Offsets
+    nodes: Offsets
+    owners: Offsets
+    rows: Offsets
 
 
 @compiled
@@ -68,6 +81,7 @@ def make_block(longest: Int) -> Block:
     """
     size = max(longest, BLOCK_BYTES)
     tokens = 2 * size + 4 * BLOCK_TEXTS
+    codes = 7 * size + 4 * BLOCK_TEXTS
     return Block(
         np.zeros((12 * size + 16 * (BLOCK_TEXTS + 1)) // 8 * 8, np.uint8),
         np.empty(2 * BLOCK_TEXTS, np.int64),
@@ -80,10 +94,15 @@ def make_block(longest: Int) -> Block:
         np.empty(size + 1, np.uint8),
         np.empty(size + 1, np.uint8),
         np.empty(size + 1, np.uint8),
+        np.empty(codes, np.uint32),
+        np.empty(BLOCK_TEXTS + 1, np.int64),
         np.empty(tokens, np.uint64),
         np.empty(tokens, np.int64),
-        np.empty(tokens, np.int64),
         np.empty(tokens, np.uint32),
+        np.empty(2 * codes, np.int64),
+        np.empty(2 * codes, np.int64),
+        np.empty(2 * codes, np.int64),
+        np.empty(2 * codes, np.int64),
     )
 
 
@@ -146,7 +165,7 @@ def _is_plain(words: Words, start: Int, end: Int) -> bool:
     return bool((odd & np.uint64(0x8080808080808080)) == 0)
 
 
-@compiled
+@borrowing
 def _mark_plain(block: Block, bounds: Offsets) -> None:
     """Mark in `begins` and `finishes` where `spacing` cuts tokens, if all the texts of a block were printable ASCII.
 
@@ -238,7 +257,7 @@ def _cut(
     return length, count
 
 
-@compiled
+@borrowing
 def cut_texts(data: Bytes, offsets: Offsets, first: Int, how: Int, tables: Tables, block: Block) -> Int:
     """Make the forms of as many texts from `first` on as a block takes; return the text behind the last.
 
@@ -253,7 +272,7 @@ def cut_texts(data: Bytes, offsets: Offsets, first: Int, how: Int, tables: Table
     kinds, classes, pairs = tables.kinds, tables.combining_classes, tables.pairs
     fold_at, folds = tables.fold_at, tables.folds
     out, forms, tokens, states = block.data, block.forms, block.tokens, block.states
-    codes, starts, ends = block.codes, block.starts, block.ends
+    folded, starts, ends = block.folded, block.starts, block.ends
     begins, finishes, words = block.begins, block.finishes, block.data.view(np.uint64)
     last = first + 1
     while last < min(first + BLOCK_TEXTS, len(offsets) - 1) and offsets[last + 1] - offsets[first] <= BLOCK_BYTES:
@@ -273,18 +292,42 @@ def cut_texts(data: Bytes, offsets: Offsets, first: Int, how: Int, tables: Table
             if _is_plain(words, start, end):
                 count = _cut_plain(out, start, end, begins, finishes, starts, ends, count)
             else:
-                states[place], size = fold(out, start, end, kinds, classes, pairs, fold_at, folds, codes)
-                length, count = _cut(codes, size, kinds, out, length, (starts, ends), count)
+                states[place], size = fold(out, start, end, kinds, classes, pairs, fold_at, folds, folded)
+                if states[place] == MADE:
+                    length, count = _cut(folded, size, kinds, out, length, (starts, ends), count)
         elif how == REFERENCE:
             length = _reference(out, start, end, out, length)
             count = split(out, forms[2 * place], length, starts, ends, count)
-        else:
+        elif _all_known(out, start, end, kinds):
             forms[2 * place] = start
             count = split(out, start, end, starts, ends, count)
-            if not _all_known(out, start, end, kinds):
-                states[place] = UNKNOWN
-        forms[2 * place + 1] = end if how == READY else length
+        else:
+            states[place] = UNKNOWN
+        forms[2 * place + 1] = end if how == READY and states[place] == MADE else length
         starts[count] = ends[count] = 0
         count += 1
     tokens[last - first] = count
     return last
+
+
+@borrowing
+def decode_forms(block: Block, texts: Int, kinds: Bytes) -> None:
+    """Put the characters of all forms to `block.codes`: `kind << KIND_SHIFT | code point`, the kind 0 without `kinds`.
+
+    Behind each form stands END, behind the last twice.
+    """
+    data, forms, codes, chars = block.data, block.forms, block.codes, block.chars
+    strict = len(kinds) > 0
+    count = 0
+    for text in range(texts):
+        chars[text] = count
+        at, end = forms[2 * text], forms[2 * text + 1]
+        while at < end:
+            code, at = next_code(data, at, end)
+            kind = np.uint32(kinds[code]) if strict else np.uint32(0)
+            codes[count] = code | kind << np.uint32(KIND_SHIFT)
+            count += 1
+        codes[count] = END
+        count += 1
+    chars[texts] = count
+    codes[count] = END

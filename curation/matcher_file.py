@@ -16,12 +16,12 @@ import pyarrow as pa
 
 from curation import planting
 from curation.errors import InputError, UsageError
-from curation.flattrie import Tries
+from curation.flattrie import ROW, Tries
 from curation.scripts import in_katakana_run, is_combining
 from curation.spacing import check_rules, entry_form
 from curation.utf8 import string_buffers
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 MAGIC: Final = b"worldcurate matcher "
 SHORT: Final = 2  # Katakana entries up to this many characters must fill their run
 _ALIGNMENT: Final = 64
@@ -30,11 +30,10 @@ _DTYPES: Final = {
     "rests": "<u8",
     "edges": "<u4",
     "chars": "<u4",
-    "firsts": "|u1",
     "heads": "|u1",
     "twins": "<i4",
 }
-_COLUMNS: Final = {"tokens": 2, "edges": 3, "chars": 3}
+_COLUMNS: Final = {"tokens": ROW // 8, "edges": ROW // 4, "chars": ROW // 4}
 
 
 def compile_entries(entries: Sequence[str], rules: str) -> bytes:

@@ -24,20 +24,21 @@ import pyarrow as pa
 
 from curation import forming
 from curation.characters import characters
-from curation.compiled import Bytes, Int, Ints, Offsets, compiled, inlined
+from curation.compiled import Bytes, Int, Ints, Offsets, compiled
 from curation.errors import InputError
 from curation.flattrie import Tries
-from curation.folding import MADE, NEEDS_NFKC, UNKNOWN, Tables, tables_of
-from curation.forming import READY, Block, cut_texts, make_block
+from curation.folding import NEEDS_NFKC, UNKNOWN, Tables, tables_of
+from curation.forming import BLOCK_TEXTS, READY, cut_texts, make_block
+from curation.gathering import FEW, LANES, gather
 from curation.matcher_file import compile_entries, read
 from curation.spacing import text_form
 from curation.utf8 import string_buffers
-from curation.walking import collect_chars, collect_tokens, find_tokens
+from curation.walking import walk
 
 ALGORITHM: Final = 2  # part of match_id: raise it whenever forms, matches or identified languages change
-_FEW: Final = 128  # ids of one text that are sorted without branches
-_LANES: Final = 16
-_MOST: Final = np.int32(2**31 - 1)
+HITS: Final = 1 << 14  # of a block that there is room for at first
+_BESIDES: Final = FEW + LANES * BLOCK_TEXTS  # more room than for hits that `gather` needs
+MOST_BYTES: Final = 128 << 20  # of a text: places in a block of up to 12 times as many bytes are numbers of 31 bits
 _HOW: Final = {"reference": forming.REFERENCE, "worldwide": forming.WORLDWIDE}
 
 
@@ -97,7 +98,10 @@ class Matcher:
         return ids
 
     def match_batch(self, texts: pa.Array | pa.ChunkedArray) -> pa.ListArray:
-        """Match an array of strings: one list<int32> of sorted entry ids a text, empty for a null."""
+        """Match an array of strings: one list<int32> of sorted entry ids a text, empty for a null.
+
+        Raises InputError on a text of more than MOST_BYTES.
+        """
         if isinstance(texts, pa.ChunkedArray):
             texts = texts.combine_chunks()
         return self._match(texts.fill_null(""), _HOW[self.rules])
@@ -105,6 +109,9 @@ class Matcher:
     def _match(self, texts: pa.Array, how: int) -> pa.ListArray:
         table = characters()
         data, offsets = string_buffers(texts)
+        longest = int(np.diff(offsets).max(initial=0))
+        if longest > MOST_BYTES:
+            raise InputError(f"a text of {longest} bytes: the longest to match has {MOST_BYTES}")
         strict = self.rules == "worldwide"
         values, ends, states = _match_texts(data, offsets, how, strict, tables_of(table), self._tries)
         found = pa.ListArray.from_arrays(pa.array(ends), pa.array(values))
@@ -131,56 +138,6 @@ class Matcher:
         return pa.concat_arrays(parts).take(pa.array(places))
 
 
-@inlined
-def _sort(ids: Ints, start: Int, end: Int, room: tuple[Ints, Ints]) -> Int:
-    """Sort `ids[start:end]`, keep each once, and return the new end.
-
-    Few ids are put where as many as are smaller go before them, which takes no branch; of equal ones one is put. The
-    places then left over are marked by -1.
-    """
-    count = end - start
-    if count > _FEW:
-        ids[start:end].sort()
-    else:
-        many, places = room
-        for at in range(count):
-            many[at] = ids[start + at]
-            places[at] = -1
-        for at in range(count, count + _LANES):
-            many[at] = _MOST
-        for at in range(count):
-            own = many[at]
-            smaller = 0
-            for lane in range(0, count, _LANES):
-                for other in range(lane, lane + _LANES):  # one instruction
-                    smaller += many[other] < own
-            places[smaller] = own
-        for at in range(count):
-            ids[start + at] = places[at]
-    last = start
-    before = -1
-    for at in range(start, end):
-        own = ids[at]
-        ids[last] = own
-        last += (own >= 0) & (own != before)
-        before = own
-    return last
-
-
-@inlined
-def _add_twins(ids: Ints, start: Int, end: Int, twins: Ints) -> Int:
-    """Append the entries that share a form with one found; return the end, beyond the array when it is too short."""
-    last = end
-    for at in range(start, min(end, len(ids))):
-        twin = twins[ids[at]]
-        while twin >= 0:
-            if last < len(ids):
-                ids[last] = twin
-            last += 1
-            twin = twins[twin]
-    return last
-
-
 @compiled
 def _match_texts(
     data: Bytes,
@@ -197,44 +154,21 @@ def _match_texts(
         longest = max(longest, offsets[text + 1] - offsets[text])
     block = make_block(longest)
     kinds = tables.kinds if strict else tables.kinds[:0]
+    hits, ids = np.empty(HITS, np.uint64), np.empty(HITS + _BESIDES, np.int32)
+    places = np.empty(BLOCK_TEXTS, np.int64)
     found = np.empty(8 * texts + 1024, np.int32)
     ends = np.zeros(texts + 1, np.int32)
     states = np.zeros(texts, np.int8)
     first = count = 0
     while first < texts:
         last = cut_texts(data, offsets, first, how, tables, block)
-        if len(tries.tokens):
-            find_tokens(tries, block, last - first)
-        found, count = _collect(tries, kinds, block, found, count, ends[first : last + 1])
+        many = walk(tries, kinds, block, last - first, hits)
+        if many > len(hits):
+            hits, ids = np.empty(2 * many, np.uint64), np.empty(2 * many + _BESIDES, np.int32)
+            many = walk(tries, kinds, block, last - first, hits)
+        if count + many > len(found):
+            found = np.concatenate((found[:count], np.empty(count + many, np.int32)))
+        count = gather(hits, many, ids, places, found, count, ends[first : last + 1])
         states[first:last] = block.states[: last - first]
         first = last
     return found[:count], ends, states
-
-
-@compiled
-def _collect(tries: Tries, kinds: Bytes, block: Block, found: Ints, count: Int, text_ends: Ints) -> tuple[Ints, Int]:
-    """Append the ids of the texts of a block to the `count` found, and put where those of each text end behind a 0.
-
-    Returns the array of ids, a longer one when it grew too short, and the new count.
-    """
-    tokens, edges, chars, twins = tries.tokens, tries.edges, tries.chars, tries.twins
-    starts = tries.firsts, tries.heads
-    symbols, values, rows = block.symbols, block.values, block.rows
-    room = np.empty(_FEW + _LANES, np.int32), np.empty(_FEW, np.int32)
-    for text in range(len(text_ends) - 1):
-        bounds = block.tokens[text], block.tokens[text + 1] - 1
-        form = block.forms[2 * text], block.forms[2 * text + 1]
-        while block.states[text] == MADE:
-            last = count
-            if len(tokens):
-                last = collect_tokens(tokens, edges, symbols, values, rows, bounds, found, last)
-            if len(chars):
-                last = collect_chars(chars, starts, block.data, form, kinds, found, last)
-            if len(twins):
-                last = _add_twins(found, count, last, twins)
-            if last <= len(found):
-                count = _sort(found, count, last, room)
-                break
-            found = np.concatenate((found, np.empty(2 * last, np.int32)))
-        text_ends[text + 1] = count
-    return found, count

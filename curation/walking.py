@@ -1,4 +1,9 @@
-"""Matching a block of forms with the tries of one language (see `flattrie`)."""
+"""Matching a block of forms with the tries of one language (see `flattrie`).
+
+Both tries are walked level by level, all places of the block at once: what the rows of a table hold comes from memory,
+and a place that waited for its own next row would wait for each in turn. For the same reason nothing here branches on
+what is found. A hit is `text << 32 | value`, the text being its number in the block.
+"""
 
 from __future__ import annotations
 
@@ -7,181 +12,180 @@ from typing import Final
 import numpy as np
 
 from curation.characters import COMBINING, KATAKANA
-from curation.compiled import Bytes, Codes, Int, Ints, Offsets, Words, compiled, inlined
+from curation.compiled import Bytes, Codes, Int, Words, borrowing, inlined
 from curation.flattrie import (
     CHILDREN,
     ID_SHIFT,
-    NONE,
+    ROOT,
     SHORT,
-    SOME,
     TERMINAL,
-    WORD,
+    TOKEN_SLOTS,
+    TWIN,
+    VALUE_SHIFT,
     Table,
     Tries,
+    edge_row,
     find_edge,
-    find_edge_from,
     find_token,
     has_head,
-    hash_edge,
     hash_token,
-    long_head,
     row_of,
-    short_head,
     word_at,
 )
-from curation.forming import Block
-from curation.utf8 import next_code
+from curation.forming import CODE, END, KIND_SHIFT, Block, decode_forms
+from curation.prefetching import prefetch
 
 _BLANK: Final = 0x20
 
 
-@compiled
-def find_tokens(tries: Tries, block: Block, texts: Int) -> None:
-    """Look up all tokens of a block, and where the edge from each to the next would lie.
+@borrowing
+def walk(tries: Tries, kinds: Bytes, block: Block, texts: Int, hits: Words) -> Int:
+    """Put the hits of all texts of a block to `hits` and return their number; those that find no room are missing.
 
-    Puts to `block.symbols` the row of each token, or -1; to `block.values` its value; to `block.rows` the home of the
-    edge, or -1 when nothing lies there.
+    With `kinds`, the table of characters, an occurrence must lie well (the rules `worldwide`); empty, it need not.
     """
-    tokens, rests, edges, data = tries.tokens, tries.rests, tries.edges, block.data
+    count = 0
+    if len(tries.tokens):
+        _find_tokens(tries, block, block.tokens[texts])
+        active, count = _seed_tokens(tries.edges, block, texts, hits)
+        while active > 0:
+            active, count = _step_tokens(tries.edges, TOKEN_SLOTS * len(tries.tokens), block, active, hits, count)
+    if len(tries.chars):
+        decode_forms(block, texts, kinds)
+        active = _seed_chars(tries.chars, tries.heads, block, texts)
+        depth = 1
+        while active > 0:
+            active, count = _step_chars(tries.chars, block, active, depth, hits, count)
+            depth += 1
+    if len(tries.twins):
+        for place in range(min(count, len(hits))):
+            count = _add_twins(tries, hits, place, count)
+    return count
+
+
+@borrowing
+def _find_tokens(tries: Tries, block: Block, total: Int) -> None:
+    """Look up all tokens of a block: puts to `symbols` the slot of each, or -1, and to `values` its value."""
+    tokens, rests, data = tries.tokens, tries.rests, block.data
     starts, ends, words, rows = block.starts, block.ends, block.words, block.rows
     symbols, values = block.symbols, block.values
-    total = block.tokens[texts]
     for place in range(total):
         start, end = np.int64(starts[place]), np.int64(ends[place])
         words[place] = word_at(data, start, end - start)
         rows[place] = row_of(hash_token(words[place], data, start, end), len(tokens))
-    for place in range(total):  # fetch the rows of all tokens from memory at once, not each when it is needed
-        values[place] = tokens[rows[place], 1] >> np.uint64(32)
+        prefetch(tokens, rows[place])
     for place in range(total):
         start, end = np.int64(starts[place]), np.int64(ends[place])
-        row = find_token(tokens, rests, rows[place], words[place], data, start, end)
-        symbols[place] = max(row, -1)
-        if row >= 0 and row != rows[place]:
-            values[place] = tokens[row, 1] >> np.uint64(32)
+        slot = find_token(tokens, rests, rows[place], words[place], data, start, end)
+        symbols[place] = slot
+        at = np.uint64(max(slot, 0))
+        value = tokens[at >> np.uint64(2), np.uint64(TOKEN_SLOTS) + (at & np.uint64(3))] >> VALUE_SHIFT
+        values[place] = value if slot >= 0 else np.uint64(0)
+
+
+@borrowing
+def _seed_tokens(edges: Table, block: Block, texts: Int, hits: Words) -> tuple[Int, Int]:
+    """Take the entries of one token, and all places where a second may follow; return the numbers of both."""
+    bounds, symbols, values = block.tokens, block.symbols, block.values
+    places, nodes, owners, rows = block.places, block.nodes, block.owners, block.rows
+    active: Int = 0
+    count: Int = 0
+    room = len(hits) - 1
     for text in range(texts):
-        symbols[block.tokens[text + 1] - 1] = -1
-    if len(edges):
-        _find_homes(edges, symbols, values, rows, total)
-    else:
-        rows[:total] = -1
+        last = bounds[text + 1] - 1
+        symbols[last] = -1  # at the end of a text stands no token
+        for place in range(bounds[text], last):
+            value = values[place]
+            hits[min(count, room)] = np.uint64(text) << VALUE_SHIFT | np.uint64(value)
+            count += np.int64(value & TERMINAL)
+            places[active], nodes[active], owners[active] = place + 1, symbols[place], text
+            rows[active] = edge_row(edges, symbols[place], symbols[place + 1])
+            prefetch(edges, rows[active])
+            active += np.int64(((value & CHILDREN) != 0) & (symbols[place + 1] >= 0))
+    return active, count
+
+
+@borrowing
+def _step_tokens(edges: Table, above: Int, block: Block, active: Int, hits: Words, count: Int) -> tuple[Int, Int]:
+    """Follow the active places by one token; return how many are active then, and the number of hits."""
+    symbols, places, nodes, owners, rows = block.symbols, block.places, block.nodes, block.owners, block.rows
+    going: Int = 0
+    room = len(hits) - 1
+    for one in range(active):
+        place, text = places[one], owners[one]
+        slot, value = find_edge(edges, rows[one], nodes[one], symbols[place])
+        hits[min(count, room)] = np.uint64(text) << VALUE_SHIFT | np.uint64(value)
+        count += value & TERMINAL
+        places[going], nodes[going], owners[going] = place + 1, above + slot, text
+        rows[going] = edge_row(edges, above + slot, symbols[place + 1])
+        prefetch(edges, rows[going])
+        going += np.int64(((value & CHILDREN) != 0) & (symbols[place + 1] >= 0))
+    return going, count
+
+
+@borrowing
+def _seed_chars(chars: Table, heads: Bytes, block: Block, texts: Int) -> Int:
+    """Make all places active where an entry may begin, and return their number."""
+    codes, bounds = block.codes, block.chars
+    places, nodes, owners, rows = block.places, block.nodes, block.owners, block.rows
+    active = 0
+    for text in range(texts):
+        for place in range(bounds[text], bounds[text + 1] - 1):
+            first, second = np.int64(codes[place] & CODE), np.int64(codes[place + 1] & CODE)
+            places[active], nodes[active], owners[active] = place, ROOT, text
+            rows[active] = edge_row(chars, ROOT, first)
+            prefetch(chars, rows[active])
+            active += has_head(heads, first, END)
+            places[active], nodes[active], owners[active] = place + 1, first, text
+            rows[active] = edge_row(chars, first, second)
+            prefetch(chars, rows[active])
+            active += has_head(heads, first, second)
+    return active
+
+
+@borrowing
+def _step_chars(chars: Table, block: Block, active: Int, depth: Int, hits: Words, count: Int) -> tuple[Int, Int]:
+    """Follow the active places by one character; return how many are active then, and the number of hits.
+
+    What stands behind an occurrence must be no combining mark, unless it ends with a space.
+    """
+    codes, places, nodes, owners, rows = block.codes, block.places, block.nodes, block.owners, block.rows
+    going: Int = 0
+    room = len(hits) - 1
+    for one in range(active):
+        place, node, text = places[one], nodes[one], owners[one]
+        code, follower = codes[place], codes[place + 1]
+        slot, value = find_edge(chars, rows[one], node, code & CODE)
+        well = np.int64((follower >> KIND_SHIFT & COMBINING == 0) | (code & CODE == _BLANK))
+        if value & SHORT and well:
+            well = _fills_run(codes, place - depth + (node == ROOT), follower)
+        hits[min(count, room)] = np.uint64(text) << VALUE_SHIFT | np.uint64(value)
+        count += value & TERMINAL & well
+        places[going], nodes[going], owners[going] = place + 1, ROOT + 1 + slot, text
+        rows[going] = edge_row(chars, ROOT + 1 + slot, follower & CODE)
+        prefetch(chars, rows[going])
+        going += np.int64((value & CHILDREN) != 0)
+    return going, count
+
+
+@borrowing
+def _fills_run(codes: Codes, start: Int, follower: Int) -> Int:
+    """Return 1 when a short Katakana word that begins at a place has Katakana on neither side, else 0."""
+    start -= 1
+    while codes[start] >> KIND_SHIFT & COMBINING:  # marks belong to the letter before them
+        start -= 1
+    return np.int64((codes[start] | follower) >> KIND_SHIFT & KATAKANA == 0)
 
 
 @inlined
-def _find_homes(edges: Table, symbols: Offsets, values: Codes, rows: Offsets, total: Int) -> None:
-    """Put to `rows` where the edge from each token to the next would lie, or -1 when nothing lies there.
-
-    Without branches: what to branch on comes from memory, and one wrong guess after the other would wait for it.
-    """
-    for place in range(total - 1):
-        node, symbol = symbols[place], symbols[place + 1]
-        on = np.int64((node >= 0) & (symbol >= 0) & ((values[place] & CHILDREN) != 0))
-        rows[place] = row_of(hash_edge(node, symbol), len(edges)) | (on - 1)
-    for place in range(total - 1):
-        filled = np.int64(edges[max(rows[place], 0), 0] != 0)
-        rows[place] |= filled - 1
-
-
-@inlined
-def collect_tokens(
-    tokens: Words,
-    edges: Table,
-    symbols: Offsets,
-    values: Codes,
-    rows: Offsets,
-    bounds: tuple[Int, Int],
-    found: Ints,
-    count: Int,
-) -> Int:
-    """Append the entries whose tokens stand in a row between two places of a block to the `count` found.
-
-    Returns how many there are then; when that is more than `found` has room for, those beyond are missing in it.
-    """
-    for place in range(bounds[0], bounds[1]):
-        if symbols[place] < 0:
-            continue
-        value = np.int64(values[place])
-        if value & TERMINAL:
-            if count < len(found):
-                found[count] = value >> ID_SHIFT
+def _add_twins(tries: Tries, hits: Words, place: Int, count: Int) -> Int:
+    """Append a hit for each entry that shares the form of one; return the number of hits."""
+    twins = tries.twins
+    if hits[place] & np.uint64(TWIN):
+        text = hits[place] >> VALUE_SHIFT << VALUE_SHIFT
+        twin = twins[np.int64(hits[place] & np.uint64(0xFFFFFFFF)) >> ID_SHIFT]
+        while twin >= 0:
+            hits[min(count, len(hits) - 1)] = text | np.uint64(twin) << np.uint64(ID_SHIFT)
             count += 1
-        if rows[place] < 0:
-            continue
-        row = find_edge_from(edges, rows[place], symbols[place], symbols[place + 1])
-        follower = place + 1
-        while row >= 0:
-            value = np.int64(edges[row, 2])
-            if value & TERMINAL:
-                if count < len(found):
-                    found[count] = value >> ID_SHIFT
-                count += 1
-            follower += 1  # at the end of a text stands no token
-            if not value & CHILDREN or symbols[follower] < 0:
-                break
-            row = find_edge(edges, len(tokens) + row, symbols[follower])
-    return count
-
-
-@inlined
-def _before(data: Bytes, at: Int) -> Int:
-    """Return where the character before a place begins."""
-    at -= 1
-    while data[at] & 0xC0 == 0x80:
-        at -= 1
-    return at
-
-
-@inlined
-def _lies_well(data: Bytes, start: Int, at: Int, end: Int, short: bool, kinds: Bytes) -> bool:
-    """Judge an occurrence `data[start:at]` that does not end with a space: a character follows it, and one precedes."""
-    follower = kinds[next_code(data, at, end)[0]]
-    if follower & COMBINING:
-        return False
-    if not short:
-        return True
-    start = _before(data, start)
-    while kinds[next_code(data, start, end)[0]] & COMBINING:
-        start = _before(data, start)
-    return not (kinds[next_code(data, start, end)[0]] | follower) & KATAKANA
-
-
-@inlined
-def collect_chars(
-    chars: Table,
-    starts: tuple[Bytes, Bytes],
-    data: Bytes,
-    bounds: tuple[Int, Int],
-    kinds: Bytes,
-    found: Ints,
-    count: Int,
-) -> Int:
-    """Append the entries whose characters stand in a row in the form between two places, as `collect_tokens` does.
-
-    With `kinds`, the table of characters, an occurrence must lie well (the rules `worldwide`); empty, it need not.
-    """
-    start, end = bounds
-    firsts, heads = starts
-    while start < end:
-        first = firsts[data[start]]
-        if first == SOME:
-            word = word_at(data, start, WORD)
-            first = has_head(heads, short_head(word)) | has_head(heads, long_head(word))
-        if first == NONE:
-            start += 1
-            continue
-        code, after = next_code(data, start, end)
-        at = after
-        row = find_edge(chars, 0, code)
-        while row >= 0:
-            value = np.int64(chars[row, 2])
-            if value & TERMINAL:
-                free = len(kinds) == 0 or code == _BLANK
-                if free or _lies_well(data, start, at, end, bool(value & SHORT), kinds):
-                    if count < len(found):
-                        found[count] = value >> ID_SHIFT
-                    count += 1
-            if not value & CHILDREN or at == end:
-                break
-            code, at = next_code(data, at, end)
-            row = find_edge(chars, row + 1, code)
-        start = after
+            twin = twins[twin]
     return count

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from curation import matching, planting
 from curation.automaton import AutomatonMatcher
 from curation.errors import InputError, UsageError
 from curation.matcher_file import FORMAT, compile_entries
@@ -297,3 +298,37 @@ def test_texts_past_the_room_for_ids_are_matched_whole():
     texts = ["", " ".join(reversed(entries)), "w7 w7 w3", " ".join(entries * 3)]
     everything = list(range(5000))
     assert matcher.match_batch(pa.array(texts)).to_pylist() == [[], everything, [3, 7], everything]
+
+
+def test_texts_past_the_room_for_hits_are_matched_whole():
+    entries = ["漢" * length for length in range(1, 201)]
+    texts = ["漢" * 300, "漢漢", "字", "漢" * 250]
+    expected = [list(range(200)), [0, 1], [], list(range(200))]
+    assert Matcher.build(entries, "worldwide").match_batch(pa.array(texts)).to_pylist() == expected
+
+
+def test_entries_of_one_form_past_the_room_for_hits_all_match():
+    entries = ["cat", *("dog" + "\u200b" * length for length in range(300)), "dog dog"]
+    texts = pa.array(["dog"] * 100 + ["dog dog"])
+    assert len(texts) * 300 > matching.HITS
+    expected = [list(range(1, 301))] * 100 + [list(range(1, 302))]
+    assert Matcher.build(entries, "worldwide").match_batch(texts).to_pylist() == expected
+
+
+@pytest.mark.parametrize("alphabet", ["ab \0", "漢字あ"])
+def test_entries_that_find_their_rows_full_match(alphabet, monkeypatch):
+    monkeypatch.setattr(planting, "LOAD", 0.999)
+    dice = random.Random(alphabet)
+    for _ in range(30):
+        entries = sorted({"".join(dice.choices(alphabet, k=dice.randrange(1, 24))) for _ in range(dice.randrange(60))})
+        texts = ["".join(dice.choices(alphabet, k=60)) for _ in range(3)]
+        texts += [" ".join(dice.choices(entries, k=6)) for _ in range(3) if entries]
+        assert_like_oracle("reference", texts, entries)
+
+
+def test_a_text_too_long_for_places_is_refused(monkeypatch):
+    monkeypatch.setattr(matching, "MOST_BYTES", 10)
+    matcher = Matcher.build(["dog"], "worldwide")
+    assert matcher.match("dog cat ok") == [0]
+    with pytest.raises(InputError, match="a text of 11 bytes: the longest to match has 10"):
+        matcher.match("dog cat ok!")
