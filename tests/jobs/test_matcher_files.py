@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from curation.errors import InputError, UsageError
-from curation.matcher_file import MAGIC, compile_entries
+from curation.matcher_file import FORMAT, MAGIC, compile_entries
 from curation.matchers import load_matcher, manifest_path, matcher_name, open_manifest, write_manifest
 from jobs import match
 from nights import ENTRIES, publish_metadata, publish_pairs
@@ -19,7 +19,7 @@ from nights import ENTRIES, publish_metadata, publish_pairs
 pytestmark = pytest.mark.spark
 
 GOOD = compile_entries(sorted(ENTRIES["en"]), "worldwide")
-OLDER = MAGIC + b'{"format": 1, "rules": "worldwide", "entries": 2, "sha256": "0"}\n'
+OLDER = MAGIC + b'{"format": %d, "rules": "worldwide", "entries": 2, "sha256": "0"}\n' % (FORMAT - 1)
 TEXT = "the big red dog is on the table"
 
 
@@ -51,7 +51,7 @@ def lake_with(context):
         (GOOD[:-100], False, InputError, "is damaged: its checksum is not the one"),
         (b"", False, InputError, "is damaged: its checksum is not the one"),
         (compile_entries(["dog"], "worldwide"), False, InputError, "is damaged: its checksum is not the one"),
-        (OLDER, True, UsageError, "matcher format 1, this version reads 2; rebuild it"),
+        (OLDER, True, UsageError, f"matcher format {FORMAT - 1}, this version reads {FORMAT}; rebuild it"),
         (compile_entries(["dog"], "reference"), True, UsageError, "built for the rules 'reference'"),
     ],
     ids=["a byte changed", "truncated", "empty", "another list", "older format", "other rules"],
