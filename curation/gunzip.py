@@ -4,8 +4,9 @@ A gzip file is a row of members, in a crawl one per record. What a damaged file 
 reader says how far its data may be trusted instead of failing as a whole.
 
 Two inflaters share the work. ISA-L is about twice as fast as zlib but keeps nothing of what it inflated before an
-error, and cannot be copied; zlib can be fed byte by byte. So members begin with ISA-L, their compressed bytes are kept,
-and a member that is damaged, or too long to keep, is done again with zlib, which alone decides what damage is.
+error, and cannot be copied; zlib can be fed byte by byte. So members begin with ISA-L, their compressed bytes stay in
+the block, and a member that is damaged, or too long to keep, is done again with zlib, which alone decides what damage
+is.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ MAGIC = b"\x1f\x8b"
 GZIP_WINDOW = zlib.MAX_WBITS | 16
 BLOCK = 4 << 20  # bytes a read asks of the stream: on object stores each is a request
 TAIL = 4  # bytes, the length of a WARC record's end
-FEED = 32 << 10  # bytes inflated at once: what follows the end of a member is copied
+FEED = 16 << 10  # bytes inflated at once: what follows the end of a member is copied
 REPLAY = 1 << 20  # compressed bytes of a member kept for zlib
 
 
@@ -41,14 +42,14 @@ class Gunzip(io.RawIOBase):
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._block = memoryview(stream.read(BLOCK))
-        self._consumed = 0
+        self._at = 0  # place in the block of the next byte to inflate
+        self._before = 0  # bytes of the file before the block
         self.gzipped = bytes(self._block[:2]) == MAGIC
         self._inflater: Any = None
-        self._fast = False  # whether the inflater is ISA-L's
-        self._member = bytearray()  # compressed bytes of the member so far, while ISA-L inflates it
-        self._began = 0  # position at which the member began
+        self._fast = False  # whether the inflater is ISA-L's, whose member stays in the block
+        self._member = 0  # place in the block where the member began
+        self._began = 0  # position at which it began
         self._skip = 0  # bytes of the member given out before zlib began it again
-        self._input = b""
         self._damage: DamagedError | None = None
         self._position = 0
         self.tail = b""
@@ -68,7 +69,7 @@ class Gunzip(io.RawIOBase):
             return self.readall()
         if size == 0:
             return b""
-        data = self._inflate(size) if self.gzipped else self._take(size)
+        data = self._inflate(size) if self.gzipped else self._plain(size)
         self._position += len(data)
         self.tail = data[-TAIL:] if len(data) >= TAIL else (self.tail + data)[-TAIL:]
         if not self.gzipped:
@@ -81,13 +82,20 @@ class Gunzip(io.RawIOBase):
         buffer[: len(data)] = data
         return len(data)
 
-    def _take(self, size: int) -> bytes:
-        """Return up to `size` bytes of the stream, none at its end."""
-        if not self._block:
-            self._block = memoryview(self._stream.read(BLOCK))
-        data, self._block = bytes(self._block[:size]), self._block[size:]
-        self._consumed += len(data)
+    def _plain(self, size: int) -> bytes:
+        """Return up to `size` bytes of the file as they are, none at its end."""
+        data = bytes(self._block[self._at : self._at + size]) if self._more() else b""
+        self._at += len(data)
         return data
+
+    def _more(self) -> bool:
+        """Have bytes of the file in the block; False at its end. A member in ISA-L's hands stays in the block."""
+        if self._at == len(self._block):
+            first = self._member if self._fast else self._at
+            kept = self._block[first:]
+            self._block = memoryview(b"".join((kept, self._stream.read(BLOCK))))
+            self._before, self._member, self._at = self._before + first, 0, len(kept)
+        return self._at < len(self._block)
 
     def _inflate(self, size: int) -> bytes:
         """Return up to `size` decompressed bytes, none at the end. Raises DamagedError."""
@@ -96,66 +104,60 @@ class Gunzip(io.RawIOBase):
                 raise self._damage
             if (self._inflater is None or self._inflater.eof) and not self._next_member():
                 return b""
-            if not self._input and not self._feed():
+            if self._fast and self._at - self._member > REPLAY:
+                self._begin_again()
+            if not self._more():
                 if self._fast:
                     self._begin_again()
                     continue
                 self.trusted = self._position
-                self._damage = DamagedError(f"gzip data end early, after {self._consumed} bytes")
+                self._damage = DamagedError(f"gzip data end early, after {self._before + self._at} bytes")
                 continue
             data = self._inflate_fast(size) if self._fast else self._inflate_slowly(size)
             if self._skip:
                 data, self._skip = data[self._skip :], max(0, self._skip - len(data))
             if self._inflater.eof:
+                self._fast = False
                 self.trusted = self._position + len(data)
             if data:
                 return data
 
-    def _feed(self) -> bool:
-        """Take the next compressed bytes; False at the end of the file."""
-        self._input = self._take(FEED)
-        if self._fast:
-            self._member += self._input
-            if len(self._member) > REPLAY:
-                self._begin_again()
-        return bool(self._input)
-
     def _inflate_fast(self, size: int) -> bytes:
+        piece = self._block[self._at : self._at + FEED]
         try:
-            data = self._inflater.decompress(self._input, size)
+            data = self._inflater.decompress(piece, size)
         except isal_zlib.error:  # type: ignore[misc]  # an exception, which its stub does not say
             self._begin_again()
             return b""
-        self._input = self._inflater.unused_data or self._inflater.unconsumed_tail
+        self._at += len(piece) - len(self._inflater.unused_data or self._inflater.unconsumed_tail)
         return bytes(data)
 
     def _inflate_slowly(self, size: int) -> bytes:
-        piece, rest = self._input[:FEED], self._input[FEED:]
+        piece = self._block[self._at : self._at + FEED]
         before = self._inflater.copy()
         try:
             data = self._inflater.decompress(piece, size)
         except zlib.error as error:
-            self._damage = DamagedError(f"gzip data are corrupt before byte {self._consumed}: {error}")
-            return _inflate_until_error(before, piece)
-        self._input = (self._inflater.unused_data or self._inflater.unconsumed_tail) + rest
+            end = self._before + self._at + len(piece)
+            self._damage = DamagedError(f"gzip data are corrupt before byte {end}: {error}")
+            return _inflate_until_error(before, bytes(piece))
+        self._at += len(piece) - len(self._inflater.unused_data or self._inflater.unconsumed_tail)
         return bytes(data)
 
     def _begin_again(self) -> None:
         """Inflate the member again, with zlib, from its first byte."""
         self._inflater, self._fast = zlib.decompressobj(GZIP_WINDOW), False
-        self._input, self._skip = bytes(self._member), self._position - self._began
-        self._member.clear()
+        self._at, self._skip = self._member, self._position - self._began
 
     def _next_member(self) -> bool:
         """Start on the next member; False at the end of the file. Zero bytes between members are padding."""
-        self._input = self._input.lstrip(b"\0")
-        while not self._input:
-            block = self._take(FEED)
-            if not block:
-                return False
-            self._input = block.lstrip(b"\0")
+        while self._more() and not self._block[self._at]:
+            piece = bytes(self._block[self._at : self._at + FEED])
+            self._at += len(piece) - len(piece.lstrip(b"\0"))
+        if not self._more():
+            return False
         self._inflater, self._fast = isal_zlib.decompressobj(GZIP_WINDOW), True
-        self._member[:], self._began, self._skip = self._input, self._position, 0
+        self._member, self._began, self._skip = self._at, self._position, 0
         return True
 
 

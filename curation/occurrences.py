@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
 
 from curation.errors import OutputError
 
@@ -13,7 +15,7 @@ SAMPLES = 3
 SAMPLE_LENGTH = 200
 
 
-class Occurrence(NamedTuple):
+class Occurrence(Struct, frozen=True, gc=False):
     """One text seen with one image: a usable row of the input.
 
     `image_url` is normalised; `image_ref`, a path or `path#member-or-row`, names bytes at hand. One of the two may be

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 from curation.occurrences import Books, Occurrence
 from curation.text import clean_all, valid_unicode
@@ -29,51 +28,51 @@ class Reading:
         return "ok" if self.error is None else "partial"
 
 
-# One value of one image: its URL and image_ref, the value's source, and the value.
-Cell = tuple[object, str | None, str, object]
-
-
-_occurrence = partial(tuple.__new__, Occurrence)  # half the time of calling it
+# One value: the URL of its image, where the value stood, and the value.
+Cell = tuple[object, str, object]
 
 
 def occurrences_of(
-    books: Books, cells: Sequence[Cell], *, base: str | None, page_url: str | None, refused: str | None = None
+    books: Books,
+    cells: Sequence[Cell],
+    *,
+    base: str | None,
+    page_url: str | None,
+    image_ref: str | None = None,
+    refused: str | None = None,
 ) -> list[Occurrence]:
     """Return the usable occurrences among the values of a page or row, an image's side by side; count all of them.
 
     Dropped are, in this order: everything when it is `refused`, under the reason given there; a value that is no string
     (`not_text`), a text empty after cleaning (`empty_text`), then a text whose image has neither a usable URL nor an
-    `image_ref`: `no_reference`, or a reason of `UrlError`. Where there is an `image_ref`, an unusable URL is left out
-    and noted (`bad_url`).
+    `image_ref`, that of a row's one image: `no_reference`, or a reason of `UrlError`. Where there is an `image_ref`, an
+    unusable URL is left out and noted (`bad_url`).
     """
     books.read += len(cells)
     if refused:
-        books.drop(refused, [url or image_ref for url, image_ref, _, _ in cells])
+        books.drop(refused, [url or image_ref for url, _, _ in cells])
         return []
     found: list[Occurrence] = []
-    empty: list[object] = []
-    dropped: dict[str, list[object]] = {"empty_text": empty}
-    known: dict[str, tuple[str | None, str]] = {}
-    image_url, reason, resolved = None, "", object()
-    texts = clean_all([cell[3] for cell in cells])
-    for (url, image_ref, source, _), text in zip(cells, texts, strict=True):
+    dropped: dict[str, list[object]] = {"empty_text": []}
+    empty = dropped["empty_text"]
+    known: dict[str, tuple[str | None, str]] = {}  # a page shows many an image again
+    for (url, source, _), text in zip(cells, clean_all([cell[2] for cell in cells]), strict=True):
         if not text:
             (empty if text is not None else dropped.setdefault("not_text", [])).append(url or image_ref)
             continue
-        if url is not resolved:  # the texts of one image share its URL
-            pair = known.get(url) if isinstance(url, str) else None  # and a page shows many an image again
+        if isinstance(url, str):
+            pair = known.get(url)
             if pair is None:
-                pair = _image_url(url, base)
-                if isinstance(url, str):
-                    known[url] = pair
+                pair = known[url] = _image_url(url, base)
             image_url, reason = pair
-            resolved = url
-            if image_url is None and url is not None and image_ref is not None:
-                books.notes["bad_url"] += 1
+        else:
+            image_url, reason = None, "no_reference" if url is None else "unresolvable"
         if image_url is None and image_ref is None:
             dropped.setdefault(reason, []).append(url)
         else:
-            found.append(_occurrence((image_url, page_url, image_ref, source, text)))
+            found.append(Occurrence(image_url, page_url, image_ref, source, text))
+    if found and image_ref is not None and image_url is None and url is not None:
+        books.notes["bad_url"] += 1
     for why, examples in dropped.items():
         if examples:
             books.drop(why, examples)
@@ -87,16 +86,14 @@ def note_images(books: Books, images: int, without_text: int) -> None:
         books.notes["images_without_text"] += without_text
 
 
-def _image_url(url: object, base: str | None) -> tuple[str | None, str]:
+def _image_url(url: str, base: str | None) -> tuple[str | None, str]:
     """Return the normal form of an image URL, or None and the reason why there is none."""
-    if isinstance(url, str):
-        if url.startswith("data:"):  # as many are: raising takes longer
-            return None, "data_uri"
-        try:
-            return normalise_url(url, base), ""
-        except UrlError as error:
-            return None, error.reason
-    return None, "no_reference" if url is None else "unresolvable"
+    if url.startswith("data:"):  # as many are: raising takes longer
+        return None, "data_uri"
+    try:
+        return normalise_url(url, base), ""
+    except UrlError as error:
+        return None, error.reason
 
 
 def name_of(value: object) -> str | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -35,10 +36,7 @@ def directives(metas: object, headers: object) -> frozenset[str]:
 
     `none` is `noindex`. Values of other types than the format's say nothing.
     """
-    values = [*_of_metas(metas), *_of_headers(headers)]
-    if not values:
-        return NOTHING
-    return frozenset(directive for value in values for directive in _parse(value)).intersection(DIRECTIVES)
+    return NOTHING.union(*map(_given, _of_metas(metas)), *map(_given, _of_headers(headers)))
 
 
 def _of_metas(metas: object) -> Iterable[str]:
@@ -93,8 +91,14 @@ def _strings(value: object) -> Iterable[str]:
     return [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, str)]
 
 
+@lru_cache(maxsize=256)  # the web says the same few things
+def _given(value: str) -> frozenset[str]:
+    """Return which of `DIRECTIVES` a comma-separated list gives to every robot."""
+    return frozenset(_parse(value)).intersection(DIRECTIVES)
+
+
 def _parse(value: str) -> Iterator[str]:
-    """Yield the directives that a comma-separated list gives to every robot."""
+    """Yield the directives of a comma-separated list that are for every robot."""
     robot = "*"
     for part in value.lower().split(","):
         directive = part.strip()

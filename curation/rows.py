@@ -111,13 +111,13 @@ def row_occurrences(row: Mapping[str, object], columns: Columns, reading: Readin
     base = effective_base(page, None) if page else None
     named = [(name, row.get(name)) for name in columns.texts]
     cells: list[Cell] = [
-        (url, ref, name, value)
+        (url, name, value)
         for name, values in named
         for value in (values if isinstance(values, list) else [values])
         if value is not None
     ]
     note_images(reading.books, 1, without_text=not cells)
-    return occurrences_of(reading.books, cells, base=base, page_url=page)
+    return occurrences_of(reading.books, cells, base=base, page_url=page, image_ref=ref)
 
 
 def _lines(stream: BinaryIO, reading: Reading) -> Iterator[bytes]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from curation.hashing import u64, uniform
 from curation.occurrences import Books, Occurrence
 from curation.text import clean
@@ -69,7 +71,7 @@ class Rewrite:
                 continue
             books.notes[self.name] += 1
             text = clean(text)
-            (left if text else gone).append(occurrence._replace(text=text))
+            (left if text else gone).append(replace(occurrence, text=text))
         drop(books, "empty_text", gone)
         return left
 

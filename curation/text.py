@@ -23,14 +23,18 @@ def clean_all(values: Sequence[object]) -> list[str | None]:
     Most texts are clean already, which is seen faster of all of a page together.
     """
     try:
-        joined = "\\".join(values)  # type: ignore[arg-type]  # what is no text is refused here
+        joined = " ".join(values)  # type: ignore[arg-type]  # what is no text is refused here
     except TypeError:
         return [clean(value) if isinstance(value, str) else None for value in values]
-    # The space is the only white space that is printable, and surrogates are not; parts of an NFC text are NFC.
-    loose = joined[:1] == " " or joined[-1:] == " " or "  " in joined or " \\" in joined or "\\ " in joined
-    if joined.isprintable() and not loose and is_normalized("NFC", joined):
-        return list(values)  # type: ignore[arg-type]  # all are texts
-    return [clean(value) for value in values]  # type: ignore[arg-type]  # all are texts
+    if "" in values:
+        joined = " ".join(filter(None, values))  # type: ignore[arg-type]  # all are texts, from here on
+    normal = is_normalized("NFC", joined)  # parts of an NFC text are NFC
+    # The space is the only white space that is printable, and surrogates are not.
+    if normal and joined.isprintable() and "  " not in joined and joined[:1] != " " != joined[-1:]:
+        return list(values)  # type: ignore[arg-type]
+    if normal and valid_unicode(joined) is joined:
+        return [" ".join(value.split()) for value in values]  # type: ignore[attr-defined]
+    return [clean(value) for value in values]  # type: ignore[arg-type]
 
 
 def valid_unicode(text: str) -> str:

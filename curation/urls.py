@@ -20,8 +20,6 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 # Most URLs of the web are written in normal form already: lower-case scheme and host, no port, visible ASCII.
 _normal = re.compile(r'https?://[a-z0-9._-]+(?:[/?][!"$-~]*)?').fullmatch
 _normal_start = re.compile(r"https?://[a-z0-9._-]+(?:[/?]|\Z)").match
-# Of the rest most are plain paths, `/a/b.jpg` or `a/b.jpg`: these only need what stands before them.
-_plain_path = re.compile(r'/?[a-zA-Z0-9_%~-][!"$-9;-~]*').fullmatch
 # RFC 3986, appendix B, with the scheme's alphabet of section 3.1; the fragment is cut off before.
 _split = re.compile(r"(?:([a-zA-Z][a-zA-Z0-9+.-]*):)?(?://([^/?]*))?([^?]*)(?:\?(.*))?", re.DOTALL).fullmatch
 _split_host = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]*)(?::([0-9]{0,9}))?").fullmatch
@@ -62,16 +60,15 @@ def normalise_url(url: str, base: str | None) -> str:
     their dot segments. Scheme and host become lower case, the host IDNA, the default port goes, and non-ASCII is
     percent-encoded as UTF-8. Raises UrlError.
     """
-    # visible ASCII without a fragment: what `_normal` asks for, found faster
-    if _normal_start(url) and url.isascii() and url.isprintable() and " " not in url and "#" not in url:
-        return url
-    if base and (roots := _roots(base)):
-        if _plain_path(url) and "/." not in url:
-            return roots[url[0] != "/"] + url
-        if url[:2] == "//" and _normal(absolute := base.partition("//")[0] + url):
-            return absolute
-    elif base is None and _plain_path(url):
-        raise UrlError("unresolvable")
+    if url.isascii() and "#" not in url and url.split(None, 1) == [url]:  # most: neither white space nor fragment
+        if url[0] != "/" and _normal_start(url):
+            return url
+        if roots := _roots(base):
+            if url[:2] == "//":
+                if _normal_start(absolute := roots[0].partition("//")[0] + url):
+                    return absolute
+            elif "/." not in url and (url[0] == "/" or (url[0] not in ".?" and ":" not in url)):
+                return roots[url[0] != "/"] + url
     if url[:64].lstrip()[:5].lower() == "data:":  # may be megabytes long
         raise UrlError("data_uri")
     scheme, authority, path, query = _resolve(_parse(url), base)
@@ -103,7 +100,9 @@ def host(url: str) -> str:
 
 
 def _parse(url: str) -> _Parts:
-    url = valid_unicode(url.partition("#")[0]).strip().translate(_removed)
+    url = valid_unicode(url.partition("#")[0]).strip()
+    if " " in url or not url.isprintable():
+        url = url.translate(_removed)
     found = _split(url)
     assert found is not None, "the pattern matches every string"
     scheme, authority, path, query = found.groups()
@@ -114,8 +113,10 @@ _parse_base = lru_cache(maxsize=256)(_parse)
 
 
 @lru_cache(maxsize=256)
-def _roots(base_url: str) -> tuple[str, str] | None:
+def _roots(base_url: str | None) -> tuple[str, str] | None:
     """Return what an absolute and what a relative plain path is appended to; None when it takes the long way."""
+    if not base_url:
+        return None
     if _normal(base_url):
         whole = base_url.partition("?")[0]
         start = whole.find("/", 8)

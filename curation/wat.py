@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from itertools import chain
 from typing import Any, BinaryIO
 
 from fastwarc.warc import ArchiveIterator, WarcRecordType
@@ -29,17 +30,7 @@ def read_wat(stream: BinaryIO, reading: Reading, honour: Collection[str] = robot
     with `reading.error` set and everything before the damage yielded. Raises InputError when the file cannot be read
     at all.
     """
-    notes = reading.books.notes
-    for body in read_records(stream, reading):
-        notes["records"] += 1
-        envelope = decode(body, notes)
-        if envelope is None:
-            notes["broken_record"] += 1
-            continue
-        response = envelope.payload.response if envelope.payload else None
-        if response and response.html and response.html.links is not None:
-            uri = envelope.header.uri if envelope.header else None
-            yield from _page_occurrences(name_of(uri), response, response.html.links, honour, reading)
+    return chain.from_iterable(_pages(stream, reading, honour))  # faster than `yield from`
 
 
 def read_records(stream: BinaryIO, reading: Reading) -> Iterator[bytes]:
@@ -76,6 +67,21 @@ def read_records(stream: BinaryIO, reading: Reading) -> Iterator[bytes]:
         yield held
 
 
+def _pages(stream: BinaryIO, reading: Reading, honour: Collection[str]) -> Iterator[list[Occurrence]]:
+    """Yield the usable occurrences of each page."""
+    notes = reading.books.notes
+    for body in read_records(stream, reading):
+        notes["records"] += 1
+        envelope = decode(body, notes)
+        if envelope is None:
+            notes["broken_record"] += 1
+            continue
+        response = envelope.payload.response if envelope.payload else None
+        if response and response.html and response.html.links is not None:
+            uri = envelope.header.uri if envelope.header else None
+            yield _page_occurrences(name_of(uri), response, response.html.links, honour, reading)
+
+
 def _page_occurrences(
     page: str | None, response: Response[Any], links: list[Any], honour: Collection[str], reading: Reading
 ) -> list[Occurrence]:
@@ -83,10 +89,11 @@ def _page_occurrences(
     books = reading.books
     books.notes["pages"] += 1
     head = response.html.head if response.html else None
-    said = robots.directives(head.metas if head else None, response.headers)
-    for directive in said:
-        books.notes[f"page_{directive}"] += 1
-    refused = next((directive for directive in robots.DIRECTIVES if directive in said and directive in honour), None)
+    refused = None
+    if said := robots.directives(head.metas if head else None, response.headers):
+        for directive in said:
+            books.notes[f"page_{directive}"] += 1
+        refused = next((each for each in robots.DIRECTIVES if each in said and each in honour), None)
     images = images_of(links)
     if not images:
         return []
@@ -94,14 +101,14 @@ def _page_occurrences(
     cells: list[Cell] = []
     without_text = 0
     for link in images:
-        url, alt, title, data_title = link.url, link.alt, link.title, link.data_image_title
+        alt, title, data_title = link.alt, link.title, link.data_image_title
         if alt is not None:
-            cells.append((url, None, "alt", alt))
+            cells.append((link.url, "alt", alt))
         elif title is None and data_title is None:
             without_text += 1
         if title is not None:
-            cells.append((url, None, "title", title))
+            cells.append((link.url, "title", title))
         if data_title is not None:
-            cells.append((url, None, "data-image-title", data_title))
+            cells.append((link.url, "data-image-title", data_title))
     note_images(books, len(images), without_text)
     return occurrences_of(books, cells, base=base, page_url=page, refused=refused)

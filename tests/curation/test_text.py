@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.text import clean, valid_unicode
+from curation.text import clean, clean_all, valid_unicode
 
 any_text = st.text(st.characters(exclude_categories=()))  # lone surrogates too
 spaced_text = st.text(st.sampled_from(" \t\r\n\v\f\x1c\x85\xa0\u2003\u2028\u3000\u200babé\u0301カ\ud83d\ude00"))
@@ -55,6 +55,12 @@ def test_cleaning_twice_changes_nothing_and_the_result_is_utf8(text):
     once = clean(text)
     assert clean(once) == once
     assert once.encode("utf-8").decode("utf-8") == once
+
+
+@settings(deadline=None)
+@given(st.lists(st.text(st.sampled_from("ab é"), max_size=4) | spaced_text | any_text | st.sampled_from([None, 0, ()])))
+def test_texts_of_a_page_are_cleaned_as_each_alone(values):
+    assert clean_all(values) == [clean(value) if isinstance(value, str) else None for value in values]
 
 
 @settings(deadline=None)
