@@ -133,13 +133,12 @@ def _seed_chars(chars: Table, heads: Bytes, block: Block, texts: Int) -> Int:
         for place in range(bounds[text], bounds[text + 1] - 1):
             first, second = np.int64(codes[place] & CODE), np.int64(codes[place + 1] & CODE)
             places[active], nodes[active], owners[active] = place, ROOT, text
-            rows[active] = edge_row(chars, ROOT, first)
-            prefetch(chars, rows[active])
             active += has_head(heads, first, END)
             places[active], nodes[active], owners[active] = place + 1, first, text
-            rows[active] = edge_row(chars, first, second)
-            prefetch(chars, rows[active])
             active += has_head(heads, first, second)
+    for one in range(active):
+        rows[one] = edge_row(chars, nodes[one], codes[places[one]] & CODE)
+        prefetch(chars, rows[one])
     return active
 
 
