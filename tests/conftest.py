@@ -73,6 +73,20 @@ def s3(tmp_path_factory) -> Iterator[str]:
         patch.undo()
 
 
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that nobody trusts unasked, and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 -subj /CN=tester"
+    try:
+        subprocess.run(
+            [*command.split(), "-addext", "subjectAltName=IP:127.0.0.1"], cwd=folder, check=True, capture_output=True
+        )
+    except FileNotFoundError:
+        pytest.skip("the program openssl, which makes the certificate, is not installed")
+    return folder / "cert.pem", folder / "key.pem"
+
+
 def free_ports(count: int) -> list[int]:
     """TCP ports nobody listens on now, low enough that the server's own port + 10,000 exists."""
     found: list[int] = []

@@ -4,7 +4,6 @@ import gzip
 import socket
 import socketserver
 import ssl
-import subprocess
 import threading
 import time
 import zlib
@@ -465,20 +464,6 @@ def test_addresses_inside_a_network_are_not_public(address):
 
 
 # TLS
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    """A certificate for 127.0.0.1 that only this test trusts."""
-    folder = tmp_path_factory.mktemp("tls")
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 -subj /CN=tester"
-    try:
-        subprocess.run(
-            [*command.split(), "-addext", "subjectAltName=IP:127.0.0.1"], cwd=folder, check=True, capture_output=True
-        )
-    except FileNotFoundError:
-        pytest.skip("the program openssl, which makes the certificate, is not installed")
-    return folder / "cert.pem", folder / "key.pem"
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import gzip
 import pickle
 import random
 import ssl
-import subprocess
 from dataclasses import replace
 
 import pyarrow as pa
@@ -152,19 +151,13 @@ def test_pauses_double_with_a_jitter_and_are_as_long_as_the_server_asks():
         patiently("x", Patience(), lambda: (_ for _ in ()).throw(PassingError("busy", 4000)), pauses.append)
 
 
-def test_https_is_read_where_the_certificate_is_trusted(tmp_path, monkeypatch):
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 -subj /CN=tester"
-    command += " -addext subjectAltName=IP:127.0.0.1"
-    try:
-        subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
-    except FileNotFoundError:
-        pytest.skip("the program openssl, which makes the certificate, is not installed")
+def test_https_is_read_where_the_certificate_is_trusted(certificate, monkeypatch):
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    tls.load_cert_chain(*certificate)
     with serving(file_server({PATH: DATA}), tls) as server:
         with pytest.raises(InputError, match="certificate"):
             Storage(patience=replace(BRISK, retries=0)).stat(server.url + PATH)
-        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
         storage = Storage(patience=replace(BRISK, timeout_s=2))
         server.faults[PATH].append(lambda right: cut(right, 100_000))
         assert read(storage, storage.stat(server.url + PATH)) == DATA

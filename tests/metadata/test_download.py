@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import ssl
+import threading
+import time
 
 import pytest
 import yaml
@@ -138,6 +141,41 @@ def test_a_second_run_fetches_only_what_the_first_could_not(fetch, server, tmp_p
     assert fetch("--languages", "de", "--date", "2024-05-01") == 0
     again = [request.path for request in server.requests[before:] if "multistream" in request.path]
     assert again == [part, part]
+
+
+@pytest.mark.parametrize("connections", [1, 3])
+def test_no_more_files_are_fetched_at_once_than_allowed(tmp_path, connections):
+    files, lock, open_, most = file_server(TREE), threading.Lock(), 0, 0
+
+    def respond(request):
+        nonlocal open_, most
+        with lock:
+            open_ += 1
+            most = max(most, open_)
+        time.sleep(0.03)  # time for others to come in
+        with lock:
+            open_ -= 1
+        return files(request)
+
+    with serving(respond) as server:
+        flags = ["--languages", "de", "--pageview_dates", "20240502", "--pageviews", "hourly", "--wordnets", "false"]
+        flags += ["--dumps_url", server.url, "--out", str(tmp_path), "--connections", str(connections), *AGENT]
+        assert cli.run(download.run, flags) == 0
+        assert len(server.requests) == 24
+    assert most == connections
+
+
+def test_https_is_spoken_where_the_certificate_is_trusted(tmp_path, monkeypatch, capsys, certificate):
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(*certificate)
+    with serving(file_server(TREE), tls) as server:
+        flags = ["--languages", "de", "--date", "2024-05-01", "--wordnets", "false", "--retries", "0", *AGENT]
+        flags += ["--dumps_url", server.url, "--out", str(tmp_path / "out")]
+        assert cli.run(download.run, flags) == 3
+        assert "certificate" in capsys.readouterr().err
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+        assert cli.run(download.run, flags) == 0
+    assert len(fetched(tmp_path)) == 2
 
 
 def test_a_dry_run_lists_sizes_and_urls_and_fetches_nothing(fetch, server, tmp_path, capsys):
