@@ -23,6 +23,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -120,7 +121,7 @@ def job(path: Path, cores: int) -> Run:
         units = list(cut([source], build_metadata.PIECE_BYTES))
         results = run_sink(spark, "dumps", units, ReadDump(storage, TABLE, staging, buckets))
         staged = StagedGrams(buckets["en"], [tuple(r.stats["staged"]) for r in results if r.kind == "dump"])
-        grams = rank_grams(spark, storage, staging, TABLE, {"en": staged}, {"en": Limits()})
+        grams = rank_grams(partial(run_sink, spark), storage, staging, TABLE, {"en": staged}, {"en": Limits()})
         assert all(next(order)[1] > 0 for order in grams.best("en", Limits(unigram_share=1.0)))
         seconds = time.perf_counter() - started
         bigrams = sum(rows for _, rows in grams.large["en"][1]) if grams.large else 0

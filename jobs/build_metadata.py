@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from curation import matching
@@ -32,7 +33,7 @@ from jobs.metadata_reuse import files_of_lists, fingerprint, made_before, source
 from jobs.metadata_titles import bucket_count as view_buckets
 from jobs.metadata_titles import rank_titles
 from jobs.runner import Context, Job, main
-from jobs.sink import Result, files_of, run_sink
+from jobs.sink import Result, RunSink, files_of, run_sink
 from jobs.stage import Outcome, Stage
 from metadata import segmenters
 from metadata.languages import LanguageTable
@@ -148,20 +149,19 @@ class Books:
         return drops
 
 
+def sink(context: Context, **options: Any) -> RunSink:
+    """Return how the steps run their units."""
+    return partial(run_sink, context.spark, progress_s=context.config.progress_s, **options)
+
+
 def read_sources(context: Context, plan: Plan, stage: Stage, codes: Sequence[str]) -> tuple[Staged, Books]:
     """Read what the lists of some Wikipedias are made from. Raises InputError when too many files fail."""
     sources = sources_of(plan.sources, codes)
     views = view_buckets(file for source in sources if source.kind == "views" for file in source.files)
     wiktionary = context.config.metadata.wiktionary
     read = ReadSource(context.storage, plan.table, codes, wiktionary, stage.staging, views, gram_buckets(sources))
-    results = run_sink(
-        context.spark,
-        "build_metadata: sources",
-        list(cut(sources, PIECE_BYTES)),
-        read,
-        progress_s=context.config.progress_s,
-        on_crash=crashed,
-    )
+    units = list(cut(sources, PIECE_BYTES))
+    results = sink(context, on_crash=crashed)("build_metadata: sources", units, read)
     ledger = whole_files(result.stats for result in results if result.kind == "ledger")
     failed = check_failed(stage, ledger, context.config.max_failed_inputs)
     stage.step("sources")
@@ -170,10 +170,10 @@ def read_sources(context: Context, plan: Plan, stage: Stage, codes: Sequence[str
 
 def make_lists(context: Context, plan: Plan, stage: Stage, staged: Staged, reuse: Reuse) -> list[Result]:
     """Make and write the source list of every Wikipedia; it is staged for merging too."""
-    spark, storage = context.spark, context.storage
-    grams = rank_grams(spark, storage, stage.staging, plan.table, staged.grams, plan.limits)
+    run, storage = sink(context), context.storage
+    grams = rank_grams(run, storage, stage.staging, plan.table, staged.grams, plan.limits)
     stage.step("n-grams")
-    titles = rank_titles(spark, storage, stage.staging, staged.views, staged.view_buckets, staged.namespaces)
+    titles = rank_titles(run, storage, stage.staging, staged.views, staged.view_buckets, staged.namespaces)
     stage.step("page views")
     make = MakeList(
         storage,
@@ -187,7 +187,7 @@ def make_lists(context: Context, plan: Plan, stage: Stage, staged: Staged, reuse
         titles,
         stage.writers(),
     )
-    made = run_sink(spark, "build_metadata: lists", plan.codes, make, progress_s=context.config.progress_s)
+    made = run("build_metadata: lists", plan.codes, make)
     stage.step("lists")
     return made
 
@@ -199,7 +199,7 @@ def compile_lists(context: Context, plan: Plan, version: str, built: Sequence[Re
         files[file.partition["lang"]].append(file)
     units = [(key, rules) for key in plan.keys for rules in RULES]
     compile_ = Compile(context.storage, context.lake.root, version, files)
-    return run_sink(context.spark, "build_metadata: matchers", units, compile_, progress_s=context.config.progress_s)
+    return sink(context)("build_metadata: matchers", units, compile_)
 
 
 def run(context: Context) -> list[Outcome]:
@@ -217,7 +217,7 @@ def run(context: Context) -> list[Outcome]:
     staged, books = read_sources(context, plan, stage, changed)
     made = make_lists(context, plan, stage, staged, reuse)
     staged_lists = {result.stats["code"]: result.stats["path"] for result in made if result.kind == "list"}
-    built = merge_keys(context.spark, context.storage, stage.staging, plan.keys, staged_lists, stage.writers())
+    built = merge_keys(sink(context), context.storage, stage.staging, plan.keys, staged_lists, stage.writers())
     stage.step("entries")
     version = version_of({found.stats["lang"]: found.stats["digest"] for found in built if found.kind == "key"})
     compiled = compile_lists(context, plan, version, built)

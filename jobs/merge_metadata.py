@@ -14,6 +14,7 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from curation import exchange
 from curation.errors import UsageError
@@ -83,16 +84,17 @@ def run(context: Context) -> list[Outcome]:
         return [done]
     merging = {MERGED: keys}
     spread = SpreadList(storage, stage.staging, bucket_counts(merging)[keys[0]])
-    staged = run_sink(context.spark, "merge_metadata: lists", [entries.of(lang=key).files for key in keys], spread)
+    do = partial(run_sink, context.spark, progress_s=context.config.progress_s)
+    staged = do("merge_metadata: lists", [entries.of(lang=key).files for key in keys], spread)
     lists = {key: result.stats["path"] for key, result in zip(keys, staged, strict=True)}
-    built = merge_keys(context.spark, storage, stage.staging, merging, lists, stage.writers())
+    built = merge_keys(do, storage, stage.staging, merging, lists, stage.writers())
     [found] = [result.stats for result in built if result.kind == "key"]
     version = version_of({MERGED: found["digest"]})
     files = files_of(built, "entries")
     stage.step("merge")
     units = [(MERGED, rules) for rules in RULES]
     compile_ = Compile(storage, lake.root, version, {MERGED: files})
-    compiled = run_sink(context.spark, "merge_metadata: matchers", units, compile_, at_once=1)
+    compiled = do("merge_metadata: matchers", units, compile_, at_once=1)
     stage.step("matchers")
     publish_manifest(lake, version, {MERGED: found["entries"]}, compiled)
     stage.aim({"entries": {"metadata_version": version}})

@@ -19,7 +19,6 @@ from itertools import islice
 from math import ceil
 
 import pyarrow as pa
-from pyspark.sql import SparkSession
 
 from curation import exchange
 from curation.lake import DataFile, WrittenFile
@@ -28,7 +27,7 @@ from curation.schemas import SCHEMAS
 from curation.storage import Storage, join
 from jobs.metadata_ngrams import RankedGrams
 from jobs.metadata_titles import RankedTitles
-from jobs.sink import Result, file_results, run_sink
+from jobs.sink import Result, RunSink, file_results
 from jobs.sorted_rows import SortedRows, merge_sorted, write_sorted
 from jobs.stage import WriterFactory
 from metadata.build import source_list
@@ -155,7 +154,7 @@ def bucket_counts(keys: Keys) -> dict[str, int]:
 
 
 def merge_keys(
-    spark: SparkSession, storage: Storage, staging: str, keys: Keys, lists: Mapping[str, str], writers: WriterFactory
+    run: RunSink, storage: Storage, staging: str, keys: Keys, lists: Mapping[str, str], writers: WriterFactory
 ) -> list[Result]:
     """Merge the staged lists, `lists` by Wikipedia, into the entries of every key, and write these."""
     staged = {key: [lists[code] for code in codes] for key, codes in keys.items()}
@@ -163,9 +162,9 @@ def merge_keys(
     counts = {key: buckets[codes[0]] for key, codes in keys.items()}
     units = [(key, bucket) for key, count in counts.items() if count > 1 for bucket in range(count)]
     merged: dict[str, list[SortedRows]] = {}
-    for result in run_sink(spark, "build_metadata: merging", units, MergeBucket(storage, staging, staged)):
+    for result in run("build_metadata: merging", units, MergeBucket(storage, staging, staged)):
         merged.setdefault(result.stats["key"], []).append(tuple(result.stats["rows"]))
-    return run_sink(spark, "build_metadata: entries", list(keys), WriteEntries(storage, staged, merged, writers))
+    return run("build_metadata: entries", list(keys), WriteEntries(storage, staged, merged, writers))
 
 
 def in_partition(files: Iterable[WrittenFile], **partition: str) -> Iterator[WrittenFile]:

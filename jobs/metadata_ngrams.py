@@ -20,12 +20,11 @@ from itertools import islice
 from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
-from pyspark.sql import SparkSession
 
 from curation import exchange
 from curation.storage import Storage, join
 from jobs.ledger import ledger_result
-from jobs.sink import Result, run_sink
+from jobs.sink import Result, RunSink
 from jobs.sorted_rows import SortedRows, chunk_count, merge_sorted, write_sorted
 from metadata.build import DumpBooks, count_dump
 from metadata.languages import LanguageTable
@@ -203,7 +202,7 @@ class RankedGrams:
 
 
 def rank_grams(
-    spark: SparkSession,
+    run: RunSink,
     storage: Storage,
     staging: str,
     table: LanguageTable,
@@ -215,16 +214,16 @@ def rank_grams(
     if not units:
         return RankedGrams(storage, table, staged, {})
     joiners = {code: joiner(table.languages[code]) for code, _ in units}
-    sums = _by_code(run_sink(spark, "build_metadata: sums", units, SumGrams(storage, staging, staged)))
+    sums = _by_code(run("build_metadata: sums", units, SumGrams(storage, staging, staged)))
     measure = MeasureBigrams(storage, staging, sums, joiners)
-    measured = _by_code(run_sink(spark, "build_metadata: PMI", units, measure))
+    measured = _by_code(run("build_metadata: PMI", units, measure))
     percentiles = {
         code: _percentile(storage, found)
         for code, found in measured.items()
         if limits[code].bigram_score == "rescored" and any(made["chunks"] for made in found)
     }
     rank = RankBigrams(storage, staging, measured, limits, percentiles)
-    ranked = _by_code(run_sink(spark, "build_metadata: bigrams", units, rank))
+    ranked = _by_code(run("build_metadata: bigrams", units, rank))
     large = {
         code: ([made["unigrams"] for made in sums[code]], [made["ranked"] for made in ranked[code]]) for code in sums
     }

@@ -12,12 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
-from pyspark.sql import SparkSession
-
 from curation import exchange
 from curation.storage import FileStat, Storage, join
 from jobs.ledger import ledger_result
-from jobs.sink import Result, run_sink
+from jobs.sink import Result, RunSink
 from jobs.sorted_rows import chunk_count, chunks
 from metadata.build import count_views
 from metadata.languages import LanguageTable
@@ -108,7 +106,7 @@ class RankedTitles:
 
 
 def rank_titles(
-    spark: SparkSession,
+    run: RunSink,
     storage: Storage,
     staging: str,
     staged: Sequence[Staged],
@@ -117,6 +115,4 @@ def rank_titles(
 ) -> RankedTitles:
     """Rank the titles of every Wikipedia; `namespaces` are the wikis' own names of namespaces."""
     sums = SumViews(storage, staging, staged, buckets, namespaces)
-    return RankedTitles.of(
-        storage, run_sink(spark, "build_metadata: page views", range(buckets if staged else 0), sums)
-    )
+    return RankedTitles.of(storage, run("build_metadata: page views", range(buckets if staged else 0), sums))

@@ -53,6 +53,7 @@ class Result:
 
 
 Process = Callable[[int, Any], Iterable[Result]]
+RunSink = Callable[[str, Sequence[Any], Process], list[Result]]  # `run_sink` for one session
 
 
 def file_results(kind: str, files: Iterable[WrittenFile], figures: Mapping[str, Any] | None = None) -> Iterator[Result]:
