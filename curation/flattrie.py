@@ -46,6 +46,8 @@ VALUES: Final = 2 * SLOTS  # where the values of a row begin
 MORE: Final = 3 * SLOTS  # of a row of edges or characters: 1 when some of this row went on to the next
 
 ROOT: Final = 0x110000
+CODE: Final = 0x1FFFFF  # the bits of a code point
+END: Final = CODE  # stands behind the last character of a text
 
 WORD: Final = 8  # bytes of a token that are read, hashed and compared at a time
 REST: Final = WORD + 2  # added to the place of a token's rest

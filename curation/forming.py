@@ -18,11 +18,6 @@ from curation.compiled import Bytes, Codes, Int, Ints, Offsets, Words, borrowing
 from curation.folding import MADE, UNKNOWN, Tables, fold
 from curation.utf8 import encode, next_code
 
-# A character of a form, and its kind above it.
-CODE: Final = 0x1FFFFF
-KIND_SHIFT: Final = 24
-END: Final = CODE  # stands behind the last character of a text
-
 # How a text becomes a form: by the rules, or it is one already.
 REFERENCE, WORLDWIDE, READY = range(3)
 
@@ -44,10 +39,6 @@ class Block(NamedTuple):
         states: MADE, NEEDS_NFKC or UNKNOWN, for each text; one that is not made has an empty form and no tokens.
         folded: room for the code points of one text.
         letters, runs, begins, finishes: flags of each byte of the texts.
-        codes: the characters of the forms, an END behind each form; see `decode_forms`.
-        chars: where the characters of each text begin in `codes`, and the end of the last.
-        words, symbols, values: room for numbers of each token.
-        places, nodes, owners, rows: room for numbers of each token, or of two for each character.
     """
 
     data: Bytes
@@ -61,15 +52,6 @@ class Block(NamedTuple):
     runs: Bytes
     begins: Bytes
     finishes: Bytes
-    codes: Codes
-    chars: Offsets
-    words: Words
-    symbols: Offsets
-    values: Codes
-    places: Offsets
-    nodes: Offsets
-    owners: Offsets
-    rows: Offsets
 
 
 @compiled
@@ -81,7 +63,6 @@ def make_block(longest: Int) -> Block:
     """
     size = max(longest, BLOCK_BYTES)
     tokens = 2 * size + 4 * BLOCK_TEXTS
-    codes = 7 * size + 4 * BLOCK_TEXTS
     return Block(
         np.zeros((12 * size + 16 * (BLOCK_TEXTS + 1)) // 8 * 8, np.uint8),
         np.empty(2 * BLOCK_TEXTS, np.int64),
@@ -94,15 +75,6 @@ def make_block(longest: Int) -> Block:
         np.empty(size + 1, np.uint8),
         np.empty(size + 1, np.uint8),
         np.empty(size + 1, np.uint8),
-        np.empty(codes, np.uint32),
-        np.empty(BLOCK_TEXTS + 1, np.int64),
-        np.empty(tokens, np.uint64),
-        np.empty(tokens, np.int64),
-        np.empty(tokens, np.uint32),
-        np.empty(2 * codes, np.int64),
-        np.empty(2 * codes, np.int64),
-        np.empty(2 * codes, np.int64),
-        np.empty(2 * codes, np.int64),
     )
 
 
@@ -308,26 +280,3 @@ def cut_texts(data: Bytes, offsets: Offsets, first: Int, how: Int, tables: Table
         count += 1
     tokens[last - first] = count
     return last
-
-
-@borrowing
-def decode_forms(block: Block, texts: Int, kinds: Bytes) -> None:
-    """Put the characters of all forms to `block.codes`: `kind << KIND_SHIFT | code point`, the kind 0 without `kinds`.
-
-    Behind each form stands END, behind the last twice.
-    """
-    data, forms, codes, chars = block.data, block.forms, block.codes, block.chars
-    strict = len(kinds) > 0
-    count = 0
-    for text in range(texts):
-        chars[text] = count
-        at, end = forms[2 * text], forms[2 * text + 1]
-        while at < end:
-            code, at = next_code(data, at, end)
-            kind = np.uint32(kinds[code]) if strict else np.uint32(0)
-            codes[count] = code | kind << np.uint32(KIND_SHIFT)
-            count += 1
-        codes[count] = END
-        count += 1
-    chars[texts] = count
-    codes[count] = END

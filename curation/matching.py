@@ -33,7 +33,7 @@ from curation.gathering import FEW, LANES, gather
 from curation.matcher_file import compile_entries, read
 from curation.spacing import text_form
 from curation.utf8 import string_buffers
-from curation.walking import walk
+from curation.walking import make_room, size_of, walk
 
 ALGORITHM: Final = 2  # part of match_id: raise it whenever forms, matches or identified languages change
 HITS: Final = 1 << 14  # of a block that there is room for at first
@@ -152,7 +152,7 @@ def _match_texts(
     longest = 0
     for text in range(texts):
         longest = max(longest, offsets[text + 1] - offsets[text])
-    block = make_block(longest)
+    block, room = make_block(longest), make_room(1 << 14, 1 << 14)
     kinds = tables.kinds if strict else tables.kinds[:0]
     hits, ids = np.empty(HITS, np.uint64), np.empty(HITS + _BESIDES, np.int32)
     places = np.empty(BLOCK_TEXTS, np.int64)
@@ -162,10 +162,13 @@ def _match_texts(
     first = count = 0
     while first < texts:
         last = cut_texts(data, offsets, first, how, tables, block)
-        many = walk(tries, kinds, block, last - first, hits)
+        tokens, codes = size_of(block, last - first)
+        if tokens > len(room.words) or codes + BLOCK_TEXTS >= len(room.codes):
+            room = make_room(max(2 * tokens, len(room.words)), max(2 * codes, len(room.codes)))
+        many = walk(tries, kinds, block, last - first, room, hits)
         if many > len(hits):
             hits, ids = np.empty(2 * many, np.uint64), np.empty(2 * many + _BESIDES, np.int32)
-            many = walk(tries, kinds, block, last - first, hits)
+            many = walk(tries, kinds, block, last - first, room, hits)
         if count + many > len(found):
             found = np.concatenate((found[:count], np.empty(count + many, np.int32)))
         count = gather(hits, many, ids, places, found, count, ends[first : last + 1])

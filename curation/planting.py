@@ -10,6 +10,7 @@ import numpy.typing as npt
 from curation.compiled import Bytes, Codes, Int, Ints, Offsets, Words, compiled, inlined
 from curation.flattrie import (
     CHILDREN,
+    END,
     ID_SHIFT,
     MORE,
     MOST_ENTRIES,
@@ -36,7 +37,7 @@ from curation.flattrie import (
     row_of,
     word_at,
 )
-from curation.forming import END, Block, make_block, split
+from curation.forming import Block, make_block, split
 from curation.utf8 import decode
 
 LOAD: Final = 0.6  # of the final tables; fuller ones are smaller and slower
