@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curation.errors import InputError, UsageError
+from curation.lake import Lake
 from curation.matchers import load_matcher, matcher_name, open_manifest
 from jobs import build_metadata, show_metadata, sink
 from jobs.runner import Context
@@ -72,6 +73,18 @@ def entries(made: Context, lang: str) -> dict[str, str]:
     return {row["entry"]: row["origin"] for row in rows}
 
 
+def run_here(spark, name, units, process, **_) -> list[sink.Result]:
+    """Do what Spark's workers do in this process, where tests can change the sizes they work with."""
+    results = ((index, result) for index, unit in enumerate(units) for result in process(index, unit))
+    return [sink._from_row(sink._to_row(index, result)) for index, result in results]
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Build without Spark's workers, which is faster: for tests of what is built, not of how."""
+    monkeypatch.setattr("jobs.build_metadata.run_sink", run_here)
+
+
 def test_every_source_ends_in_the_list_it_belongs_to(build):
     made = build()
     (outcome,) = build_metadata.run(made)
@@ -117,6 +130,7 @@ def test_a_rerun_does_nothing_and_the_version_is_that_of_the_entries(build, tmp_
     assert open_manifest(made.storage, made.lake.root, "latest").version == first.totals["version"]
 
 
+@pytest.mark.usefixtures("here")
 def test_a_build_that_lost_its_manifest_is_done_again(build):
     made = build()
     (first,) = build_metadata.run(made)
@@ -174,12 +188,6 @@ def test_every_damaged_source_is_named_and_the_rest_is_built_unharmed(build, tmp
         build_metadata.run(build(wikipedia=[f"xx={tmp_path}/enwiki.xml.bz2"]))
 
 
-def run_here(spark, name, units, process, **_) -> list[sink.Result]:
-    """Do what Spark's workers do in this process, where tests can change the sizes they work with."""
-    results = ((index, result) for index, unit in enumerate(units) for result in process(index, unit))
-    return [sink._from_row(sink._to_row(index, result)) for index, result in results]
-
-
 @pytest.mark.parametrize("score", ["rescored", "pmi"])
 def test_the_version_does_not_depend_on_pieces_and_buckets(build, monkeypatch, score):
     limits = {
@@ -216,6 +224,7 @@ def test_the_version_does_not_depend_on_pieces_and_buckets(build, monkeypatch, s
     assert books[many.run_id] == books[one.run_id], "pieces of a file are one row"
 
 
+@pytest.mark.usefixtures("here")
 def test_an_empty_page_view_file_and_a_folder_without_wordnets_are_refused(build, tmp_path):
     (tmp_path / "pageviews").write_text("")
     with pytest.raises(InputError, match=r"pageviews holds no line of page views: it is empty"):
@@ -229,6 +238,7 @@ def read_files(made: Context, outcome) -> set[str]:
     return {Path(row["path"]).name for row in rows if row["run_id"] == outcome.run_id}
 
 
+@pytest.mark.usefixtures("here")
 def test_a_build_with_one_more_language_reads_only_what_that_one_needs(build, tmp_path):
     fewer, all_ = build(languages=["en", "simple", "zh"]), build()
     build_metadata.run(fewer)
@@ -244,6 +254,7 @@ def test_a_build_with_one_more_language_reads_only_what_that_one_needs(build, tm
     assert entries(all_, "en") == entries(alone, "en")
 
 
+@pytest.mark.usefixtures("here")
 def test_a_changed_dump_or_limit_makes_that_languages_list_anew(build, tmp_path):
     made = build()
     (first,) = build_metadata.run(made)
@@ -258,6 +269,7 @@ def test_a_changed_dump_or_limit_makes_that_languages_list_anew(build, tmp_path)
     assert "title" not in third.totals["by_wikipedia"]["zh"]
 
 
+@pytest.mark.usefixtures("here")
 def test_a_list_made_from_a_damaged_file_is_made_again(build, tmp_path):
     path = tmp_path / "enwiki.xml.bz2"
     path.write_bytes(path.read_bytes()[:-20])
@@ -270,6 +282,48 @@ def test_a_list_made_from_a_damaged_file_is_made_again(build, tmp_path):
     assert again.totals["lists_reused"] == 3
 
 
+class Killed(BaseException):
+    """What nobody catches."""
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "jobs.build_metadata.make_lists",
+        "jobs.build_metadata.merge_keys",
+        "jobs.build_metadata.publish_manifest",
+        "curation.lake.Lake.publish",
+        "jobs.stage.append_run",
+        "jobs.build_metadata.make_latest",
+    ],
+)
+def test_a_build_that_dies_anywhere_and_is_run_again_is_like_any_other(build, monkeypatch, tmp_path, moment):
+    made = build()
+    clean = Context(made.config.model_copy(update={"lake": str(tmp_path / "clean")}), "clean")
+    (expected,) = build_metadata.run(clean)
+    publish = Lake.publish
+
+    def die(*arguments, **options):
+        if arguments[1:2] == ("source_lists",):  # of the two tables the second is not published
+            return publish(*arguments, **options)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(moment, die)
+        with pytest.raises(Killed):
+            build_metadata.run(made)
+    (again,) = build_metadata.run(made)
+    assert again.totals["version"] == expected.totals["version"]
+    assert again.totals["by_wikipedia"] == expected.totals["by_wikipedia"]
+    assert all(entries(made, lang) == entries(clean, lang) for lang in ("en", "zh", "other"))
+    owners = [made.lake.snapshot(table).run_ids for table in ("source_lists", "entries")]
+    assert owners[0] == owners[1]
+    assert len(owners[0]) == 1
+    assert build_metadata.run(made)[0].fresh is False
+
+
+@pytest.mark.usefixtures("here")
 def test_the_run_says_what_each_source_gave_and_which_caps_were_reached(build):
     (outcome,) = build_metadata.run(build(limits={"default": {"unigram_share": 1.0, "unigram_cap": 2}}))
     assert outcome.totals["by_wikipedia"]["ltg"]["unigram"] == {
@@ -315,6 +369,7 @@ def test_a_command_shows_every_wikipedia_and_where_each_entry_came_from(build, c
     assert show("--lang", "de")[0] == 2
 
 
+@pytest.mark.usefixtures("here")
 def test_an_entry_is_found_by_another_spelling(build, tmp_path, capsys):
     (tmp_path / "pageviews").write_text("en Hot-pot 9 0\nen Hot_-_pot 8 0\nen St._Louis 7 0\nen St_._Louis 3 0\n")
     made = build(languages=["en"])
