@@ -25,7 +25,7 @@ from metadata.dumps import ARTICLES, Page, iter_pages
 from metadata.languages import Language, LanguageTable
 from metadata.limits import Limits
 from metadata.merge import NUMBERS, Entry, Scored, merge_sources
-from metadata.namespaces import hidden_names, other_names
+from metadata.namespaces import hidden_names, is_siteinfo, other_names, read_siteinfo
 from metadata.ngrams import NgramCounter, count_texts
 from metadata.pieces import Piece, lines_of_piece, pages_of_piece
 from metadata.titles import ViewBooks, read_views
@@ -74,7 +74,9 @@ def article_texts(path: str, open_binary: OpenBinary, books: DumpBooks, piece: P
     """Yield the readable text of every article of a dump file, or a piece of it, and keep its books."""
     try:
         with open_binary(path) as stream:
-            if is_cirrus(stream, path):
+            if is_siteinfo(path):
+                books.namespaces = read_siteinfo(stream, path)
+            elif is_cirrus(stream, path):
                 found = lines(stream, path) if piece is None else lines_of_piece(stream, path, piece)
                 yield from _cirrus_texts(iter_documents(found), books)
                 if books.read == books.drops["malformed"] and (books.read or piece is None):

@@ -1,13 +1,21 @@
 """Names of MediaWiki's namespaces: the English ones, which every wiki understands, and many wikis' own.
 
-A dump's `<siteinfo>` gives the wiki's present names; the list here serves dumps without it and old names that still
-stand in the text. All names are in lower case.
+A dump's `<siteinfo>` gives the wiki's present names. CirrusSearch dumps have none; beside them the file
+`…-siteinfo-namespaces.json.gz` of the wiki's XML dump may lie, which has other names of them too. The list here serves
+dumps without either, and old names that still stand in the text. All names are in lower case.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, BinaryIO
 
+import orjson
+
+from curation.errors import InputError
+from metadata.compressed import blocks
+
+SITEINFO = "siteinfo-namespaces.json"
 FILE, CATEGORY = 6, 14
 
 # Namespaces other than articles, as page-view files may name them on any wiki.
@@ -61,3 +69,21 @@ def hidden_names(namespaces: Mapping[int, str]) -> frozenset[str]:
 def other_names(namespaces: Mapping[int, str]) -> frozenset[str]:
     """Return a wiki's own names of all namespaces but that of its articles."""
     return frozenset(name.lower() for key, name in namespaces.items() if key and name)
+
+
+def is_siteinfo(path: str) -> bool:
+    """Tell whether a file among dumps is one that names namespaces."""
+    return SITEINFO in path
+
+
+def read_siteinfo(stream: BinaryIO, path: str) -> frozenset[str]:
+    """Return a wiki's names of all namespaces but that of its articles, from an open `siteinfo-namespaces.json`.
+
+    Raises InputError, naming the file, when it is none.
+    """
+    try:
+        query = orjson.loads(b"".join(blocks(stream, path)))["query"]
+        spaces: list[dict[str, Any]] = [*query["namespaces"].values(), *query.get("namespacealiases", [])]
+        return frozenset(space["*"].lower() for space in spaces if space["id"] and space["*"])
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} does not name a wiki's namespaces") from error

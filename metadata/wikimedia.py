@@ -3,7 +3,8 @@
     dumps       <dumps>/<db>/<date>/dumpstatus.json names the parts of a dump with size and SHA-1
     cirrus      <dumps>/other/cirrus_search_index/<date>/index_name=<db>_content/ lists the parts of a dump,
                 <db>_content-<date>-00000.json.bz2 …, and `_SUCCESS` when all are there; until 2026 it was one file,
-                <dumps>/other/cirrussearch/<date>/<db>-<date>-cirrussearch-content.json.gz
+                <dumps>/other/cirrussearch/<date>/<db>-<date>-cirrussearch-content.json.gz;
+                <dumps>/<db>/latest/<db>-latest-siteinfo-namespaces.json.gz has the wiki's names of namespaces
     page views  <dumps>/other/pageview_complete/2024/2024-05/pageviews-20240501-user.bz2           a day
                 <dumps>/other/pageviews/2024/2024-05/pageviews-20240501-130000.gz                  an hour
     wordnets    <wordnets>/<project>/wn-data-<code>.tab, <wordnets>/wikt/wn-wikt-<code>.tab
@@ -20,6 +21,7 @@ from typing import Any
 
 from curation.errors import InputError, UsageError
 from metadata.languages import LanguageTable
+from metadata.namespaces import SITEINFO
 from metadata.resumable import Downloader, MissingError, RemoteFile
 
 PARTS = "articlesmultistreamdump"
@@ -63,11 +65,14 @@ def article_dump(downloader: Downloader, base: str, code: str, date: Date) -> It
 
 
 def cirrus_dump(downloader: Downloader, base: str, code: str, date: Date) -> Iterator[RemoteFile]:
-    """Yield the parts of one Wikipedia's CirrusSearch dump. Raises InputError when it is not complete yet.
+    """Yield the parts of one Wikipedia's CirrusSearch dump, and the names of its namespaces, which it lacks.
 
-    Where the folder of parts is missing, the one file that older dumps are is taken to be there.
+    Where the folder of parts is missing, the one file that older dumps are is taken to be there. Raises InputError when
+    the dump is not complete yet.
     """
     db = database(code)
+    siteinfo = f"{db}-latest-{SITEINFO}.gz"
+    yield RemoteFile(f"{base}/{db}/latest/{siteinfo}", f"wikipedia/{code}/{siteinfo}", optional=True)
     folder = f"{base}/other/cirrus_search_index/{date:%Y%m%d}/index_name%3D{db}_content"
     try:
         listing = downloader.text(f"{folder}/")

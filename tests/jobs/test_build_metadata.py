@@ -282,6 +282,17 @@ def test_a_list_made_from_a_damaged_file_is_made_again(build, tmp_path):
     assert again.totals["lists_reused"] == 3
 
 
+@pytest.mark.usefixtures("here")
+def test_titles_in_namespaces_that_a_file_beside_the_dumps_names_are_no_entries(build, tmp_path):
+    (tmp_path / "pageviews").write_text("ltg Fails:Suņs 9 0\nltg Attāls:Kačs 8 0\nltg Suņs 7 0\n", encoding="utf-8")
+    names = {"query": {"namespaces": {"6": {"id": 6, "*": "Fails"}}, "namespacealiases": [{"id": 6, "*": "Attāls"}]}}
+    (tmp_path / "ltgwiki-latest-siteinfo-namespaces.json").write_text(json.dumps(names), encoding="utf-8")
+    made = build(wikipedia=[f"ltg={tmp_path}/ltgwiki*"], wordnet=[], languages=["ltg"])
+    (outcome,) = build_metadata.run(made)
+    assert outcome.totals["by_wikipedia"]["ltg"]["title"]["examples"] == ["Suņs"]
+    assert outcome.totals["files_failed"] == 0
+
+
 class Killed(BaseException):
     """What nobody catches."""
 

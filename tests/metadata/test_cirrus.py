@@ -124,6 +124,31 @@ def test_a_line_without_an_end_is_not_gathered_for_ever(monkeypatch):
     assert (found, books.error) == (["a"], "d.json holds a line of more than 1048576 bytes")
 
 
+NAMES = {
+    "query": {
+        "namespaces": {"-1": {"id": -1, "*": "Spezial", "canonical": "Special"}, "0": {"id": 0, "*": ""}},
+        "namespacealiases": [{"id": 6, "*": "Bild"}],
+    }
+}
+
+
+@pytest.mark.parametrize("pack", PACKS)
+def test_a_file_beside_the_dumps_names_the_namespaces(pack):
+    books = DumpBooks()
+    path = "dewiki-20240501-siteinfo-namespaces.json.gz"
+    assert list(article_texts(path, lambda _: io.BytesIO(pack(json.dumps(NAMES).encode())), books)) == []
+    assert (books.namespaces, books.read, books.error) == ({"spezial", "bild"}, 0, None)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"[]", b"{}", b'{"query": {"namespaces": [1]}}', b'{"query": {"namespaces": {"1": {}}}}']
+)
+def test_a_file_that_names_no_namespaces_is_refused(data):
+    books = DumpBooks()
+    assert list(article_texts("siteinfo-namespaces.json", lambda _: io.BytesIO(data), books)) == []
+    assert books.error == "siteinfo-namespaces.json does not name a wiki's namespaces"
+
+
 def test_a_missing_file_is_an_error_in_the_books():
     def missing(path):
         raise InputError(f"cannot read {path}: missing")

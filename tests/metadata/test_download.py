@@ -53,6 +53,7 @@ TREE = {
     "/other/pageview_complete/2024/2024-05/pageviews-20240501-user.bz2": b"daily",
     **{f"/other/pageviews/2024/2024-05/pageviews-20240502-{hour:02}0000.gz": b"hourly" for hour in range(24)},
     "/other/cirrussearch/20240501/dewiki-20240501-cirrussearch-content.json.gz": b"json",
+    "/dewiki/latest/dewiki-latest-siteinfo-namespaces.json.gz": b"names",
     **cirrus_tree("dewiki", 3),
     **cirrus_tree("itwiki", 2, whole=False),
     "/ita/wn-data-ita.tab": b"1-n\tita:lemma\tcane\n",
@@ -129,7 +130,8 @@ def test_a_search_index_comes_in_parts_once_it_is_complete(fetch, tmp_path, caps
     assert fetch("--languages", "de,it", "--date", "20260830", "--dump", "cirrussearch", "--wordnets", "false") == 3
     assert "the dump of it of 2026-08-30 is not complete" in capsys.readouterr().err
     assert fetched(tmp_path) == {
-        f"wikipedia/de/dewiki_content-20260830-{part:05}.json.bz2": b"part %d" % part for part in range(3)
+        "wikipedia/de/dewiki-latest-siteinfo-namespaces.json.gz": b"names",
+        **{f"wikipedia/de/dewiki_content-20260830-{part:05}.json.bz2": b"part %d" % part for part in range(3)},
     }
 
 
