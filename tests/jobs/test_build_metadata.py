@@ -189,7 +189,11 @@ def test_every_damaged_source_is_named_and_the_rest_is_built_unharmed(build, tmp
 
 
 @pytest.mark.parametrize("score", ["rescored", "pmi"])
-def test_the_version_does_not_depend_on_pieces_and_buckets(build, monkeypatch, score):
+def test_the_version_does_not_depend_on_pieces_and_buckets(build, monkeypatch, tmp_path, score):
+    documents = ({"title": str(n), "namespace": n % 2, "text": f"suņs {n} nu Reigys"} for n in range(20))
+    lines = "".join(f'{{"index":{{}}}}\n{json.dumps(document)}\n' for document in documents)
+    (tmp_path / "ltg.json.bz2").write_bytes(bz2.compress(lines.encode()))
+    dumps = [str(tmp_path / "{code}wiki.xml.bz2"), f"ltg={tmp_path}/ltg.json.bz2"]
     limits = {
         "en": {"unigram_min_count": 1, "title_min_views": 1, "bigram_min_pmi": 0.5},
         "default": {
@@ -200,7 +204,7 @@ def test_the_version_does_not_depend_on_pieces_and_buckets(build, monkeypatch, s
             "unigram_min_count": 1,
         },
     }
-    made = build(limits=limits, bigram_score=score)
+    made = build(limits=limits, bigram_score=score, wikipedia=dumps)
     (one,) = build_metadata.run(made)
     assert {"unigram", "bigram"} <= set(one.totals["by_wikipedia"]["ltg"])
     assert {"unigram", "bigram"} <= set(one.totals["by_wikipedia"]["zh"])
