@@ -13,15 +13,19 @@ from curation.schemas import SCHEMAS
 
 PIECE = 1 << 16  # entries
 SPREAD = 64  # tasks that a batch is spread over before any of them gets `match.unit_bytes`
+FLOOR = 64 << 20  # bytes of a unit whose staged counts are some hundredths of its matches
+FEWEST = 8  # tasks that even a small batch is spread over
 
 
 def units_of(files: Sequence[DataFile], unit_bytes: int) -> list[list[DataFile]]:
-    """Group files of pairs, in their order, into units of about `unit_bytes`, or a SPREAD-th of all where that is less.
+    """Group files of pairs, in their order, into units of about `unit_bytes`; less, if they were fewer than SPREAD.
 
-    Every unit stages the counts of all entries it has seen, so large ones keep these small beside the matches; a batch
-    of less than SPREAD large units is spread over that many tasks instead.
+    Every unit stages the counts of all entries it has seen, so large ones keep these small beside the matches. Units of
+    a batch that makes less than SPREAD large ones are a SPREAD-th of it, but not under FLOOR, as far as that leaves
+    FEWEST of them.
     """
-    target = min(unit_bytes, sum(file.size for file in files) / SPREAD)
+    total = sum(file.size for file in files)
+    target = min(unit_bytes, max(total / SPREAD, min(FLOOR, total / FEWEST)))
     units: list[list[DataFile]] = []
     held = 0
     for file in files:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.lake import DataFile
 from jobs import match_units
-from jobs.match_units import SPREAD, Piece, piece_ranges, pieces_of, units_of
+from jobs.match_units import FEWEST, FLOOR, SPREAD, Piece, piece_ranges, pieces_of, units_of
 from tables import counts_table
 
 seen_entries = st.dictionaries(st.sampled_from(["de", "en", "ja"]), st.sets(st.integers(0, 20)))
@@ -51,14 +52,27 @@ def test_units_hold_every_file_once_in_order_and_are_as_large_as_asked_but_for_t
     files = [DataFile(f"{place:06d}.parquet", size, 1, {}) for place, size in enumerate(sizes)]
     units = units_of(files, unit_bytes)
     assert [file for unit in units for file in unit] == files
-    target = min(unit_bytes, sum(sizes) / SPREAD)
+    target = min(unit_bytes, max(sum(sizes) / SPREAD, min(FLOOR, sum(sizes) / FEWEST)))
     held = [[file.size for file in unit] for unit in units]
     assert all(sum(unit) >= target for unit in held[:-1])
     assert all(sum(unit[:-1]) < target or not sum(unit) for unit in held)
 
 
-def test_a_small_batch_is_spread_over_many_tasks():
-    files = [DataFile(f"{place:06d}.parquet", 1 << 20, 1, {}) for place in range(50)]
-    assert len(units_of(files, 1 << 30)) == 50
-    large = [DataFile(f"{place:06d}.parquet", 100 << 20, 1, {}) for place in range(2000)]
-    assert {len(unit) for unit in units_of(large, 1 << 30)} == {11, 9}
+@pytest.mark.parametrize(
+    ("megabytes", "tasks", "unit"),
+    [
+        (1, 8, 1 / 8),  # spread over some tasks, however small
+        (400, 8, 50),
+        (512, 8, 64),
+        (2000, 32, 64),  # units of the floor
+        (4096, 64, 64),
+        (32_000, 64, 500),
+        (100_000, 98, 1024),  # units of the full size
+    ],
+)
+def test_units_are_large_where_that_leaves_enough_of_them(megabytes, tasks, unit):
+    files = [DataFile(f"{place:06d}.parquet", megabytes << 8, 1, {}) for place in range(4096)]
+    units = units_of(files, 1 << 30)
+    assert tasks * 0.9 <= len(units) <= tasks
+    held = [sum(file.size for file in files) / (1 << 20) for files in units[:-1]]
+    assert all(unit <= size <= unit + megabytes / 4096 for size in held)
