@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from curation import hashing
 from curation.balancing import entry_probability, keep_probability, thresholds
+from curation.comparing import KeptPairs
 from curation.drawing import DrawKey, choose, choose_and_draw, draw_texts, kept
 from curation.errors import UsageError
 from curation.schemas import SCHEMAS
@@ -167,6 +168,40 @@ def test_over_a_thousand_seeds_the_share_kept_is_the_keep_probability():
     variance = keep * (1 - keep) / SEEDS
     assert np.all(np.abs(shares - keep) < 5 * np.sqrt(variance))
     assert abs(shares.mean() - keep.mean()) < 5 * math.sqrt(variance.sum()) / len(keep)
+
+
+def test_over_a_thousand_seeds_an_image_is_kept_as_often_as_its_texts_counts_say():
+    """From counts and t to the kept rows, on images of one to three texts of very different probabilities.
+
+    An image is a coin that falls as often as the mean of its texts' keep probabilities says, and the sum over images
+    has the variance of their sum; bounds as above. That sum is what `jobs.compare` expects of an epoch.
+    """
+    table = counts_of(en=[2, 40, 400, 9000, 10**7], ja=[50])
+    t_of = column(limits := thresholds(seen(table), "fixed", t_en=20), "t")
+    model, texts = model_of(limits, table), [("en", [1]), ("en", [2, 3]), ("ja", [0]), ("en", [4]), ("en", [0, 4])]
+    count_of = {(row["lang"], row["entry_id"]): row["count"] for row in table.to_pylist()}
+
+    def chance(text):
+        return 1 - math.prod(1 - t_of[text[0]] / max(count_of[text[0], i], t_of[text[0]]) for i in text[1])
+
+    images = [[texts[(n + k) % 5] for k in range(1 + n % 3)] for n in range(30)]
+    batch = matches_batch([(f"i{n}", [(f"text {k}", *t) for k, t in enumerate(own)]) for n, own in enumerate(images)])
+    found = Counter(
+        image for seed in range(SEEDS) for image in choose_and_draw(batch, model, seed)["image_id"].to_pylist()
+    )
+    shares = np.array([found[f"i{n}"] / SEEDS for n in range(30)])
+    expected = np.array([np.mean([chance(text) for text in own]) for own in images])
+    variance = expected * (1 - expected) / SEEDS
+    assert 0 < expected.min() < 0.01
+    assert expected.max() == 1
+    assert np.all(np.abs(shares - expected) <= 5 * np.sqrt(variance))
+    assert abs(shares.sum() - expected.sum()) < 5 * math.sqrt(variance.sum())
+
+    pairs = KeptPairs(["en", "ja"], "all")
+    for rows in choose_and_draw(batch, model, 0, "all").to_batches():
+        pairs.add(rows)
+    effect = pairs.effect("r", 30, t_of, "b", [])
+    assert effect.kept == pytest.approx(expected.sum(), abs=1e-12)
 
 
 def test_over_a_thousand_seeds_each_text_is_chosen_equally_often():

@@ -15,11 +15,16 @@ import yaml
 from curation.lake import Lake
 from curation.parquet import read_batches
 from curation.storage import Storage
-from jobs import balance, match, match_units, nightly
+from jobs import balance, fetch_images, match, match_units
 from nights import publish_metadata, run_here
 
 pytestmark = pytest.mark.spark
 
+PARTITIONS = {
+    "spark.default.parallelism": "7",
+    "spark.sql.shuffle.partitions": "5",
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "2",
+}
 TABLES = ("pairs", "matches", "counts", "totals", "thresholds", "curated", "images", "shards")
 
 
@@ -31,7 +36,7 @@ def digests(lake: Lake) -> dict[str, list[str]]:
     }
 
 
-def test_cores_and_order_of_inputs_change_no_byte(night_done, tmp_path):
+def test_cores_partitions_and_the_order_of_inputs_change_no_byte(night_done, tmp_path):
     context = night_done
     ours = digests(context.lake)
     assert all(ours.values())
@@ -42,6 +47,8 @@ def test_cores_and_order_of_inputs_change_no_byte(night_done, tmp_path):
     config["lake"] = str(tmp_path / "other")
     config["ingest"]["inputs"] = config["ingest"]["inputs"][::-1]
     config["images"]["threads"] = 1
+    config["ingest"]["connections"] = 1
+    config["spark"] = {"conf": PARTITIONS}
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(config))
     other = Lake(config["lake"], Storage())
@@ -54,10 +61,10 @@ def test_cores_and_order_of_inputs_change_no_byte(night_done, tmp_path):
 
 
 def test_the_batches_that_rows_are_read_in_change_no_byte(night_done, monkeypatch):
-    """Matched and balanced again in this process, seven rows at a time and three entries a piece of counts."""
+    """From matching to shards again in this process, a few rows at a time and three entries a piece of counts."""
     context = night_done
     ours = digests(context.lake)
-    for name in ("matches", "counts", "totals", "thresholds", "curated"):
+    for name in TABLES[1:]:
         shutil.rmtree(Path(context.lake.uri(name)))
 
     monkeypatch.setattr(match_units, "PIECE", 3)
@@ -65,12 +72,15 @@ def test_the_batches_that_rows_are_read_in_change_no_byte(night_done, monkeypatc
         monkeypatch.setattr(job, "run_sink", run_here)
         monkeypatch.setattr(job, "read_batches", partial(read_batches, rows=7))
         job.run(context)
+    monkeypatch.setattr(fetch_images, "run_sink", run_here)
+    monkeypatch.setattr(fetch_images, "ROWS_AT_ONCE", 5)
+    fetch_images.run(context)
     assert digests(context.lake) == ours
 
 
 def test_another_seed_gives_other_choices(night_done):
     context = night_done
     other = type(context)(context.config.model_copy(update={"seed": 1, "recipe": "other"}), "other")
-    nightly.run(other)
+    balance.run(other)
     drawn = {file.partition["recipe"]: file for file in context.lake.snapshot("curated").files}
     assert len({hashlib.sha256(Path(file.path).read_bytes()).hexdigest() for file in drawn.values()}) == 2

@@ -19,6 +19,7 @@ from nights import ENTRIES, publish_metadata, publish_pairs
 pytestmark = pytest.mark.spark
 
 GOOD = compile_entries(sorted(ENTRIES["en"]), "worldwide")
+NEWER = MAGIC + b'{"format": %d, "rules": "worldwide", "entries": 2, "sha256": "0"}\n' % (FORMAT + 1)
 OLDER = MAGIC + b'{"format": %d, "rules": "worldwide", "entries": 2, "sha256": "0"}\n' % (FORMAT - 1)
 TEXT = "the big red dog is on the table"
 
@@ -52,9 +53,10 @@ def lake_with(context):
         (b"", False, InputError, "is damaged: its checksum is not the one"),
         (compile_entries(["dog"], "worldwide"), False, InputError, "is damaged: its checksum is not the one"),
         (OLDER, True, UsageError, f"matcher format {FORMAT - 1}, this version reads {FORMAT}; rebuild it"),
+        (NEWER, True, UsageError, f"matcher format {FORMAT + 1}, this version reads {FORMAT}; rebuild it"),
         (compile_entries(["dog"], "reference"), True, UsageError, "built for the rules 'reference'"),
     ],
-    ids=["a byte changed", "truncated", "empty", "another list", "older format", "other rules"],
+    ids=["a byte changed", "truncated", "empty", "another list", "older format", "newer format", "other rules"],
 )
 def test_a_wrong_matcher_file_is_refused_in_one_line_that_names_it(lake_with, data, listed, error, message):
     made, path = lake_with(data, listed=listed)
@@ -66,9 +68,17 @@ def test_a_wrong_matcher_file_is_refused_in_one_line_that_names_it(lake_with, da
     assert "\n" not in str(raised.value)
 
 
-def test_a_damaged_matcher_file_stops_the_job_and_nothing_is_published(lake_with):
-    made, path = lake_with(GOOD[:-100], listed=False)
-    with pytest.raises(InputError, match=re.escape(f"{path} is damaged")):
+@pytest.mark.parametrize(
+    ("data", "listed", "error", "message"),
+    [
+        (GOOD[:-100], False, InputError, " is damaged"),
+        (OLDER, True, UsageError, f": matcher format {FORMAT - 1}, this version reads {FORMAT}; rebuild it"),
+    ],
+    ids=["truncated", "older format"],
+)
+def test_a_wrong_matcher_file_stops_the_job_and_nothing_is_published(lake_with, data, listed, error, message):
+    made, path = lake_with(data, listed=listed)
+    with pytest.raises(error, match=re.escape(f"{path}{message}")):
         match.run(made)
     assert not made.lake.snapshot("matches").files
     assert not made.lake.snapshot("counts").files

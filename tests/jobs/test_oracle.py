@@ -34,6 +34,8 @@ WORDS = {
     "ko": "한국의 개가 빨간 의자에 앉아 있다 서울 사진 iPhone의",
 }
 SPACELESS = {"ja", "zh", "th"}
+SKEWED = "ru"  # of its words each is a quarter as frequent as the one before
+FEW = {"he": [], "ko": ["서울"], "hi": ["कुत्ता", "घर", "लाल"]}  # lists without any, one and few entries
 NOISE = ["IMG_0023.jpg", "C++", "3.5 mm", "™", "…", "#1", "\u200b", "é", "logo", "½"]
 
 
@@ -41,7 +43,9 @@ def random_texts(dice: random.Random, count: int) -> list[str]:
     texts = []
     for _ in range(count):
         lang = dice.choice(list(WORDS))
-        words = [dice.choice(WORDS[lang].split()) for _ in range(dice.randint(1, 9))]
+        known = WORDS[lang].split()
+        weights = [4.0**-place for place in range(len(known))] if lang == SKEWED else None
+        words = dice.choices(known, weights, k=dice.randint(1, 9))
         if dice.random() < 0.3:
             words.insert(dice.randrange(len(words) + 1), dice.choice(NOISE))
         texts.append(("" if lang in SPACELESS else " ").join(words))
@@ -56,7 +60,8 @@ def random_entries(dice: random.Random, texts: list[str]) -> dict[str, list[str]
         if cut := text[start : start + dice.randint(1, 8)].strip():
             entries.add(cut)
         entries.add(dice.choice(text.split()))
-    return {lang: sorted(dice.sample(sorted(entries), 500)) for lang in [*WORDS, "other"]}
+    lists = {lang: sorted(dice.sample(sorted(entries), 450)) for lang in [*WORDS, "other"]}
+    return lists | FEW | {SKEWED: sorted({*WORDS[SKEWED].split(), *lists[SKEWED]})}
 
 
 @pytest.mark.parametrize("rules", ["worldwide", "reference"])
@@ -81,6 +86,11 @@ def test_matches_counts_thresholds_and_probabilities_are_those_of_brute_force(co
     assert found == {image: matched for image, matched in expected.items() if matched}
     assert {(r["lang"], r["entry_id"]): r["count"] for r in read(made, "counts")} == dict(counts)
 
+    by_lang = {lang: sorted(n for (key, _), n in counts.items() if key == lang) for lang in entries}
+    assert not by_lang["he"]
+    assert len(by_lang["ko"]) == 1
+    assert 1 < len(by_lang["hi"]) <= 3
+    assert by_lang[SKEWED][-1] > 100 * by_lang[SKEWED][0]
     p, ts = oracle_thresholds(counts, 12)
     thresholds = read(made, "thresholds")
     assert {row["lang"]: row["t"] for row in thresholds} == ts
