@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +20,8 @@ from curation.lake import Lake, WrittenFile
 from curation.schemas import SCHEMAS
 from curation.storage import Storage
 from training.tokenizer import Tokenizer
+
+SMALL = {"batch_size": 16, "image_size": 16, "vocab_size": 320, "seed": 3, "log_every": 1}
 
 COLOURS = ["red", "green", "blue", "yellow", "black", "orange"]
 SHAPES = ["circle", "square", "bar", "cross"]
@@ -70,6 +76,11 @@ def matched_row(number: int) -> dict[str, object]:
     return {**shard_row(number), **published, "texts": texts}
 
 
+def publish_matched(shard_lake: ShardLake, rows: int) -> None:
+    """Publish shards of every matched pair, in files and row groups of uneven sizes."""
+    shard_lake.publish([matched_row(n) for n in range(rows)], group_rows=9, file_rows=41, selection="all")
+
+
 class ShardLake:
     """A lake in a folder, with what tests need to publish shards into it."""
 
@@ -100,6 +111,45 @@ class ShardLake:
         totals = json.dumps({"selection": selection})
         row = {"run_id": run, "stage": "fetch_images", "started": now, "finished": now, "complete": True} | texts
         self.lake.append("runs", pa.Table.from_pylist([{**row, "totals": totals}], schema=SCHEMAS["runs"]))
+
+
+class TwoProcesses(NamedTuple):
+    """A run of two processes: its lake, its output folder and its summary."""
+
+    lake: Path
+    output: Path
+    summary: dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def two_processes(tmp_path_factory) -> dict[str, TwoProcesses]:
+    """A run on 50 drawn pairs and one on 200 matched images that draws for itself, after each other in one start."""
+    root = tmp_path_factory.mktemp("two-processes")
+    keys = {
+        "published": {"steps": 6, "save_every": 3},
+        "online": {"steps": 9, "save_every": 4, "draw": "online"},
+    }
+    ShardLake(root / "published").publish([shard_row(n) for n in range(50)])
+    publish_matched(ShardLake(root / "online"), 200)
+    paths = []
+    for draw_, own in keys.items():
+        paths.append(str(root / f"{draw_}.yaml"))
+        places = {"lake": str(root / draw_), "output": str(root / f"{draw_}-out")}
+        Path(paths[-1]).write_text(json.dumps(SMALL | own | places), encoding="utf-8")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*command, str(Path(__file__).with_name("train_each.py")), *paths],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    summaries = map(json.loads, done.stdout.splitlines())
+    return {
+        name: TwoProcesses(root / name, root / f"{name}-out", summary)
+        for name, summary in zip(keys, summaries, strict=True)
+    }
 
 
 @pytest.fixture

@@ -1,16 +1,13 @@
 from __future__ import annotations
 
-import json
 import logging
-import os
-import subprocess
-import sys
 from pathlib import Path
 
+import conftest
 import numpy as np
 import pytest
 import torch
-from conftest import matched_row, shard_row
+from conftest import matched_row, publish_matched, shard_row
 from safetensors.torch import load_file
 
 from curation.drawing import DrawKey
@@ -28,20 +25,11 @@ from training.train import train
 
 ALONE = World(0, 1, torch.device("cpu"))
 ROWS, BURIED = 200, 7
-SMALL = {
-    "batch_size": 16,
-    "steps": 9,
-    "image_size": 16,
-    "vocab_size": 320,
-    "seed": 3,
-    "save_every": 4,
-    "log_every": 1,
-    "draw": "online",
-}
+SMALL = conftest.SMALL | {"steps": 9, "save_every": 4, "draw": "online"}
 
 
 def publish(shard_lake, rows=ROWS):
-    shard_lake.publish([matched_row(n) for n in range(rows)], group_rows=9, file_rows=41, selection="all")
+    publish_matched(shard_lake, rows)
     return shard_lake.lake
 
 
@@ -143,24 +131,14 @@ def test_a_resumed_run_ends_bit_for_bit_as_an_undisturbed_one(config, caplog):
     assert TrainingState.read(Path(whole["checkpoint"]).with_name("step-00000004")).progress.position > 0
 
 
-def test_two_processes_draw_and_train_as_one_does(config, train_yaml, tmp_path):
-    alone = train(config("alone"), ALONE)
-    path = train_yaml(**config("two").model_dump(mode="json", exclude_none=True, exclude={"seen_pairs"}))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*command, "-m", "training.train", "--config", str(path)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    both = json.loads(done.stdout)
-    assert {key: both[key] for key in ("steps", "epoch", "position")} == {
-        key: alone[key] for key in ("steps", "epoch", "position")
-    }
-    assert both["loss"] == pytest.approx(alone["loss"], abs=2e-3)
-    assert checkpoint.find(tmp_path / "two") is not None
+def test_two_processes_draw_and_train_as_one_does(config, two_processes):
+    both = two_processes["online"]
+    alone = train(config("alone", lake=str(both.lake)), ALONE)
+    for key in ("steps", "epoch", "position"):
+        assert both.summary[key] == alone[key]
+    assert both.summary["processes"] == 2
+    assert both.summary["loss"] == pytest.approx(alone["loss"], abs=2e-3)
+    assert checkpoint.find(both.output) is not None
 
 
 def test_a_run_never_draws_twice_nor_trains_on_undrawn_pairs(config, shard_lake):
