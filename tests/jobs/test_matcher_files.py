@@ -14,7 +14,7 @@ from curation.errors import InputError, UsageError
 from curation.matcher_file import FORMAT, MAGIC, compile_entries
 from curation.matchers import load_matcher, manifest_path, matcher_name, open_manifest, write_manifest
 from jobs import match
-from nights import ENTRIES, publish_metadata, publish_pairs
+from nights import ENTRIES, publish_metadata, publish_pairs, run_here
 
 pytestmark = pytest.mark.spark
 
@@ -76,7 +76,10 @@ def test_a_wrong_matcher_file_is_refused_in_one_line_that_names_it(lake_with, da
     ],
     ids=["truncated", "older format"],
 )
-def test_a_wrong_matcher_file_stops_the_job_and_nothing_is_published(lake_with, data, listed, error, message):
+def test_a_wrong_matcher_file_stops_the_job_and_nothing_is_published(
+    lake_with, monkeypatch, data, listed, error, message
+):
+    monkeypatch.setattr(match, "run_sink", run_here)  # how errors travel from workers is run_sink's own test
     made, path = lake_with(data, listed=listed)
     with pytest.raises(error, match=re.escape(f"{path}{message}")):
         match.run(made)
