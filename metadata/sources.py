@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -14,6 +15,8 @@ from metadata.pieces import Piece, pieces_of
 from metadata.wordnet import wordnet_files
 
 INDEX = "-multistream-index"  # of a dump, no dump itself
+LAYOUT = re.compile(r"(pages-articles(?:-multistream)?|cirrussearch-content|wiki_content-)(\d?)")
+DATE = re.compile(r"(?<=-)\d{8}(?=-)")
 WORDNET_NAMES = "wn-data-<code>.tab, data.noun …, index.noun … (and wn-wikt-<code>.tab with metadata.wiktionary)"
 
 
@@ -69,15 +72,25 @@ def find_sources(
 
 
 def check_once(dumps: Iterable[tuple[str, str]]) -> None:
-    """Raise UsageError when a dump lies there both as `pages-articles` and as `…-multistream`: all would count twice.
+    """Raise UsageError when two dumps of one Wikipedia are there, of two dates or layouts: its pages would count twice.
 
-    `dumps` are Wikipedia codes and paths.
+    Large ones are published as a whole and in parts, too. `dumps` are Wikipedia codes and paths; of files that are not
+    named as Wikimedia names them nothing is known.
     """
-    seen: dict[tuple[str, str], str] = {}
+    seen: dict[str, tuple[str, tuple[str, bool, str]]] = {}
     for code, path in dumps:
-        pages = (code, path.replace("-multistream", ""))
-        if (other := seen.setdefault(pages, path)) != path:
-            raise UsageError(f"metadata.wikipedia: {other} and {path} hold the same pages: name one of them")
+        if (dump := _dump_of(path)) is None:
+            continue
+        other, known = seen.setdefault(code, (path, dump))
+        if known != dump:
+            raise UsageError(f"metadata.wikipedia: {other} and {path} hold the same pages of {code}: name one of them")
+
+
+def _dump_of(path: str) -> tuple[str, bool, str] | None:
+    """Return the layout of the dump that a file is or is a part of, whether it is a part, and the date."""
+    name = path.rpartition("/")[2]
+    layout, date = LAYOUT.search(name), DATE.search(name)
+    return (layout[1], bool(layout[2]), date[0] if date else "") if layout else None
 
 
 def cut(sources: Sequence[Source], piece_bytes: int) -> Iterator[Source]:

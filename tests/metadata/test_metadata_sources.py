@@ -37,10 +37,25 @@ def test_indexes_are_no_dumps(find):
     assert find(files, ["@{code}wiki*"]) == [("de", files[0])]
 
 
-def test_the_same_pages_in_two_layouts_are_refused(find):
-    files = ["dewiki-1-pages-articles.xml.bz2", "dewiki-1-pages-articles-multistream.xml.bz2"]
-    with pytest.raises(UsageError, match=r"multistream\.xml\.bz2 and .*articles\.xml\.bz2 hold the same pages"):
-        find(files, ["@{code}wiki*"])
+@pytest.mark.parametrize(
+    "other",
+    [
+        "dewiki-20240501-pages-articles.xml.bz2",
+        "dewiki-20240501-pages-articles-multistream.xml.bz2",
+        "dewiki-20240601-pages-articles-multistream1.xml-p1p41242.bz2",
+        "dewiki-latest-pages-articles-multistream1.xml-p1p41242.bz2",
+        "dewiki-20240501-cirrussearch-content.json.gz",
+        "dewiki_content-20260830-00000.json.bz2",
+    ],
+)
+def test_two_dumps_of_one_wikipedia_are_refused(find, other):
+    files = [
+        f"dewiki-20240501-pages-articles-multistream{part}.bz2" for part in ("1.xml-p1p41242", "2.xml-p41243p151573")
+    ]
+    ours = [*files, "ltgwiki-20240601-pages-articles.xml.bz2", "dewiki-latest-siteinfo-namespaces.json.gz"]
+    assert len(find([*ours, "dewiki-api-pages.json"], ["@{code}wiki*"])) == 5
+    with pytest.raises(UsageError, match=r"dewiki.* and .*dewiki.* hold the same pages of de: name one of them"):
+        find([*ours, other], ["@{code}wiki*"])
 
 
 @pytest.mark.parametrize(
