@@ -16,8 +16,15 @@ from curation.errors import UsageError
 
 JAVA = 17
 ROOT = Path(__file__).resolve().parents[1]
-QUIET = {"spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
+ALWAYS = {
+    "spark.ui.showConsoleProgress": "false",
+    "spark.log.level": "ERROR",
+    # Over TCP a worker and its JVM wait 40 ms in every task for delayed acknowledgements.
+    "spark.python.unix.domain.socket.enabled": "true",
+}
 LOOPBACK = {
+    # The JVM only hands out tasks: to compile its code well takes more time than to run it, and so do many GC threads.
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
     "spark.ui.enabled": "false",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
@@ -40,10 +47,10 @@ def start(name: str, section: SparkSection) -> SparkSession:
     builder = SparkSession.builder.appName(f"worldcurate {name}")
     if "PYSPARK_GATEWAY_PORT" not in os.environ:  # spark-submit sets it, and its own settings hold
         builder = builder.master(with_retries(section.master))
-        settings = QUIET
+        settings = ALWAYS
         if section.master.startswith("local"):
             os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-            settings = QUIET | LOOPBACK
+            settings = ALWAYS | LOOPBACK
         for key, value in (settings | section.conf).items():
             builder = builder.config(key, value)
     session = builder.getOrCreate()
