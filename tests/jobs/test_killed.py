@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,8 @@ def kill_at(moment: Moment, config: Path, lake: Lake) -> bool:
             time.sleep(0.002)
         return False
     finally:
-        os.killpg(night.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it has ended, with all it started
+            os.killpg(night.pid, signal.SIGKILL)
         night.wait()
 
 
