@@ -10,6 +10,7 @@ from __future__ import annotations
 import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from itertools import pairwise
 from typing import Any
 
@@ -91,12 +92,25 @@ def read_bucket(storage: Storage, path: str, bucket: int, bits: int, numbered: N
     `numbered` gives the bucket of every row, at so many bits.
     """
     with storage.open_input(path) as source:
-        reader = pa.ipc.open_file(source)
-        own = reader.num_record_batches.bit_length() - 1
-        finer = max(0, own - bits)
-        first = (bucket << finer) >> max(0, bits - own)
-        batches = [reader.get_batch(number) for number in range(first, first + (1 << finer))]
-        table = pa.Table.from_batches(batches, reader.schema).replace_schema_metadata(None)
+        return _bucket(pa.ipc.open_file(source), bucket, bits, numbered)
+
+
+def bucket_by_bucket(
+    storage: Storage, paths: Sequence[str], bits: int, numbered: Numbered
+) -> Iterator[Iterator[pa.Table]]:
+    """Yield, bucket after bucket, its rows of each file as `read_bucket` returns them; all files stay open."""
+    with ExitStack() as stack:
+        readers = [pa.ipc.open_file(stack.enter_context(storage.open_input(path))) for path in paths]
+        for bucket in range(1 << bits):
+            yield (_bucket(reader, bucket, bits, numbered) for reader in readers)
+
+
+def _bucket(reader: pa.ipc.RecordBatchFileReader, bucket: int, bits: int, numbered: Numbered) -> pa.Table:
+    own = reader.num_record_batches.bit_length() - 1
+    finer = max(0, own - bits)
+    first = (bucket << finer) >> max(0, bits - own)
+    batches = [reader.get_batch(number) for number in range(first, first + (1 << finer))]
+    table = pa.Table.from_batches(batches, reader.schema).replace_schema_metadata(None)
     return table if own >= bits else table.filter(pa.array(numbered(table, bits) == bucket))
 
 

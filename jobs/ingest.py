@@ -1,8 +1,9 @@
 """Reads crawled pages or tables of pairs and publishes `pairs`: one row an image, with its texts.
 
 Two passes: every input file is read once, grouped by image and staged in hash buckets; then every bucket is merged
-into one output file. The ledger has a row for each input file. Files that cannot be read, or only in part, count as
-failed: up to `max_failed_inputs` the batch is published without them and the next run tries again.
+into one output file. Where there are many staged files, some hundreds at a time are combined in between. The ledger has
+a row for each input file. Files that cannot be read, or only in part, count as failed: up to `max_failed_inputs` the
+batch is published without them and the next run tries again.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from curation.errors import InputError, OutputError, UsageError
 from curation.inputs import list_inputs, sampled
 from curation.occurrences import Books
 from curation.storage import FileStat, Storage
-from jobs.ingest_merge import Earlier, MergeBucket
+from jobs.ingest_merge import Combine, Earlier, MergeBucket
 from jobs.ingest_read import ALGORITHM, ReadFile, crashed
 from jobs.ingest_steps import plan
 from jobs.ledger import check_failed
@@ -27,6 +28,7 @@ from jobs.stage import Outcome, Stage
 
 log = logging.getLogger(__name__)
 
+TOGETHER = 200  # staged files that a task merges at once, all of them open
 KEPT = ("_staging", "groups")  # groups of whole input files, by batch; `gc` removes old ones
 
 
@@ -75,10 +77,17 @@ def run(context: Context) -> list[Outcome]:
         log.info("ingest: %d of %d files had been read before", reused, len(inputs))
 
     paths, cap = [part["path"] for part in staged], section.max_texts_per_image
+    combined: list[Result] = []
+    if len(paths) > TOGETHER:
+        some = [paths[place : place + TOGETHER] for place in range(0, len(paths), TOGETHER)]
+        combine = Combine(context.storage, config.seed, cap, bits, stage.staging)
+        combined = run_sink(context.spark, "ingest: combine", some, combine, progress_s=config.progress_s)
+        paths = [result.stats["path"] for result in combined]
+        stage.step("combine")
     merge = MergeBucket(context.storage, paths, config.seed, cap, bits, stage.writers(), earlier)
     merged = run_sink(context.spark, "ingest: merge", range(1 << bits), merge, progress_s=config.progress_s)
     stage.step("merge")
-    books = _checked_books(staged, merged)
+    books = _checked_books(staged, [*combined, *merged])
     files = files_of(merged, "pairs")
     totals = {
         "files": len(inputs),
@@ -120,7 +129,7 @@ def _earlier(context: Context, batches: Sequence[str]) -> Earlier | None:
 
 
 def _checked_books(staged: Sequence[dict[str, Any]], merged: Sequence[Result]) -> Books:
-    """Add up the books of both passes. Raises OutputError unless they balance, and agree with what was written."""
+    """Add up the books of all passes. Raises OutputError unless they balance, and agree with what was written."""
     books = sum((Books.from_dict(part["books"]) for part in staged), Books())
     books = sum((Books.from_dict(result.stats["books"]) for result in merged if result.stats), books)
     books.check()

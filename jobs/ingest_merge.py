@@ -1,4 +1,7 @@
-"""The second pass of ingest: every bucket's groups are merged, images of earlier batches recognised, pairs written."""
+"""The second pass of ingest: every bucket's groups are merged, images of earlier batches recognised, pairs written.
+
+Merging a bucket opens every staged file. So where there are many, `Combine` first makes one of every few hundred.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation import exchange
-from curation.grouping import finish, merge_groups
+from curation.grouping import GROUPS, finish, merge_groups
 from curation.lake import DataFile
 from curation.occurrences import Books
 from curation.seen import earlier_groups, files_of_bucket, seen_before
-from curation.storage import Storage
+from curation.storage import Storage, join
 from jobs.ingest_read import bucket_numbers
 from jobs.sink import Result, file_results
 from jobs.stage import WriterFactory
@@ -38,6 +41,31 @@ class Earlier:
             for files in self.batches.values()
             for place in files_of_bucket([file.name for file in files], bucket, bits)
         ]
+
+
+@dataclass(frozen=True)
+class Combine:
+    """Merges the groups of some staged files into one, a bucket at a time."""
+
+    storage: Storage
+    seed: int
+    max_texts: int
+    bits: int
+    staging: str
+
+    def __call__(self, index: int, paths: Sequence[str]) -> Iterator[Result]:
+        """Yield the combined file, with what merging changed in the books."""
+        path, books = join(self.staging, f"combined-{exchange.staged_name(index)}"), Books()
+
+        def buckets() -> Iterator[pa.Table]:
+            nonlocal books
+            for parts in exchange.bucket_by_bucket(self.storage, paths, self.bits, bucket_numbers):
+                table, change = merge_groups(parts, self.seed, self.max_texts)
+                books += change
+                yield table
+
+        exchange.write_buckets(self.storage, path, GROUPS, buckets())
+        yield Result("combined", stats={"path": path, "books": books.to_dict()})
 
 
 @dataclass(frozen=True)
