@@ -132,8 +132,8 @@ def _begin(folder: Path) -> None:
 def prune(above: Path) -> None:
     """Remove the folders of machine code that were not used for long and that no process uses now."""
     for folder in above.iterdir():
-        if FOLDER.fullmatch(folder.name) and time.time() - folder.stat().st_mtime > UNUSED_S:
-            with suppress(OSError):
+        with suppress(OSError):  # another process may use, name or remove it
+            if FOLDER.fullmatch(folder.name) and time.time() - folder.stat().st_mtime > UNUSED_S:
                 lock = _lock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 try:
                     shutil.rmtree(folder)

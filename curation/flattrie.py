@@ -148,7 +148,7 @@ def _has_rest(rests: Words, place: Int, data: Bytes, start: Int, end: Int) -> bo
 def find_token(tokens: Words, rests: Words, row: Int, first: Int, data: Bytes, start: Int, end: Int) -> Int:
     """Return the slot of a token that would lie in a row or behind it, or -1.
 
-    All slots of a row are compared, without branches: which of them it is cannot be predicted.
+    All slots of a row are compared, those of short tokens without branches: which of them it is cannot be predicted.
     """
     length = end - start
     while True:

@@ -8,7 +8,7 @@ quick check of Unicode Standard Annex 15, with every `maybe` looked up), it is t
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,12 +24,10 @@ from curation.characters import (
     Characters,
 )
 from curation.compiled import Bytes, Codes, Int, Ints, Offsets, inlined
-from curation.utf8 import next_code
+from curation.utf8 import BLANK, next_code
 
 # The state of a text: its form is made, or it needs all of NFKC, or has a character that is not in the tables yet.
 MADE, NEEDS_NFKC, UNKNOWN = range(3)
-
-_BLANK: Final = 0x20
 
 
 class Tables(NamedTuple):
@@ -86,7 +84,7 @@ def fold(
 ) -> tuple[Int, Int]:
     """Write the folded code points of a text, symbols set apart; return its state and their number."""
     length = 0
-    before = np.uint32(_BLANK)
+    before = np.uint32(BLANK)
     marked: Int = np.uint8(0)  # the combining class of what stands before
     apart = False
     at = start
@@ -111,7 +109,7 @@ def fold(
             marked = own
             continue
         if apart:
-            out[length] = before = np.uint32(_BLANK)
+            out[length] = before = np.uint32(BLANK)
             length += 1
         first = fold_at[code] + 1
         if was_apart and FIRST_MARK <= kinds[folds[first]] & KIND_BITS <= LAST_MARK:
@@ -124,7 +122,7 @@ def fold(
             length += 1
             marked = combining_classes[part]
         if apart:
-            out[length] = before = np.uint32(_BLANK)
+            out[length] = before = np.uint32(BLANK)
             length += 1
             marked = np.uint8(0)
     return MADE, length

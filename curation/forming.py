@@ -16,14 +16,13 @@ import numpy.typing as npt
 from curation.characters import FIRST_MARK, JOINER, KIND_BITS, LAST_MARK, LETTER, MARK_SHIFT, SIGN, SPACE
 from curation.compiled import Bytes, Codes, Int, Ints, Offsets, Words, borrowing, compiled, inlined
 from curation.folding import MADE, UNKNOWN, Tables, fold
-from curation.utf8 import encode, next_code
+from curation.utf8 import BLANK, encode, next_code
 
 # How a text becomes a form: by the rules, or it is one already.
 REFERENCE, WORLDWIDE, READY = range(3)
 
 BLOCK_TEXTS: Final = 256
 BLOCK_BYTES: Final = 1 << 15
-_BLANK: Final = 0x20
 
 
 class Block(NamedTuple):
@@ -58,8 +57,8 @@ class Block(NamedTuple):
 def make_block(longest: Int) -> Block:
     """Make room for texts of at most BLOCK_BYTES in all, or for one of `longest` bytes.
 
-    A form is longest for U+FDFA, whose three bytes become 33, and a space around it; a comma makes two tokens under the
-    rules `reference`. Behind a form some bytes more may be read together with its last.
+    A form is longest for U+FDFA, whose three bytes become 18 characters in 33, and a space around it; a comma makes two
+    tokens under the rules `reference`. Behind a form some bytes more may be read together with its last.
     """
     size = max(longest, BLOCK_BYTES)
     tokens = 2 * size + 4 * BLOCK_TEXTS
@@ -70,7 +69,7 @@ def make_block(longest: Int) -> Block:
         np.empty(tokens, np.int32),
         np.empty(tokens, np.int32),
         np.empty(BLOCK_TEXTS, np.int8),
-        np.empty(11 * longest + 16, np.uint32),
+        np.empty(6 * longest + 16, np.uint32),
         np.empty(size + 1, np.uint8),
         np.empty(size + 1, np.uint8),
         np.empty(size + 1, np.uint8),
@@ -96,29 +95,29 @@ def split(data: Bytes, start: Int, end: Int, starts: Ints, ends: Ints, count: In
     for at in range(start + 1, end):  # without a branch, because where words end cannot be predicted
         ends[count] = at
         starts[count + 1] = at + 1
-        count += data[at] == _BLANK
+        count += data[at] == BLANK
     return count
 
 
 @inlined
 def _reference(data: Bytes, start: Int, end: Int, out: Bytes, length: Int) -> Int:
     """Append the form under the rules `reference` and return the new length."""
-    out[length] = _BLANK
+    out[length] = BLANK
     length += 1
     for at in range(start, end):
         byte = data[at]
-        if (byte > 0x3F and byte != 0x60) or byte == _BLANK:
+        if (byte > 0x3F and byte != 0x60) or byte == BLANK:
             out[length] = byte
             length += 1
         elif byte in (0x2C, 0x2E, 0x3A, 0x3B, 0x3F, 0x21, 0x60):  # , . : ; ? ! `
-            out[length] = _BLANK
+            out[length] = BLANK
             out[length + 1] = byte
-            out[length + 2] = _BLANK
+            out[length + 2] = BLANK
             length += 3
         else:
-            out[length] = _BLANK if byte in (0x09, 0x0A, 0x0D) else byte
+            out[length] = BLANK if byte in (0x09, 0x0A, 0x0D) else byte
             length += 1
-    out[length] = _BLANK
+    out[length] = BLANK
     return length + 1
 
 
@@ -159,8 +158,8 @@ def _mark_plain(block: Block, bounds: Offsets) -> None:
             runs[first], runs[last] = letters[first], letters[last]
     for at in range(1, size):
         torn = 1 - (runs[at] & runs[at - 1])
-        begins[at] = torn & (text[at] != _BLANK)
-        finishes[at] = torn & (text[at - 1] != _BLANK)
+        begins[at] = torn & (text[at] != BLANK)
+        finishes[at] = torn & (text[at - 1] != BLANK)
 
 
 @inlined
@@ -172,14 +171,14 @@ def _cut_plain(
         return count
     begun = ended = np.uint64(count)
     starts[begun] = start
-    begun += np.uint64(text[start] != _BLANK)
+    begun += np.uint64(text[start] != BLANK)
     for at in range(np.uint64(start + 1), np.uint64(end)):
         ends[ended] = at
         ended += np.uint64(finishes[at])
         starts[begun] = at
         begun += np.uint64(begins[at])
     ends[ended] = end
-    ended += np.uint64(text[end - 1] != _BLANK)
+    ended += np.uint64(text[end - 1] != BLANK)
     return np.int64(ended)
 
 
@@ -201,7 +200,7 @@ def _cut(
     Returns the new length and the new count of tokens.
     """
     starts, ends = cuts
-    out[length] = _BLANK
+    out[length] = BLANK
     length += 1
     run = 0  # the kind of the run at hand, SIGN for a sign with its marks, 0 behind white space
     for at in range(size):
@@ -215,7 +214,7 @@ def _cut(
             if run:
                 ends[count] = length
                 count += 1
-                out[length] = _BLANK
+                out[length] = BLANK
                 length += 1
             run = 0 if kind == SPACE else kind - MARK_SHIFT if mark else SIGN if kind == JOINER else kind
             starts[count] = length
@@ -224,7 +223,7 @@ def _cut(
     if run:
         ends[count] = length
         count += 1
-        out[length] = _BLANK
+        out[length] = BLANK
         length += 1
     return length, count
 

@@ -23,7 +23,7 @@ from curation.utf8 import string_buffers
 
 FORMAT: Final = 3
 MAGIC: Final = b"worldcurate matcher "
-SHORT: Final = 2  # Katakana entries up to this many characters must fill their run
+SHORT_LETTERS: Final = 2  # Katakana entries up to this many characters must fill their run
 _ALIGNMENT: Final = 64
 _DTYPES: Final = {
     "tokens": "<u8",
@@ -55,7 +55,7 @@ def compile_entries(entries: Sequence[str], rules: str) -> bytes:
         payload += bytes(-len(payload) % _ALIGNMENT)
     header = {"format": FORMAT, "rules": rules, "entries": len(forms), "arrays": places}
     line = MAGIC + json.dumps(header | {"sha256": _checksum(header, payload)}).encode("ascii")
-    return line + b" " * (-(len(line) + 1) % _ALIGNMENT) + b"\n" + bytes(payload)
+    return b"".join((line, b" " * (-(len(line) + 1) % _ALIGNMENT), b"\n", payload))
 
 
 def read(data: bytes | mmap.mmap, rules: str, name: str = "matcher", *, checked: bool = False) -> tuple[Tries, int]:
@@ -78,9 +78,12 @@ def read(data: bytes | mmap.mmap, rules: str, name: str = "matcher", *, checked:
             count, place = header["arrays"][key]
             array = np.frombuffer(data, dtype, count, start + place)
             arrays[key] = array.reshape(-1, _COLUMNS[key]) if key in _COLUMNS else array
-        return Tries(**arrays), header["entries"]
-    except (KeyError, ValueError) as error:
+        tries, entries = Tries(**arrays), header["entries"]
+    except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{name}: damaged or cut short: {error}") from error
+    if len(tries.twins) not in (0, entries) or (len(tries.chars) and not len(tries.heads)):
+        raise InputError(f"{name}: damaged, its arrays do not fit each other")
+    return tries, entries
 
 
 def _read_header(data: bytes | mmap.mmap, rules: str, name: str) -> tuple[dict[str, Any], int]:
@@ -113,4 +116,4 @@ def is_short_katakana(form: str) -> bool:
     if not form or form[-1] == " " or not in_katakana_run(form[0]):
         return False
     letters = [char for char in form if not is_combining(char)]
-    return 0 < len(letters) <= SHORT and all(map(in_katakana_run, letters))
+    return 0 < len(letters) <= SHORT_LETTERS and all(map(in_katakana_run, letters))

@@ -39,6 +39,7 @@ ALGORITHM: Final = 2  # part of match_id: raise it whenever forms, matches or id
 HITS: Final = 1 << 14  # of a block that there is room for at first
 _BESIDES: Final = FEW + LANES * BLOCK_TEXTS  # more room than for hits that `gather` needs
 MOST_BYTES: Final = 128 << 20  # of a text: places in a block of up to 12 times as many bytes are numbers of 31 bits
+_MOST_IDS: Final = 2**31 - 1  # of a batch: places in a list are numbers of 31 bits
 _HOW: Final = {"reference": forming.REFERENCE, "worldwide": forming.WORLDWIDE}
 
 
@@ -100,7 +101,7 @@ class Matcher:
     def match_batch(self, texts: pa.Array | pa.ChunkedArray) -> pa.ListArray:
         """Match an array of strings: one list<int32> of sorted entry ids a text, empty for a null.
 
-        Raises InputError on a text of more than MOST_BYTES.
+        Raises InputError on a text of more than MOST_BYTES, or whose form is longer.
         """
         if isinstance(texts, pa.ChunkedArray):
             texts = texts.combine_chunks()
@@ -113,7 +114,7 @@ class Matcher:
         if longest > MOST_BYTES:
             raise InputError(f"a text of {longest} bytes: the longest to match has {MOST_BYTES}")
         strict = self.rules == "worldwide"
-        values, ends, states = _match_texts(data, offsets, how, strict, tables_of(table), self._tries)
+        values, ends, states = _match_texts(data, offsets, longest, how, strict, tables_of(table), self._tries)
         found = pa.ListArray.from_arrays(pa.array(ends), pa.array(values))
         again = np.flatnonzero(states)
         if not len(again):
@@ -142,6 +143,7 @@ class Matcher:
 def _match_texts(
     data: Bytes,
     offsets: Offsets,
+    longest: Int,
     how: Int,
     strict: bool,
     tables: Tables,
@@ -149,9 +151,6 @@ def _match_texts(
 ) -> tuple[Ints, Ints, npt.NDArray[np.int8]]:
     """Match texts; return the ids of all, where each text's ids end (after a 0), and what each still needs."""
     texts = len(offsets) - 1
-    longest = 0
-    for text in range(texts):
-        longest = max(longest, offsets[text + 1] - offsets[text])
     block, room = make_block(longest), make_room(1 << 14, 1 << 14)
     kinds = tables.kinds if strict else tables.kinds[:0]
     hits, ids = np.empty(HITS, np.uint64), np.empty(HITS + _BESIDES, np.int32)
@@ -164,11 +163,13 @@ def _match_texts(
         last = cut_texts(data, offsets, first, how, tables, block)
         tokens, codes = size_of(block, last - first)
         if tokens > len(room.words) or codes + BLOCK_TEXTS >= len(room.codes):
-            room = make_room(max(2 * tokens, len(room.words)), max(2 * codes, len(room.codes)))
+            room = make_room(max(tokens, len(room.words)), max(codes, len(room.codes)))
         many = walk(tries, kinds, block, last - first, room, hits)
-        if many > len(hits):
+        while many > len(hits):  # twice where those with room have twins
             hits, ids = np.empty(2 * many, np.uint64), np.empty(2 * many + _BESIDES, np.int32)
             many = walk(tries, kinds, block, last - first, room, hits)
+        if count + many > _MOST_IDS:
+            raise OverflowError("more than 2**31 matches in a batch of texts")
         if count + many > len(found):
             found = np.concatenate((found[:count], np.empty(count + many, np.int32)))
         count = gather(hits, many, ids, places, found, count, ends[first : last + 1])

@@ -38,11 +38,10 @@ from curation.flattrie import (
     word_at,
 )
 from curation.forming import Block, make_block, split
-from curation.utf8 import decode
+from curation.utf8 import BLANK, decode
 
 LOAD: Final = 0.6  # of the final tables; fuller ones are smaller and slower
 _HEAD_BITS: Final = 8  # of `heads`, for each pair of characters that forms begin with
-_BLANK: Final = 0x20
 
 
 class Used(NamedTuple):
@@ -58,7 +57,7 @@ class Used(NamedTuple):
 @inlined
 def _is_bounded(data: Bytes, start: Int, end: Int) -> bool:
     """Tell whether a form begins and ends with a space, so that it is a sequence of tokens."""
-    return bool(end - start > 1 and data[start] == _BLANK and data[end - 1] == _BLANK)
+    return bool(end - start > 1 and data[start] == BLANK and data[end - 1] == BLANK)
 
 
 @compiled
@@ -70,7 +69,8 @@ def _measure(data: Bytes, offsets: Offsets, block: Block) -> tuple[Int, Int]:
         if _is_bounded(data, start, end):
             tokens += split(data, start, end, block.starts, block.ends, 0)
         else:
-            chars += end - start
+            for at in range(start, end):
+                chars += data[at] & 0xC0 != 0x80
     return tokens, chars
 
 
@@ -247,6 +247,8 @@ def build(data: Bytes, offsets: Offsets, short: npt.NDArray[np.bool_]) -> Tries:
     entries = len(offsets) - 1
     if entries > MOST_ENTRIES:
         raise ValueError(f"{entries} entries: a matcher holds at most {MOST_ENTRIES}")
+    if len(data) >= 1 << 31:  # places in it are numbers of 31 bits, and nodes of 32
+        raise ValueError(f"entries of {len(data)} bytes: a matcher holds less than 2 GiB")
     block = make_block(int(np.diff(offsets).max(initial=0)))
     tokens, chars = _measure(data, offsets, block)
     roomy = _empty(Used(tokens, tokens, chars, len(data) // WORD + 2 * tokens, 0), entries if chars else 0, entries)

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from curation.compiled import Bytes, Codes, Int, Offsets, inlined
 
+BLANK: Final = 0x20
 _OUTSIDE: Final = 0xFFFD  # what broken UTF-8 is read as
 
 

@@ -36,9 +36,9 @@ from curation.flattrie import (
 )
 from curation.forming import BLOCK_TEXTS, Block
 from curation.prefetching import prefetch
-from curation.utf8 import next_code
+from curation.utf8 import BLANK, next_code
 
-_BLANK: Final = 0x20
+_TOKEN_SLOTS: Final = np.uint64(TOKEN_SLOTS)
 _KIND_SHIFT: Final = 24  # of what a character is, above its code point
 
 
@@ -92,7 +92,7 @@ def size_of(block: Block, texts: Int) -> tuple[Int, Int]:
 
 @borrowing
 def walk(tries: Tries, kinds: Bytes, block: Block, texts: Int, room: Room, hits: Words) -> Int:
-    """Put the hits of all texts of a block to `hits` and return their number; those that find no room are missing.
+    """Put the hits of all texts of a block to `hits` and return their number, or one too large where room is missing.
 
     With `kinds`, the table of characters, an occurrence must lie well (the rules `worldwide`); empty, it need not.
     """
@@ -131,7 +131,7 @@ def _find_tokens(tries: Tries, block: Block, total: Int, room: Room) -> None:
         slot = find_token(tokens, rests, rows[place], words[place], data, start, end)
         symbols[place] = slot
         at = np.uint64(max(slot, 0))
-        value = tokens[at >> np.uint64(2), np.uint64(TOKEN_SLOTS) + (at & np.uint64(3))] >> VALUE_SHIFT
+        value = tokens[at // _TOKEN_SLOTS, _TOKEN_SLOTS + at % _TOKEN_SLOTS] >> VALUE_SHIFT
         values[place] = value if slot >= 0 else np.uint64(0)
 
 
@@ -227,7 +227,7 @@ def _step_chars(chars: Table, room: Room, active: Int, depth: Int, hits: Words, 
         place, node, text = places[one], nodes[one], owners[one]
         code, follower = codes[place], codes[place + 1]
         slot, value = find_edge(chars, rows[one], node, code & CODE)
-        well = np.int64((follower >> _KIND_SHIFT & COMBINING == 0) | (code & CODE == _BLANK))
+        well = np.int64((follower >> _KIND_SHIFT & COMBINING == 0) | (code & CODE == BLANK))
         if value & SHORT and well:
             well = _fills_run(codes, place - depth + (node == ROOT), follower)
         hits[min(count, full)] = np.uint64(text) << VALUE_SHIFT | np.uint64(value)

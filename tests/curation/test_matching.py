@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from curation import matching, planting
 from curation.automaton import AutomatonMatcher
 from curation.errors import InputError, UsageError
+from curation.forming import BLOCK_BYTES
 from curation.matcher_file import FORMAT, compile_entries
 from curation.matching import Matcher
 from oracles import ORACLES, oracle_worldwide
@@ -313,6 +314,27 @@ def test_entries_of_one_form_past_the_room_for_hits_all_match():
     assert len(texts) * 300 > matching.HITS
     expected = [list(range(1, 301))] * 100 + [list(range(1, 302))]
     assert Matcher.build(entries, "worldwide").match_batch(texts).to_pylist() == expected
+
+
+def test_twins_of_hits_past_their_room_all_match():
+    dots = ["...", "…", ". . .", ".. .", ". .."]
+    assert Matcher.build(dots, "worldwide").match("." * 60_000) == [0, 1, 2, 3, 4]
+    dogs = ["a", *("dog" + "\u200b" * length for length in range(300))]
+    assert Matcher.build(dogs, "worldwide").match("a " * 20_000 + "dog " * 1000) == list(range(301))
+
+
+@pytest.mark.parametrize("rules", ORACLES)
+def test_texts_match_wherever_blocks_end(rules):
+    entries = ["dog", "the dog", "カメラ", "メラ", "ﷺ", "a,b", *(f"w{number}" for number in range(200))]
+    filler = ["the dog", "カメラ dog", "e\u0301,", "ﷺ", "", "no"]
+    texts = [filler[place % len(filler)] for place in range(600)]
+    for place in (0, 255, 256, 511):
+        texts[place] = ""
+    texts[300] = "the dog カメラ " * (BLOCK_BYTES // 10)
+    texts[301] = " ".join(f"w{number}" for number in range(126)) + " dog the dog"  # 128 ids
+    texts[302] = " ".join(f"w{number}" for number in range(127)) + " dog the dog"
+    column = pa.array([None, *texts])
+    assert Matcher.build(entries, rules).match_batch(column) == AutomatonMatcher(entries, rules).match_batch(column)
 
 
 @pytest.mark.parametrize("alphabet", ["ab \0", "漢字あ"])
