@@ -187,7 +187,8 @@ def count_values(storage: Storage, path: str, column: str) -> int:
         metadata = pq.ParquetFile(source).metadata
     groups = (metadata.row_group(group) for group in range(metadata.num_row_groups))
     columns = (group.column(place) for group in groups for place in range(group.num_columns))
-    return sum(found.statistics.num_values for found in columns if found.path_in_schema == column)
+    filled = (found for found in columns if found.path_in_schema == column and found.num_values)
+    return sum(found.statistics.num_values for found in filled)  # an empty column has no statistics
 
 
 def find_rows(

@@ -69,6 +69,18 @@ def test_without_a_fault_the_same_is_published(ready):
     assert outcome.totals["matches"] > 0
 
 
+def test_pairs_without_any_match_and_no_pairs_at_all_balance_too(context, monkeypatch):
+    monkeypatch.setattr(match, "run_sink", run_here)
+    for name, images in (("none", 0), ("nothing", 5)):
+        made = context("match", lake=context().config.lake + name)
+        publish_metadata(made, {"en": ["xyzzy"]})
+        texts = [{"source": "alt", "text": TEXTS[0]}]
+        publish_pairs(made, [{"image_id": f"{n:024x}", "texts": texts} for n in range(images)])
+        [outcome] = match.run(made)
+        assert (outcome.totals["images"], outcome.totals["matches"]) == (images, 0)
+        assert made.lake.snapshot("matches").files
+
+
 def test_values_are_counted_by_the_footer_in_every_row_group(tmp_path):
     long = "x" * 10_000
     rows = [(f"{n}", [(long, "en", list(range(n % 5)))] * (n % 3)) for n in range(40)]
