@@ -3,7 +3,7 @@
 The crawl is the dev WATs many times over, each copy with host names of its own, packed as Common Crawl packs: a gzip
 member a record. What the start of Spark and of its workers takes is that of a job on one record. Processes are watched
 from outside. A Python worker's memory is what one core needs: it grows with the crawl up to `ingest.bucket_bytes` of
-packed WAT, so with 13,000 MB the smaller crawl makes one bucket and the whole one sixteen.
+packed WAT, so with 13,000 MB both crawls have buckets of that order, two and sixteen.
 
     python benchmarks/bench_ingest.py [MB, 3000 by default]
 """

@@ -97,7 +97,9 @@ def identity(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 def spark_runs(folder: str, cores: int, paths: list[str]) -> None:
     """Print the seconds of the match job and of the identity job in a Spark session of this process."""
     master = f"local[{cores}]"
-    config = Config(lake=folder, batch="many", recipe=master, spark=SparkSection(master=master), progress_s=3600)
+    # the identity job's rows pass through the JVM, whose code may be compiled well for it
+    spark_section = SparkSection(master=master, conf={"spark.driver.extraJavaOptions": "-XX:+UseG1GC"})
+    config = Config(lake=folder, batch="many", recipe=master, spark=spark_section, progress_s=3600)
     # another threshold of no effect makes the same work another match_id, so each run matches anew
     section = config.match.model_copy(update={"min_lid_score": 1e-9 * cores})
     context = Context(config.model_copy(update={"match": section}), "bench")
