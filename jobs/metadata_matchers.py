@@ -27,12 +27,12 @@ class Compile:
     def __call__(self, _: int, unit: tuple[str, str]) -> Iterator[Result]:
         """Yield the matcher's name and checksum."""
         lang, rules = unit
-        entries = [
+        entries = (
             entry
             for file in self.files[lang]
             for batch in read_batches(self.storage, join(self.lake, "entries", file.path), ["entry"])
             for entry in batch["entry"].to_pylist()
-        ]
+        )
         sha256 = write_matcher(self.storage, self.lake, self.version, rules, lang, compile_entries(entries, rules))
         yield Result("matcher", stats={"name": matcher_name(rules, lang), "sha256": sha256})
 
