@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from pyspark.sql import SparkSession
@@ -16,12 +18,8 @@ from curation.errors import UsageError
 
 JAVA = 17
 ROOT = Path(__file__).resolve().parents[1]
-ALWAYS = {
-    "spark.ui.showConsoleProgress": "false",
-    "spark.log.level": "ERROR",
-    # Over TCP a worker and its JVM wait 40 ms in every task for delayed acknowledgements.
-    "spark.python.unix.domain.socket.enabled": "true",
-}
+QUIET = {"spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
+MOST_OF_A_SOCKETS_NAME = 36  # characters for the folder of temporary files, of the 103 that all systems allow
 LOOPBACK = {
     # The JVM only hands out tasks: to compile its code well takes more time than to run it, and so do many GC threads.
     "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
@@ -47,15 +45,28 @@ def start(name: str, section: SparkSection) -> SparkSession:
     builder = SparkSession.builder.appName(f"worldcurate {name}")
     if "PYSPARK_GATEWAY_PORT" not in os.environ:  # spark-submit sets it, and its own settings hold
         builder = builder.master(with_retries(section.master))
-        settings = ALWAYS
+        settings = QUIET
         if section.master.startswith("local"):
             os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-            settings = ALWAYS | LOOPBACK
+            settings = QUIET | LOOPBACK | unix_sockets()
         for key, value in (settings | section.conf).items():
             builder = builder.config(key, value)
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
     return session
+
+
+def unix_sockets() -> dict[str, str]:
+    """Return settings by which workers and the JVM talk through sockets in a folder that goes with this process.
+
+    Over TCP, which stays where the folder's name is too long for a socket's, they wait 40 ms in every task for delayed
+    acknowledgements.
+    """
+    if len(tempfile.gettempdir()) > MOST_OF_A_SOCKETS_NAME:
+        return {}
+    folder = tempfile.mkdtemp(prefix="worldcurate-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return {"spark.python.unix.domain.socket.enabled": "true", "spark.python.unix.domain.socket.dir": folder}
 
 
 def with_retries(master: str) -> str:
