@@ -72,30 +72,30 @@ def inlined(function: Function) -> Function:
 
 def _compile(function: Function, **options: Any) -> Function:
     config: Any = numba.config
-    folder, usual = _folder(), config.CACHE_DIR
+    kept, usual = folder(), config.CACHE_DIR
     try:
-        config.CACHE_DIR = str(folder or usual)
-        return cast("Function", numba.njit(cache=folder is not None, error_model="numpy", **options)(function))
+        config.CACHE_DIR = str(kept or usual)
+        return cast("Function", numba.njit(cache=kept is not None, error_model="numpy", **options)(function))
     finally:
         config.CACHE_DIR = usual
 
 
 @cache
-def _folder() -> Path | None:
+def folder() -> Path | None:
     """Return the folder of these sources' machine code, in use from now on; None when it cannot be written."""
     sources = {source.name: source.read_text("utf-8") for source in files("curation").iterdir() if _is_module(source)}
     above = Path(os.environ.get("NUMBA_CACHE_DIR") or cache_folder() / "compiled")
-    folder = above / digest_of({name.removesuffix(".py"): text for name, text in sources.items()})
+    own = above / digest_of({name.removesuffix(".py"): text for name, text in sources.items()})
     try:
         above.mkdir(parents=True, exist_ok=True)
-        _lock(folder, fcntl.LOCK_SH)  # until the process ends
-        if not folder.exists():
-            _begin(folder)
-        os.utime(folder)
+        _lock(own, fcntl.LOCK_SH)  # until the process ends
+        if not own.exists():
+            _begin(own)
+        os.utime(own)
         prune(above)
     except OSError:
         return None
-    return folder if os.access(folder, os.W_OK) else None
+    return own if os.access(own, os.W_OK) else None
 
 
 def _is_module(source: Any) -> bool:

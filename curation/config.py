@@ -48,7 +48,7 @@ class MetadataSection(Section):
     wikipedia: Words = Field(
         [],
         description="pages-articles XML dumps or CirrusSearch JSON dumps, plain, .bz2 or .gz: `code=path-or-glob`, or "
-        "a glob with {code} in it, which is looked up for every language",
+        "a glob with {code} in it, which is looked up for every language; siteinfo-namespaces.json(.gz) beside them",
     )
     pageviews: Words = Field([], description="page-view files, hourly or daily layout: paths or globs")
     wordnet: Words = Field([], description="folders with OMW tab files or Princeton index.* files")

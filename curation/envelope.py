@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar, Union
 import msgspec
 
 from curation.lenient import loads
+from curation.text import valid_unicode
 
 IMAGE_PATH = "IMG@/src"
 KNOWN_PATHS = ("A@/href", "AREA@/href", "FORM@/action", "IFRAME@/src", "INPUT@/src", "LINK@/href", "SCRIPT@/src")
@@ -90,7 +91,7 @@ class _Decoder:
 
     def learn(self, paths: Iterable[str]) -> None:
         """Know these paths from now on."""
-        new = {path for path in paths if path != IMAGE_PATH} - self._others.keys()
+        new = {path for path in paths if path != IMAGE_PATH and path == valid_unicode(path)} - self._others.keys()
         if new and len(self._others) + len(new) <= MOST_PATHS:
             for path in new:
                 self._others[path] = msgspec.defstruct("Other", [], tag_field="path", tag=path, gc=False)
@@ -179,4 +180,4 @@ def _largest(srcset: object) -> str | None:
 
 def _size(candidate: list[str]) -> float:
     descriptor = candidate[1].rstrip("wx,") if len(candidate) > 1 else "1"
-    return float(descriptor) if descriptor.replace(".", "", 1).isdigit() else 0.0
+    return float(descriptor) if descriptor.replace(".", "", 1).isdecimal() else 0.0

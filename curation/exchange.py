@@ -7,12 +7,13 @@ second time cannot mix two versions of the same unit; and rows never cross into 
 
 from __future__ import annotations
 
+import io
 import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +21,8 @@ import pyarrow.ipc
 
 from curation.errors import InputError
 from curation.storage import Storage
+
+AHEAD: Final = 256 << 10  # bytes read at once of each of the files that are walked through together
 
 Numbered = Callable[[pa.Table, int], np.ndarray[Any, Any]]
 
@@ -100,7 +103,9 @@ def bucket_by_bucket(
 ) -> Iterator[Iterator[pa.Table]]:
     """Yield, bucket after bucket, its rows of each file as `read_bucket` returns them; all files stay open."""
     with ExitStack() as stack:
-        readers = [pa.ipc.open_file(stack.enter_context(storage.open_input(path))) for path in paths]
+        sources = [stack.enter_context(storage.open_input(path)) for path in paths]
+        # Buckets lie side by side, and on an object store each read is a request.
+        readers = [pa.ipc.open_file(pa.PythonFile(io.BufferedReader(source, AHEAD), "r")) for source in sources]
         for bucket in range(1 << bits):
             yield (_bucket(reader, bucket, bits, numbered) for reader in readers)
 

@@ -69,7 +69,11 @@ def check(storage: Storage, path: str, sha256: str) -> None:
     digest = hashlib.sha256()
     for chunk in _chunks(storage, path):
         digest.update(chunk)
-    if digest.hexdigest() != sha256:
+    _compare(path, digest.hexdigest(), sha256)
+
+
+def _compare(path: str, found: str, sha256: str) -> None:
+    if found != sha256:
         raise InputError(f"{path} is damaged: its checksum is not the one it was published with")
 
 
@@ -101,8 +105,7 @@ def _fetch(storage: Storage, path: str, sha256: str, copy: Path) -> None:
                 sink.write(chunk)
             sink.flush()
             os.fsync(sink.fileno())  # a copy that has its name has its content, whatever happens to the host
-        if digest.hexdigest() != sha256:
-            raise InputError(f"{path} is damaged: its checksum is not the one it was published with")
+        _compare(path, digest.hexdigest(), sha256)
         Path(name).replace(copy)
     finally:
         Path(name).unlink(missing_ok=True)

@@ -112,7 +112,7 @@ class Matcher:
         data, offsets = string_buffers(texts)
         longest = int(np.diff(offsets).max(initial=0))
         if longest > MOST_BYTES:
-            raise InputError(f"a text of {longest} bytes: the longest to match has {MOST_BYTES}")
+            raise InputError(f"a text of {longest} bytes: the longest to match has {MOST_BYTES}; set filters.max_chars")
         strict = self.rules == "worldwide"
         values, ends, states = _match_texts(data, offsets, longest, how, strict, tables_of(table), self._tries)
         found = pa.ListArray.from_arrays(pa.array(ends), pa.array(values))
@@ -165,7 +165,7 @@ def _match_texts(
         if tokens > len(room.words) or codes + BLOCK_TEXTS >= len(room.codes):
             room = make_room(max(tokens, len(room.words)), max(codes, len(room.codes)))
         many = walk(tries, kinds, block, last - first, room, hits)
-        while many > len(hits):  # twice where those with room have twins
+        while many >= len(hits):  # twice where those with room have twins
             hits, ids = np.empty(2 * many, np.uint64), np.empty(2 * many + _BESIDES, np.int32)
             many = walk(tries, kinds, block, last - first, room, hits)
         if count + many > _MOST_IDS:

@@ -55,6 +55,8 @@ class Books:
 
     def drop(self, reason: str, examples: Sequence[object]) -> None:
         """Count an occurrence dropped for a reason for each of these image references, and show the smallest."""
+        if not examples:
+            return
         self.drops[reason] += len(examples)
         self._show(reason, examples)
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curation.compiled import Bytes, Codes, Int, Ints, Offsets, Words, compiled, inlined
+from curation.errors import UsageError
 from curation.flattrie import (
     CHILDREN,
     END,
@@ -242,13 +243,14 @@ def build(data: Bytes, offsets: Offsets, short: npt.NDArray[np.bool_]) -> Tries:
         offsets: where each form begins, and the end of the last.
         short: of each entry, whether it is a Katakana word too short to match inside another.
 
-    They are filled twice: into roomy tables to count what they hold, then into tables of the right size.
+    They are filled twice: into roomy tables to count what they hold, then into tables of the right size. Raises
+    UsageError when they are too many.
     """
     entries = len(offsets) - 1
     if entries > MOST_ENTRIES:
-        raise ValueError(f"{entries} entries: a matcher holds at most {MOST_ENTRIES}")
+        raise UsageError(f"{entries} entries: a matcher holds at most {MOST_ENTRIES}")
     if len(data) >= 1 << 31:  # places in it are numbers of 31 bits, and nodes of 32
-        raise ValueError(f"entries of {len(data)} bytes: a matcher holds less than 2 GiB")
+        raise UsageError(f"entries of {len(data)} bytes: a matcher holds less than 2 GiB")
     block = make_block(int(np.diff(offsets).max(initial=0)))
     tokens, chars = _measure(data, offsets, block)
     roomy = _empty(Used(tokens, tokens, chars, len(data) // WORD + 2 * tokens, 0), entries if chars else 0, entries)

@@ -15,7 +15,8 @@ from typing import Final
 
 import pyarrow as pa
 
-from curation import cli
+from curation import cli, compiled
+from curation.errors import UsageError
 from curation.langid import LanguageIdentifier, labels_of
 from curation.matcher_file import compile_entries
 from curation.matches import PairMatcher
@@ -28,7 +29,12 @@ TEXTS: Final = ["a red dog in St. Louis", "新しいカメラと猫"]
 
 
 def precompile() -> None:
-    """Match some texts as the jobs do it, so that everything is compiled. UsageError without the default model."""
+    """Match some texts as the jobs do it, so that everything is compiled.
+
+    Raises UsageError without the default model, or a folder that can be written.
+    """
+    if compiled.folder() is None:
+        raise UsageError("the folder of machine code cannot be written: set NUMBA_CACHE_DIR")
     model = default_model_path()
     identifier = LanguageIdentifier(model, dict.fromkeys(labels_of(model), "en"))
     with tempfile.TemporaryDirectory() as folder:

@@ -74,8 +74,7 @@ def occurrences_of(
     if found and image_ref is not None and image_url is None and url is not None:
         books.notes["bad_url"] += 1
     for why, examples in dropped.items():
-        if examples:
-            books.drop(why, examples)
+        books.drop(why, examples)
     return found
 
 

@@ -92,7 +92,7 @@ def size_of(block: Block, texts: Int) -> tuple[Int, Int]:
 
 @borrowing
 def walk(tries: Tries, kinds: Bytes, block: Block, texts: Int, room: Room, hits: Words) -> Int:
-    """Put the hits of all texts of a block to `hits` and return their number, or one too large where room is missing.
+    """Put the hits of all texts of a block to `hits` and return their number; not all are there when it fills the room.
 
     With `kinds`, the table of characters, an occurrence must lie well (the rules `worldwide`); empty, it need not.
     """

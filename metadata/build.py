@@ -79,7 +79,7 @@ def article_texts(path: str, open_binary: OpenBinary, books: DumpBooks, piece: P
             elif is_cirrus(stream, path):
                 found = lines(stream, path) if piece is None else lines_of_piece(stream, path, piece)
                 yield from _cirrus_texts(iter_documents(found), books)
-                if books.read == books.drops["malformed"] and (books.read or piece is None):
+                if books.read == books.drops["malformed"] and (books.read > 1 or piece is None):  # one may be damaged
                     books.error = f"{path} holds no document of a search index"
             else:
                 pages = iter_pages(stream, path) if piece is None else pages_of_piece(stream, path, piece)

@@ -75,7 +75,7 @@ def find_files(config: DownloadConfig, downloader: Downloader) -> tuple[list[Rem
         parts_of = wikimedia.cirrus_dump if config.dump == "cirrussearch" else wikimedia.article_dump
         for code in codes:
             try:
-                files += parts_of(downloader, config.dumps_url, code, date)
+                files += list(parts_of(downloader, config.dumps_url, code, date))  # all of them or none
             except InputError as error:
                 failed.append(error)
     return files, failed

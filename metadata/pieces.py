@@ -89,7 +89,7 @@ def _own_lines(data: Iterable[tuple[int, bytes]], piece: Piece) -> Iterator[byte
 
 def _head(stream: BinaryIO, path: str) -> bytes | None:
     """Return what stands before the first page; None when there is none near the start, or the text is not UTF-8."""
-    head = b""
+    head, first = b"", -1
     for block in blocks(stream, path):
         head += block
         if (first := head.find(OPEN)) >= 0 or len(head) > HEAD:

@@ -37,9 +37,9 @@ def outer(value):
 print(outer(1))
 
 import fcntl, os
-from curation.compiled import _folder
+from curation.compiled import folder
 
-lock = os.open(f"{_folder()}.lock", os.O_RDONLY)
+lock = os.open(f"{folder()}.lock", os.O_RDONLY)
 try:
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 except BlockingIOError:
@@ -166,7 +166,7 @@ def test_folders_not_used_for_a_month_go_unless_a_process_uses_them(tmp_path):
 
 def test_everything_the_jobs_use_is_compiled_ahead(tmp_path):
     precompile()
-    ours = compiled._folder()
+    ours = compiled.folder()
     environment = {"NUMBA_CACHE_DIR": str(tmp_path), "WORLDCURATE_COMPILED": str(ours.parent)}
     done = subprocess.run(
         [sys.executable, "-c", USE], env={**os.environ, **environment}, capture_output=True, text=True, check=True

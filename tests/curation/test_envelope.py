@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections import Counter
 
@@ -12,15 +13,19 @@ from hypothesis import strategies as st
 
 from curation import envelope
 from curation.envelope import decode, images_of
+from curation.reading import Reading
 from curation.robots import directives
+from curation.wat import read_wat
 
-values = st.none() | st.sampled_from(["", "x", 'a "quoted" {brace}', "é\u3042", "IMG@/src", "noindex, noai", "\ud83d"])
+values = st.none() | st.sampled_from(
+    ["", "x", 'a "quoted" {brace}', "é\u3042", "IMG@/src", "noindex, noai", "\ud83d", "b.jpg ²x, c.jpg ٣x"]
+)
 odd = values | st.integers() | st.lists(st.integers(), max_size=2)
 attributes = ["url", "alt", "title", "data-image-title", "data-src", "data-original", "srcset", "other"]
 
 
 def links(value):
-    paths = st.sampled_from(["IMG@/src", "A@/href", "SCRIPT@/src", "TD@/background", "X@/data-href"])
+    paths = st.sampled_from(["IMG@/src", "A@/href", "SCRIPT@/src", "TD@/background", "X@/data-href", "\ud83d"])
     return st.builds(
         lambda path, more: {"path": path, **more}, paths, st.dictionaries(st.sampled_from(attributes), value)
     )
@@ -61,6 +66,19 @@ def seen(found):
     head = response.html.head
     images = [msgspec.structs.astuple(link) for link in images_of(response.html.links)]
     return found.header.uri, head.base, images, directives(head.metas, response.headers)
+
+
+@settings(deadline=None)
+@given(st.lists(records(values) | records(odd), max_size=3))
+def test_whatever_records_say_all_values_are_read_or_counted_as_dropped(several):
+    head = "WARC/1.0\r\nWARC-Type: metadata\r\nContent-Length: %d\r\n\r\n"
+    bodies = [json.dumps(record).encode() for record in several]
+    data = b"".join((head % len(body)).encode() + body + b"\r\n\r\n" for body in bodies)
+    reading = Reading("x.wat")
+    found = list(read_wat(io.BytesIO(data), reading))
+    assert reading.error is None
+    assert reading.books.notes["records"] == len(several)
+    assert reading.books.read == len(found) + reading.books.drops.total()
 
 
 @settings(deadline=None)

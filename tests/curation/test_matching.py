@@ -104,25 +104,43 @@ def test_reference_examples(entry, text, expected):
     assert Matcher.build([entry], "reference").match(text) == ([0] if expected else [])
 
 
+def real_texts(fixtures_dir):
+    """Some texts of each language at hand: Tatoeba's sentences, names of emoji, captions of Wikipedia's images."""
+    texts = {}
+    for path in sorted((fixtures_dir / "laser-tatoeba" / "data" / "tatoeba" / "v1").glob("tatoeba.*-eng.*")):
+        texts[path.name] = path.read_text(encoding="utf-8").splitlines()
+    with (fixtures_dir / "emoji-pairs-base.tsv").open(encoding="utf-8") as rows:
+        next(rows)
+        for lang, _, _, name, keywords in (row.rstrip("\n").split("\t") for row in rows):
+            texts.setdefault(f"emoji {lang}", []).append(f"{name} {keywords}")
+    for path in sorted((fixtures_dir / "iglue" / "datasets" / "wit" / "annotations").glob("*.jsonl")):
+        captions = [json.loads(line).get("caption_reference_description") for line in path.open(encoding="utf-8")]
+        texts[path.name] = [caption for caption in captions if caption]
+    assert len(texts) > 2 * 112 + 150 + 10
+    return {name: lines[:: max(1, len(lines) // 8)][:8] for name, lines in texts.items() if lines}
+
+
 @pytest.mark.parametrize("rules", ORACLES)
 def test_matches_on_real_texts_are_those_of_the_oracle(rules, fixtures_dir):
-    tatoeba = fixtures_dir / "laser-tatoeba" / "data" / "tatoeba" / "v1"
-    some = []
-    for lang in ["jpn", "cmn", "tha", "kor", "khm", "hin", "ara", "rus", "deu", "fra", "tur", "ell", "heb", "kat"]:
-        lines = (tatoeba / f"tatoeba.{lang}-eng.{lang}").read_text(encoding="utf-8").splitlines()
-        some += lines[:: len(lines) // 8][:8]
-    with (fixtures_dir / "emoji-pairs-base.tsv").open(encoding="utf-8") as rows:
-        some += [row.split("\t")[3] for number, row in enumerate(rows) if number and number % 4001 == 0]
-    entries = sorted({text[at : at + size] for text in some for at in (0, 3, 7) for size in (1, 2, 5)})
-    entries = sorted({*entries, *(word for text in some for word in text.split())} - {""})
-    forms = [(i, entry) for i, entry in enumerate(entries)]
-    matcher = Matcher.build(entries, rules)
+    dice = random.Random(rules)
+    some = real_texts(fixtures_dir)
+    own = {name: {word for text in lines for word in text.split()} for name, lines in some.items()}
+    for name, lines in some.items():
+        for text in lines:
+            first, last = sorted(dice.choices(range(len(text) + 1), k=2))
+            own[name] |= {text[first : min(last, first + 12)], text[first : first + 2]}
+    entries = sorted(set().union(*own.values()) - {""})
+    matcher, automaton = Matcher.build(entries, rules), AutomatonMatcher(entries, rules)
+    column = pa.array([text for lines in some.values() for text in lines])
+    assert matcher.match_batch(column).equals(automaton.match_batch(column))
     hits = 0
-    for text in some[::3]:
-        expected = [i for i, entry in forms if ORACLES[rules](entry, text)]
-        assert matcher.match(text) == expected
+    for name, lines in some.items():  # asking the oracle about every entry would take an hour
+        asked = sorted({*own[name], *dice.choices(entries, k=200)} - {""})
+        expected = [entry for entry in asked if ORACLES[rules](entry, lines[0])]
+        found = {entries[number] for number in matcher.match(lines[0])}
+        assert [entry for entry in asked if entry in found] == expected
         hits += len(expected)
-    assert hits > len(some)
+    assert hits > 4 * len(some)
 
 
 @pytest.mark.parametrize("rules", ORACLES)
@@ -316,6 +334,12 @@ def test_entries_of_one_form_past_the_room_for_hits_all_match():
     assert Matcher.build(entries, "worldwide").match_batch(texts).to_pylist() == expected
 
 
+@pytest.mark.parametrize("many", [matching.HITS - 1, matching.HITS, matching.HITS + 1])
+@pytest.mark.parametrize("entry", ["b", "漢"])
+def test_hits_that_just_fill_their_room_are_not_lost(entry, many):
+    assert Matcher.build(["a", entry], "worldwide").match(f"{entry} " * many + "zz 字字") == [1]
+
+
 def test_twins_of_hits_past_their_room_all_match():
     dots = ["...", "…", ". . .", ".. .", ". .."]
     assert Matcher.build(dots, "worldwide").match("." * 60_000) == [0, 1, 2, 3, 4]
@@ -352,5 +376,5 @@ def test_a_text_too_long_for_places_is_refused(monkeypatch):
     monkeypatch.setattr(matching, "MOST_BYTES", 10)
     matcher = Matcher.build(["dog"], "worldwide")
     assert matcher.match("dog cat ok") == [0]
-    with pytest.raises(InputError, match="a text of 11 bytes: the longest to match has 10"):
+    with pytest.raises(InputError, match=r"a text of 11 bytes: the longest to match has 10; set filters\.max_chars"):
         matcher.match("dog cat ok!")

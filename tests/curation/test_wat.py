@@ -154,6 +154,16 @@ def test_pages_that_refuse_machines_are_dropped_and_counted():
         assert reading.books.notes["page_noindex"] == 1
 
 
+def test_a_page_that_refuses_machines_and_has_no_texts_is_read():
+    refusing = page({"url": "a"})
+    response = refusing["Envelope"]["Payload-Metadata"]["HTTP-Response-Metadata"]
+    response["Headers"] = {"X-Robots-Tag": "noai"}
+    occurrences, reading = read(record(refusing) + GOOD)
+    assert [o.text for o in occurrences] == ["good"]
+    assert reading.books.drops == {}
+    assert reading.books.notes["page_noai"] == 1
+
+
 # Broken records
 
 
