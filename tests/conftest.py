@@ -74,9 +74,15 @@ def s3(tmp_path_factory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def certificate(tmp_path_factory) -> tuple[Path, Path]:
+def tls_folder(tmp_path_factory) -> Path:
+    """The folder of `certificate`, `cert.pem` in it, which Spark's workers trust."""
+    return tmp_path_factory.mktemp("tls")
+
+
+@pytest.fixture(scope="session")
+def certificate(tls_folder) -> tuple[Path, Path]:
     """A certificate for 127.0.0.1 that nobody trusts unasked, and its key."""
-    folder = tmp_path_factory.mktemp("tls")
+    folder = tls_folder
     command = "openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 -subj /CN=tester"
     try:
         subprocess.run(

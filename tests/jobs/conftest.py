@@ -13,8 +13,9 @@ from nights import NIGHT, publish_metadata, write_night
 
 
 @pytest.fixture(scope="session")
-def spark():
-    running = session.start("tests", SparkSection(master="local[2]"))
+def spark(tls_folder):
+    conf = {"spark.executorEnv.SSL_CERT_FILE": str(tls_folder / "cert.pem")}
+    running = session.start("tests", SparkSection(master="local[2]", conf=conf))
     yield running
     running.stop()
 

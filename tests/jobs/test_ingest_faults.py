@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from dataclasses import replace
 
 import pyarrow.parquet as pq
@@ -25,15 +26,20 @@ def lines(name, count=800):
     ).encode()
 
 
-@pytest.fixture(params=["http", "s3"])
-def crawl(request, context, tmp_path):
+@pytest.fixture(params=["https", "s3"])
+def crawl(request, context, tmp_path, certificate, monkeypatch):
     """A server with six files, and a context whose inputs they are."""
     files = {path: lines(name) for path, name in FILES.items()}
-    with serving(file_server(files)) as server:
+    tls = None
+    if request.param == "https":
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(*certificate)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+    with serving(file_server(files), tls) as server:
         (tmp_path / "wat.paths").write_text("".join(path.replace("/bucket/", "", 1) + "\n" for path in files))
         keys = {
             "inputs": [f"{tmp_path}/wat.paths"],
-            "base_url": f"{server.url}/bucket" if request.param == "http" else "s3://bucket",
+            "base_url": f"{server.url}/bucket" if tls else "s3://bucket",
             "format": "jsonl",
             "bucket_bytes": 200_000,
             "storage": {"endpoint_url": server.url, "anonymous": True},
