@@ -271,7 +271,9 @@ class Lake:
         differing = sorted(key for key in {*frozen, *meaning} if frozen.get(key) != meaning.get(key))
         if differing:
             changes = ", ".join(f"{key} {frozen.get(key)!r} -> {meaning.get(key)!r}" for key in differing)
-            raise UsageError(f"recipe: {name!r} already means something else ({changes}): choose another name")
+            hint = "go on with the metadata (metadata.version), model and rules it was matched with, or "
+            advice = (hint if "match_id" in differing else "") + "choose another name"
+            raise UsageError(f"recipe: {name!r} already means something else ({changes}): {advice}")
 
     def knows_recipe(self, name: str) -> bool:
         """Tell whether a recipe's name was used."""

@@ -100,6 +100,8 @@ def run(context: Context) -> list[Outcome]:
         "notes": dict(sorted(books.notes.items())),
         "dropped_samples": books.samples,
     }
+    if books.notes["broken_record"]:
+        log.warning("ingest: %d records could not be read (broken_record)", books.notes["broken_record"])
     if not totals["images"]:
         log.warning("ingest: the inputs hold no usable pair: publishing an empty batch")
     return [stage.publish({"pairs": files}, totals=totals, drops=books.drops, complete=not failed, ledger=ledger)]

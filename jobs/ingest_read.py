@@ -60,6 +60,7 @@ class ReadFile:
                 with self.inputs.open_stream(file) as stream:
                     texts = steps.apply(self._occurrences(stream, reading), self.plan.steps(), reading.books)
                     table, books = group(texts, self.seed, self.section.max_texts_per_image)
+                self._check_readable(reading)
             except InputError as error:
                 yield Result("ledger", stats=failed_row(file, str(error), started))
                 return
@@ -86,6 +87,16 @@ class ReadFile:
         )
         read = {"parquet": read_parquet, "jsonl": read_jsonl, "webdataset": read_webdataset}[section.format]
         return read(stream, reading, columns)
+
+    def _check_readable(self, reading: Reading) -> None:
+        """Raise InputError when every record of a whole file is broken: it is most likely of another format."""
+        notes = reading.books.notes
+        broken = notes["broken_record"]
+        readable = notes["records"] - broken if self.section.format == "wat" else notes["rows"]
+        if broken and not readable and reading.error is None:
+            raise InputError(
+                f"{reading.name}: none of its {broken} records is {self.section.format}: see ingest.format"
+            )
 
     def _stage(self, index: int, kept: str | None, table: pa.Table, books: Books) -> str:
         path = kept or join(self.staging, exchange.staged_name(index))

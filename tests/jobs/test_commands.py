@@ -195,6 +195,14 @@ class TestBadInput:
         code, _, totals = ingest(wat(page(1), b'{"Envelope": {', page(2)))
         assert (code, totals["images"], totals["notes"]["broken_record"]) == (0, 2, 1)
 
+    def test_a_file_of_another_format_has_failed(self, ingest):
+        other = wat(b"fetchTimeMs: 12", b"charset: utf-8")
+        code, line, totals = ingest(wat(page(1)), other)
+        assert (code, totals["ledger"][1]["status"]) == (3, "failed")
+        assert "1.warc.wat.gz: none of its 2 records is wat: see ingest.format" in line
+        code, _, totals = ingest(wat(page(1)), other, max_failed_inputs=0.5)
+        assert (code, totals["images"], totals["files_failed"]) == (0, 1, 1)
+
     def test_invalid_utf8_is_replaced_and_counted(self, ingest):
         code, _, totals = ingest(wat(page(1).replace(b"garden", b"gar\xff\xfeden"), page(2)))
         assert (code, totals["images"], totals["notes"]["invalid_utf8"]) == (0, 2, 1)
