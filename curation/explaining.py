@@ -31,7 +31,8 @@ class ExplainedText:
     """One text on its way: language, the form that was matched, the entries found, and its keep probability.
 
     `labels` are the model's best (label, language key, score); none, and no score, where the language was given. `t`
-    is the language's threshold, None for a language without one, whose texts are never kept.
+    is the language's threshold, None for a language without one, whose texts are never kept. `listed` says whether the
+    language has entries at all.
     """
 
     source: str
@@ -43,6 +44,7 @@ class ExplainedText:
     entries: Sequence[ExplainedEntry]
     t: int | None
     keep_probability: float
+    listed: bool = True
 
     def lines(self) -> Iterator[str]:
         """Yield what a person reads."""
@@ -53,7 +55,7 @@ class ExplainedText:
         )
         yield f"  matched as: {'|'.join(self.form.split(' '))}"
         if not self.entries:
-            yield f"  no entry of {self.lang} matches"
+            yield f"  no entry of {self.lang} matches" if self.listed else f"  the metadata has no list of {self.lang}"
             return
         rows = [["entry", "id", "origin", "score", "count", "q"]]
         for e in self.entries:

@@ -104,13 +104,15 @@ class Explainer:
             labels = identifier.candidates(text)
         key = list_of(lang, matching.manifest.entries)
         ids: list[int] = []
-        if matching.manifest.entries.get(key):
+        listed = bool(matching.manifest.entries.get(key))
+        if listed:
             version, rules = matching.manifest.version, matching.rules
             sha256 = matching.manifest.files[matcher_name(rules, key)]
             ids = load_matcher(storage, self.context.lake.root, version, rules, key, sha256).match(text)
         t = self.thresholds.get(key)
         entries, keep = explain_entries(ids, self._entries(key, ids), self._counts(key, ids), t)
-        return ExplainedText(source, text, lang, score, labels, text_form(text, matching.rules), entries, t, keep)
+        form = text_form(text, matching.rules)
+        return ExplainedText(source, text, lang, score, labels, form, entries, t, keep, listed)
 
     def image(self, image_id: str) -> ExplainedImage:
         """Explain an image. Raises InputError when the batch has no such image."""

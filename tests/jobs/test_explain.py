@@ -161,6 +161,8 @@ def test_text_without_entries_or_threshold_is_never_kept(explained):
     explainer = Explainer(explained)
     nothing = explainer.text("xyzzy", "en")
     assert (nothing.entries, nothing.keep_probability) == ([], 0)
+    assert "  no entry of en matches" in list(nothing.lines())
+    assert "  the metadata has no list of sw" in list(explainer.text("mbwa", "sw").lines())
     unseen = explainer.text("0", "other")
     explainer.thresholds.pop("other", None)
     assert [entry.entry for entry in unseen.entries] == ["0"]
