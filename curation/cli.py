@@ -117,7 +117,14 @@ def _check_environment(model: type[BaseSettings]) -> None:
 
 
 def _command_line(model: type[Settings], argv: Sequence[str], prog: str, description: str) -> Any:
-    parser = _Parser(prog=prog, description=description, allow_abbrev=False)
+    raw = argparse.RawDescriptionHelpFormatter  # a description shows the command's own options, a line each
+    parser = _Parser(
+        prog=prog,
+        usage="%(prog)s [--config FILE] [--key value …]",
+        description=description,
+        allow_abbrev=False,
+        formatter_class=raw,
+    )
     parser.add_argument("--config", metavar="FILE", help="the YAML file with these keys")
     source = CliSettingsSource[argparse.ArgumentParser](
         model, cli_prog_name=prog, root_parser=parser, cli_avoid_json=True, cli_hide_none_type=True
