@@ -58,12 +58,13 @@ def second_opinion(texts: Sequence[str] | pa.StringArray, langs: Sequence[str]) 
     column, found = pa.array(texts, pa.string()), list(langs)
     rows = np.flatnonzero(pc.match_substring_regex(column, _any_of(LANGUAGES)).to_numpy(zero_copy_only=False))
     shown = column.take(pa.array(rows))
-    letters = pc.replace_substring_regex(shown, r"[^\pL\pM]", "")
+    words = pc.replace_substring_regex(shown, r"[^\pL\pM]", " ")  # digits and signs are of a script too
+    letters = pc.replace_substring(words, " ", "")
     lengths = pc.utf8_length(letters).to_numpy()
     for lang in sorted(set(LANGUAGES.values())):
         own = _any_of([script for script, language in LANGUAGES.items() if language == lang])
         mostly = 2 * pc.count_substring_regex(letters, own).to_numpy() > lengths
-        word = pc.match_substring_regex(shown, own if lang == "ko" else own + "{2}").to_numpy(zero_copy_only=False)
+        word = pc.match_substring_regex(words, own if lang == "ko" else own + "{2}").to_numpy(zero_copy_only=False)
         for row in rows[mostly & word].tolist():
             found[row] = lang
     return found

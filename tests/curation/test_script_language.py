@@ -4,7 +4,7 @@ import unicodedata
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from curation.langid import LanguageIdentifier
@@ -49,6 +49,7 @@ def oracle(text: str, lang: str) -> str:
 
 @settings(deadline=None)
 @given(texts)
+@example(["ท๒", "1π2", "ท๒ทท"])
 def test_the_script_decides_where_most_letters_are_of_it_and_some_make_a_word(found):
     langs = [("en", "other", "th")[n % 3] for n in range(len(found))]
     assert second_opinion(found, langs) == [oracle(*pair) for pair in zip(found, langs, strict=True)]
