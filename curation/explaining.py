@@ -44,7 +44,7 @@ class ExplainedText:
     entries: Sequence[ExplainedEntry]
     t: int | None
     keep_probability: float
-    listed: bool = True
+    listed: bool
 
     def lines(self) -> Iterator[str]:
         """Yield what a person reads."""

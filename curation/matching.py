@@ -76,16 +76,7 @@ class Matcher:
 
     @classmethod
     def from_bytes(cls, data: bytes | mmap.mmap, rules: str, name: str = "matcher", *, checked: bool = False) -> Self:
-        """Read what `compile_entries` wrote; the bytes stay referenced and are not copied.
-
-        Args:
-            data: the stored form.
-            rules: the rule set it must be built for.
-            name: the file, for messages.
-            checked: whether the content is known to be whole, so that its checksum need not be looked at.
-
-        Raises UsageError on another format number or other rules than asked for, InputError on a damaged file.
-        """
+        """Read what `compile_entries` wrote, as `matcher_file.read` does: its arguments, its errors, and no copy."""
         tries, entries = read(data, rules, name, checked=checked)
         return cls(tries, entries, rules)
 

@@ -76,18 +76,12 @@ def run(context: Context) -> list[Outcome]:
     if reused:
         log.info("ingest: %d of %d files had been read before", reused, len(inputs))
 
-    paths, cap = [part["path"] for part in staged], section.max_texts_per_image
-    combined: list[Result] = []
-    if len(paths) > TOGETHER:
-        some = [paths[place : place + TOGETHER] for place in range(0, len(paths), TOGETHER)]
-        combine = Combine(context.storage, config.seed, cap, bits, stage.staging)
-        combined = run_sink(context.spark, "ingest: combine", some, combine, progress_s=config.progress_s)
-        paths = [result.stats["path"] for result in combined]
-        stage.step("combine")
+    combined = _combined(context, stage, staged, bits)
+    paths, cap = [part["path"] for part in combined or staged], section.max_texts_per_image
     merge = MergeBucket(context.storage, paths, config.seed, cap, bits, stage.writers(), earlier)
     merged = run_sink(context.spark, "ingest: merge", range(1 << bits), merge, progress_s=config.progress_s)
     stage.step("merge")
-    books = _checked_books(staged, [*combined, *merged])
+    books = _checked_books([*staged, *combined], merged)
     files = files_of(merged, "pairs")
     totals = {
         "files": len(inputs),
@@ -105,6 +99,18 @@ def run(context: Context) -> list[Outcome]:
     if not totals["images"]:
         log.warning("ingest: the inputs hold no usable pair: publishing an empty batch")
     return [stage.publish({"pairs": files}, totals=totals, drops=books.drops, complete=not failed, ledger=ledger)]
+
+
+def _combined(context: Context, stage: Stage, staged: Sequence[dict[str, Any]], bits: int) -> list[dict[str, Any]]:
+    """Combine staged files, TOGETHER at a time; return path and books of each, none where they are few."""
+    if len(staged) <= TOGETHER:
+        return []
+    config, paths = context.config, [part["path"] for part in staged]
+    some = [paths[place : place + TOGETHER] for place in range(0, len(paths), TOGETHER)]
+    combine = Combine(context.storage, config.seed, config.ingest.max_texts_per_image, bits, stage.staging)
+    combined = run_sink(context.spark, "ingest: combine", some, combine, progress_s=config.progress_s)
+    stage.step("combine")
+    return [result.stats for result in combined]
 
 
 def _inputs(context: Context, storage: Storage) -> list[FileStat]:

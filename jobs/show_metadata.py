@@ -137,16 +137,13 @@ def _score(row: dict[str, Any]) -> str:
 
 def options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """Return this command's own options and the arguments that are left for the config."""
-    parser = argparse.ArgumentParser(prog=PROG, add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser = cli.own_parser(PROG)
     parser.add_argument("--entry")
     parser.add_argument("--lang")
     parser.add_argument("--origin", choices=ORIGINS)
     parser.add_argument("--top", type=int, default=TOP)
     parser.add_argument("--json", action="store_true")
-    try:
-        return parser.parse_known_args(argv)
-    except argparse.ArgumentError as error:
-        raise UsageError(f"{error} (see {PROG} --help)") from error
+    return cli.parse_own(parser, argv)
 
 
 def show(argv: Sequence[str]) -> None:

@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from curation.matcher_file import compile_entries
 from curation.matchers import Manifest, make_latest, matcher_name, write_manifest, write_matcher
 from curation.parquet import PartitionWriter
 from curation.schemas import SCHEMAS
+from jobs import sink
 from jobs.match import open_matching
 from jobs.runner import Context
 from jobs.stage import Stage
@@ -102,9 +102,10 @@ def publish_entries(
     lake.publish("entries", {"metadata_version": version}, files, expected=(), metadata={"run_id": "run"})
 
 
-def run_here(_spark, _name, units, process, **_):
-    """Run a sink's units in this process, where tests can change what they use."""
-    return [replace(result, unit=n) for n, unit in enumerate(units) for result in process(n, unit)]
+def run_here(_spark, _name, units, process, **_) -> list[sink.Result]:
+    """Do what Spark's workers do in this process, where tests can change what they use."""
+    results = ((index, result) for index, unit in enumerate(units) for result in process(index, unit))
+    return [sink._from_row(sink._to_row(index, result)) for index, result in results]
 
 
 def write_night(folder: Path, images: int, *, files: int = 3, start: int = 0) -> list[str]:

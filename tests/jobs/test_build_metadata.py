@@ -13,8 +13,9 @@ import pytest
 from curation.errors import InputError, UsageError
 from curation.lake import Lake
 from curation.matchers import load_matcher, matcher_name, open_manifest
-from jobs import build_metadata, show_metadata, sink
+from jobs import build_metadata, show_metadata
 from jobs.runner import Context
+from nights import run_here
 
 pytestmark = pytest.mark.spark
 
@@ -71,12 +72,6 @@ def entries(made: Context, lang: str) -> dict[str, str]:
     assert [row["entry_id"] for row in rows] == list(range(len(rows)))
     assert [row["entry"] for row in rows] == sorted(row["entry"] for row in rows)
     return {row["entry"]: row["origin"] for row in rows}
-
-
-def run_here(spark, name, units, process, **_) -> list[sink.Result]:
-    """Do what Spark's workers do in this process, where tests can change the sizes they work with."""
-    results = ((index, result) for index, unit in enumerate(units) for result in process(index, unit))
-    return [sink._from_row(sink._to_row(index, result)) for index, result in results]
 
 
 @pytest.fixture
