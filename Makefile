@@ -30,10 +30,11 @@ test-slow: $(VENV)/ready models ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 .PHONY: lint
-lint: $(VENV)/ready ## Check style (ruff) and types (mypy --strict on the product code)
+lint: $(VENV)/ready ## Check style (ruff), types (mypy --strict on the product code) and import rules (import-linter)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 .PHONY: bench
 bench: $(VENV)/ready models ## Run every benchmark and print its table

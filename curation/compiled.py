@@ -1,17 +1,18 @@
-"""Compiling plain Python functions to machine code with numba, once a machine.
+"""Compile plain Python functions to machine code with numba, once per machine.
 
-The machine code of a function holds that of all functions it calls and the value of all constants it uses, also from
-other files, while numba looks only at the function's own file to see whether what it has kept is stale. So it is kept
-in a folder named by a digest of the modules that compile something and all they import, under `$NUMBA_CACHE_DIR` or the
-cache folder. Where that cannot be written, each process compiles.
+The machine code of a function contains that of every function it calls and the value of every constant it uses, also
+from other files, but numba checks only the function's own file to see whether its cached code is stale. The cache is
+therefore a folder named by a digest of all modules of this package that compile something and of everything they
+import from it, under `$NUMBA_CACHE_DIR` or the cache folder. If that folder is not writable, each process compiles.
 
-A new folder begins as a copy of the one for the same sources under `$WORLDCURATE_COMPILED`, if there is any: an image
-brings what `curation.precompile` made, where nobody can write. Folders that were not used for a month go; a process
-holds a lock beside the one it uses.
+A new folder starts as a copy of the one for the same sources under `$WORLDCURATE_COMPILED`, if there is one: a
+container image ships the output of `curation.precompile` there, read-only. Folders unused for a month are removed; a
+process holds a lock file next to the folder it uses.
 """
 
 from __future__ import annotations
 
+import ast
 import fcntl
 import hashlib
 import os
@@ -19,7 +20,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from importlib.resources import files
@@ -40,10 +41,7 @@ Offsets = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
 UNUSED_S: Final = 30 * 24 * 3600  # after which a folder goes
 FOLDER: Final = re.compile(r"[0-9a-f]{16}(\.\w{8})?")  # of a digest, or a copy of one that was not finished
-IMPORT: Final = re.compile(
-    r"^[ ]*(?:from curation\.(\w+) import|import curation\.(\w+)|from curation import (?:\(([^)]*)\)|([^\n(]*)))",
-    re.MULTILINE,
-)
+PACKAGE: Final = __name__.partition(".")[0]
 
 Int = Any  # an integer, Python's or any of numpy's: what compiled functions take and return
 
@@ -83,9 +81,9 @@ def _compile(function: Function, **options: Any) -> Function:
 @cache
 def folder() -> Path | None:
     """Return the folder of these sources' machine code, in use from now on; None when it cannot be written."""
-    sources = {source.name: source.read_text("utf-8") for source in files("curation").iterdir() if _is_module(source)}
+    sources = package_sources(PACKAGE)
     above = Path(os.environ.get("NUMBA_CACHE_DIR") or cache_folder() / "compiled")
-    own = above / digest_of({name.removesuffix(".py"): text for name, text in sources.items()})
+    own = above / digest_of(sources)
     try:
         above.mkdir(parents=True, exist_ok=True)
         _lock(own, fcntl.LOCK_SH)  # until the process ends
@@ -98,21 +96,61 @@ def folder() -> Path | None:
     return own if os.access(own, os.W_OK) else None
 
 
-def _is_module(source: Any) -> bool:
-    return bool(source.name.endswith(".py"))
+def package_sources(package: str) -> dict[str, str]:
+    """Return the source of every module of a package and its sub-packages, by dotted name."""
+    return dict(_sources_below(files(package), package))
 
 
-def digest_of(sources: Mapping[str, str]) -> str:
-    """Return a digest of those modules of this package, given by name, that compile something and all they import."""
-    wanted, left = set(), [name for name, text in sources.items() if "from curation.compiled import" in text]
-    while left:
-        if (name := left.pop()) in sources and name not in wanted:
-            wanted.add(name)
-            left += re.findall(r"\w+", " ".join(map(" ".join, IMPORT.findall(sources[name]))))
+def _sources_below(folder: Any, name: str) -> Iterator[tuple[str, str]]:
+    for item in folder.iterdir():
+        stem = item.name.removesuffix(".py")
+        if item.is_dir() and item.name.isidentifier():
+            yield from _sources_below(item, f"{name}.{item.name}")
+        elif stem != item.name:
+            yield name if stem == "__init__" else f"{name}.{stem}", item.read_text("utf-8")
+
+
+def digest_of(sources: Mapping[str, str], compiler: str = __name__) -> str:
+    """Return a digest of the modules that import `compiler` and of every module they import, directly or not.
+
+    `sources` maps dotted names to source code. A name includes the package path, so a moved module changes the digest.
+    """
+    hint = compiler.rpartition(".")[2]  # parsing only sources that can import it saves most of the time
+    pending = [name for name, text in sources.items() if hint in text and compiler in imported(name, text)]
+    reached: set[str] = set()
+    while pending:
+        name = pending.pop()
+        if name in sources and name not in reached:
+            reached.add(name)
+            pending += imported(name, sources[name])
     digest = hashlib.sha256()
-    for name in sorted(wanted):
+    for name in sorted(reached):
         digest.update(f"{name}\0{sources[name]}\0".encode())
     return digest.hexdigest()[:16]
+
+
+def imported(module: str, source: str) -> set[str]:
+    """Return the dotted names that a module's import statements can refer to, with the packages that contain them.
+
+    `from a.b import c` gives `a.b.c` too, because `c` may be a module. Relative imports are resolved against `module`,
+    as a module and as a package.
+    """
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            for base in _bases(module, node):
+                names.update((base, *(f"{base}.{alias.name}" for alias in node.names)))
+    return {name.rsplit(".", cut)[0] for name in names for cut in range(name.count(".") + 1)}
+
+
+def _bases(module: str, node: ast.ImportFrom) -> list[str]:
+    """Return what `from … import` imports from; a relative import has two readings, by the module's kind."""
+    if not node.level:
+        return [node.module or ""]
+    parents = (module.rsplit(".", node.level)[0], module.rsplit(".", node.level - 1)[0])
+    return [f"{parent}.{node.module}" if node.module else parent for parent in parents]
 
 
 def _begin(folder: Path) -> None:

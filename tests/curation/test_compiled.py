@@ -128,25 +128,65 @@ def test_what_was_compiled_ahead_is_used_where_the_sources_are_the_same(package,
     assert {path.relative_to(ahead): path.read_bytes() for path in ahead.rglob("*.nb?")} == before
 
 
+def test_a_moved_compiled_module_is_recompiled_and_followed_at_its_new_location(package, tmp_path):
+    cache = tmp_path / "cache"
+    assert run(tmp_path, cache) == "11"
+    deep = package / "deep" / "deeper"
+    deep.mkdir(parents=True)
+    (package / "deep" / "__init__.py").write_text("")
+    (deep / "__init__.py").write_text("")
+    (package / "helper.py").rename(deep / "helper.py")
+    (package / "numbers.py").rename(deep / "numbers.py")
+    moved = HELPER.replace("curation.numbers", "curation.deep.deeper.numbers")
+    (deep / "helper.py").write_text(moved)
+    script = SCRIPT.replace("from curation import helper", "from curation.deep.deeper import helper")
+    (tmp_path / "script.py").write_text(script)
+    assert run(tmp_path, cache) == "11"
+    assert len(folders(cache)) == 2, "the same code at another location is other code"
+    (deep / "numbers.py").write_text("ADDED = 20\n")
+    assert run(tmp_path, cache) == "21"
+    (deep / "helper.py").write_text(moved.replace("curation.deep.deeper.numbers", ".numbers"))
+    assert run(tmp_path, cache) == "21"
+    (deep / "numbers.py").write_text("ADDED = 30\n")
+    assert run(tmp_path, cache) == "31", "relative imports are followed too"
+    assert len(folders(cache)) == 5
+
+
 @pytest.mark.parametrize(
     ("text", "names"),
     [
         ("from curation.a import x\n", {"a"}),
-        ("from curation import a\nfrom curation.b import y\n", {"a", "b"}),
-        ("from curation import (\n    a,\n    b as c,\n)\n", {"a", "b"}),
+        ("from curation import a\nfrom curation.sub.b import y\n", {"a", "sub", "sub.b"}),
+        ("from curation import (\n    a,  # why\n    sub as c,\n)\n", {"a", "sub"}),
+        ("from curation.sub import b\n", {"sub", "sub.b"}),
         ("def f():\n    from curation.a import x\n", {"a"}),
-        ("import curation.b\n", {"b"}),
+        ("import curation.sub.b\n", {"sub", "sub.b"}),
+        ("import numpy, curation.a as z\n", {"a"}),
+        ("from . import a\n", {"a"}),
+        ("from .sub.b import y\n", {"sub", "sub.b"}),
+        ("from curation import \\\n    a\n", {"a"}),
         ("import numpy\nfrom metadata.a import x\n", set()),
     ],
 )
 def test_imports_are_followed_however_they_are_written(text, names):
-    sources = {"root": f"from curation.compiled import inlined\n{text}", "a": "1", "b": "2"}
+    root = f"from curation.compiled import inlined\n{text}"
+    sources = {"curation.root": root, "curation.a": "1", "curation.sub": "", "curation.sub.b": "2"}
+    digest = compiled.digest_of(sources, "curation.compiled")
+    for name in ("a", "sub", "sub.b"):
+        changed = {**sources, f"curation.{name}": "from curation.far import x"}
+        assert (compiled.digest_of(changed, "curation.compiled") != digest) == (name in names)
+        far = compiled.digest_of({**changed, "curation.far": "3"}, "curation.compiled")
+        followed = far != compiled.digest_of(changed, "curation.compiled")
+        assert followed == (name in names), "what is imported is followed further"
+
+
+def test_every_module_of_the_package_that_compiles_is_in_the_digest():
+    sources = compiled.package_sources("curation")
     digest = compiled.digest_of(sources)
-    for name in ("a", "b"):
-        changed = compiled.digest_of({**sources, name: "from curation.far import x"})
-        assert (changed != digest) == (name in names)
-        far = {**sources, name: "from curation.far import x", "far": "3"}
-        assert (compiled.digest_of(far) != changed) == (name in names), "what is imported is followed further"
+    for name in ("curation.walking", "curation.fasttext_features", "curation.scripts", "curation"):
+        assert compiled.digest_of({**sources, name: sources[name] + "\n"}) != digest, name
+    for name in ("curation.fetching", "curation.report"):
+        assert compiled.digest_of({**sources, name: sources[name] + "\n"}) == digest, name
 
 
 def test_folders_not_used_for_a_month_go_unless_a_process_uses_them(tmp_path):
