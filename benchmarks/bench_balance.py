@@ -24,16 +24,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from common import sentences, table
 
-from curation import exchange
-from curation.balancing import entry_probability
-from curation.config import BalanceSection, Config, SparkSection
-from curation.counts import LanguageCounts, counts_table, read_counts
-from curation.drawing import choose_and_draw
+from curation.balance.counts import LanguageCounts, counts_table, read_counts
+from curation.balance.keep_model import KeepModel
+from curation.balance.sampling import choose_and_draw
+from curation.balance.thresholds import entry_probability
+from curation.cli.config import BalanceSection, Config, SparkSection
 from curation.hashing import u64_column
-from curation.keeping import KeepModel
-from curation.matchers import Manifest, make_latest, write_manifest
-from curation.parquet import read_batches
-from curation.schemas import IMAGE_COLUMNS, MATCHED_TEXT, SCHEMAS
+from curation.lake import shuffle as exchange
+from curation.lake.parquet import read_batches
+from curation.lake.schemas import IMAGE_COLUMNS, MATCHED_TEXT, SCHEMAS
+from curation.matching.store import Manifest, make_latest, write_manifest
 from jobs import balance
 from jobs.match import open_matching
 from jobs.report import read_table

@@ -24,10 +24,10 @@ from pathlib import Path
 from common import ROOT, data, table
 from isal import igzip
 
-from curation.lake import Lake
-from curation.reading import Reading
-from curation.storage import Storage
-from curation.wat import read_records
+from curation.io.storage import Storage
+from curation.lake.lake import Lake
+from curation.readers.extract import Reading
+from curation.readers.wat import read_records
 
 COPIES_A_FILE = 2  # 34 MB of WAT; a real file has ten times as much and more
 SMALL = 10  # times smaller is the crawl that memory is compared with

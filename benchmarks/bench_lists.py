@@ -21,8 +21,8 @@ from typing import Any
 
 from common import table
 
-from curation import exchange
-from curation.storage import Storage
+from curation.io.storage import Storage
+from curation.lake import shuffle as exchange
 from jobs.metadata_lists import MergeBucket, WriteEntries, bucket_counts
 from jobs.stage import WriterFactory
 from metadata.merge import FORMED, Entry, entries_table, formed, list_digest, merge_lists

@@ -26,12 +26,12 @@ import numpy as np
 import pyarrow as pa
 from common import sentences, table
 
-from curation.config import Config, SparkSection
-from curation.matcher_file import compile_entries
-from curation.matchers import Manifest, make_latest, matcher_name, write_manifest, write_matcher
-from curation.matches import PairMatcher
-from curation.parquet import read_batches
-from curation.schemas import SCHEMAS
+from curation.cli.config import Config, SparkSection
+from curation.lake.parquet import read_batches
+from curation.lake.schemas import SCHEMAS
+from curation.matching.matcher_file import compile_entries
+from curation.matching.pairs import PairMatcher
+from curation.matching.store import Manifest, make_latest, matcher_name, write_manifest, write_matcher
 from jobs import match, session
 from jobs.runner import Context
 from jobs.stage import Stage

@@ -23,11 +23,12 @@ import numpy as np
 import pyarrow as pa
 from common import table
 
-from curation import hostcache, models
-from curation.langid import LanguageIdentifier
-from curation.matcher_file import compile_entries
-from curation.matching import Matcher
-from curation.storage import Storage
+from curation import models
+from curation.io import host_cache as hostcache
+from curation.io.storage import Storage
+from curation.lid.identifier import LanguageIdentifier
+from curation.matching.matcher import Matcher
+from curation.matching.matcher_file import compile_entries
 from metadata.languages import LanguageTable
 
 ENTRIES, ENGLISH, LARGE = 27_000_000, 500_000, 40

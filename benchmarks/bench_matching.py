@@ -23,11 +23,11 @@ import pyarrow as pa
 from common import interleaved, table, unpacked
 
 from curation import models
-from curation.automaton import AutomatonMatcher
-from curation.langid import LanguageIdentifier
-from curation.matcher_file import compile_entries
-from curation.matching import Matcher
-from curation.spacing import entry_form
+from curation.lid.identifier import LanguageIdentifier
+from curation.matching.aho_corasick import AutomatonMatcher
+from curation.matching.matcher import Matcher
+from curation.matching.matcher_file import compile_entries
+from curation.matching.rules import entry_form
 from metadata.languages import LanguageTable
 from metadata.segmenters import segment
 

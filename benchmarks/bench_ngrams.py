@@ -31,8 +31,8 @@ from xml.sax.saxutils import escape
 import mwparserfromhell
 from common import table, unpacked
 
-from curation.config import SparkSection
-from curation.storage import Storage
+from curation.cli.config import SparkSection
+from curation.io.storage import Storage
 from jobs import build_metadata, session
 from jobs.metadata_ngrams import ReadDump, StagedGrams, bucket_counts, rank_grams
 from jobs.sink import Result, run_sink

@@ -19,10 +19,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from common import table
 
-from curation.parquet import PartitionWriter
-from curation.schemas import SCHEMAS
-from curation.seen import seen_before
-from curation.storage import Storage
+from curation.dedup.across_batches import seen_before
+from curation.io.storage import Storage
+from curation.lake.parquet import PartitionWriter
+from curation.lake.schemas import SCHEMAS
 
 NEW = 1_000_000
 PER_FILE = 2_000_000

@@ -23,10 +23,10 @@ from typing import Any
 from common import data, table
 from warcio.archiveiterator import ArchiveIterator
 
-from curation.envelope import decode
-from curation.gunzip import Gunzip
-from curation.reading import Reading
-from curation.wat import read_records, read_wat
+from curation.io.gzip_stream import Gunzip
+from curation.readers.extract import Reading
+from curation.readers.wat import read_records, read_wat
+from curation.readers.wat_record import decode
 
 SOURCES = ("alt", "title", "data-image-title")
 REPEATS = 15

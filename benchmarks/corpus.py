@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from common import unpacked
 
-from curation.references import open_local
+from curation.images.refs import open_local
 from metadata.languages import LanguageTable
 from metadata.wordnet import read_wordnets, wordnet_files
 

@@ -25,8 +25,8 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from curation.lake import Lake
-from curation.storage import Storage
+from curation.io.storage import Storage
+from curation.lake.lake import Lake
 from demo.server import SiteServer, preferred_port
 from demo.world import write_world
 

@@ -17,20 +17,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation import balancing, exchange, hostcache
-from curation.balancing import thresholds
-from curation.config import Config
-from curation.counts import read_counts
-from curation.drawing import choose_and_draw
+from curation.balance import thresholds as balancing
+from curation.balance.counts import read_counts
+from curation.balance.keep_model import KeepModel, write_model
+from curation.balance.sampling import choose_and_draw
+from curation.balance.thresholds import thresholds
+from curation.cli.config import Config
 from curation.errors import OutputError
 from curation.hashing import u64_column
-from curation.isolation import list_of
-from curation.keeping import KeepModel, write_model
-from curation.lake import DataFile
-from curation.parquet import read_batches
-from curation.schemas import SCHEMAS
-from curation.storage import Storage, join
-from curation.tombstones import Tombstones
+from curation.io import host_cache as hostcache
+from curation.io.storage import Storage, join
+from curation.lake import shuffle as exchange
+from curation.lake.lake import DataFile
+from curation.lake.parquet import read_batches
+from curation.lake.schemas import SCHEMAS
+from curation.lake.tombstones import Tombstones
+from curation.language_keys import list_of
 from jobs.match import open_matching
 from jobs.runner import Context, Job, main
 from jobs.sink import Result, file_results, files_of, run_sink

@@ -18,11 +18,11 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from curation import matching
 from curation.errors import OutputError
-from curation.lake import DataFile
-from curation.matchers import make_latest
-from curation.storage import FileStat
+from curation.io.storage import FileStat
+from curation.lake.lake import DataFile
+from curation.matching import matcher as matching
+from curation.matching.store import make_latest
 from jobs.ledger import check_failed, whole_files
 from jobs.metadata_lists import Keys, MakeList, bucket_counts, merge_keys
 from jobs.metadata_matchers import RULES, Compile, is_published, publish_manifest

@@ -16,12 +16,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from curation import cli
-from curation.comparing import COLUMNS, Effect, KeptPairs, lines
-from curation.config import Config
-from curation.counts import read_counts
+from curation.balance.compare import COLUMNS, Effect, KeptPairs, lines
+from curation.balance.counts import read_counts
+from curation.cli import run as cli
+from curation.cli.config import Config
 from curation.errors import UsageError
-from curation.parquet import read_batches
+from curation.lake.parquet import read_batches
 from jobs.runner import Context
 from jobs.stage import require
 

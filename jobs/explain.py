@@ -19,16 +19,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation import cli
-from curation.config import Config
+from curation.balance.explain import Draw, ExplainedText, draw_of, explain_entries
+from curation.cli import run as cli
+from curation.cli.config import Config
 from curation.errors import InputError, UsageError
-from curation.explaining import Draw, ExplainedText, draw_of, explain_entries
-from curation.isolation import list_of
-from curation.lake import Snapshot
-from curation.matchers import load_matcher, matcher_name
-from curation.parquet import find_rows
-from curation.spacing import text_form
-from curation.tombstones import Tombstones
+from curation.lake.lake import Snapshot
+from curation.lake.parquet import find_rows
+from curation.lake.tombstones import Tombstones
+from curation.language_keys import list_of
+from curation.matching.rules import text_form
+from curation.matching.store import load_matcher, matcher_name
 from jobs.balance import counts_up_to, meaning
 from jobs.match import open_matching
 from jobs.runner import Context

@@ -16,16 +16,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.config import ImagesSection
+from curation.cli.config import ImagesSection
 from curation.errors import OutputError
-from curation.fetching import Fetcher
-from curation.images import fetch_and_verify
-from curation.lake import DataFile, Snapshot
-from curation.parquet import read_batches, read_rows
-from curation.pictures import PictureLimits
-from curation.schemas import IMAGE_COLUMNS, PICTURE_COLUMNS, SCHEMAS
-from curation.storage import Storage
-from curation.tombstones import Tombstones
+from curation.images.decode import PictureLimits
+from curation.images.fetch import Fetcher
+from curation.images.rows import fetch_and_verify
+from curation.io.storage import Storage
+from curation.lake.lake import DataFile, Snapshot
+from curation.lake.parquet import read_batches, read_rows
+from curation.lake.schemas import IMAGE_COLUMNS, PICTURE_COLUMNS, SCHEMAS
+from curation.lake.tombstones import Tombstones
 from jobs.runner import Context, Job, main
 from jobs.sink import Result, file_results, files_of, run_sink
 from jobs.stage import Outcome, Stage, WriterFactory, require

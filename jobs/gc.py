@@ -9,7 +9,7 @@ import logging
 import sys
 from datetime import UTC, datetime, timedelta
 
-from curation.schemas import PARTITIONS
+from curation.lake.schemas import PARTITIONS
 from jobs.runner import Context, Job, main
 from jobs.stage import Outcome
 

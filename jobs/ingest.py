@@ -13,11 +13,11 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from curation import exchange
 from curation.errors import InputError, OutputError, UsageError
-from curation.inputs import list_inputs, sampled
-from curation.occurrences import Books
-from curation.storage import FileStat, Storage
+from curation.io.inputs import list_inputs, sampled
+from curation.io.storage import FileStat, Storage
+from curation.lake import shuffle as exchange
+from curation.occurrence import Books
 from jobs.ingest_merge import Combine, Earlier, MergeBucket
 from jobs.ingest_read import ALGORITHM, ReadFile, crashed
 from jobs.ingest_steps import plan

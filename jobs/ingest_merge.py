@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation import exchange
-from curation.grouping import GROUPS, finish, merge_groups
-from curation.lake import DataFile
-from curation.occurrences import Books
-from curation.seen import earlier_groups, files_of_bucket, seen_before
-from curation.storage import Storage, join
+from curation.dedup.across_batches import earlier_groups, files_of_bucket, seen_before
+from curation.dedup.by_image import GROUPS, finish, merge_groups
+from curation.io.storage import Storage, join
+from curation.lake import shuffle as exchange
+from curation.lake.lake import DataFile
+from curation.occurrence import Books
 from jobs.ingest_read import bucket_numbers
 from jobs.sink import Result, file_results
 from jobs.stage import WriterFactory

@@ -16,16 +16,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from curation import exchange, steps
-from curation.config import IngestSection
+from curation.cli.config import IngestSection
+from curation.dedup.by_image import GROUPS, group
 from curation.errors import InputError
-from curation.grouping import GROUPS, group
-from curation.occurrences import Books, Occurrence
-from curation.reading import Reading
-from curation.rows import Columns, read_jsonl, read_parquet
-from curation.storage import FileStat, Storage, join
-from curation.wat import read_wat
-from curation.webdataset import read_webdataset
+from curation.filters import base as steps
+from curation.io.storage import FileStat, Storage, join
+from curation.lake import shuffle as exchange
+from curation.occurrence import Books, Occurrence
+from curation.readers.extract import Reading
+from curation.readers.tabular import Columns, read_jsonl, read_parquet
+from curation.readers.wat import read_wat
+from curation.readers.webdataset import read_webdataset
 from jobs.ingest_steps import Plan
 from jobs.ledger import failed_row, ledger_row
 from jobs.sink import Result

@@ -13,13 +13,15 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from curation import cleaning, models, personal
-from curation.blocklists import TextBlockList, UrlBlockList, entries
-from curation.config import Config
+from curation import models
+from curation.cli.config import Config
 from curation.errors import InputError, UsageError
-from curation.langid import cached, labels_of, model_sha256
-from curation.steps import Keep, Note, Rewrite, Step, sample_of_images
-from curation.storage import Storage
+from curation.filters import pii as personal
+from curation.filters import text_quality as cleaning
+from curation.filters.base import Keep, Note, Rewrite, Step, sample_of_images
+from curation.filters.blocklists import TextBlockList, UrlBlockList, entries
+from curation.io.storage import Storage
+from curation.lid.identifier import cached, labels_of, model_sha256
 from metadata.labels import map_labels
 from metadata.languages import LanguageTable
 

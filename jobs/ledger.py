@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from curation.errors import InputError
-from curation.storage import FileStat
+from curation.io.storage import FileStat
 from jobs.sink import Result
 from jobs.stage import Stage
 

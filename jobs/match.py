@@ -18,18 +18,20 @@ from typing import Any
 
 import pyarrow as pa
 
-from curation import exchange, models, script_language
-from curation.config import MatchSection
+from curation import models
+from curation.cli.config import MatchSection
 from curation.errors import OutputError, UsageError
-from curation.lake import DataFile
-from curation.langid import LanguageIdentifier, cached, labels_of, model_sha256
-from curation.matchers import Manifest, load_matcher, matcher_name, open_manifest
-from curation.matches import PairMatcher
-from curation.matching import ALGORITHM, Matcher
-from curation.parquet import count_values, read_batches
-from curation.schemas import SCHEMAS
-from curation.storage import Storage, join
-from curation.tombstones import Tombstones
+from curation.io.storage import Storage, join
+from curation.lake import shuffle as exchange
+from curation.lake.lake import DataFile
+from curation.lake.parquet import count_values, read_batches
+from curation.lake.schemas import SCHEMAS
+from curation.lake.tombstones import Tombstones
+from curation.lid import script_override as script_language
+from curation.lid.identifier import LanguageIdentifier, cached, labels_of, model_sha256
+from curation.matching.matcher import ALGORITHM, Matcher
+from curation.matching.pairs import PairMatcher
+from curation.matching.store import Manifest, load_matcher, matcher_name, open_manifest
 from jobs.match_units import Piece, piece_ranges, pieces_of, units_of
 from jobs.runner import Context, Job, main
 from jobs.sink import Result, file_results, files_of, run_sink

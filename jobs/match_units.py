@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from curation.lake import DataFile
-from curation.schemas import SCHEMAS
+from curation.lake.lake import DataFile
+from curation.lake.schemas import SCHEMAS
 
 PIECE = 1 << 16  # entries
 SPREAD = 64  # tasks that a batch is spread over before any of them gets `match.unit_bytes`

@@ -16,14 +16,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from curation import exchange
 from curation.errors import UsageError
-from curation.isolation import MERGED
-from curation.lake import DataFile
-from curation.matchers import Manifest, open_manifest
-from curation.matching import ALGORITHM as MATCHING
-from curation.parquet import read_batches
-from curation.storage import Storage, join
+from curation.io.storage import Storage, join
+from curation.lake import shuffle as exchange
+from curation.lake.lake import DataFile
+from curation.lake.parquet import read_batches
+from curation.language_keys import MERGED
+from curation.matching.matcher import ALGORITHM as MATCHING
+from curation.matching.store import Manifest, open_manifest
 from jobs.metadata_lists import bucket_counts, merge_keys
 from jobs.metadata_matchers import RULES, Compile, is_published, publish_manifest
 from jobs.runner import Context, Job, main

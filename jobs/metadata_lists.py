@@ -20,11 +20,11 @@ from math import ceil
 
 import pyarrow as pa
 
-from curation import exchange
-from curation.lake import DataFile, WrittenFile
-from curation.parquet import read_batches
-from curation.schemas import SCHEMAS
-from curation.storage import Storage, join
+from curation.io.storage import Storage, join
+from curation.lake import shuffle as exchange
+from curation.lake.lake import DataFile, WrittenFile
+from curation.lake.parquet import read_batches
+from curation.lake.schemas import SCHEMAS
 from jobs.metadata_ngrams import RankedGrams
 from jobs.metadata_titles import RankedTitles
 from jobs.sink import Result, RunSink, file_results

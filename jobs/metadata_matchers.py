@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from curation.lake import Lake, WrittenFile
-from curation.matcher_file import compile_entries
-from curation.matchers import Manifest, manifest_path, matcher_name, write_manifest, write_matcher
-from curation.parquet import read_batches
-from curation.storage import Storage, join
+from curation.io.storage import Storage, join
+from curation.lake.lake import Lake, WrittenFile
+from curation.lake.parquet import read_batches
+from curation.matching.matcher_file import compile_entries
+from curation.matching.store import Manifest, manifest_path, matcher_name, write_manifest, write_matcher
 from jobs.sink import Result
 
 RULES = ("worldwide", "reference")

@@ -21,8 +21,8 @@ from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 
-from curation import exchange
-from curation.storage import Storage, join
+from curation.io.storage import Storage, join
+from curation.lake import shuffle as exchange
 from jobs.ledger import ledger_result
 from jobs.sink import Result, RunSink
 from jobs.sorted_rows import SortedRows, chunk_count, merge_sorted, write_sorted

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
-from curation.storage import Storage
+from curation.io.storage import Storage
 from jobs.ledger import failed_row
 from jobs.metadata_ngrams import ReadDump, StagedGrams
 from jobs.metadata_titles import ReadViews

@@ -16,8 +16,8 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from curation.lake import DataFile, Lake
-from curation.storage import FileStat
+from curation.io.storage import FileStat
+from curation.lake.lake import DataFile, Lake
 from jobs.stage import digest
 from metadata.languages import LanguageTable
 from metadata.limits import Limits

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
-from curation import exchange
-from curation.storage import FileStat, Storage, join
+from curation.io.storage import FileStat, Storage, join
+from curation.lake import shuffle as exchange
 from jobs.ledger import ledger_result
 from jobs.sink import Result, RunSink
 from jobs.sorted_rows import chunk_count, chunks

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from curation import exchange
-from curation.storage import Storage, join
+from curation.io.storage import Storage, join
+from curation.lake import shuffle as exchange
 from jobs.ledger import ledger_result
 from jobs.sink import Result
 from metadata.build import read_lemmas

@@ -15,8 +15,8 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from curation import cli
-from curation.config import Config
+from curation.cli import run as cli
+from curation.cli.config import Config
 from curation.errors import InputError, UsageError
 from jobs import balance, compare
 from jobs.match import open_matching

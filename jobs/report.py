@@ -16,13 +16,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation import __version__, report
-from curation.balancing import entry_probability
-from curation.counts import by_language
+from curation import __version__
+from curation.balance.counts import by_language
+from curation.balance.thresholds import entry_probability
 from curation.errors import InputError
-from curation.lake import Lake, Snapshot
-from curation.parquet import read_batches
-from curation.schemas import SCHEMAS
+from curation.lake.lake import Lake, Snapshot
+from curation.lake.parquet import read_batches
+from curation.lake.schemas import SCHEMAS
+from curation.report import page as report
 from jobs.runner import Context, Job, main
 from jobs.stage import Outcome, find_run
 from metadata.languages import LanguageTable

@@ -11,10 +11,10 @@ from functools import cached_property
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from pyspark.sql import SparkSession
 
-from curation import cli
-from curation.config import Config
-from curation.lake import Lake
-from curation.storage import Storage, join
+from curation.cli import run as cli
+from curation.cli.config import Config
+from curation.io.storage import Storage, join
+from curation.lake.lake import Lake
 from jobs import session
 from jobs.stage import Outcome
 

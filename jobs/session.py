@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-from curation.config import SparkSection
+from curation.cli.config import SparkSection
 from curation.errors import UsageError
 
 JAVA = 17

@@ -20,13 +20,13 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from curation import cli
-from curation.config import Config
+from curation.cli import run as cli
+from curation.cli.config import Config
 from curation.errors import InputError, OutputError, UsageError
-from curation.lake import Snapshot
-from curation.matchers import open_manifest
-from curation.parquet import find_rows, read_batches
-from curation.spacing import entry_form
+from curation.lake.lake import Snapshot
+from curation.lake.parquet import find_rows, read_batches
+from curation.matching.rules import entry_form
+from curation.matching.store import open_manifest
 from jobs.runner import Context
 from metadata.coverage import Covered, coverage
 from metadata.languages import LanguageTable

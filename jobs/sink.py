@@ -31,8 +31,8 @@ from rich.progress import Progress
 
 from curation import errors
 from curation.errors import InputError, WorldcurateError
-from curation.lake import WrittenFile
-from curation.storage import first_line
+from curation.io.storage import first_line
+from curation.lake.lake import WrittenFile
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from curation import exchange
-from curation.storage import Storage
+from curation.io.storage import Storage
+from curation.lake import shuffle as exchange
 
 CHUNK = 2048  # rows
 

@@ -22,12 +22,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation import __version__
-from curation.config import Config
+from curation.cli.config import Config
 from curation.errors import InputError
-from curation.lake import Lake, Snapshot, WrittenFile, describe
-from curation.parquet import FILE_BYTES, PartitionWriter
-from curation.schemas import SCHEMAS
-from curation.storage import Storage
+from curation.io.storage import Storage
+from curation.lake.lake import Lake, Snapshot, WrittenFile, describe
+from curation.lake.parquet import FILE_BYTES, PartitionWriter
+from curation.lake.schemas import SCHEMAS
 
 log = logging.getLogger(__name__)
 

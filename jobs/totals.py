@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 
-from curation.counts import LanguageCounts, add_up, counts_table, read_counts
-from curation.lake import Snapshot
+from curation.balance.counts import LanguageCounts, add_up, counts_table, read_counts
+from curation.lake.lake import Snapshot
 from jobs.runner import Context
 from jobs.stage import Outcome, Stage
 

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from curation import cli
-from curation.config import Words
+from curation.cli import run as cli
+from curation.cli.config import Words
 from curation.errors import OutputError, UsageError
 from metadata.languages import LanguageTable
 from metadata.sources import check_known

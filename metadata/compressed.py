@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from curation.errors import InputError
-from curation.gunzip import Gunzip
+from curation.io.gzip_stream import Gunzip
 
 BLOCK = 1 << 18
 LONGEST_LINE = 1 << 28

@@ -18,8 +18,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, CliImplicitFlag, SettingsConfigDict
 
-from curation import cli
-from curation.config import MetadataSection, Words
+from curation.cli import run as cli
+from curation.cli.config import MetadataSection, Words
 from curation.errors import InputError, UsageError, WorldcurateError
 from metadata import wikimedia
 from metadata.languages import LanguageTable

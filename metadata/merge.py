@@ -18,8 +18,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.schemas import SCHEMAS
-from curation.spacing import entry_form
+from curation.lake.schemas import SCHEMAS
+from curation.matching.rules import entry_form
 from metadata.limits import Limits
 
 NUMBERS = tuple(map(str, range(100)))

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.exchange import spread
+from curation.lake.shuffle import spread
 from metadata.words import BREAK
 
 # A unigram has no second word.

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from curation import __version__
-from curation.report import environment
+from curation.report.page import environment
 from metadata.coverage import coverage
 from metadata.languages import LanguageTable
 from metadata.statistics import ORIGINS

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from curation.config import MetadataSection
+from curation.cli.config import MetadataSection
 from curation.errors import InputError, UsageError
-from curation.storage import FileStat, Storage
+from curation.io.storage import FileStat, Storage
 from metadata.languages import LanguageTable
 from metadata.pieces import Piece, pieces_of
 from metadata.wordnet import wordnet_files

@@ -24,7 +24,7 @@ from transformers import MetaClip2Model
 from transformers.utils import logging as transformers_logging
 
 from curation.errors import InputError, UsageError
-from curation.storage import first_line
+from curation.io.storage import first_line
 from training.model import context_length, image_size
 from training.order import Progress
 from training.preprocess import processor_config

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from curation.config import StorageSection
-from curation.storage import Storage, is_s3
+from curation.cli.config import StorageSection
+from curation.io.storage import Storage, is_s3
 
 SWITCHES = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 

@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from curation.drawing import DrawKey, draw_texts
+from curation.balance.sampling import DrawKey, draw_texts
 from curation.errors import InputError, WorldcurateError
 from curation.hashing import u64
-from curation.storage import Storage, first_line
+from curation.io.storage import Storage, first_line
 from training.index import ShardIndex
 from training.order import EpochOrder, Place, Progress, SampleOrder, own_positions
 from training.preprocess import decode, random_box, resize

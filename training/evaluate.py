@@ -24,9 +24,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from transformers import MetaClip2Model
 
-from curation import cli
+from curation.cli import run as cli
 from curation.errors import InputError
-from curation.storage import Storage
+from curation.io.storage import Storage
 from training import checkpoint
 from training.dataset import ShardReader
 from training.index import ShardIndex

@@ -23,12 +23,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curation.drawing import DrawKey, kept
+from curation.balance.sampling import DrawKey, kept
 from curation.errors import InputError, UsageError
 from curation.hashing import u64, uniform
-from curation.lake import Lake, Snapshot
-from curation.storage import Storage, first_line
-from curation.tombstones import Tombstones
+from curation.io.storage import Storage, first_line
+from curation.lake.lake import Lake, Snapshot
+from curation.lake.tombstones import Tombstones
 
 Bits = npt.NDArray[np.uint8]
 SCAN_THREADS = 16

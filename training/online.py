@@ -2,9 +2,9 @@
 
 Shards with `balance.selection: all` hold every matched image, and each of its matched texts with its keep probability
 under the published thresholds. At every epoch one text an image is chosen and the pair drawn, by the functions of
-`curation.drawing` with the epoch in their key. Every rank scans some of the files, of which it reads ids, texts and
-probabilities but no image, and sends the others one bit a row. So all ranks train on the same pairs in the same number
-of steps, and the draw of an epoch that is resumed is the one it began with.
+`curation.balance.sampling` with the epoch in their key. Every rank scans some of the files, of which it reads ids,
+texts and probabilities but no image, and sends the others one bit a row. So all ranks train on the same pairs in the
+same number of steps, and the draw of an epoch that is resumed is the one it began with.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from curation.drawing import DrawKey
+from curation.balance.sampling import DrawKey
 from curation.errors import UsageError
-from curation.storage import Storage
+from curation.io.storage import Storage
 from training.dataset import ShardReader
 from training.distributed import World
 from training.index import SCAN_THREADS, Bits, ShardIndex

@@ -17,7 +17,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 from torch import Tensor
 
 from curation.errors import UsageError
-from curation.storage import first_line
+from curation.io.storage import first_line
 
 # The names in use for each special token, the ones given here first.
 PAD = ("<pad>", "[PAD]", "<|pad|>")

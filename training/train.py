@@ -17,10 +17,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from curation import cli
-from curation.drawing import DrawKey
+from curation.balance.sampling import DrawKey
+from curation.cli import run as cli
 from curation.errors import InputError, UsageError
-from curation.lake import Lake
+from curation.lake.lake import Lake
 from training import checkpoint
 from training.checkpoint import TrainingState
 from training.config import TrainConfig

@@ -15,7 +15,7 @@ from torch.optim import AdamW
 from torch.utils.tensorboard import SummaryWriter
 from transformers import MetaClip2Model
 
-from curation.drawing import DrawKey
+from curation.balance.sampling import DrawKey
 from curation.errors import OutputError
 from training import checkpoint
 from training.checkpoint import TrainingState

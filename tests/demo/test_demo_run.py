@@ -10,8 +10,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from curation.lake import Lake
-from curation.storage import Storage
+from curation.io.storage import Storage
+from curation.lake.lake import Lake
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -6,8 +6,8 @@ from random import Random
 
 from fastwarc.warc import ArchiveIterator
 
-from curation.reading import Reading
-from curation.wat import read_wat
+from curation.readers.extract import Reading
+from curation.readers.wat import read_wat
 from demo.site import NIGHTS, Site
 from demo.wat import write_wat
 

@@ -8,8 +8,8 @@ import pytest
 
 from curation import models
 from curation.errors import UsageError
-from curation.langid import LanguageIdentifier
-from curation.matching import Matcher
+from curation.lid.identifier import LanguageIdentifier
+from curation.matching.matcher import Matcher
 from demo.words import KINDS, SCENES, languages
 from metadata.languages import LanguageTable
 

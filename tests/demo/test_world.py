@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
-from curation.cli import load_config
-from curation.config import Config
-from curation.pictures import PictureError, PictureLimits, verify
+from curation.cli.config import Config
+from curation.cli.run import load_config
+from curation.images.decode import PictureError, PictureLimits, verify
 from demo.site import NIGHTS
 from demo.words import KINDS, languages
 from demo.world import HELD_OUT, main, write_world

@@ -6,10 +6,10 @@ import shutil
 
 import pytest
 
-from curation.config import Config, SparkSection
+from curation.cli.config import Config, SparkSection
 from jobs import nightly, session
 from jobs.runner import Context
-from nights import NIGHT, publish_metadata, write_night
+from support.nights import NIGHT, publish_metadata, write_night
 
 
 @pytest.fixture(scope="session")

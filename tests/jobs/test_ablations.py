@@ -13,15 +13,15 @@ import pytest
 import yaml
 
 from curation.errors import UsageError
-from curation.isolation import MERGED
-from curation.spacing import entry_form
+from curation.language_keys import MERGED
+from curation.matching.rules import entry_form
 from jobs import balance, compare, explain, match, merge_metadata, metadata_lists, report
 from jobs.match import open_matching
 from jobs.runner import Context
 from metadata.merge import Entry, metadata_version
-from nights import ENTRIES, publish_entries, publish_metadata
-from oracles import ORACLES
-from tables import oracle_t
+from support.nights import ENTRIES, publish_entries, publish_metadata
+from support.oracles import ORACLES
+from support.tables import oracle_t
 
 pytestmark = pytest.mark.spark
 

@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from curation.errors import InputError, UsageError
-from curation.lake import Lake
-from curation.matchers import load_matcher, matcher_name, open_manifest
+from curation.lake.lake import Lake
+from curation.matching.store import load_matcher, matcher_name, open_manifest
 from jobs import build_metadata, show_metadata
 from jobs.runner import Context
-from nights import run_here
+from support.nights import run_here
 
 pytestmark = pytest.mark.spark
 
@@ -303,7 +303,7 @@ class Killed(BaseException):
         "jobs.build_metadata.make_lists",
         "jobs.build_metadata.merge_keys",
         "jobs.build_metadata.publish_manifest",
-        "curation.lake.Lake.publish",
+        "curation.lake.lake.Lake.publish",
         "jobs.stage.append_run",
         "jobs.build_metadata.make_latest",
     ],

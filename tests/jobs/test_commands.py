@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 import jobs
-from curation.cli import keys_of
-from curation.config import Config
+from curation.cli.config import Config
+from curation.cli.run import keys_of
 from jobs import runner
 
 JOBS = ("build_metadata", "ingest", "match", "balance", "fetch_images", "report", "nightly", "gc", "explain")
@@ -164,8 +164,8 @@ class TestBadInput:
                 inputs[-1].write_bytes(content)
             config = {"lake": str(tmp_path / "lake"), "batch": "b", "ingest": {"inputs": [str(p) for p in inputs]}}
             code, line = command("ingest", config={**config, **keys})
-            from curation.lake import Lake
-            from curation.storage import Storage
+            from curation.io.storage import Storage
+            from curation.lake.lake import Lake
 
             lake = Lake(config["lake"], Storage())
             runs = lake.rows("runs").sort_by("finished").to_pylist()

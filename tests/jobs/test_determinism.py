@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from curation.lake import Lake
-from curation.parquet import read_batches
-from curation.storage import Storage
+from curation.io.storage import Storage
+from curation.lake.lake import Lake
+from curation.lake.parquet import read_batches
 from jobs import balance, fetch_images, match, match_units
-from nights import publish_metadata, run_here
+from support.nights import publish_metadata, run_here
 
 pytestmark = pytest.mark.spark
 

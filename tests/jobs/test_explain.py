@@ -10,11 +10,11 @@ import yaml
 
 from curation.errors import InputError
 from curation.hashing import draw
-from curation.lake import WrittenFile
-from curation.tombstones import bury
+from curation.lake.lake import WrittenFile
+from curation.lake.tombstones import bury
 from jobs import balance, explain, ingest, match
 from jobs.explain import Explainer
-from nights import ENTRIES, publish_entries, publish_metadata
+from support.nights import ENTRIES, publish_entries, publish_metadata
 
 pytestmark = pytest.mark.spark
 

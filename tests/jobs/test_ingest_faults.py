@@ -12,7 +12,7 @@ import pytest
 from curation.errors import InputError
 from jobs import ingest
 from jobs.runner import Context
-from loopback import Answer, file_server, serving
+from support.loopback import Answer, file_server, serving
 
 pytestmark = pytest.mark.spark
 

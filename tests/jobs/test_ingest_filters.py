@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curation.config import Config
+from curation.cli.config import Config
 from curation.errors import UsageError
 from jobs import ingest, nightly
-from nights import NIGHT, TEXTS, picture, publish_metadata
+from support.nights import NIGHT, TEXTS, picture, publish_metadata
 
 pytestmark = pytest.mark.spark
 

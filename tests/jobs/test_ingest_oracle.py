@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs import ingest
-from slow_wat import slow_pairs, slow_read
+from support.slow_wat import slow_pairs, slow_read
 
 pytestmark = pytest.mark.spark
 

@@ -19,7 +19,7 @@ import yaml
 
 from jobs import gc, ingest
 from jobs.runner import Context
-from loopback import file_server, serving
+from support.loopback import file_server, serving
 
 pytestmark = pytest.mark.spark
 

@@ -19,12 +19,12 @@ import pytest
 import yaml
 from test_determinism import TABLES, digests
 
-from curation.config import GcSection
-from curation.lake import Lake
-from curation.storage import Storage
+from curation.cli.config import GcSection
+from curation.io.storage import Storage
+from curation.lake.lake import Lake
 from jobs import gc, nightly
 from jobs.runner import Context
-from nights import write_night
+from support.nights import write_night
 
 pytestmark = pytest.mark.spark
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from curation import matches
 from curation.errors import OutputError
-from curation.parquet import PartitionWriter, count_values
-from curation.schemas import SCHEMAS
-from curation.storage import Storage
+from curation.io.storage import Storage
+from curation.lake.parquet import PartitionWriter, count_values
+from curation.lake.schemas import SCHEMAS
+from curation.matching import pairs as matches
 from jobs import match
-from nights import publish_metadata, publish_pairs, run_here
-from tables import matches_batch
+from support.nights import publish_metadata, publish_pairs, run_here
+from support.tables import matches_batch
 
 pytestmark = pytest.mark.spark
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import fasttext
 import pytest
 
-from curation.config import Config
+from curation.cli.config import Config
 from curation.errors import UsageError
 from jobs.match import open_matching
 from jobs.runner import Context
-from nights import publish_metadata
+from support.nights import publish_metadata
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.lake import DataFile
+from curation.lake.lake import DataFile
 from jobs import match_units
 from jobs.match_units import FEWEST, FLOOR, SPREAD, Piece, piece_ranges, pieces_of, units_of
-from tables import counts_table
+from support.tables import counts_table
 
 seen_entries = st.dictionaries(st.sampled_from(["de", "en", "ja"]), st.sets(st.integers(0, 20)))
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from curation.errors import InputError, UsageError
-from curation.matcher_file import FORMAT, MAGIC, compile_entries
-from curation.matchers import load_matcher, manifest_path, matcher_name, open_manifest, write_manifest
+from curation.matching.matcher_file import FORMAT, MAGIC, compile_entries
+from curation.matching.store import load_matcher, manifest_path, matcher_name, open_manifest, write_manifest
 from jobs import match
-from nights import ENTRIES, publish_metadata, publish_pairs, run_here
+from support.nights import ENTRIES, publish_metadata, publish_pairs, run_here
 
 pytestmark = pytest.mark.spark
 

@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from curation.errors import InputError, UsageError
-from curation.lake import Lake
-from curation.tombstones import bury
+from curation.lake.lake import Lake
+from curation.lake.tombstones import bury
 from jobs import nightly
 from jobs.runner import Context
-from nights import write_night
+from support.nights import write_night
 
 pytestmark = pytest.mark.spark
 
@@ -165,7 +165,7 @@ def test_partitions_of_different_runs_are_not_mixed(night_done):
     other = lake.snapshot("counts").files[0]
     copied = other.path.replace(other.run_id, "another-run")
     context.storage.write_bytes(copied, context.storage.read_bytes(other.path))
-    from curation.lake import WrittenFile
+    from curation.lake.lake import WrittenFile
 
     file = WrittenFile(copied.removeprefix(lake.uri("counts") + "/"), other.size, other.rows, "")
     lake.publish("counts", partition, [file], expected=(other.run_id,), metadata={})

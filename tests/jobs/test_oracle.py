@@ -15,8 +15,8 @@ import pytest
 from curation.models import default_model_path
 from jobs import balance, match
 from metadata.languages import LanguageTable
-from nights import publish_metadata, publish_pairs
-from oracles import ORACLES
+from support.nights import publish_metadata, publish_pairs
+from support.oracles import ORACLES
 
 pytestmark = pytest.mark.spark
 

@@ -11,7 +11,7 @@ import yaml
 
 from jobs import balance, explain, ingest, match, rebalance
 from jobs.runner import Context
-from nights import ENTRIES, publish_entries, write_night
+from support.nights import ENTRIES, publish_entries, write_night
 
 pytestmark = pytest.mark.spark
 

@@ -10,11 +10,11 @@ import pytest
 import yaml
 from test_determinism import TABLES
 
-from curation.config import GcSection
-from curation.lake import Lake
+from curation.cli.config import GcSection
+from curation.lake.lake import Lake
 from jobs import gc, nightly
 from jobs.runner import Context
-from nights import publish_metadata
+from support.nights import publish_metadata
 
 pytestmark = pytest.mark.spark
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow.parquet as pq
 import pytest
 
-from curation.drawing import DrawKey
+from curation.balance.sampling import DrawKey
 from curation.errors import UsageError
 from jobs import nightly
 from jobs.runner import Context

@@ -6,12 +6,12 @@ import time
 
 import pytest
 
-from curation import cli
+from curation.cli import run as cli
 from curation.errors import InputError, UsageError
-from loopback import Answer, serving
 from metadata import api
 from metadata.build import DumpBooks, article_texts
 from metadata.mediawiki import MediaWiki
+from support.loopback import Answer, serving
 
 PATH = "/w/api.php"
 PAGES = {

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from curation.errors import InputError
-from curation.storage import Storage
+from curation.io.storage import Storage
 from metadata.build import DumpBooks, count_dump, count_views, read_lemmas, source_list
 from metadata.languages import LanguageTable
 from metadata.limits import Limits, limits_of

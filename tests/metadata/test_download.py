@@ -9,13 +9,13 @@ import time
 import pytest
 import yaml
 
-from curation import cli
-from curation.config import MetadataSection
-from curation.storage import Storage
-from loopback import Answer, file_server, serving
+from curation.cli import run as cli
+from curation.cli.config import MetadataSection
+from curation.io.storage import Storage
 from metadata import download
 from metadata.languages import LanguageTable
 from metadata.sources import find_sources
+from support.loopback import Answer, file_server, serving
 
 AGENT = ["--user_agent", "tests (tests@example.org)"]
 

@@ -4,7 +4,7 @@ import fasttext
 import pytest
 
 from curation.errors import UsageError
-from curation.langid import LanguageIdentifier, labels_of
+from curation.lid.identifier import LanguageIdentifier, labels_of
 from metadata.labels import map_labels
 from metadata.languages import LanguageTable
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.exchange import spread
-from curation.schemas import SCHEMAS
-from curation.spacing import entry_form
+from curation.lake.schemas import SCHEMAS
+from curation.lake.shuffle import spread
+from curation.matching.rules import entry_form
 from metadata.limits import Limits
 from metadata.merge import (
     NUMBERS,

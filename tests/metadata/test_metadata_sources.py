@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from curation.config import MetadataSection
+from curation.cli.config import MetadataSection
 from curation.errors import InputError, UsageError
-from curation.storage import Storage
+from curation.io.storage import Storage
 from metadata.languages import LanguageTable
 from metadata.pieces import Piece
 from metadata.sources import Source, cut, find_sources

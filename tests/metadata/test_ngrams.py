@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.exchange import spread
+from curation.lake.shuffle import spread
 from metadata import ngrams
 from metadata.ngrams import GRAMS, NgramCounter, count_texts, sum_grams
 from metadata.words import BREAK

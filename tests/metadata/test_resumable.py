@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.errors import InputError
-from loopback import Answer, Request, file_server, serving
 from metadata.resumable import Downloader, MissingError, RemoteFile
+from support.loopback import Answer, Request, file_server, serving
 
 DATA = bytes(range(256)) * 1000
 SHA1 = hashlib.sha1(DATA).hexdigest()

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.exchange import spread
+from curation.lake.shuffle import spread
 from metadata.languages import LanguageTable
 from metadata.limits import Limits
 from metadata.titles import ViewBooks, best_titles, read_views, sum_bucket

@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageDraw
 
-from curation.lake import Lake, WrittenFile
-from curation.schemas import SCHEMAS
-from curation.storage import Storage
+from curation.io.storage import Storage
+from curation.lake.lake import Lake, WrittenFile
+from curation.lake.schemas import SCHEMAS
 from training.tokenizer import Tokenizer
 
 SMALL = {"batch_size": 16, "image_size": 16, "vocab_size": 320, "seed": 3, "log_every": 1}

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
-from curation import cli
+from curation.cli import run as cli
 from curation.errors import InputError
 from curation.hashing import u64
 from training import evaluate

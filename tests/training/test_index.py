@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.errors import InputError, UsageError
-from curation.tombstones import bury
+from curation.lake.tombstones import bury
 from training.dataset import ShardReader
 from training.index import build_index, is_held_out
 

@@ -10,10 +10,10 @@ import torch
 from conftest import matched_row, publish_matched, shard_row
 from safetensors.torch import load_file
 
-from curation.drawing import DrawKey
+from curation.balance.sampling import DrawKey
 from curation.errors import InputError, UsageError
 from curation.hashing import u64, uniform
-from curation.tombstones import bury
+from curation.lake.tombstones import bury
 from training import checkpoint
 from training.checkpoint import TrainingState
 from training.config import TrainConfig

@@ -16,9 +16,9 @@ from conftest import ShardLake, draw, shard_row
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from curation import cli
+from curation.cli import run as cli
 from curation.errors import InputError, OutputError, UsageError
-from curation.tombstones import bury
+from curation.lake.tombstones import bury
 from training import checkpoint
 from training.checkpoint import TrainingState
 from training.config import TrainConfig

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
-from curation import cli
+from curation.cli import run as cli
 from training.config import TrainConfig
 from training.distributed import join
 from training.train import train

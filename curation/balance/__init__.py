@@ -1,0 +1,1 @@
+"""Compute thresholds and keep probabilities, and sample pairs."""

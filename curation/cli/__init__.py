@@ -1,0 +1,1 @@
+"""Load the config, run commands and map errors to exit codes."""

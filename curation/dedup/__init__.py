@@ -1,0 +1,1 @@
+"""Make one row per image, within a batch and across batches."""

@@ -1,0 +1,1 @@
+"""Drop, rewrite or flag texts, each with a reason."""

@@ -1,0 +1,83 @@
+"""Block lists: hosts and URL prefixes, and phrases of one language.
+
+Lists are text files, an entry a line; empty lines and lines that begin with `#` say nothing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from curation.filters.base import drop
+from curation.matching.matcher import Matcher
+from curation.occurrence import Books, Occurrence
+from curation.urls import UrlError, host, normalise_url
+
+ANY_LANGUAGE = "all"
+
+
+def entries(data: bytes) -> list[str]:
+    """Return the entries of a block list."""
+    lines = [line.strip() for line in data.decode("utf-8-sig", "replace").splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+class UrlBlockList:
+    """Knows blocked places: a host with all its subdomains (`example.com`), or what begins with a path on it.
+
+    `example.com/private` and `https://example.com/private` are the same entry: the scheme is left out of account.
+    """
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._paths: defaultdict[str, list[str]] = defaultdict(list)
+        for line in lines:
+            try:
+                url = normalise_url(line if "://" in line else f"http://{line}", None)
+            except UrlError:
+                continue  # which names no place
+            self._paths[host(url)].append(_path(url))
+
+    def __call__(self, url: str | None) -> bool:
+        """Tell whether a normalised URL is blocked."""
+        if url is None:
+            return False
+        name = host(url)
+        while name:
+            if name in self._paths and any(_path(url).startswith(path) for path in self._paths[name]):
+                return True
+            name = name.partition(".")[2]
+        return False
+
+
+class TextBlockList:
+    """A step that drops texts with a blocked phrase of their own language, as `blocked_text`.
+
+    Phrases match as metadata entries do, whole words where words are set apart, but in any case. Only a text with a
+    phrase in it is identified; phrases of the list `all` are blocked in every language.
+    """
+
+    def __init__(
+        self, phrases: Mapping[str, Sequence[str]], identify: Callable[[Sequence[str]], Sequence[str]]
+    ) -> None:
+        self._matchers = {
+            lang: Matcher.build(sorted({line.casefold() for line in lines}), "worldwide")
+            for lang, lines in phrases.items()
+        }
+        self._identify = identify
+
+    def __call__(self, batch: Sequence[Occurrence], books: Books) -> Sequence[Occurrence]:
+        """Return the occurrences whose texts hold no blocked phrase."""
+        hits = {text: self._languages(text) for text in dict.fromkeys(o.text for o in batch)}
+        doubtful = [text for text, langs in hits.items() if langs and ANY_LANGUAGE not in langs]
+        langs_of = dict(zip(doubtful, self._identify(doubtful), strict=True)) if doubtful else {}
+        blocked = {text for text, langs in hits.items() if ANY_LANGUAGE in langs or (langs and langs_of[text] in langs)}
+        drop(books, "blocked_text", [o for o in batch if o.text in blocked])
+        return [o for o in batch if o.text not in blocked]
+
+    def _languages(self, text: str) -> set[str]:
+        folded = text.casefold()
+        return {lang for lang, matcher in self._matchers.items() if matcher.match(folded)}
+
+
+def _path(url: str) -> str:
+    return url.partition("://")[2].partition("/")[2]

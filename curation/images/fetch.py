@@ -1,0 +1,248 @@
+"""Image downloads within limits of time and size, every failure under one of a closed set of reasons.
+
+| reason | meaning |
+|---|---|
+| bad_url | not an http(s) URL that can be requested, or a redirect to such |
+| dns | the host has no address |
+| private_address | the host's addresses are not public and the host is not listed |
+| connection | refused, reset, or no HTTP spoken |
+| tls | no trusted certificate, or the handshake failed |
+| timeout | not finished in time, redirects and further tries included |
+| redirects | more than five in a row |
+| http_404 … | the last status, when it is neither 200 nor a redirect |
+| too_large | more bytes than allowed |
+| incomplete | the connection ended before the body did |
+| content_encoding | the body is not in the encoding that its header names |
+| ref_missing, ref_unreadable | bytes at hand that are not there, or cannot be read (`curation.images.refs`) |
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from http.client import HTTPException
+from typing import BinaryIO, Literal, Self
+from urllib.parse import urljoin
+
+from urllib3 import exceptions
+from urllib3.response import HTTPResponse
+from urllib3.util import Url, parse_url
+from urllib3.util.retry import Retry
+
+from curation.hashing import u64, uniform
+from curation.images.refs import References, open_local
+from curation.images.safe_http import Dialer, FetchError
+
+# Servers send odd headers by the thousand; urllib3 would log a traceback for each.
+logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
+
+REASONS = frozenset(
+    {
+        "bad_url", "dns", "private_address", "connection", "tls", "timeout", "redirects", "too_large",
+        "incomplete", "content_encoding", "ref_missing", "ref_unreadable",
+    }
+)  # fmt: skip
+
+MAX_REDIRECTS = 5
+CHUNK_BYTES = 64 << 10
+HELD_BYTES = 64 << 20  # of finished downloads that wait for an earlier row
+ROWS_AHEAD = 16  # a thread: a slow host does not leave the other threads idle
+
+ImageRow = tuple[str, str | None, str | None]
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What came of one image: `ok` with its bytes, or `failed` with a reason (of `REASONS` or `http_…`)."""
+
+    status: Literal["ok", "failed"]
+    reason: str | None
+    data: bytes | None
+
+
+class Fetcher:
+    """Gets the bytes of images, from their URLs or from bytes at hand; a context manager.
+
+    Seconds of `timeout_s` are for one image in all: name look-up, redirects, body and further tries. Those,
+    at most `retries`, follow 429, 5xx and broken connections after a growing pause, or after the time that
+    the server asks for. `allow_private_hosts` and `tls` are `curation.images.safe_http.Dialer`'s, `open_binary`
+    and `image_column` `curation.images.refs.References`'s.
+    """
+
+    def __init__(
+        self,
+        *,
+        timeout_s: float = 10.0,
+        max_bytes: int = 20 << 20,
+        allow_private_hosts: Sequence[str] = (),
+        user_agent: str = "worldcurate",
+        retries: int = 2,
+        backoff_s: float = 0.5,
+        threads: int = 16,
+        open_binary: Callable[[str], BinaryIO] = open_local,
+        image_column: str = "image",
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._timeout_s = timeout_s
+        self._max_bytes = max_bytes
+        self._retries = retries
+        self._backoff_s = backoff_s
+        self._threads = threads
+        self._headers = {
+            "User-Agent": user_agent,
+            "Accept": "image/*,*/*;q=0.5",
+            "Accept-Encoding": "identity",
+            "Connection": "close",
+        }
+        self._references = References(open_binary, max_bytes=max_bytes, column=image_column)
+        self._dialer = Dialer(allow_private_hosts=allow_private_hosts, threads=threads, tls=tls)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="fetch")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._dialer.close()
+
+    def fetch_many(self, rows: Iterable[ImageRow]) -> Iterator[tuple[str, Fetched]]:
+        """Yield (image_id, what came of it) for rows of (image_id, image_url, image_ref), in their order.
+
+        Rows are read ahead of what is yielded only as far as a thread is free and less than `HELD_BYTES` of
+        finished downloads wait: they and `max_bytes` a thread bound the memory.
+        """
+        pending: deque[tuple[str, Future[Fetched]]] = deque()
+        try:
+            for image_id, image_url, image_ref in rows:
+                while not self._has_room([future for _, future in pending]):
+                    first_id, first = pending[0]
+                    if first.done():
+                        pending.popleft()
+                        yield first_id, first.result()
+                    else:
+                        wait([future for _, future in pending if not future.done()], None, FIRST_COMPLETED)
+                pending.append((image_id, self._pool.submit(self.load, image_url, image_ref)))
+            while pending:
+                first_id, first = pending.popleft()
+                yield first_id, first.result()
+        finally:
+            for _, future in pending:
+                future.cancel()
+
+    def _has_room(self, pending: Sequence[Future[Fetched]]) -> bool:
+        """Tell whether another row may be started."""
+        done = [future.result().data or b"" for future in pending if future.done()]
+        running = len(pending) - len(done)
+        return (
+            running < self._threads and len(pending) < ROWS_AHEAD * self._threads and sum(map(len, done)) < HELD_BYTES
+        )
+
+    def load(self, image_url: str | None, image_ref: str | None) -> Fetched:
+        """Return the bytes that `image_ref` names, or, when it is None, those at `image_url`."""
+        if image_ref is None:
+            return self.fetch(image_url or "")
+        try:
+            return Fetched("ok", None, self._references.read(image_ref))
+        except FetchError as failure:
+            return Fetched("failed", failure.reason, None)
+
+    def fetch(self, url: str) -> Fetched:
+        """Download one URL, with further tries where they can help."""
+        deadline = time.monotonic() + self._timeout_s
+        for attempt in range(self._retries + 1):
+            try:
+                return Fetched("ok", None, self._follow(url, deadline))
+            except FetchError as error:
+                failure = error
+            if not failure.retriable or attempt == self._retries:
+                break
+            pause = max(self._pause(url, attempt), failure.retry_after)
+            if time.monotonic() + pause >= deadline:
+                break
+            time.sleep(pause)
+        return Fetched("failed", failure.reason, None)
+
+    def _pause(self, url: str, attempt: int) -> float:
+        """Seconds before the next try: doubling, with a jitter that keeps retries of many URLs apart."""
+        jitter = uniform(u64(0, "retry", url, str(attempt)))
+        return self._backoff_s * 2.0**attempt * (0.5 + jitter / 2)
+
+    def _follow(self, url: str, deadline: float) -> bytes:
+        """Return the body at the end of the redirects. Every request passes here. Raises FetchError."""
+        for _ in range(MAX_REDIRECTS + 1):
+            target = _parsed(url)
+            with _named_failures(), closing(self._dialer.connection(target, deadline)) as connection:
+                connection.request("GET", target.request_uri, headers=self._headers, preload_content=False)
+                with closing(connection.getresponse()) as response:
+                    location = response.get_redirect_location()
+                    if not location:
+                        return self._body(response)
+            url = _redirected(url, location)
+        raise FetchError("redirects")
+
+    def _body(self, response: HTTPResponse) -> bytes:
+        """Return the body of a response with status 200. Raises FetchError."""
+        if response.status != 200:
+            retriable = response.status == 429 or response.status >= 500
+            pause = _retry_after(response)
+            raise FetchError(f"http_{response.status}", retriable=retriable, retry_after=pause)
+        if (response.length_remaining or 0) > self._max_bytes:
+            raise FetchError("too_large")
+        body = bytearray()
+        while chunk := response.read(CHUNK_BYTES):
+            body += chunk
+            if len(body) > self._max_bytes:
+                raise FetchError("too_large")
+        return bytes(body)
+
+
+@contextmanager
+def _named_failures() -> Iterator[None]:
+    """Turn what sockets, TLS, http.client and urllib3 raise into a FetchError."""
+    try:
+        yield
+    except (TimeoutError, exceptions.TimeoutError) as error:
+        raise FetchError("timeout") from error
+    except (ssl.SSLError, exceptions.SSLError) as error:
+        raise FetchError("tls") from error
+    except exceptions.DecodeError as error:
+        raise FetchError("content_encoding") from error
+    except exceptions.ProtocolError as error:  # of a body only: urllib3 leaves http.client's own to the rest
+        raise FetchError("incomplete", retriable=True) from error
+    except (HTTPException, exceptions.HTTPError, OSError) as error:
+        raise FetchError("connection", retriable=True) from error
+
+
+def _parsed(url: str) -> Url:
+    """Split an http(s) URL without user and password, percent-encoding what must be. Raises FetchError."""
+    try:
+        url.encode("utf-8")  # a lone surrogate has no percent-encoding
+        parsed = parse_url(url)
+    except (UnicodeError, exceptions.LocationParseError) as error:
+        raise FetchError("bad_url") from error
+    if parsed.scheme not in {"http", "https"} or not parsed.host or parsed.auth is not None:
+        raise FetchError("bad_url")
+    return parsed
+
+
+def _redirected(url: str, location: str) -> str:
+    """Return the URL that a Location header leads to."""
+    try:
+        with suppress(UnicodeError):  # http.client reads headers as Latin-1, servers write UTF-8
+            location = location.encode("latin-1").decode("utf-8")
+        return urljoin(url, location)
+    except ValueError as error:
+        raise FetchError("bad_url") from error
+
+
+def _retry_after(response: HTTPResponse) -> float:
+    """Return the seconds a server asks to be left alone; 0 when it does not say, or not legibly."""
+    with suppress(exceptions.InvalidHeader, OverflowError):
+        return Retry().parse_retry_after(response.headers.get("Retry-After", "0"))
+    return 0.0

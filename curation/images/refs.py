@@ -1,0 +1,138 @@
+"""Bytes of images that are already at hand: files, members of tar archives, rows of Parquet files.
+
+A reference is the path of a file, `<archive>.tar#<member>`, or `<file>.parquet#<row>` with rows counted
+from 0. Any other `#` belongs to a file's name.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import tarfile
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from itertools import accumulate
+from pathlib import Path
+from threading import Lock
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curation.errors import InputError
+from curation.images.safe_http import FetchError
+
+logger = logging.getLogger(__name__)
+
+CONTAINED = re.compile(r"(?P<path>.+?\.(?P<kind>tar|parquet))#(?P<item>.+)", re.IGNORECASE | re.DOTALL)
+
+
+def open_local(path: str) -> BinaryIO:
+    """Open a local file for reading."""
+    return Path(path).open("rb")
+
+
+class References:
+    """Reads image references through `open_binary`, which opens a path as a seekable binary file.
+
+    Of a Parquet file the column `column` is read: binary, or a struct with a binary field `bytes` as
+    Hugging Face datasets write it. Used from several threads at once. An archive's index and the last row
+    groups stay in memory; one thread at a time reads those.
+    """
+
+    def __init__(self, open_binary: Callable[[str], BinaryIO], *, max_bytes: int, column: str = "image") -> None:
+        self._open = open_binary
+        self._max_bytes = max_bytes
+        self._column = column
+        self._lock = Lock()
+        self._members = lru_cache(maxsize=8)(self._read_members)
+        self._starts = lru_cache(maxsize=64)(self._read_starts)
+        self._row_group = lru_cache(maxsize=2)(self._read_row_group)
+
+    def read(self, reference: str) -> bytes:
+        """Return the bytes a reference names.
+
+        Raises FetchError: `ref_missing` when there is no such file, member or row, `ref_unreadable` when it
+        cannot be read, `too_large` above `max_bytes`.
+        """
+        contained = CONTAINED.fullmatch(reference)
+        with _named_failures():
+            if contained is None:
+                with self._open(reference) as file:
+                    data = file.read(self._max_bytes + 1)
+            elif contained["kind"].lower() == "tar":
+                data = self._member(contained["path"], contained["item"])
+            else:
+                data = self._row(contained["path"], contained["item"])
+        if len(data) > self._max_bytes:
+            raise FetchError("too_large")
+        return data
+
+    def _member(self, path: str, name: str) -> bytes:
+        with self._lock:
+            members = self._members(path)
+        if name not in members:
+            raise FetchError("ref_missing")
+        offset, size = members[name]
+        with self._open(path) as file:
+            file.seek(offset)
+            data = file.read(min(size, self._max_bytes + 1))
+        if len(data) < min(size, self._max_bytes + 1):
+            raise FetchError("ref_unreadable")
+        return data
+
+    def _row(self, path: str, item: str) -> bytes:
+        with self._lock:
+            starts = self._starts(path)
+            if not item.isdecimal() or int(item) >= starts[-1]:
+                raise FetchError("ref_missing")
+            group = bisect_right(starts, int(item)) - 1
+            value = self._row_group(path, group)[int(item) - starts[group]].as_py()
+        if isinstance(value, dict):
+            value = value.get("bytes")
+        if value is None:
+            raise FetchError("ref_missing")
+        if not isinstance(value, bytes):
+            raise FetchError("ref_unreadable")
+        return value
+
+    def _read_members(self, path: str) -> dict[str, tuple[int, int]]:
+        """Index an archive: offset and size of every regular file; of equal names the last, as tar does.
+
+        Of an archive that is cut off, what stands before the cut.
+        """
+        members: dict[str, tuple[int, int]] = {}
+        with self._open(path) as file, tarfile.open(fileobj=file, mode="r:") as archive:
+            try:
+                for member in archive:
+                    if member.isreg() and not member.issparse():
+                        members[member.name] = (member.offset_data, member.size)
+            except tarfile.ReadError as error:
+                logger.warning("%s is cut off after %d members: %s", path, len(members), error)
+        return members
+
+    def _read_starts(self, path: str) -> list[int]:
+        """Return the first row of every row group, and the number of rows."""
+        with self._open(path) as file:
+            metadata = pq.ParquetFile(file).metadata
+            return [0, *accumulate(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))]
+
+    def _read_row_group(self, path: str, group: int) -> Any:
+        with self._open(path) as file:
+            table = pq.ParquetFile(file).read_row_group(group, columns=[self._column])
+        if not table.num_columns:
+            raise FetchError("ref_missing")
+        return table.column(0)
+
+
+@contextmanager
+def _named_failures() -> Iterator[None]:
+    """Turn what opening and reading raise into a FetchError."""
+    try:
+        yield
+    except (InputError, OSError, EOFError, ValueError, tarfile.TarError, pa.ArrowException) as error:
+        cause = error.__cause__ if isinstance(error, InputError) else error
+        missing = isinstance(cause, FileNotFoundError | NotADirectoryError)
+        raise FetchError("ref_missing" if missing else "ref_unreadable") from error

@@ -1,0 +1,163 @@
+"""HTTP connections that a URL cannot misuse: addresses are checked, and all of it ends by one deadline.
+
+A URL from a web page may name, or redirect to, a machine inside our own network. A host's name is therefore
+resolved once, addresses that are not public are struck out, and the connection goes to a remaining address
+itself, so that a name that changes its answer (DNS rebinding) gains nothing. A server may also answer one
+byte at a time for ever: a connection's socket knows the moment at which the whole exchange ends, whatever
+trickles in until then.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import ssl
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.util import Url
+
+_Address = tuple[socket.AddressFamily, tuple[Any, ...]]
+
+GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # all that is assigned to the public internet
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # an IPv4 address in the last 32 bits (RFC 6052, section 2.1)
+
+
+class FetchError(Exception):
+    """A fetch that failed.
+
+    `reason` is one of `curation.images.fetch.REASONS` or `http_` and a status; `retriable` tells whether
+    another try can help, `retry_after` how many seconds the server asks to be left alone before it.
+    """
+
+    def __init__(self, reason: str, *, retriable: bool = False, retry_after: float = 0.0) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retriable = retriable
+        self.retry_after = retry_after
+
+
+def is_public(address: str) -> bool:
+    """Tell whether a numeric IPv4 or IPv6 address belongs to the public internet.
+
+    Not public are private, loopback, link-local, shared, reserved, documentation and multicast addresses,
+    and IPv6 addresses that lead to such an IPv4 address (mapped, 6to4, NAT64).
+    """
+    ip = ipaddress.ip_address(address.partition("%")[0])  # without the zone of a link-local address
+    if isinstance(ip, ipaddress.IPv6Address):
+        translated = ipaddress.IPv4Address(ip.packed[-4:]) if ip in NAT64 else None
+        inner = ip.ipv4_mapped or ip.sixtofour or translated
+        if inner is not None:
+            return is_public(str(inner))
+        return ip in GLOBAL_UNICAST and ip.is_global
+    return ip.is_global and not ip.is_multicast
+
+
+def remaining(deadline: float) -> float:
+    """Return the seconds left until `deadline` on the monotonic clock. Raises TimeoutError when none are."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+class DeadlineSocket(socket.socket):
+    """A socket whose reads end by one deadline together, however little each of them brings."""
+
+    deadline: float
+
+    def recv_into(self, *args: Any, **kwargs: Any) -> int:
+        """Read as `socket.recv_into` does. Raises TimeoutError once the deadline has passed."""
+        self.settimeout(remaining(self.deadline))
+        return super().recv_into(*args, **kwargs)
+
+
+class DeadlineTLSSocket(DeadlineSocket, ssl.SSLSocket):
+    """The same over TLS."""
+
+
+class Dialer:
+    """Opens checked, time-limited HTTP connections; used from several threads at once.
+
+    `allow_private_hosts` lists hosts (`localhost`, `127.0.0.1:8080`, `[::1]:8080`; with a port only that
+    port) that may be reached at addresses that are not public. Name look-ups cannot be interrupted: they
+    run in `threads` threads of their own, so that a caller waits for one no longer than its deadline. `tls`
+    replaces the system's trusted certificates.
+    """
+
+    def __init__(self, *, allow_private_hosts: Sequence[str], threads: int, tls: ssl.SSLContext | None = None) -> None:
+        self._allowed = frozenset(host.lower() for host in allow_private_hosts)
+        self._lookups = ThreadPoolExecutor(threads, thread_name_prefix="lookup")
+        self._tls = tls or ssl.create_default_context()
+        self._tls.sslsocket_class = DeadlineTLSSocket
+
+    def close(self) -> None:
+        """Drop look-ups that have not begun; those under way end unheard."""
+        self._lookups.shutdown(wait=False, cancel_futures=True)
+
+    def connection(self, url: Url, deadline: float) -> HTTPConnection:
+        """Return a connection to the host of an http or https URL, connected, for one request.
+
+        Raises FetchError (dns, private_address, bad_url), TimeoutError, ssl.SSLError or OSError.
+        """
+        kind = HTTPSConnection if url.scheme == "https" else HTTPConnection
+        host, port = (url.host or "").strip("[]"), url.port or kind.default_port
+        sock = _connected(self._addresses(host, port, deadline), deadline)
+        try:
+            if kind is HTTPSConnection:
+                sock = self._secured(sock, host, deadline)
+            sock.deadline = deadline
+            connection = kind(host, port, timeout=remaining(deadline))
+        except BaseException:
+            sock.close()
+            raise
+        connection.sock = sock
+        connection.auto_open = 0  # never another connection than this one
+        return connection
+
+    def _secured(self, sock: DeadlineSocket, host: str, deadline: float) -> DeadlineTLSSocket:
+        """Return the connection under TLS, its certificate checked against the host's name."""
+        sock.settimeout(remaining(deadline))  # of the handshake as a whole
+        secured = self._tls.wrap_socket(sock, server_hostname=host.rstrip("."))
+        assert isinstance(secured, DeadlineTLSSocket)
+        return secured
+
+    def _addresses(self, host: str, port: int, deadline: float) -> list[_Address]:
+        """Resolve a host; return the addresses that may be connected to, in the resolver's order."""
+        lookup = self._lookups.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        try:
+            found = lookup.result(remaining(deadline))
+        except TimeoutError:
+            lookup.cancel()
+            raise
+        except socket.gaierror as error:
+            raise FetchError("dns", retriable=error.errno == socket.EAI_AGAIN) from error
+        except UnicodeError as error:  # a label that is empty or too long
+            raise FetchError("bad_url") from error
+        written = f"[{host}]" if ":" in host else host.lower().rstrip(".")
+        listed = not self._allowed.isdisjoint({host, written, f"{written}:{port}"})
+        allowed: list[_Address] = [
+            (family, address) for family, _, _, _, address in found if listed or is_public(str(address[0]))
+        ]
+        if not allowed:
+            raise FetchError("private_address")
+        return allowed
+
+
+def _connected(addresses: Sequence[_Address], deadline: float) -> DeadlineSocket:
+    """Connect to the first address that answers, giving each an equal share of the time left."""
+    failure: OSError = TimeoutError()
+    for position, (family, address) in enumerate(addresses):
+        sock = DeadlineSocket(family, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(remaining(deadline) / (len(addresses) - position))
+            sock.connect(address)
+        except OSError as error:
+            sock.close()
+            failure = error
+        else:
+            return sock
+    raise failure

@@ -1,0 +1,1 @@
+"""Read and write bytes: local files, object stores and HTTP servers."""

@@ -1,0 +1,1 @@
+"""Compile loops to machine code with numba, once per machine."""

@@ -1,0 +1,1 @@
+"""The published tables: schemas, files, commits and the staged shuffle."""

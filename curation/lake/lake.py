@@ -1,0 +1,290 @@
+"""The lake: Delta tables whose partitions are published whole, and the few small files beside them.
+
+Data files are written by the stages (see `curation.lake.parquet`); this module commits them with the `deltalake`
+package, so replacing a partition is atomic, older versions stay readable, and racing writers are told. The path of a
+data file names the run that wrote it, so which run owns a partition is part of the table's state and never a second
+truth:
+
+    LAKE/<table>/<key=value>/…/<run_id>/<ordinal>-<uuid>.parquet
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.transaction import AddAction, RemoveAction, Transaction
+
+from curation.errors import InputError, OutputError, UsageError
+from curation.io.storage import Storage, first_line, join, normal
+from curation.lake.schemas import PARTITIONS, SCHEMAS
+
+PARTITION_VALUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+COMMIT_TRIES = 20
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One data file of a table version: its full path, size in bytes, rows, partition and the run that wrote it."""
+
+    path: str
+    size: int
+    rows: int
+    partition: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The file name; names of one partition sort in row order."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def run_id(self) -> str:
+        """The run that wrote the file."""
+        return self.path.split("/")[-2]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The files of some partitions of a table at one version, in row order."""
+
+    table: str
+    version: int
+    files: tuple[DataFile, ...]
+
+    @property
+    def run_ids(self) -> tuple[str, ...]:
+        """The runs that wrote these files, sorted."""
+        return tuple(sorted({file.run_id for file in self.files}))
+
+    def of(self, **partition: str) -> Snapshot:
+        """Return the part of this snapshot in some partitions."""
+        files = (f for f in self.files if all(f.partition[key] == value for key, value in partition.items()))
+        return Snapshot(self.table, self.version, tuple(files))
+
+    @property
+    def rows(self) -> int:
+        """Rows in all files."""
+        return sum(file.rows for file in self.files)
+
+    @property
+    def size(self) -> int:
+        """Bytes in all files."""
+        return sum(file.size for file in self.files)
+
+
+@dataclass(frozen=True)
+class WrittenFile:
+    """A data file that waits for its commit.
+
+    `path` is relative to the table, `size` in bytes, `sha256` of the bytes; `partition` holds the keys that tell this
+    file's partition from others published in the same commit.
+    """
+
+    path: str
+    size: int
+    rows: int
+    sha256: str
+    partition: Mapping[str, str] = field(default_factory=dict)
+
+
+class Lake:
+    """A lake at a local folder or an S3 prefix.
+
+    Args:
+        root: the folder or `s3://bucket/prefix`.
+        storage: how files there are reached.
+    """
+
+    def __init__(self, root: str, storage: Storage) -> None:
+        self.root = normal(root)
+        self.storage = storage
+
+    def uri(self, *parts: str) -> str:
+        """Return the location of something in the lake."""
+        return join(self.root, *parts)
+
+    # Reading
+
+    def table(self, name: str, version: int | None = None) -> DeltaTable | None:
+        """Open a table, newest or at a version; None when it was never written.
+
+        Raises InputError when that version is not (or no longer) there, or the lake cannot be reached.
+        """
+        try:
+            return DeltaTable(self.uri(name), version=version, storage_options=self.storage.delta_options())
+        except TableNotFoundError:
+            return None
+        except Exception as error:
+            if version is not None:
+                raise InputError(f"{self.uri(name)} has no version {version}") from error
+            raise InputError(f"cannot read {self.uri(name)}: {first_line(error)}") from error
+
+    def snapshot(self, name: str, partition: Mapping[str, str] | None = None, version: int | None = None) -> Snapshot:
+        """Return the files of the partitions that agree with `partition`; no files when nothing is published."""
+        table = self.table(name, version)
+        if table is None:
+            return Snapshot(name, -1, ())
+        actions = pa.table(table.get_add_actions(flatten=True)).to_pylist()
+        files = [
+            DataFile(
+                path=join(self.uri(name), action["path"]),
+                size=action["size_bytes"],
+                rows=action["num_records"],
+                partition={key: action[f"partition.{key}"] for key in PARTITIONS[name]},
+            )
+            for action in actions
+            if all(action[f"partition.{key}"] == value for key, value in (partition or {}).items())
+        ]
+        files.sort(key=lambda file: (tuple(file.partition.values()), file.name))
+        return Snapshot(name, table.version(), tuple(files))
+
+    def rows(self, name: str) -> pa.Table:
+        """Return a whole small table (runs, ledger, tombstones); empty when it was never written."""
+        table = self.table(name)
+        if table is None:
+            return SCHEMAS[name].empty_table()
+        return table.to_pyarrow_table().select(SCHEMAS[name].names).cast(SCHEMAS[name])
+
+    # Writing
+
+    def publish(
+        self,
+        name: str,
+        partition: Mapping[str, str],
+        files: Sequence[WrittenFile],
+        *,
+        expected: Sequence[str],
+        metadata: Mapping[str, str],
+    ) -> int:
+        """Replace one partition by `files` in one commit and return the new version.
+
+        `expected` are the run ids that the stage saw there when it started: when another run has published since,
+        OutputError is raised and nothing changes. Commits to other partitions are retried around.
+        """
+        actions: list[AddAction | RemoveAction] = [
+            AddAction(
+                path=file.path,
+                size=file.size,
+                partition_values={**partition, **file.partition},
+                modification_time=int(time.time() * 1000),
+                data_change=True,
+                stats=json.dumps({"numRecords": file.rows}),
+            )
+            for file in files
+        ]
+        app_id = describe(partition)
+        for _ in range(COMMIT_TRIES):
+            table = self._open_or_create(name)
+            found = self.snapshot(name, partition).run_ids
+            if tuple(expected) != found:
+                raise OutputError(
+                    f"{name} {describe(partition)} was published by run {', '.join(found) or 'none'} while this run "
+                    f"was at work (it had seen {', '.join(expected) or 'none'}): nothing was changed, run again"
+                )
+            try:
+                table.create_write_transaction(
+                    actions,
+                    mode="overwrite",
+                    schema=table.schema(),
+                    partition_by=list(PARTITIONS[name]),
+                    partition_filters=[(key, "=", value) for key, value in partition.items()],
+                    commit_properties=CommitProperties(
+                        custom_metadata=dict(metadata),
+                        # Delta sees no conflict between two first writers of a partition; a counter per partition does.
+                        app_transactions=[Transaction(app_id, (table.transaction_version(app_id) or 0) + 1)],
+                    ),
+                )
+            except CommitFailedError:
+                time.sleep(0.05)
+                continue
+            return int(table.version()) + 1
+        raise OutputError(f"{name} {describe(partition)}: no commit went through in {COMMIT_TRIES} tries, run again")
+
+    def append(self, name: str, rows: pa.Table, metadata: Mapping[str, str] | None = None) -> None:
+        """Append rows to a small unpartitioned table (runs, ledger, tombstones)."""
+        write_deltalake(
+            self._open_or_create(name),
+            rows.select(SCHEMAS[name].names).cast(SCHEMAS[name]),
+            mode="append",
+            commit_properties=CommitProperties(custom_metadata=dict(metadata or {})),
+        )
+
+    def commits(self, name: str) -> list[dict[str, Any]]:
+        """Return the table's commits, newest first, with the metadata they were published with."""
+        table = self.table(name)
+        return table.history() if table else []
+
+    def _open_or_create(self, name: str) -> DeltaTable:
+        if table := self.table(name):
+            return table
+        fields = [*SCHEMAS[name], *(pa.field(key, pa.string()) for key in PARTITIONS[name])]
+        # a rival that creates the table at the same moment makes this call fail, and the table is there
+        with suppress(CommitFailedError):
+            DeltaTable.create(
+                self.uri(name),
+                schema=pa.schema(fields),
+                mode="ignore",
+                partition_by=list(PARTITIONS[name]),
+                storage_options=self.storage.delta_options(),
+            )
+        return DeltaTable(self.uri(name), storage_options=self.storage.delta_options())
+
+    # Batches and recipes
+
+    def batches(self) -> list[str]:
+        """Return the batches in the order in which they were first declared."""
+        files = self.storage.list_files(self.uri("batches"))
+        return [json.loads(self.storage.read_bytes(file.path))["batch"] for file in files]
+
+    def declare_batch(self, batch: str) -> list[str]:
+        """Give a new batch its place after all others; return the batches up to and including it.
+
+        Two runs that declare at the same time get two places: each place is one conditional write.
+        """
+        if not PARTITION_VALUE.fullmatch(batch):
+            raise UsageError(f"batch: {batch!r} must be letters, digits, '.', '_' or '-'")
+        while batch not in (known := self.batches()):
+            place = self.uri("batches", f"{len(known):08d}.json")
+            self.storage.put_if_absent(place, json.dumps({"batch": batch}).encode())
+        return known[: known.index(batch) + 1]
+
+    def freeze_recipe(self, name: str, meaning: Mapping[str, Any]) -> None:
+        """Record what a recipe's name means at its first use; refuse the name for anything else (UsageError)."""
+        path = self.uri("recipes", f"{name}.json")
+        self.storage.put_if_absent(path, json.dumps(meaning, indent=1, sort_keys=True).encode())
+        self.check_recipe(name, meaning)
+
+    def check_recipe(self, name: str, meaning: Mapping[str, Any]) -> None:
+        """Refuse a recipe's name for anything but what it was frozen to (UsageError); a new name may mean anything."""
+        if not PARTITION_VALUE.fullmatch(name):
+            raise UsageError(f"recipe: {name!r} must be letters, digits, '.', '_' or '-'")
+        if not self.knows_recipe(name):
+            return
+        frozen = self.recipe(name)
+        differing = sorted(key for key in {*frozen, *meaning} if frozen.get(key) != meaning.get(key))
+        if differing:
+            changes = ", ".join(f"{key} {frozen.get(key)!r} -> {meaning.get(key)!r}" for key in differing)
+            hint = "go on with the metadata (metadata.version), model and rules it was matched with, or "
+            advice = (hint if "match_id" in differing else "") + "choose another name"
+            raise UsageError(f"recipe: {name!r} already means something else ({changes}): {advice}")
+
+    def knows_recipe(self, name: str) -> bool:
+        """Tell whether a recipe's name was used."""
+        return self.storage.exists(self.uri("recipes", f"{name}.json"))
+
+    def recipe(self, name: str) -> dict[str, Any]:
+        """Return what a recipe's name was frozen to. Raises InputError when it was never used."""
+        return dict(json.loads(self.storage.read_bytes(self.uri("recipes", f"{name}.json"))))
+
+
+def describe(partition: Mapping[str, str]) -> str:
+    """Return a partition as a person reads it, `batch=…`."""
+    return " ".join(f"{key}={value}" for key, value in partition.items())

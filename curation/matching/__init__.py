@@ -1,0 +1,1 @@
+"""Find the entries of a language in texts."""

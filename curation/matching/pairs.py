@@ -1,0 +1,120 @@
+"""From pairs to matches: identify each text's language, match it against that language's entries, and count.
+
+Works on one record batch at a time; equal texts of a batch are identified and matched once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation.jit.compiler import compiled
+from curation.lake.schemas import MATCHED_TEXT, SCHEMAS
+from curation.language_keys import MERGED
+from curation.lid.identifier import LanguageIdentifier
+from curation.matching.matcher import Matcher
+
+EMPTY_IDS = pa.scalar([], pa.list_(pa.int32()))
+
+
+class PairMatcher:
+    """Turns batches of pairs into matches and adds up counts and figures.
+
+    Args:
+        identifier: names the language of texts.
+        entries: number of entries per language; a language without any matches nothing. With merged metadata there is
+            one list only, which every text is matched against and counted in.
+        matcher: returns the matcher of a language that has entries.
+    """
+
+    def __init__(
+        self, identifier: LanguageIdentifier, entries: Mapping[str, int], matcher: Callable[[str], Matcher]
+    ) -> None:
+        self._identifier = identifier
+        self._entries = entries
+        self._matcher = matcher
+        self._counts: dict[str, npt.NDArray[np.int32]] = {}
+        self.texts: Counter[str] = Counter()
+        self.matched: Counter[str] = Counter()
+
+    def match(self, pairs: pa.RecordBatch) -> pa.Table:
+        """Return the images with at least one matched text, each with its matched texts only."""
+        flat = pairs["texts"].flatten()
+        encoded = flat.field("text").dictionary_encode()
+        lang_of, scores = self._identifier.identify_column(encoded.dictionary)
+        ids_of = self._match_by_language(encoded.dictionary, self._lists(lang_of))
+
+        lang = lang_of.take(encoded.indices)
+        ids = ids_of.take(encoded.indices)
+        score = scores.take(encoded.indices)
+        hit = pc.greater(pc.list_value_length(ids), 0)
+        self.texts.update(_tally(lang))
+        self.matched.update(_tally(lang.filter(hit)))
+        columns = [flat.field("source"), flat.field("text"), lang, score, ids]
+        texts = pa.StructArray.from_arrays([column.filter(hit) for column in columns], fields=list(MATCHED_TEXT))
+        self._count(self._lists(texts.field("lang")), texts.field("entry_ids"))
+        return _regroup(pairs, texts, pc.list_parent_indices(pairs["texts"]).filter(hit))
+
+    def counts(self) -> dict[str, pa.Table]:
+        """Return the counts so far: per language, the entries seen with the number of texts that contain them."""
+        tables = {}
+        for lang, dense in self._counts.items():
+            seen = np.flatnonzero(dense)
+            columns = [
+                pa.array([lang] * len(seen)),
+                pa.array(seen, pa.int32()),
+                pa.array(dense[seen], pa.int64()),
+            ]
+            tables[lang] = pa.Table.from_arrays(columns, schema=SCHEMAS["counts"])
+        return tables
+
+    def _lists(self, lang: pa.StringArray) -> pa.StringArray:
+        return pa.repeat(MERGED, len(lang)) if MERGED in self._entries else lang
+
+    def _match_by_language(self, texts: pa.StringArray, lang: pa.StringArray) -> pa.ListArray:
+        """Return the sorted entry ids of each text; none in languages without entries."""
+        groups, rows = [], []
+        for key in sorted(set(lang.to_pylist())):
+            members = np.flatnonzero(pc.equal(lang, key).to_numpy(zero_copy_only=False))
+            chosen = texts.take(pa.array(members))
+            if self._entries.get(key):
+                groups.append(self._matcher(key).match_batch(chosen))
+            else:
+                groups.append(pa.repeat(EMPTY_IDS, len(chosen)))
+            rows.append(members)
+        if not groups:
+            return pa.array([], EMPTY_IDS.type)
+        back = np.argsort(np.concatenate(rows), kind="stable")
+        return pa.concat_arrays(groups).take(pa.array(back))
+
+    def _count(self, lang: pa.StringArray, ids: pa.ListArray) -> None:
+        for key in pc.unique(lang).to_pylist():
+            if key not in self._counts:
+                self._counts[key] = np.zeros(self._entries[key], np.int32)  # pages that no count touches take no memory
+            add_counts(self._counts[key], ids.filter(pc.equal(lang, key)).flatten().to_numpy())
+
+
+@compiled
+def add_counts(counts: npt.NDArray[np.int32], ids: npt.NDArray[np.int32]) -> None:
+    """Add one for each id."""
+    for entry_id in ids:
+        counts[entry_id] += 1
+
+
+def _regroup(pairs: pa.RecordBatch, texts: pa.StructArray, parents: pa.Array) -> pa.Table:
+    """Put texts back under their images; images without any go."""
+    edges = np.searchsorted(parents.to_numpy(), np.arange(pairs.num_rows + 1))
+    lists = pa.ListArray.from_arrays(pa.array(edges, pa.int32()), texts)
+    columns = [pairs[name] for name in SCHEMAS["matches"].names[:-1]]
+    table = pa.Table.from_arrays([*columns, lists], schema=SCHEMAS["matches"])
+    return table.filter(pa.array(np.diff(edges) > 0))
+
+
+def _tally(values: pa.Array) -> dict[str, int]:
+    counted = pc.value_counts(values)
+    return dict(zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True))

@@ -1,0 +1,61 @@
+"""Compile the machine code of matching ahead of use: `NUMBA_CACHE_DIR=FOLDER python -m curation.matching.precompile`.
+
+A job that runs with `WORLDCURATE_COMPILED=FOLDER` then begins with what lies there, if it has the same sources at the
+same place and the same kind of processor; otherwise it compiles as ever. The image is built so. Compiled are all loops
+that building metadata and matching go through: both rule sets, and language identification by the default model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+
+from curation.cli import run as cli
+from curation.errors import UsageError
+from curation.jit import compiler as compiled
+from curation.lake.schemas import SCHEMAS
+from curation.lid.identifier import LanguageIdentifier, labels_of
+from curation.matching.matcher import Matcher
+from curation.matching.matcher_file import compile_entries
+from curation.matching.pairs import PairMatcher
+from curation.models import default_model_path
+
+ENTRIES: Final = ["St. Louis", "dog", "red dog", "カメラ", "猫"]
+TEXTS: Final = ["a red dog in St. Louis", "新しいカメラと猫"]
+
+
+def precompile() -> None:
+    """Match some texts as the jobs do it, so that everything is compiled.
+
+    Raises UsageError without the default model, or a folder that can be written.
+    """
+    if compiled.folder() is None:
+        raise UsageError("the folder of machine code cannot be written: set NUMBA_CACHE_DIR")
+    model = default_model_path()
+    identifier = LanguageIdentifier(model, dict.fromkeys(labels_of(model), "en"))
+    with tempfile.TemporaryDirectory() as folder:
+        for rules in ("worldwide", "reference"):
+            path = Path(folder) / rules
+            path.write_bytes(compile_entries(ENTRIES, rules))
+            _match(identifier, Matcher.open(path, rules))  # mapped, as jobs have it: a kind of array of its own
+
+
+def _match(identifier: LanguageIdentifier, matcher: Matcher) -> None:
+    texts = [{"source": "alt", "text": text} for text in TEXTS]
+    pairs = pa.RecordBatch.from_pylist([{"image_id": "0", "texts": texts}], SCHEMAS["pairs"])
+    PairMatcher(identifier, {"en": len(ENTRIES)}, lambda _: matcher).match(pairs)
+
+
+def main() -> int:
+    """Run the command; the exit code is that of the jobs."""
+    argparse.ArgumentParser(prog="python -m curation.matching.precompile", description=__doc__).parse_args()
+    return cli.run(lambda _: precompile(), [])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Read crawls and tables into occurrences."""

@@ -1,0 +1,284 @@
+"""The report of one batch under one recipe: from plain data to one self-contained HTML page.
+
+Nothing here reads the lake. A stage that has not run is absent from `Report.runs`, and the page says so.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from curation.report import charts
+
+STAGES = ("ingest", "match", "totals", "balance", "images", "shards")
+POINTS = 200
+
+# Stage, figure, what it counts, and the figure of the same stage that it is a share of, with its words.
+FUNNEL = (
+    ("ingest", "read", "image–text occurrences read", "", ""),
+    ("ingest", "kept", "occurrences kept", "read", "of the occurrences read"),
+    ("ingest", "images", "distinct images", "kept", "of the occurrences kept"),
+    ("match", "images_matched", "images with a match", "images", "of the images"),
+    ("balance", "curated", "curated pairs", "images", "of the images with a match"),
+    ("images", "fetched", "images fetched", "images", "of the images asked for"),
+    ("shards", "written", "shard rows", "pairs", "of the curated pairs"),
+)
+# What goes into a stage, which its drops are shares of; figures among the totals that are drops as well.
+INTO = {
+    "ingest": ("read", "occurrences"),
+    "match": ("images", "images"),
+    "balance": ("images", "images with a match"),
+    "images": ("images", "images asked for"),
+    "shards": ("pairs", "curated pairs"),
+}
+ALSO_DROPPED = {"ingest": {"duplicates": "duplicate", "over_cap": "over the cap per image"}}
+# Under which key a stage's inputs name runs of which other stage.
+MADE_FROM = {
+    "match": {"pairs": "ingest"},
+    "totals": {"counts": "match"},
+    "balance": {"matches": "match", "totals": "totals"},
+    "images": {"curated": "balance"},
+    "shards": {"curated": "balance", "images": "images"},
+}
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """The run that owns a stage's published output: a row of the runs table, its JSON columns read."""
+
+    run_id: str
+    started: datetime
+    finished: datetime
+    code_version: str
+    complete: bool = True
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    totals: Mapping[str, Any] = field(default_factory=dict)
+    drops: Mapping[str, int] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> StageRun:
+        """Read a row of the runs table."""
+        plain = {key: row[key] for key in ("run_id", "started", "finished", "code_version", "complete")}
+        read = {key: json.loads(row[key]) for key in ("inputs", "totals", "drops", "seconds")}
+        return cls(**plain, **read)
+
+
+@dataclass(frozen=True)
+class TopEntry:
+    """One of a language's most frequent entries: its text, its count and its probability t / max(count, t)."""
+
+    entry: str
+    count: int
+    probability: float
+
+
+@dataclass(frozen=True)
+class LanguageCounts:
+    """The counts of one language in brief.
+
+    `points` are (rank, count), at most `POINTS` of them; `above` and `matches_above` are the entries with a count
+    above t, the ones that balancing thins out, and their matches.
+    """
+
+    lang: str
+    t: int
+    entries: int
+    matches: int
+    above: int
+    matches_above: int
+    points: Sequence[tuple[int, int]]
+    top: Sequence[TopEntry] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything the page shows.
+
+    `runs` has the run of every stage that has run, `meaning` what the recipe stands for, `thresholds` the rows of
+    that table, `languages` the languages with the most matches, the biggest first, `names` the languages' names.
+    """
+
+    batch: str
+    recipe: str
+    written: datetime
+    code_version: str
+    match_id: str = ""
+    metadata_version: str = ""
+    meaning: Mapping[str, Any] = field(default_factory=dict)
+    runs: Mapping[str, StageRun] = field(default_factory=dict)
+    thresholds: Sequence[Mapping[str, Any]] = ()
+    languages: Sequence[LanguageCounts] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def figure(self, stage: str, key: str) -> Any:
+        """Return a figure of a stage's totals; None when the stage has not run or does not have it."""
+        return self.runs[stage].totals.get(key) if stage in self.runs else None
+
+
+def summarise(lang: str, counts: npt.NDArray[np.int64], t: int, top: Sequence[TopEntry] = ()) -> LanguageCounts:
+    """Put the counts (all at least 1, in any order) of one language in brief."""
+    descending = np.sort(counts)[::-1]
+    last = len(descending)
+    ranks = np.unique(np.rint(np.geomspace(1, last, POINTS)).astype(np.int64)) if last else np.empty(0, np.int64)
+    above = int(np.count_nonzero(descending > t))
+    return LanguageCounts(
+        lang=lang,
+        t=t,
+        entries=last,
+        matches=int(descending.sum()),
+        above=above,
+        matches_above=int(descending[:above].sum()),
+        points=list(zip(ranks.tolist(), descending[ranks - 1].tolist(), strict=True)),
+        top=top,
+    )
+
+
+def render(report: Report) -> str:
+    """Return the page."""
+    template = environment().get_template("report.html")
+    return template.render(
+        report=report,
+        stages=STAGES,
+        p=tail_share(report),
+        warnings=list(warnings(report)),
+        funnel=list(funnel(report)),
+        drops=list(drops(report)),
+        langs=language_rows(report),
+        curves=list(curves(report)),
+        timings=list(timings(report)),
+    )
+
+
+def environment() -> Environment:
+    """Return what renders the pages of reports."""
+    made = Environment(loader=PackageLoader("curation.report"), autoescape=True, undefined=StrictUndefined)
+    made.filters.update(number=charts.number, percent=charts.percent, seconds=charts.seconds)
+    made.filters["words"] = lambda name: name.replace("_", " ")
+    return made
+
+
+def warnings(report: Report) -> Iterator[str]:
+    """Yield what a reader must know first: stages with failed inputs, and stages made from replaced runs."""
+    for stage, run in report.runs.items():
+        if not run.complete:
+            yield f"{stage} is not complete: some of its inputs failed, the next run tries them again."
+        for key, source in MADE_FROM.get(stage, {}).items():
+            used = run.inputs.get(key)
+            ids = used.values() if isinstance(used, Mapping) else [used] if isinstance(used, str) else used or ()
+            if source in report.runs and report.runs[source].run_id not in ids:
+                yield f"{stage} was made from an earlier run of {source}: run {stage} again to bring it up to date."
+
+
+def tail_share(report: Report) -> float | None:
+    """Return p when all languages share one, else None."""
+    shares = {row["p"] for row in report.thresholds}
+    return shares.pop() if len(shares) == 1 else None
+
+
+def funnel(report: Report) -> Iterator[dict[str, Any]]:
+    """Yield the steps from what was read to what is in the shards, each with its bar and its share of what went in."""
+    widest = max((report.figure(stage, key) or 0 for stage, key, *_ in FUNNEL), default=0)
+    for stage, key, label, whole, of in FUNNEL:
+        count = report.figure(stage, key)
+        yield {
+            "stage": stage,
+            "ran": stage in report.runs,
+            "label": label,
+            "count": count,
+            "share": share(count, report.figure(stage, whole)),
+            "of": of,
+            "bar": charts.share_bars([("matched", share(count, widest))]),
+        }
+
+
+def drops(report: Report) -> Iterator[dict[str, Any]]:
+    """Yield, for every stage that drops, its reasons by size: (reason, count, share of what went in)."""
+    for stage, (whole, of) in INTO.items():
+        counts = dict(report.runs[stage].drops) if stage in report.runs else {}
+        for key, reason in ALSO_DROPPED.get(stage, {}).items():
+            counts[reason] = counts.get(reason, 0) + (report.figure(stage, key) or 0)
+        into = report.figure(stage, whole)
+        reasons = sorted(((count, reason) for reason, count in counts.items() if count), key=lambda c: (-c[0], c[1]))
+        yield {
+            "stage": stage,
+            "ran": stage in report.runs,
+            "into": into,
+            "of": of,
+            "reasons": [(reason, count, share(count, into)) for count, reason in reasons],
+        }
+
+
+def language_rows(report: Report) -> list[dict[str, Any]]:
+    """Return one row a language: texts identified and matched, pairs curated, their shares as bars, the threshold.
+
+    Ordered by texts identified, most first. A number is None when its stage has not run.
+    """
+    columns = {
+        "before": report.figure("match", "texts_by_lang"),
+        "matched": report.figure("match", "matched_by_lang"),
+        "after": report.figure("balance", "curated_by_lang"),
+    }
+    thresholds = {row["lang"]: row for row in report.thresholds}
+    sums = {name: sum((counts or {}).values()) for name, counts in columns.items()}
+    rows = []
+    for lang in {*thresholds, *(lang for counts in columns.values() for lang in counts or ())}:
+        counts = {name: None if counts is None else counts.get(lang, 0) for name, counts in columns.items()}
+        shares = {name: share(count, sums[name]) for name, count in counts.items()}
+        rows.append(
+            {
+                "lang": lang,
+                **counts,
+                "shares": shares,
+                "rate": share(counts["matched"], counts["before"]),
+                "threshold": thresholds.get(lang, {}),
+            }
+        )
+    rows.sort(key=lambda row: (*(-(row[name] or 0) for name in columns), row["lang"]))
+    longest = max((value or 0 for row in rows for value in row["shares"].values()), default=0)
+    for row in rows:
+        row["bars"] = charts.share_bars([(name, share(value, longest)) for name, value in row["shares"].items()])
+    return rows
+
+
+def curves(report: Report) -> Iterator[tuple[LanguageCounts, Markup]]:
+    """Yield the languages that have counts with their charts, all on the same axes."""
+    languages = [language for language in report.languages if language.points]
+    last_rank = max((language.entries for language in languages), default=0)
+    most = max((max(language.points[0][1], language.t) for language in languages), default=0)
+    for language in languages:
+        label = f"{language.lang}: count of each entry by rank on log axes, with the threshold t = {language.t}"
+        yield (
+            language,
+            charts.rank_chart(
+                language.points,
+                t=language.t,
+                above=language.above,
+                last_rank=last_rank,
+                most=most,
+                label=label,
+            ),
+        )
+
+
+def timings(report: Report) -> Iterator[dict[str, Any]]:
+    """Yield every stage with its run (None before it ran), and a bar of its steps in proportion to the slowest."""
+    slowest = max((sum(run.seconds.values()) for run in report.runs.values()), default=0)
+    for stage in STAGES:
+        run = report.runs.get(stage)
+        steps = run.seconds.values() if run else ()
+        bar = charts.stacked_bar([share(value, slowest) or 0.0 for value in steps])
+        yield {"stage": stage, "run": run, "sum": sum(steps), "bar": bar}
+
+
+def share(part: float | None, whole: float | None) -> float | None:
+    """Return part / whole; None when either is missing or the whole is 0."""
+    return part / whole if part is not None and whole else None

@@ -1,0 +1,117 @@
+"""Configuration: file < environment < flags, and every mistake is one line that names the key."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from curation.cli import run as cli
+from curation.cli.config import Config
+from curation.errors import InputError, OutputError, UsageError
+
+
+@pytest.fixture
+def load(tmp_path, monkeypatch):
+    def load_(text: str = "lake: /lake\n", *flags: str, required=("lake",), **environment: str) -> Config:
+        path = tmp_path / "config.yaml"
+        path.write_text(text, encoding="utf-8")
+        for key, value in environment.items():
+            monkeypatch.setenv(key, value)
+        return cli.load_config(
+            Config, ["--config", str(path), *flags], prog="python -m jobs.x", description="x", required=required
+        )
+
+    return load_
+
+
+def test_flags_win_over_environment_and_environment_over_the_file(load):
+    text = "lake: /file\nseed: 1\nbalance: {t_en: 1}\n"
+    config = load(text, "--seed", "3", WORLDCURATE_SEED="2", WORLDCURATE_LAKE="/environment")
+    assert (config.lake, config.seed, config.balance.t_en) == ("/environment", 3, 1)
+    assert load(text, "--balance.t_en", "9").balance.t_en == 9
+
+
+def test_a_section_set_in_two_places_is_merged(load):
+    config = load("lake: /l\nimages: {max_side: 64}\n", "--images.timeout_s", "2", WORLDCURATE_IMAGES__RETRIES="5")
+    assert (config.images.max_side, config.images.timeout_s, config.images.retries) == (64, 2.0, 5)
+
+
+def test_names_that_look_like_numbers_or_dates_stay_names(load):
+    assert load("lake: /l\nbatch: 2024-05-31\n").batch == "2024-05-31"
+    assert load("lake: /l\nbatch: 2024_05\n").batch == "2024_05"
+    assert load("lake: /l\nspark: {conf: {spark.cores.max: 4, spark.x: true}}\n").spark.conf == {
+        "spark.cores.max": "4",
+        "spark.x": "true",
+    }
+
+
+def test_a_list_may_be_written_as_one_word(load):
+    assert load("lake: /l\ningest: {inputs: a/*.gz}\n").ingest.inputs == ["a/*.gz"]
+    assert load("lake: /l\n", "--ingest.inputs", "a", "--ingest.inputs", "b").ingest.inputs == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "said"),
+    [
+        ("lake: /l\nballance: {}\n", [], "unknown key `ballance`"),
+        ("lake: /l\nbalance: {t_em: 5}\n", [], "unknown key `balance.t_em` (did you mean `balance.t_en`?)"),
+        ("lake: /l\nbalance: {t_en: many}\n", [], "key `balance.t_en`"),
+        ("lake: /l\nmatch: {rules: own}\n", [], "key `match.rules`"),
+        ("lake: /l\nimages: 5\n", [], "key `images`"),
+        ("lake: /l\nimages: {max_side: 0}\n", [], "key `images.max_side`"),
+        ("lake: /l\nbalance: {t_en: 5, p: 0.1}\n", [], "set only one of t_en, p"),
+        ("seed: 1\n", [], "key `lake` is missing"),
+        ("- a\n", [], "must hold keys and values"),
+        ("a: [\n", [], "is not YAML"),
+        ("lake: /l\n", ["--nonsense", "1"], "--nonsense"),
+        ("lake: /l\n", ["--seed"], "--seed"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_key(load, text, flags, said):
+    with pytest.raises(UsageError) as caught:
+        load(text, *flags)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_key_in_the_environment_is_refused(load):
+    with pytest.raises(UsageError, match=r"unknown key `balance\.foo`"):
+        load("lake: /l\n", WORLDCURATE_BALANCE__FOO="1")
+
+
+def test_a_missing_config_file_is_named(tmp_path):
+    with pytest.raises(UsageError, match=r"nowhere\.yaml"):
+        cli.load_config(Config, ["--config", "nowhere.yaml"], prog="x", description="x")
+
+
+def test_help_names_every_key(capsys):
+    with pytest.raises(SystemExit):
+        cli.load_config(Config, ["--help"], prog="x", description="x")
+    text = capsys.readouterr().out
+    missing = [key for key in cli.keys_of(Config) if f"--{key}" not in text]
+    assert missing == []
+
+
+def test_every_key_says_what_it_means():
+    assert [key for key, info in cli.keys_of(Config).items() if not info.description] == []
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(None, 0), (RuntimeError("x"), 1), (UsageError("x"), 2), (InputError("x"), 3), (OutputError("x"), 4)],
+)
+def test_exit_codes_tell_the_kind_of_failure(error, code, capsys):
+    handlers = logging.getLogger().handlers[:]
+
+    def command(_):
+        if error:
+            raise error
+
+    try:
+        assert cli.run(command, []) == code
+    finally:
+        logging.getLogger().handlers[:] = handlers
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert ("error:" in said.err) == bool(error)

@@ -1,0 +1,352 @@
+from __future__ import annotations
+
+import io
+import math
+import statistics
+import struct
+import zlib
+from hashlib import sha256
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
+
+from curation.images.decode import REASONS, UPRIGHT, PictureError, PictureLimits, phash, verify
+
+LIMITS = PictureLimits(max_side=64, max_pixels=1_000_000)
+
+
+def scene(width: int = 48, height: int = 36, seed: int = 0) -> Image.Image:
+    """A smooth colourful picture that has no symmetry."""
+    rng = np.random.default_rng(seed)
+    coarse = Image.fromarray(rng.integers(0, 256, (5, 6, 3), dtype=np.uint8))
+    return coarse.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
+    sink = io.BytesIO()
+    image.save(sink, kind, **options)
+    return sink.getvalue()
+
+
+def opened(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image
+
+
+def mean_difference(a: Image.Image, b: Image.Image) -> float:
+    assert a.size == b.size
+    return float(np.abs(np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)).mean())
+
+
+def reason_of(data: bytes, limits: PictureLimits = LIMITS) -> str:
+    with pytest.raises(PictureError) as caught:
+        verify(data, limits)
+    assert caught.value.reason in REASONS
+    return caught.value.reason
+
+
+def distance(a: str, b: str) -> int:
+    return (int(a, 16) ^ int(b, 16)).bit_count()
+
+
+# What is stored
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_bytes_that_need_no_change_are_kept(kind):
+    data = encoded(scene(), kind)
+    picture = verify(data, LIMITS)
+    assert picture.image == data
+    assert (picture.width, picture.height) == (48, 36)
+    assert picture.image_sha256 == sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF", "AVIF"])
+def test_other_formats_become_jpeg(kind):
+    picture = verify(encoded(scene(), kind), LIMITS)
+    stored = opened(picture.image)
+    assert (stored.format, stored.mode, stored.size) == ("JPEG", "RGB", (48, 36))
+    assert mean_difference(stored, scene()) < 8
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_the_longest_side_is_reduced_and_the_shape_kept(kind):
+    picture = verify(encoded(scene(1000, 500), kind), LIMITS)
+    stored = opened(picture.image)
+    assert stored.size == (picture.width, picture.height) == (64, 32)
+    assert (stored.format, stored.mode) == ("JPEG", "RGB")
+    assert picture.image_sha256 == sha256(picture.image).hexdigest()
+    assert mean_difference(stored, scene(1000, 500).resize((64, 32), Image.Resampling.BOX)) < 6
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 100))
+@settings(max_examples=60, deadline=None)
+def test_sides_follow_the_aspect_ratio_and_nothing_is_enlarged(width, height, max_side):
+    picture = verify(encoded(Image.new("RGB", (width, height))), PictureLimits(max_side=max_side))
+    scale = min(1.0, max_side / max(width, height))
+    assert max(picture.width, picture.height) == min(max(width, height), max_side)
+    assert abs(picture.width - max(1, width * scale)) <= 0.5
+    assert abs(picture.height - max(1, height * scale)) <= 0.5
+
+
+def test_the_same_bytes_give_the_same_picture():
+    data = encoded(scene(300, 200), "JPEG")
+    assert verify(data, LIMITS) == verify(data, LIMITS)
+
+
+def test_quality_is_the_encoders():
+    data = encoded(scene(300, 200, seed=3))
+    fine, coarse = (verify(data, PictureLimits(max_side=64, quality=q)) for q in (95, 30))
+    assert len(coarse.image) < len(fine.image)
+
+
+# Pixel types
+
+
+def test_transparency_is_laid_over_white():
+    image = scene().convert("RGBA")
+    alpha = np.linspace(0, 255, 48 * 36).reshape(36, 48).astype(np.uint8)
+    image.putalpha(Image.fromarray(alpha))
+    weight = alpha[..., None] / 255
+    expected = np.asarray(scene()) * weight + 255 * (1 - weight)
+    stored = opened(verify(encoded(image), LIMITS).image)
+    assert mean_difference(stored, Image.fromarray(expected.round().astype(np.uint8))) < 5
+
+
+def test_a_colour_declared_transparent_becomes_white():
+    image = Image.new("RGB", (32, 32), (255, 0, 0))
+    image.paste((0, 0, 255), (16, 0, 32, 32))
+    stored = opened(verify(encoded(image, transparency=(255, 0, 0)), LIMITS).image)
+    assert min(stored.getpixel((4, 16))) > 245
+    assert stored.getpixel((28, 16))[2] > 230
+
+
+def test_hidden_colour_does_not_bleed_into_a_reduced_picture():
+    image = Image.new("RGBA", (256, 256), (255, 0, 0, 0))  # red, but wholly transparent
+    image.paste((0, 0, 0, 255), (0, 0, 128, 256))
+    stored = np.asarray(opened(verify(encoded(image), LIMITS).image).convert("HSV"))
+    assert stored[..., 1].max() < 40  # saturation: greys only
+
+
+def test_sixteen_bit_grey_keeps_its_tones():
+    ramp = np.linspace(0, 65535, 32 * 32).reshape(32, 32).astype(np.uint16)
+    stored = opened(verify(encoded(Image.fromarray(ramp)), LIMITS).image)
+    assert np.abs(np.asarray(stored.convert("L")).astype(int) - (ramp >> 8)).max() <= 4
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK"])
+def test_every_pixel_type_is_stored_as_rgb(mode):
+    kind = "TIFF" if mode == "CMYK" else "PNG"
+    stored = opened(verify(encoded(scene().convert(mode), kind), LIMITS).image)
+    assert (stored.mode, stored.format) == ("RGB", "JPEG")
+    assert mean_difference(stored, scene().convert(mode).convert("RGB")) < 12
+
+
+def test_cmyk_jpeg_shows_its_colours():
+    stored = opened(verify(encoded(scene().convert("CMYK"), "JPEG", quality=95), LIMITS).image)
+    assert mean_difference(stored, scene()) < 8
+
+
+def test_floating_point_pixels_are_refused():
+    assert reason_of(encoded(Image.fromarray(np.zeros((8, 8), np.float32)), "TIFF")) == "unsupported"
+
+
+def test_every_emoji_lies_on_white(fixtures_dir):
+    modes = set()
+    for path in sorted((fixtures_dir / "emoji64").glob("*.png"))[::10]:
+        data = path.read_bytes()
+        stored = opened(verify(data, LIMITS).image)
+        source = opened(data)
+        modes.add(source.mode)
+        rgba = np.asarray(source.convert("RGBA"), dtype=np.float64)
+        weight = rgba[..., 3:] / 255
+        expected = (rgba[..., :3] * weight + 255 * (1 - weight)).round().astype(np.uint8)
+        assert (stored.mode, stored.size) == ("RGB", (64, 64))
+        flat = Image.fromarray(expected)
+        assert mean_difference(stored, flat) < 8, path.name  # JPEG halves the resolution of colour
+        assert mean_difference(stored.convert("L"), flat.convert("L")) < 3, path.name
+    assert modes >= {"RGBA", "LA"}
+
+
+def test_palette_emoji_are_stored_as_rgb(fixtures_dir):
+    seen = 0
+    for path in (fixtures_dir / "emoji64").glob("*.png"):
+        with Image.open(path) as source:
+            if source.mode != "P":
+                continue
+        seen += 1
+        assert opened(verify(path.read_bytes(), LIMITS).image).mode == "RGB"
+    assert seen
+
+
+# EXIF, XMP and frames
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("size", [(48, 36), (480, 360)])
+def test_exif_orientation_is_applied(orientation, kind, size):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(scene(*size), kind, exif=exif, **({"quality": 95} if kind != "PNG" else {}))
+    picture = verify(data, LIMITS)
+    stored = opened(picture.image)
+    upright = ImageOps.exif_transpose(opened(data)).resize(stored.size, Image.Resampling.BOX)
+    assert stored.size == (picture.width, picture.height)
+    assert mean_difference(stored, upright) < 8
+    assert not stored.getexif()
+
+
+def test_every_orientation_but_the_first_turns_something():
+    assert set(UPRIGHT) == set(range(2, 9))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_damaged_exif_block_does_not_spoil_the_picture():
+    picture = verify(encoded(scene(), "JPEG", exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff damaged"), LIMITS)
+    assert (picture.width, picture.height) == (48, 36)
+
+
+def test_no_camera_or_author_data_is_stored():
+    exif = Image.Exif()
+    exif[0x013B] = "A. Photographer"
+    data = encoded(scene(), "JPEG", exif=exif, xmp=b"<x:xmpmeta>A. Photographer</x:xmpmeta>")
+    assert b"A. Photographer" in data
+    assert b"A. Photographer" not in verify(data, LIMITS).image
+
+
+def test_a_file_swollen_by_other_content_is_made_anew():
+    data = encoded(scene(), "JPEG") + bytes(1 << 20)
+    assert len(verify(data, LIMITS).image) < 10_000
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+def test_of_an_animation_the_first_frame_is_stored(kind):
+    frames = [scene(seed=i) for i in (1, 2, 3)]
+    lossless = {"lossless": True} if kind == "WEBP" else {}
+    data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], duration=50, **lossless)
+    assert opened(data).n_frames == 3
+    stored = opened(verify(data, LIMITS).image)
+    assert getattr(stored, "n_frames", 1) == 1
+    assert mean_difference(stored, frames[0]) < 8
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"x", b"<html><body>404</body></html>" * 9, b"<svg/>", b"%!PS-Adobe-3.0 EPSF-3.0\n"]
+)
+def test_what_no_decoder_knows_is_not_an_image(data):
+    assert reason_of(data) == "not_an_image"
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP"])
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.99])
+def test_a_truncated_picture_is_refused(kind, share):
+    data = encoded(scene(200, 150), kind)
+    assert reason_of(data[: int(len(data) * share)]) == "truncated"
+
+
+def test_damage_inside_a_png_is_refused():
+    data = bytearray(encoded(scene(200, 150)))
+    data[len(data) // 2] ^= 0xFF
+    assert reason_of(bytes(data)) == "broken"
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds almost nothing."""
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("side", [1001, 8_001, 60_000, 2_000_000_000])
+def test_a_bomb_is_refused_by_its_header(side):
+    assert reason_of(png_header(side, side)) == "too_many_pixels"
+
+
+def test_the_pixel_limit_is_inclusive():
+    data = encoded(Image.new("RGB", (20, 10)))
+    assert verify(data, PictureLimits(max_pixels=200)).width == 20
+    assert reason_of(data, PictureLimits(max_pixels=199)) == "too_many_pixels"
+
+
+def test_the_shorter_side_must_reach_the_minimum():
+    data = encoded(Image.new("RGB", (40, 10)))
+    assert verify(data, PictureLimits(min_side=10)).height == 10
+    assert reason_of(data, PictureLimits(min_side=11)) == "too_small"
+
+
+VALID = {kind: encoded(scene(), kind) for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")}
+
+
+@given(st.sampled_from(sorted(VALID)), st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=6))
+@settings(max_examples=200, deadline=None)
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's remarks on damaged TIFF and PNG
+def test_damaged_bytes_give_a_picture_or_a_reason(kind, edits):
+    data = bytearray(VALID[kind])
+    for where, value in edits:
+        data[int(where * len(data))] = value
+    try:
+        picture = verify(bytes(data), LIMITS)
+    except PictureError as error:
+        assert error.reason in REASONS  # noqa: PT017 - either outcome is right
+    else:
+        stored = opened(picture.image)
+        assert (stored.mode, stored.size) == ("RGB", (picture.width, picture.height))
+
+
+# Perceptual hash
+
+
+def slow_phash(image: Image.Image) -> tuple[list[float], float]:
+    """The coefficients and their median by the definition of the DCT-II, term by term."""
+    grey = np.asarray(image.convert("L").resize((32, 32), Image.Resampling.LANCZOS)).tolist()
+    table = [[math.cos(math.pi * k * (2 * n + 1) / 64) for n in range(32)] for k in range(8)]
+    low = [
+        sum(grey[y][x] * table[v][y] * table[u][x] for y in range(32) for x in range(32))
+        for v in range(8)
+        for u in range(8)
+    ]
+    return low, statistics.median(low)
+
+
+@given(st.integers(0, 10_000), st.integers(1, 90), st.integers(1, 90))
+@settings(max_examples=20, deadline=None)
+def test_the_hash_follows_its_definition(seed, width, height):
+    image = scene(width, height, seed)
+    coefficients, median = slow_phash(image)
+    bits = f"{int(phash(image), 16):064b}"
+    for bit, value in zip(bits, coefficients, strict=True):
+        if abs(value - median) > 1:  # the rounding of 2^-14 cannot reach further
+            assert bit == "01"[value > median]
+
+
+def test_a_flat_picture_hashes_to_its_one_coefficient():
+    assert phash(Image.new("RGB", (50, 70), "teal")) == "8000000000000000"
+    assert phash(Image.new("RGB", (9, 9), "black")) == "0000000000000000"
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_hash_survives_another_encoding_and_size(seed):
+    image = scene(400, 300, seed)
+    original = verify(encoded(image), PictureLimits(max_side=256)).phash
+    assert verify(encoded(image, "WEBP", lossless=True), PictureLimits(max_side=256)).phash == original
+    for other in (encoded(image, "JPEG", quality=60), encoded(image.resize((240, 180)), "WEBP", quality=70)):
+        assert distance(verify(other, PictureLimits(max_side=256)).phash, original) <= 6
+
+
+def test_different_pictures_have_distant_hashes():
+    hashes = [phash(scene(seed=seed)) for seed in range(40)]
+    assert min(distance(a, b) for i, a in enumerate(hashes) for b in hashes[:i]) > 10
+    assert all(len(h) == 16 and h == h.lower() for h in hashes)

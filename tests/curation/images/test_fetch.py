@@ -1,0 +1,632 @@
+from __future__ import annotations
+
+import gzip
+import socket
+import socketserver
+import ssl
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curation.images import fetch as fetching
+from curation.images import safe_http as connecting
+from curation.images.fetch import REASONS, Fetched, Fetcher
+from curation.images.safe_http import is_public
+
+UNTRUSTING = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # the system's certificates take long to load
+BODY = bytes(range(256)) * 40
+
+
+class Site(ThreadingHTTPServer):
+    """A loopback server: a path's function writes the answer; every request is remembered."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.answers: dict[str, Callable[[BaseHTTPRequestHandler], None]] = {}
+        self.requests: list[tuple[str, dict[str, str]]] = []
+        self.scheme = "http"
+
+    def url(self, path: str, host: str = "127.0.0.1") -> str:
+        return f"{self.scheme}://{host}:{self.server_address[1]}{path}"
+
+    def hits(self, path: str) -> int:
+        return sum(seen == path for seen, _ in self.requests)
+
+    def handle_error(self, request, client_address) -> None:
+        """Clients hang up in the middle here: that is what is tested."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Site
+
+    def do_GET(self) -> None:
+        self.server.requests.append((self.path, dict(self.headers)))
+        self.server.answers[self.path](self)
+
+    def log_message(self, *_) -> None:
+        pass
+
+
+def answer(status: int, body: bytes = b"", **headers: str) -> Callable[[BaseHTTPRequestHandler], None]:
+    """An ordinary answer; `headers` with underscores for hyphens."""
+
+    def write(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        for name, value in {"Content_Length": str(len(body)), **headers}.items():
+            if value:
+                handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return write
+
+
+def in_turn(*answers: Callable[[BaseHTTPRequestHandler], None]) -> Callable[[BaseHTTPRequestHandler], None]:
+    """One answer after the other, the last one for ever."""
+    left = list(answers)
+    return lambda handler: (left.pop(0) if len(left) > 1 else left[0])(handler)
+
+
+def dripping(start: bytes, drop: bytes) -> Callable[[BaseHTTPRequestHandler], None]:
+    """`start`, then `drop` again and again, until the client has gone."""
+
+    def write(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(start)
+        for _ in range(200):
+            handler.wfile.write(drop)
+            time.sleep(0.02)
+
+    return write
+
+
+@contextmanager
+def serving(site: Site) -> Iterator[Site]:
+    thread = threading.Thread(target=site.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield site
+    finally:
+        site.shutdown()
+        site.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with serving(Site()) as running:
+        yield running
+
+
+@contextmanager
+def fetcher(**options) -> Iterator[Fetcher]:
+    defaults = {
+        "timeout_s": 5.0,
+        "allow_private_hosts": ["127.0.0.1"],
+        "backoff_s": 0.01,
+        "threads": 4,
+        "tls": UNTRUSTING,
+    }
+    with Fetcher(**(defaults | options)) as opened:
+        yield opened
+
+
+def fetch(url: str, **options) -> Fetched:
+    with fetcher(**options) as opened:
+        fetched = opened.fetch(url)
+    assert fetched.status == ("ok" if fetched.reason is None else "failed")
+    assert (fetched.data is None) == (fetched.reason is not None)
+    assert fetched.reason is None or fetched.reason in REASONS or fetched.reason.startswith("http_")
+    return fetched
+
+
+# Plain answers
+
+
+def test_the_body_of_a_200_is_returned(site):
+    site.answers["/a"] = answer(200, BODY)
+    assert fetch(site.url("/a"), user_agent="tester/1") == Fetched("ok", None, BODY)
+    (_, headers), *more = site.requests
+    assert not more
+    assert headers["User-Agent"] == "tester/1"
+    assert headers["Host"] == f"127.0.0.1:{site.server_address[1]}"
+
+
+@pytest.mark.parametrize("status", [204, 304, 400, 403, 404, 410])
+def test_another_status_is_the_reason_and_is_asked_once(site, status):
+    site.answers["/a"] = answer(status, Content_Length="")
+    assert fetch(site.url("/a")).reason == f"http_{status}"
+    assert site.hits("/a") == 1
+
+
+def test_query_and_unusual_characters_reach_the_server(site):
+    site.answers["/b%C3%A9/%20x?q=1&r=%C3%BC"] = answer(200, BODY)
+    assert fetch(site.url("/bé/%20x?q=1&r=ü#fragment")).status == "ok"
+
+
+def test_a_body_without_a_length_ends_with_the_connection(site):
+    site.answers["/a"] = answer(200, BODY, Content_Length="")
+    assert fetch(site.url("/a")).data == BODY
+
+
+def test_a_chunked_body_is_joined(site):
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(c), c) for c in (BODY[:100], BODY[100:]))
+    start = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    site.answers["/a"] = lambda handler: handler.wfile.write(start + chunks + b"0\r\n\r\n")
+    assert fetch(site.url("/a")).data == BODY
+    site.answers["/a"] = lambda handler: handler.wfile.write(start + chunks)
+    assert fetch(site.url("/a"), retries=0).reason == "incomplete"
+
+
+def test_a_compressed_body_is_unpacked(site):
+    site.answers["/a"] = answer(200, gzip.compress(BODY), Content_Encoding="gzip")
+    assert fetch(site.url("/a")).data == BODY
+    site.answers["/a"] = answer(200, BODY, Content_Encoding="gzip")
+    assert fetch(site.url("/a")).reason == "content_encoding"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "/relative",
+        "www.example.com/a.png",
+        "ftp://example.com/a",
+        "file:///etc/hostname",
+        "data:image/png;base64,AA",
+        "http://",
+        "http:///a",
+        "http://user:secret@example.com/a",
+        "http://[::1",
+        "http://example.com:99999/",
+        "http://" + "a" * 70 + ".example/",
+        "http://a..example/",
+        "http://example.com/\ud800",
+    ],
+)
+def test_what_cannot_be_requested_is_a_bad_url(url):
+    assert fetch(url).reason == "bad_url"
+
+
+# Limits of size and time
+
+
+@pytest.mark.parametrize("length", [str(1 << 40), ""])
+def test_a_body_over_the_limit_is_cut_off(site, length):
+    site.answers["/a"] = answer(200, bytes(300_000), Content_Length=length)
+    assert fetch(site.url("/a"), max_bytes=100_000).reason == "too_large"
+
+
+def test_a_declared_length_over_the_limit_is_not_read(site):
+    site.answers["/a"] = dripping(b"HTTP/1.0 200 OK\r\nContent-Length: 100001\r\n\r\n", b"x")
+    began = time.monotonic()
+    assert fetch(site.url("/a"), max_bytes=100_000).reason == "too_large"
+    assert time.monotonic() - began < 1
+
+
+def test_a_body_of_just_the_limit_is_taken(site):
+    site.answers["/a"] = answer(200, BODY)
+    assert fetch(site.url("/a"), max_bytes=len(BODY)).status == "ok"
+    assert fetch(site.url("/a"), max_bytes=len(BODY) - 1).reason == "too_large"
+
+
+def test_a_small_body_that_unpacks_to_a_huge_one_is_cut_off(site):
+    packer = zlib.compressobj(9, wbits=31)
+    bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(64)) + packer.flush()
+    site.answers["/a"] = answer(200, bomb, Content_Encoding="gzip")
+    assert len(bomb) < 100_000
+    assert fetch(site.url("/a"), max_bytes=1 << 20).reason == "too_large"
+
+
+@pytest.mark.parametrize(
+    ("start", "drop"),
+    [
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 100000\r\n\r\n", b"x"),
+        (b"HTTP/1.0 200 OK\r\n\r\n", b"x"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+        (b"HTTP/1.0 200 OK\r\nX: ", b"x"),
+        (b"", b"x"),
+        (b"HTTP/1.0 404 Not Found\r\nX: ", b"x"),
+    ],
+    ids=["body", "endless", "chunks", "header", "status", "error"],
+)
+def test_a_slow_drip_ends_at_the_time_limit(site, start, drop):
+    site.answers["/a"] = dripping(start, drop)
+    began = time.monotonic()
+    assert fetch(site.url("/a"), timeout_s=0.3).reason == "timeout"
+    assert 0.25 < time.monotonic() - began < 2
+    assert site.hits("/a") == 1
+
+
+def test_a_silent_server_is_left_at_the_time_limit(site):
+    site.answers["/a"] = lambda _: time.sleep(3)
+    began = time.monotonic()
+    assert fetch(site.url("/a"), timeout_s=0.2).reason == "timeout"
+    assert time.monotonic() - began < 2
+
+
+def test_redirects_share_one_time_limit(site):
+    def slow(handler: BaseHTTPRequestHandler) -> None:
+        time.sleep(0.15)
+        answer(302, Location="/a")(handler)
+
+    site.answers["/a"] = slow
+    assert fetch(site.url("/a"), timeout_s=0.3).reason == "timeout"
+    assert site.hits("/a") <= 3
+
+
+def test_a_slow_look_up_ends_at_the_time_limit(monkeypatch):
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(2))
+    began = time.monotonic()
+    assert fetch("http://example.com/", timeout_s=0.1).reason == "timeout"
+    assert time.monotonic() - began < 1.5
+
+
+# Further tries
+
+
+def test_a_500_and_then_200_succeeds(site):
+    site.answers["/a"] = in_turn(answer(500), answer(200, BODY))
+    assert fetch(site.url("/a"), retries=1).data == BODY
+    assert site.hits("/a") == 2
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_tries_are_counted(site, status):
+    site.answers["/a"] = answer(status)
+    assert fetch(site.url("/a"), retries=2).reason == f"http_{status}"
+    assert site.hits("/a") == 3
+    assert fetch(site.url("/a"), retries=0).reason == f"http_{status}"
+    assert site.hits("/a") == 4
+
+
+def test_a_broken_connection_is_tried_again(site):
+    short = answer(200, BODY[:500], Content_Length="9999")
+    site.answers["/a"] = in_turn(short, lambda _: None, answer(200, BODY))
+    assert fetch(site.url("/a"), retries=2).data == BODY
+    assert site.hits("/a") == 3
+
+
+def test_a_body_shorter_than_declared_is_incomplete(site):
+    site.answers["/a"] = answer(200, BODY, Content_Length=str(len(BODY) + 1))
+    assert fetch(site.url("/a"), retries=0).reason == "incomplete"
+
+
+def test_a_closed_port_is_a_connection_failure():
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    assert fetch(f"http://127.0.0.1:{port}/").reason == "connection"
+
+
+def test_pauses_grow_and_stay_within_the_time_limit(site):
+    site.answers["/a"] = answer(503)
+    began = time.monotonic()
+    assert fetch(site.url("/a"), retries=9, backoff_s=0.1, timeout_s=0.6).reason == "http_503"
+    assert time.monotonic() - began < 1
+    assert 2 <= site.hits("/a") <= 5
+
+
+def test_the_servers_own_pause_is_kept_or_the_fetch_ends(site):
+    site.answers["/a"] = in_turn(answer(429, Retry_After="1"), answer(200, BODY))
+    began = time.monotonic()
+    assert fetch(site.url("/a")).status == "ok"
+    assert time.monotonic() - began >= 1
+    site.answers["/b"] = answer(429, Retry_After="3600")
+    assert fetch(site.url("/b")).reason == "http_429"
+    assert site.hits("/b") == 1
+
+
+@pytest.mark.parametrize("value", ["soon", "-1", "9" * 400, "Wed, 21 Oct 2015 07:28:00 GMT"])
+def test_an_odd_retry_after_does_no_harm(site, value):
+    site.answers["/a"] = answer(503, Retry_After=value)
+    assert fetch(site.url("/a"), retries=1).reason == "http_503"
+
+
+# Redirects
+
+
+def test_redirects_are_followed(site):
+    for step in range(5):
+        site.answers[f"/{step}"] = answer(301 + step % 3, Location=f"/{step + 1}")
+    site.answers["/5"] = answer(200, BODY)
+    assert fetch(site.url("/0")).data == BODY
+
+
+def test_the_sixth_redirect_is_one_too_many(site):
+    for step in range(6):
+        site.answers[f"/{step}"] = answer(302, Location=site.url(f"/{step + 1}"))
+    assert fetch(site.url("/0")).reason == "redirects"
+    assert not site.hits("/6")
+
+
+def test_a_redirect_loop_ends(site):
+    site.answers["/a"] = answer(302, Location="/b")
+    site.answers["/b"] = answer(302, Location="/a")
+    assert fetch(site.url("/a")).reason == "redirects"
+    assert len(site.requests) == 6
+
+
+@pytest.mark.parametrize("location", ["file:///etc/hostname", "ftp://127.0.0.1/", "http://[", "javascript:0"])
+def test_a_redirect_away_from_http_is_a_bad_url(site, location):
+    site.answers["/a"] = answer(302, Location=location)
+    assert fetch(site.url("/a")).reason == "bad_url"
+
+
+def test_a_redirect_without_a_target_is_its_status(site):
+    site.answers["/a"] = answer(302)
+    assert fetch(site.url("/a")).reason == "http_302"
+
+
+def test_a_redirect_in_raw_utf8_is_understood(site):
+    site.answers["/a"] = lambda h: h.wfile.write("HTTP/1.0 302 Found\r\nLocation: /é\r\n\r\n".encode())
+    site.answers["/%C3%A9"] = answer(200, BODY)
+    assert fetch(site.url("/a")).data == BODY
+
+
+# Addresses
+
+
+def test_private_hosts_are_refused_unless_listed(site):
+    site.answers["/a"] = answer(200, BODY)
+    port = site.server_address[1]
+    for allowed in ([], ["example.com"], ["127.0.0.1:1"], ["localhost"]):
+        assert fetch(site.url("/a"), allow_private_hosts=allowed).reason == "private_address"
+    assert not site.requests
+    for host, allowed in (
+        ("127.0.0.1", f"127.0.0.1:{port}"),
+        ("localhost", "localhost"),
+        ("LOCALHOST", f"Localhost:{port}"),
+    ):
+        assert fetch(site.url("/a", host), allow_private_hosts=[allowed]).status == "ok"
+
+
+@pytest.mark.parametrize("host", ["2130706433", "0x7f.1", "127.1", "[::ffff:127.0.0.1]", "[::1]", "0.0.0.0"])
+def test_other_spellings_of_loopback_are_refused(site, host):
+    assert fetch(site.url("/a", host), allow_private_hosts=[]).reason in {"private_address", "dns"}
+    assert not site.requests
+
+
+def test_a_redirect_to_a_private_host_is_refused(site):
+    site.answers["/a"] = answer(302, Location=site.url("/b", "localhost"))
+    site.answers["/b"] = answer(200, BODY)
+    assert fetch(site.url("/a")).reason == "private_address"
+    assert not site.hits("/b")
+
+
+def found(*addresses: str) -> list:
+    family = {False: socket.AF_INET, True: socket.AF_INET6}
+    return [(family[":" in a], socket.SOCK_STREAM, 6, "", (a, 80)) for a in addresses]
+
+
+def test_a_name_is_resolved_once_and_that_address_is_dialled(monkeypatch):
+    answers = [found("10.0.0.1", "93.184.216.34"), found("127.0.0.1")]
+    dialled = []
+
+    def refuse(_, address) -> None:
+        dialled.append(address)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answers.pop(0))
+    monkeypatch.setattr(connecting.DeadlineSocket, "connect", refuse)
+    assert fetch("http://rebinding.example/", retries=0).reason == "connection"
+    assert dialled == [("93.184.216.34", 80)]
+    assert fetch("http://rebinding.example/", retries=0).reason == "private_address"
+    assert len(dialled) == 1
+
+
+def test_the_next_address_of_a_host_is_tried(site, monkeypatch):
+    site.answers["/a"] = answer(200, BODY)
+    port = site.server_address[1]
+    dead, live = ((socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, port)) for ip in ("127.0.0.2", "127.0.0.1"))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [dead, live])
+    assert fetch(site.url("/a", "two.example"), allow_private_hosts=["two.example"]).status == "ok"
+
+
+def test_a_host_without_address_is_a_dns_failure(monkeypatch):
+    def fail(code):
+        def getaddrinfo(*_, **__):
+            calls.append(code)
+            raise socket.gaierror(code, "no such host")
+
+        return getaddrinfo
+
+    for code, tries in ((socket.EAI_NONAME, 1), (socket.EAI_AGAIN, 3)):
+        calls: list[int] = []
+        monkeypatch.setattr(socket, "getaddrinfo", fail(code))
+        assert fetch("http://missing.example/", retries=2).reason == "dns"
+        assert len(calls) == tries
+
+
+PUBLIC = ["93.184.216.34", "8.8.8.8", "2606:2800:220:1::1", "64:ff9b::8.8.8.8", "2002:808:808::1", "::ffff:8.8.8.8"]
+NOT_PUBLIC = """
+    0.0.0.0 10.1.2.3 100.64.0.1 127.0.0.1 127.255.0.1 169.254.169.254 172.16.0.1 172.31.255.255 192.0.0.1
+    192.0.2.1 192.168.1.1 198.18.0.1 203.0.113.9 224.0.0.1 239.255.255.250 240.0.0.1 255.255.255.255
+    :: ::1 ::7f00:1 ::ffff:10.0.0.1 ::ffff:127.0.0.1 64:ff9b::127.0.0.1 64:ff9b::a00:1 64:ff9b:1::1 2002:7f00:1::
+    2002:a00:1::1 2001:db8::1 2001::1 100::1 fc00::1 fd12::1 fe80::1 fe80::1%eth0 fec0::1 ff02::1 ff0e::1
+"""
+
+
+@pytest.mark.parametrize("address", PUBLIC)
+def test_public_addresses_are_public(address):
+    assert is_public(address)
+
+
+@pytest.mark.parametrize("address", NOT_PUBLIC.split())
+def test_addresses_inside_a_network_are_not_public(address):
+    assert not is_public(address)
+
+
+# TLS
+
+
+@pytest.fixture
+def secure_site(certificate) -> Iterator[Site]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    site = Site()
+    site.scheme = "https"
+    site.socket = context.wrap_socket(site.socket, server_side=True)
+    with serving(site) as running:
+        yield running
+
+
+def test_https_is_fetched_from_a_trusted_host_only(secure_site, certificate):
+    secure_site.answers["/a"] = answer(200, BODY)
+    assert fetch(secure_site.url("/a"), tls=ssl.create_default_context(cafile=certificate[0])).data == BODY
+    assert fetch(secure_site.url("/a")).reason == "tls"
+    assert fetch(secure_site.url("/a"), tls=None).reason == "tls"
+    wrong_name = fetch(
+        secure_site.url("/a", "localhost"),
+        tls=ssl.create_default_context(cafile=certificate[0]),
+        allow_private_hosts=["localhost"],
+    )
+    assert wrong_name.reason == "tls"
+    assert secure_site.hits("/a") == 1
+
+
+def test_a_slow_drip_over_tls_ends_at_the_time_limit(secure_site, certificate):
+    secure_site.answers["/a"] = dripping(b"HTTP/1.0 200 OK\r\n\r\n", b"x")
+    began = time.monotonic()
+    trusted = ssl.create_default_context(cafile=certificate[0])
+    assert fetch(secure_site.url("/a"), timeout_s=0.4, tls=trusted).reason == "timeout"
+    assert time.monotonic() - began < 2
+
+
+# Many rows
+
+
+def test_results_come_in_the_order_of_the_rows(site):
+    for i in range(40):
+        site.answers[f"/{i}"] = lambda handler, i=i: (
+            time.sleep(0.05 * (i % 5 == 0)),
+            answer(200 if i % 3 else 404, b"%d" % i)(handler),
+        )
+    with fetcher(threads=8) as opened:
+        results = list(opened.fetch_many((str(i), site.url(f"/{i}"), None) for i in range(40)))
+    assert [image_id for image_id, _ in results] == [str(i) for i in range(40)]
+    for i, (_, fetched) in enumerate(results):
+        assert fetched == (Fetched("ok", None, b"%d" % i) if i % 3 else Fetched("failed", "http_404", None))
+
+
+def test_threads_fetch_side_by_side(site):
+    site.answers["/a"] = lambda handler: (time.sleep(0.1), answer(200)(handler))
+    began = time.monotonic()
+    with fetcher(threads=8) as opened:
+        assert len(list(opened.fetch_many([("x", site.url("/a"), None)] * 16))) == 16
+    assert time.monotonic() - began < 1.3
+
+
+def test_rows_are_read_only_a_little_ahead(site, monkeypatch):
+    drawn = []
+
+    def rows():
+        for i in range(1000):
+            drawn.append(i)
+            yield str(i), site.url("/slow" if i == 0 else "/a"), None
+
+    def slow(handler: BaseHTTPRequestHandler) -> None:
+        until = time.monotonic() + 2
+        while site.hits("/a") < 5 and time.monotonic() < until:
+            time.sleep(0.01)
+        answer(200, BODY)(handler)
+
+    site.answers["/slow"] = slow
+    site.answers["/a"] = answer(200, BODY)
+    monkeypatch.setattr(fetching, "HELD_BYTES", 5 * len(BODY))
+    with fetcher(threads=2) as opened:
+        results = opened.fetch_many(rows())
+        assert next(results)[0] == "0"
+        assert 6 <= len(drawn) <= 9  # the slow one, five held, two running, one drawn and not started
+        results.close()
+    monkeypatch.setattr(fetching, "ROWS_AHEAD", 4)
+    monkeypatch.setattr(fetching, "HELD_BYTES", 1 << 30)
+    drawn.clear()
+    site.requests.clear()
+    with fetcher(threads=2) as opened:
+        results = opened.fetch_many(rows())
+        assert next(results)[0] == "0"
+        assert len(drawn) <= 9
+        results.close()
+
+
+def test_no_rows_give_no_results():
+    with fetcher() as opened:
+        assert list(opened.fetch_many([])) == []
+
+
+def test_bytes_at_hand_are_not_downloaded(site, tmp_path):
+    (tmp_path / "a.png").write_bytes(BODY)
+    rows = [
+        ("1", site.url("/a"), str(tmp_path / "a.png")),
+        ("2", site.url("/a"), str(tmp_path / "missing.png")),
+        ("3", None, None),
+    ]
+    with fetcher() as opened:
+        results = [fetched for _, fetched in opened.fetch_many(rows)]
+    assert results == [
+        Fetched("ok", None, BODY),
+        Fetched("failed", "ref_missing", None),
+        Fetched("failed", "bad_url", None),
+    ]
+    assert not site.requests
+
+
+# Anything at all
+
+
+class RawHandler(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        self.request.recv(4096)
+        self.request.sendall(self.server.payload)
+
+
+def test_whatever_a_server_sends_has_a_reason():
+    socketserver.ThreadingTCPServer.daemon_threads = True
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), RawHandler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    heads = [b"", b"HTTP/1.1 ", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 302 Found\r\nLocation: ", b"HTTP/1.1 200 OK\r\n\r\n"]
+    heads += [
+        b"HTTP/1.1 200 OK\r\n" + name + b": " for name in (b"Content-Length", b"Transfer-Encoding", b"Content-Encoding")
+    ]
+
+    @given(st.sampled_from(heads), st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
+    @settings(max_examples=100, deadline=None)
+    def check(head, rest):
+        server.payload = head + rest
+        fetched = opened.fetch(f"http://127.0.0.1:{server.server_address[1]}/")
+        assert fetched.reason is None or fetched.reason in REASONS or fetched.reason.startswith("http_")
+
+    try:
+        with fetcher(retries=0, timeout_s=1.0) as opened:
+            check()
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def offline() -> Iterator[Fetcher]:
+    with fetcher(retries=0) as opened:
+        yield opened
+
+
+@given(
+    st.text(max_size=40).map("http://{}".format)
+    | st.text(max_size=40)
+    | st.from_regex(r"https?://[a-z@:\[\].%\\/?#0-9é\s]{0,30}", fullmatch=True)
+)
+@settings(max_examples=200, deadline=None)
+def test_whatever_a_url_says_has_a_reason(offline, url):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", lambda host, port, **_: (host.encode("idna"), found("10.0.0.1"))[1])
+        assert offline.fetch(url).reason in {"bad_url", "private_address"}

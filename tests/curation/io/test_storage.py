@@ -1,0 +1,101 @@
+"""Storage finds files the way a shell would, and writes small files whole or not at all."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+
+import pytest
+
+from curation.errors import InputError, UsageError
+from curation.io.storage import Storage, join, split_s3
+
+storage = Storage()
+
+
+@pytest.fixture
+def tree(tmp_path):
+    for name in ("a/1.gz", "a/2.gz", "a/b/3.gz", "c.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("a/*.gz", ["a/1.gz", "a/2.gz"]),
+        ("a/**/*.gz", ["a/1.gz", "a/2.gz", "a/b/3.gz"]),
+        ("*/?.gz", ["a/1.gz", "a/2.gz"]),
+        ("a/[2-9].gz", ["a/2.gz"]),
+        ("a", ["a/1.gz", "a/2.gz", "a/b/3.gz"]),
+        ("c.txt", ["c.txt"]),
+    ],
+)
+def test_patterns_name_files_as_in_a_shell(tree, pattern, found):
+    assert [file.path for file in storage.expand(f"{tree}/{pattern}")] == [f"{tree}/{name}" for name in found]
+
+
+@pytest.mark.parametrize("pattern", ["*.nothing", "nowhere", "nowhere/*.gz"])
+def test_a_pattern_that_matches_nothing_is_an_input_error(tree, pattern):
+    with pytest.raises(InputError, match=r"no file matches"):
+        storage.expand(f"{tree}/{pattern}")
+
+
+def test_a_missing_file_is_an_input_error_that_names_it(tree):
+    with pytest.raises(InputError, match="nothing"):
+        storage.open_input(f"{tree}/nothing")
+    with pytest.raises(InputError, match="nothing"):
+        storage.stat(f"{tree}/nothing")
+
+
+def test_the_tag_changes_with_the_content(tree):
+    before = storage.stat(f"{tree}/c.txt")
+    (tree / "c.txt").write_text("something else")
+    assert storage.stat(f"{tree}/c.txt").etag != before.etag
+
+
+def test_of_racing_writers_exactly_one_creates_the_file(tmp_path):
+    path, won, start = str(tmp_path / "once"), [], threading.Barrier(8)
+
+    def race(number: int) -> None:
+        start.wait()
+        if storage.put_if_absent(path, str(number).encode()):
+            won.append(number)
+
+    threads = [threading.Thread(target=race, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1
+    assert storage.read_bytes(path) == str(won[0]).encode()
+    assert [p.name for p in tmp_path.iterdir()] == ["once"]
+
+
+def test_writing_replaces_and_leaves_no_temporary_files(tmp_path):
+    path = str(tmp_path / "deep" / "file")
+    storage.write_bytes(path, b"1")
+    storage.write_bytes(path, b"2")
+    assert storage.read_bytes(path) == b"2"
+    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["file"]
+
+
+def test_deleting_a_folder_counts_its_files_and_forgives_a_missing_one(tree):
+    assert storage.delete_folder(f"{tree}/a") == 3
+    assert storage.delete_folder(f"{tree}/a") == 0
+
+
+def test_storage_travels_to_workers_without_its_clients():
+    there = pickle.loads(pickle.dumps(Storage(endpoint_url="http://127.0.0.1:1", region="x")))
+    assert there == Storage(endpoint_url="http://127.0.0.1:1", region="x")
+
+
+def test_an_s3_location_needs_a_bucket():
+    assert split_s3("s3://bucket/a/b") == ("bucket", "a/b")
+    with pytest.raises(UsageError, match="bucket"):
+        split_s3("s3://")
+
+
+def test_joining_uses_single_slashes():
+    assert join("s3://b/x/", "/y/", "z") == "s3://b/x/y/z"

@@ -1,0 +1,133 @@
+"""The lake publishes partitions whole, notices racing writers, and keeps old versions readable."""
+
+from __future__ import annotations
+
+import threading
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from curation.errors import OutputError, UsageError
+from curation.io.storage import Storage
+from curation.lake.lake import Lake, WrittenFile
+from curation.lake.parquet import PartitionWriter
+from curation.lake.schemas import SCHEMAS
+
+
+@pytest.fixture
+def lake(tmp_path):
+    return Lake(str(tmp_path / "lake"), Storage())
+
+
+def write(lake: Lake, run_id: str, lang: str = "en") -> list[WrittenFile]:
+    rows = pa.table({"lang": [lang], "entry_id": [1], "count": [2]})
+    folder = f"match_id=m/batch=b/{run_id}"
+    with PartitionWriter(lake.storage, lake.uri("counts"), folder, 0, SCHEMAS["counts"]) as writer:
+        writer.write(rows)
+    return writer.files
+
+
+def publish(lake: Lake, run_id: str, expected: tuple[str, ...] = (), batch: str = "b", lang: str = "en") -> int:
+    partition = {"match_id": "m", "batch": batch}
+    return lake.publish("counts", partition, write(lake, run_id, lang), expected=expected, metadata={"run_id": run_id})
+
+
+def langs(lake: Lake, version: int | None = None) -> list[str]:
+    files = lake.snapshot("counts", {"batch": "b"}, version).files
+    return [lang for file in files for lang in pq.read_table(file.path, partitioning=None)["lang"].to_pylist()]
+
+
+def test_unpublished_partition_has_no_files(lake):
+    assert lake.snapshot("counts", {"batch": "b"}).files == ()
+    assert lake.rows("runs").num_rows == 0
+
+
+def test_publishing_replaces_the_partition_and_keeps_the_old_version_readable(lake):
+    first = publish(lake, "r1", lang="en")
+    publish(lake, "r2", expected=("r1",), lang="fr")
+    assert langs(lake) == ["fr"]
+    assert langs(lake, first) == ["en"]
+    assert lake.snapshot("counts", {"batch": "b"}).run_ids == ("r2",)
+
+
+def test_publishing_leaves_other_partitions_alone(lake):
+    publish(lake, "r1", batch="b")
+    publish(lake, "r2", batch="c")
+    assert lake.snapshot("counts").run_ids == ("r1", "r2")
+
+
+def test_a_run_that_was_overtaken_publishes_nothing(lake):
+    publish(lake, "r1")
+    publish(lake, "r2", expected=("r1",))
+    with pytest.raises(OutputError, match="published by run r2"):
+        publish(lake, "r3", expected=("r1",))
+    assert lake.snapshot("counts", {"batch": "b"}).run_ids == ("r2",)
+
+
+@pytest.mark.parametrize("seen", [(), ("r0",)])
+def test_of_racing_writers_exactly_one_wins(lake, seen):
+    if seen:
+        publish(lake, "r0")
+    files = {name: write(lake, name) for name in ("r1", "r2", "r3", "r4")}
+    won, start = [], threading.Barrier(4)
+
+    def race(name: str) -> None:
+        start.wait()
+        try:
+            partition = {"match_id": "m", "batch": "b"}
+            lake.publish("counts", partition, files[name], expected=seen, metadata={"run_id": name})
+        except OutputError:
+            return
+        won.append(name)
+
+    threads = [threading.Thread(target=race, args=(name,)) for name in files]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1
+    assert lake.snapshot("counts", {"batch": "b"}).run_ids == tuple(won)
+
+
+def test_racing_writers_of_different_partitions_all_win(lake):
+    def one(number: int) -> None:
+        publish(lake, f"r{number}", batch=f"b{number}")
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert lake.snapshot("counts").run_ids == tuple(f"r{number}" for number in range(6))
+
+
+def test_batches_keep_the_order_in_which_they_were_declared(lake):
+    assert lake.declare_batch("z") == ["z"]
+    assert lake.declare_batch("a") == ["z", "a"]
+    assert lake.declare_batch("z") == ["z"]
+    assert lake.batches() == ["z", "a"]
+
+
+def test_racing_declarations_each_get_a_place(lake):
+    names = [f"b{number}" for number in range(8)]
+    threads = [threading.Thread(target=lake.declare_batch, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(lake.batches()) == names
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a b", ".hidden", "ü"])
+def test_a_batch_name_that_cannot_be_a_folder_is_refused(lake, name):
+    with pytest.raises(UsageError, match="batch"):
+        lake.declare_batch(name)
+
+
+def test_a_recipe_keeps_its_first_meaning(lake):
+    lake.freeze_recipe("default", {"seed": 0, "p": 0.06})
+    lake.freeze_recipe("default", {"p": 0.06, "seed": 0})
+    with pytest.raises(UsageError, match=r"seed 0 -> 1"):
+        lake.freeze_recipe("default", {"p": 0.06, "seed": 1})
+    assert lake.recipe("default") == {"p": 0.06, "seed": 0}

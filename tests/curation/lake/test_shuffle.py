@@ -1,0 +1,37 @@
+"""Rows staged by bucket come back whole, in the order of the files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curation.io.storage import Storage
+from curation.lake.shuffle import bucket_bits, read_buckets, split_sorted, write_buckets
+
+SCHEMA = pa.schema([("bucket", pa.int64()), ("text", pa.string())])
+
+
+@given(st.lists(st.lists(st.integers(0, 7)), max_size=4))
+def test_every_row_arrives_once_in_its_bucket(tmp_path_factory, files):
+    folder = tmp_path_factory.mktemp("staged")
+    paths = []
+    for place, buckets in enumerate(files):
+        ordered = sorted(buckets)
+        table = pa.table({"bucket": ordered, "text": [f"{place}-{i}" for i in range(len(ordered))]}, schema=SCHEMA)
+        paths.append(str(folder / f"{place}.arrow"))
+        rows = write_buckets(Storage(), paths[-1], SCHEMA, split_sorted(table, np.array(ordered, int), 8))
+        assert rows == [buckets.count(bucket) for bucket in range(8)]
+    for bucket in range(8):
+        arrived = [
+            row for part in read_buckets(Storage(), paths, range(bucket, bucket + 1)) for row in part.to_pylist()
+        ]
+        assert [row["bucket"] for row in arrived] == [bucket] * sum(file.count(bucket) for file in files)
+        assert len({row["text"] for row in arrived}) == len(arrived)
+
+
+@pytest.mark.parametrize(("total", "bits"), [(0, 0), (1, 0), (100, 0), (101, 1), (200, 1), (201, 2), (1000, 4)])
+def test_buckets_grow_with_the_input_alone(total, bits):
+    assert bucket_bits(total, 100) == bits

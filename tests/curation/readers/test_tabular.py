@@ -1,0 +1,311 @@
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import random
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import astuple
+
+from curation.errors import InputError, UsageError
+from curation.readers import tabular as rows
+from curation.readers.extract import Reading
+from curation.readers.tabular import Columns, read_jsonl, read_parquet
+from curation.text import clean
+
+COLUMNS = Columns(["caption", "more"], "url", "ref", "page")
+SCHEMA = pa.schema(
+    [
+        ("url", pa.string()),
+        ("ref", pa.string()),
+        ("page", pa.string()),
+        ("caption", pa.string()),
+        ("more", pa.list_(pa.string())),
+    ]
+)
+
+
+def jsonl(data, columns=COLUMNS):
+    reading = Reading("x.jsonl")
+    return list(read_jsonl(io.BytesIO(data), reading, columns)), reading
+
+
+def parquet(data, columns=COLUMNS, row_groups=None):
+    reading = Reading("x.parquet")
+    return list(read_parquet(io.BytesIO(data), reading, columns, row_groups)), reading
+
+
+def as_jsonl(values):
+    return b"".join(json.dumps(value).encode() + b"\n" for value in values)
+
+
+def as_parquet(table, **options):
+    if isinstance(table, list):
+        table = pa.Table.from_pylist(table, SCHEMA)
+    sink = io.BytesIO()
+    pq.write_table(table, sink, **options)
+    return sink.getvalue()
+
+
+def row(**values):
+    return {"url": None, "ref": None, "page": None, "caption": None, "more": None, **values}
+
+
+captions = st.none() | st.sampled_from(["", " ", "a", " b  c ", "é", "e\u0301"]) | st.text(max_size=5)
+tables = st.lists(
+    st.fixed_dictionaries(
+        {
+            "url": st.sampled_from(
+                [None, "", "http://a.example/1", "HTTP://A.example/1#x", "2.png", "ftp://x", "data:,"]
+            ),
+            "ref": st.sampled_from([None, "", " a.tar#b.png ", "c.png"]),
+            "page": st.sampled_from([None, "http://p.example/q/", "hard::x"]),
+            "caption": captions,
+            "more": st.none() | st.lists(captions, max_size=3),
+        }
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+def slow_rows(table):
+    """(url, page, ref, source, text) of the usable occurrences, and the number read."""
+    normal = {"http://a.example/1": "http://a.example/1", "HTTP://A.example/1#x": "http://a.example/1"}
+    found, read = [], 0
+    for values in table:
+        texts = [("caption", values["caption"]), *(("more", text) for text in values["more"] or [])]
+        texts = [(source, text) for source, text in texts if text is not None]
+        url = normal.get(values["url"])
+        if values["url"] == "2.png" and values["page"] == "http://p.example/q/":
+            url = "http://p.example/q/2.png"
+        ref = (values["ref"] or "").strip() or None
+        read += len(texts)
+        if url or ref:
+            found += [(url, values["page"], ref, source, clean(text)) for source, text in texts if clean(text)]
+    return found, read
+
+
+@settings(deadline=None)
+@given(tables, st.integers(1, 3))
+def test_both_formats_give_the_occurrences_of_the_table(table, group_rows):
+    found, read = slow_rows(table)
+    for occurrences, reading in (
+        jsonl(as_jsonl(table)),
+        jsonl(gzip.compress(as_jsonl(table))),
+        parquet(as_parquet(table)),
+        parquet(as_parquet(table, row_group_size=group_rows)),
+        parquet(as_parquet(table, use_dictionary=False, compression="zstd")),
+    ):
+        assert [astuple(occurrence) for occurrence in occurrences] == found
+        assert all(o.reference == (o.image_url or o.image_ref) for o in occurrences)
+        assert (reading.books.read, reading.status) == (read, "ok")
+        assert reading.books.read == len(occurrences) + reading.books.drops.total()
+        assert reading.books.notes["rows"] == len(table)
+
+
+def test_the_row_groups_of_a_file_are_read_apart():
+    table = [row(ref=f"{i}.png", caption=f"text {i}") for i in range(10)]
+    data = as_parquet(table, row_group_size=3)
+    apart = [occurrence for group in range(4) for occurrence in parquet(data, row_groups=[group])[0]]
+    assert apart == parquet(data)[0]
+    assert [o.text for o in parquet(data, row_groups=[2])[0]] == ["text 6", "text 7", "text 8"]
+
+
+def test_a_row_without_url_and_reference_is_dropped_with_its_texts():
+    occurrences, reading = jsonl(as_jsonl([row(caption="a", more=["b", None, ""])]))
+    assert occurrences == []
+    assert reading.books.drops == {"no_reference": 2, "empty_text": 1}
+
+
+def test_a_reference_stands_in_for_a_url_that_is_no_url():
+    (occurrence,), reading = jsonl(as_jsonl([row(url="1f600.png", ref="emoji.tar#1f600.png", caption="face")]))
+    assert (occurrence.image_url, occurrence.page_url, occurrence.image_ref) == (None, None, "emoji.tar#1f600.png")
+    assert reading.books.notes["bad_url"] == 1
+
+
+def test_text_columns_take_many_types():
+    strings = pa.array(["a", None, "b"])
+    for column in (
+        strings,
+        strings.cast(pa.large_string()),
+        strings.cast(pa.string_view()),
+        strings.cast(pa.binary()),
+        strings.dictionary_encode(),
+        pa.array([["a"], None, ["b", None]]),
+        pa.array([["a"], [], ["b"]], pa.large_list(pa.large_string())),
+    ):
+        table = pa.table({"url": [f"http://a.example/{i}" for i in range(3)], "text": column})
+        occurrences, _ = parquet(as_parquet(table), Columns(["text"]))
+        assert [(o.image_url[-1], o.text) for o in occurrences] == [("0", "a"), ("2", "b")]
+
+
+# Columns
+
+
+def test_a_missing_column_is_named():
+    table = pa.table({"url": ["http://a.example/"], "text": ["a"]})
+    for columns, missing in (
+        (Columns(["txt"]), "txt"),
+        (Columns(["text"], "uri"), "uri"),
+        (Columns(["text"], page="page"), "page"),
+        (Columns(["text"], ref="ref"), "ref"),
+    ):
+        with pytest.raises(UsageError, match=rf"x\.parquet: no column '{missing}', only url, text"):
+            parquet(as_parquet(table), columns)
+        with pytest.raises(UsageError, match=rf"x\.jsonl: no row has the column '{missing}'"):
+            jsonl(as_jsonl(table.to_pylist()), columns)
+
+
+def test_with_references_no_url_column_is_needed():
+    table = pa.table({"ref": ["a.png"], "text": ["a"]})
+    columns = Columns(["text"], ref="ref")
+    assert len(parquet(as_parquet(table), columns)[0]) == 1
+    assert len(jsonl(as_jsonl(table.to_pylist()), columns)[0]) == 1
+
+
+def test_a_column_that_holds_no_text_is_refused():
+    table = pa.table({"url": ["http://a.example/"], "text": [5]})
+    with pytest.raises(UsageError, match=r"x\.parquet: column 'text' holds int64, not text"):
+        parquet(as_parquet(table), Columns(["text"]))
+    with pytest.raises(UsageError, match=r"column 'texts' holds list<.*>, not text"):
+        parquet(as_parquet(pa.table({"texts": [["a"]], "text": ["a"]})), Columns(["text"], "texts"))
+
+
+def test_json_values_that_are_no_text_are_counted():
+    rows_read = [row(url="http://a.example/", caption=5, more=["a", ["b"], {}]), row(url=7, caption="a")]
+    occurrences, reading = jsonl(as_jsonl(rows_read))
+    assert [o.text for o in occurrences] == ["a"]
+    assert reading.books.drops == {"not_text": 3, "unresolvable": 1}
+
+
+def test_columns_may_be_absent_from_some_json_rows():
+    occurrences, _ = jsonl(b'{"url":"http://a.example/","text":"a"}\n{"url":"http://b.example/"}\n', Columns(["text"]))
+    assert len(occurrences) == 1
+
+
+# Broken content
+
+GOOD = as_jsonl([row(url="http://a.example/", caption="good")])
+
+
+@pytest.mark.parametrize("line", [b"{", b"[]", b"5", b'"x"', b"\xff", b"{}" * 2, b"[" * 100_000])
+def test_a_broken_line_is_noted_and_the_next_one_read(line):
+    occurrences, reading = jsonl(GOOD + line + b"\n" + GOOD)
+    assert [o.text for o in occurrences] == ["good", "good"]
+    assert (reading.books.notes["broken_record"], reading.status) == (1, "ok")
+
+
+def test_blank_lines_byte_order_marks_and_a_missing_last_line_end_are_no_matter():
+    occurrences, reading = jsonl(b"\xef\xbb\xbf" + GOOD + b"\n \r\n" + GOOD.replace(b"\n", b"\r\n") + GOOD.rstrip())
+    assert len(occurrences) == 3
+    assert reading.books.notes["broken_record"] == 0
+
+
+def test_a_line_too_long_is_noted_and_passed_over(monkeypatch):
+    monkeypatch.setattr(rows, "MAX_LINE", 200)
+    for length in (199, 200, 201, 399, 400, 401, 1000):
+        occurrences, reading = jsonl(GOOD + b"x" * length + b"\n" + GOOD)
+        assert len(occurrences) == 2
+        assert reading.books.notes["oversized_record"] == (length > 199)
+        assert reading.books.notes["broken_record"] == (length <= 199)
+
+
+def test_invalid_utf8_and_lone_surrogates_are_replaced():
+    line = GOOD.replace(b"good", b"a\xff\\ud800")
+    occurrences, reading = jsonl(line)
+    assert [o.text for o in occurrences] == ["a\ufffd\ufffd"]
+    assert reading.books.notes["invalid_utf8"] == 1
+    column = pa.array([b"a\xff", b"ok"])
+    for texts in (column, pa.array([[b"a\xff"], [b"ok"]])):
+        unchecked = pa.list_(pa.string()) if pa.types.is_list(texts.type) else pa.string()
+        table = pa.table({"url": ["http://a.example/"] * 2, "text": texts.cast(unchecked, safe=False)})
+        occurrences, reading = parquet(as_parquet(table), Columns(["text"]))
+        assert [o.text for o in occurrences] == ["a\ufffd", "ok"]
+        assert reading.books.notes["invalid_utf8"] == 1
+
+
+# Damaged files
+
+
+def test_a_truncated_gzip_keeps_the_lines_before_its_end():
+    plain = as_jsonl([row(ref=f"{i}.png", caption=random.Random(i).randbytes(20).hex()) for i in range(50)])
+    clean_rows, _ = jsonl(plain)
+    packed = gzip.compress(plain)
+    for cut in range(2, len(packed), 7):
+        occurrences, reading = jsonl(packed[:cut])
+        assert occurrences == clean_rows[: len(occurrences)]
+        assert reading.status == "partial"
+        assert "end early" in reading.error
+    assert len(jsonl(packed[: len(packed) // 2])[0]) > 15
+    assert len(jsonl(packed[:-1])[0]) == 50
+
+
+def test_a_column_that_damage_may_have_taken_is_not_missed():
+    plain = as_jsonl([{"url": "http://a.example/", "caption": f"{i}"} for i in range(99)]) + as_jsonl([{"more": "x"}])
+    occurrences, reading = jsonl(gzip.compress(plain)[:-20], Columns(["caption", "more"]))
+    assert len(occurrences) > 1
+    assert reading.status == "partial"
+
+
+def test_a_corrupt_gzip_keeps_the_lines_before_the_damage():
+    plain = as_jsonl([row(ref=f"{i}.png", caption=random.Random(i).randbytes(20).hex()) for i in range(50)])
+    packed = bytearray(gzip.compress(plain))
+    middle = len(packed) // 2
+    packed[middle : middle + 40] = bytes(40)
+    occurrences, reading = jsonl(bytes(packed))
+    assert len(occurrences) > 15
+    assert [o.text for o in occurrences[:15]] == [o.text for o in jsonl(plain)[0][:15]]
+    assert reading.status == "partial"
+
+
+def test_a_corrupt_parquet_page_keeps_the_rows_before_it():
+    table = [row(ref=f"{i}.png", caption=random.Random(i).randbytes(20).hex()) for i in range(3000)]
+    data = as_parquet(table, row_group_size=1000, write_page_checksum=True, use_dictionary=False, compression="none")
+    whole, _ = parquet(data)
+    damaged = bytearray(data)
+    place = data.index(table[1500]["caption"].encode())
+    damaged[place] ^= 1
+    occurrences, reading = parquet(bytes(damaged))
+    assert occurrences == whole[:1000]
+    assert (reading.status, reading.books.read) == ("partial", 1000)
+    assert "\n" not in reading.error
+
+
+@pytest.mark.parametrize("data", [b"", b"PAR1", b"no parquet at all", as_parquet([row()])[:-3]])
+def test_what_is_no_whole_parquet_file_is_an_input_error(data):
+    with pytest.raises(InputError, match=r"^cannot read x\.parquet: .*") as refused:
+        parquet(data)
+    assert "\n" not in str(refused.value)
+
+
+class Unreadable(io.RawIOBase):
+    def read(self, size=-1):
+        raise OSError("gone")
+
+
+def test_a_file_that_cannot_be_read_is_an_input_error():
+    with pytest.raises(InputError, match=r"cannot read x\.jsonl: gone"):
+        list(read_jsonl(Unreadable(), Reading("x.jsonl"), COLUMNS))
+
+
+def test_an_empty_file_has_no_rows():
+    assert jsonl(b"")[0] == []
+    assert parquet(as_parquet([]))[0] == []
+
+
+def test_real_captions_are_read(fixtures_dir):
+    columns = Columns(["caption_reference_description"], "image_url", page="page_url")
+    read = kept = 0
+    for path in sorted((fixtures_dir / "iglue/datasets/wit/annotations").glob("*.jsonl")):
+        reading = Reading(path.name)
+        with path.open("rb") as stream:
+            kept += sum(1 for _ in read_jsonl(stream, reading, columns))
+        assert reading.status == "ok"
+        read += reading.books.read
+    assert (read, kept) == (14_216, 14_214)  # two captions are empty

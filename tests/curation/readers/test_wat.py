@@ -1,0 +1,346 @@
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import random
+import zlib
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import astuple
+
+from curation.errors import InputError
+from curation.readers import wat
+from curation.readers.extract import Reading
+from curation.readers.wat import read_wat
+from support.slow_wat import slow_read
+
+
+def read(data):
+    reading = Reading("x.wat")
+    return list(read_wat(io.BytesIO(data), reading)), reading
+
+
+def record(body, kind="metadata"):
+    if not isinstance(body, bytes):
+        body = json.dumps(body).encode()
+    return f"WARC/1.0\r\nWARC-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body + b"\r\n\r\n"
+
+
+def page(*images, uri="http://a.example/dir/", base=None, links=None):
+    links = [{"path": "IMG@/src", **image} for image in images] if links is None else links
+    head = {} if base is None else {"Base": base}
+    return {
+        "Envelope": {
+            "WARC-Header-Metadata": {"WARC-Target-URI": uri},
+            "Payload-Metadata": {
+                "HTTP-Response-Metadata": {"HTML-Metadata": {"Head": head, "Links": links}},
+            },
+        }
+    }
+
+
+GOOD = record(page({"url": "good.png", "alt": "good"}))
+
+
+def texts(data):
+    occurrences, reading = read(data)
+    assert reading.status == "ok"
+    return [occurrence.text for occurrence in occurrences]
+
+
+def test_real_files_give_the_images_texts_and_drops_of_an_independent_reader(shared_data):
+    urls, counts = set(), Counter()
+    for path in sorted(shared_data.glob("crawl/*.warc.wat.gz")):
+        data = path.read_bytes()
+        occurrences, reading = read(data)
+        found, drops, counted = slow_read(data)
+        assert [(o.image_url, o.page_url, o.source, o.text) for o in occurrences] == found
+        assert reading.books.drops == drops
+        assert reading.books.read == len(found) + drops.total()
+        assert reading.books.notes["images"] == counted["images"]
+        assert reading.books.notes["images_without_text"] == counted["without text"]
+        assert reading.status == "ok"
+        urls.update(o.image_url for o in occurrences)
+        counts += counted
+    # The figures of the data's own description, which counts one blank title and 25 blank data-image-titles more.
+    assert (counts["images"], counts["data"]) == (14_549, 1947)
+    assert (counts["alt"], counts["title"], counts["data-image-title"]) == (8354, 2232 - 1, 207 - 25)
+    assert (counts["usable"], len(urls)) == (7594, 5930)
+
+
+# What a page gives
+
+
+def test_an_image_gives_one_occurrence_for_each_of_its_texts():
+    image = {"url": "a.png", "alt": " an  alt ", "title": "a title", "data-image-title": "cafe\u0301", "width": "3"}
+    occurrences, reading = read(record(page(image)))
+    assert [(o.source, o.text) for o in occurrences] == [
+        ("alt", "an alt"),
+        ("title", "a title"),
+        ("data-image-title", "café"),
+    ]
+    assert {o.image_url for o in occurrences} == {"http://a.example/dir/a.png"}
+    assert {o.page_url for o in occurrences} == {"http://a.example/dir/"}
+    assert len({o.reference for o in occurrences}) == 1
+    assert (reading.books.read, reading.books.drops) == (3, Counter())
+
+
+def test_every_text_is_read_and_every_dropped_one_has_its_reason():
+    document = page(
+        {"url": "a.png", "alt": "", "title": "\u00a0"},
+        {"url": "data:image/png;base64,AA", "alt": "x", "title": ""},
+        {"url": "ftp://a.example/", "alt": "x"},
+        {"url": "http://[", "alt": "x", "title": "y"},
+        {"alt": "x"},
+        {"url": "b.png", "alt": 5, "title": None},
+        {"url": "c.png"},
+    )
+    occurrences, reading = read(record(document))
+    assert occurrences == []
+    assert reading.books.read == 9
+    assert reading.books.drops == {
+        "empty_text": 3, "data_uri": 1, "scheme": 1, "unresolvable": 2, "no_reference": 1, "not_text": 1,
+    }  # fmt: skip
+    assert reading.books.notes["images_without_text"] == 1
+    reading.books.check()
+
+
+@pytest.mark.parametrize(
+    ("uri", "base", "url"),
+    [
+        ("http://a.example/dir/", None, "http://a.example/dir/i.png"),
+        (" http://a.example/dir/x \n", None, "http://a.example/dir/i.png"),
+        ("http://a.example/dir/", "/", "http://a.example/i.png"),
+        ("http://a.example/dir/", "https://b.example/x/y", "https://b.example/x/i.png"),
+        ("hard::a.html", "https://b.example/", "https://b.example/i.png"),
+        ("hard::a.html", None, None),
+        (None, None, None),
+    ],
+)
+def test_relative_urls_start_from_the_base(uri, base, url):
+    occurrences, reading = read(record(page({"url": "i.png", "alt": "x"}, uri=uri, base=base)))
+    assert [o.image_url for o in occurrences] == ([url] if url else [])
+    assert reading.books.drops["unresolvable"] == (0 if url else 1)
+
+
+def test_absolute_urls_of_pages_without_a_web_address_are_kept():
+    (occurrence,) = read(record(page({"url": "http://b.example/i.png", "alt": "x"}, uri="hard::a")))[0]
+    assert (occurrence.page_url, occurrence.image_url) == ("hard::a", "http://b.example/i.png")
+
+
+def test_only_images_of_metadata_records_count():
+    links = [{"path": "A@/href", "url": "x", "alt": "no"}, {"path": "IMG@/src", "url": "x", "alt": "yes"}]
+    data = record(b"", "warcinfo") + record(page({"url": "x", "alt": "no"}), "response")
+    data += record({"Envelope": {"Payload-Metadata": {"HTTP-Request-Metadata": {}}}}) + record(page(links=links))
+    assert texts(data) == ["yes"]
+
+
+def test_pages_that_refuse_machines_are_dropped_and_counted():
+    refusing = page({"url": "a", "alt": "b", "title": ""}, {"url": "c", "alt": "d"})
+    html = refusing["Envelope"]["Payload-Metadata"]["HTTP-Response-Metadata"]["HTML-Metadata"]
+    html["Head"]["Metas"] = [{"name": "robots", "content": "noindex, noimageai"}]
+    occurrences, reading = read(record(refusing) + GOOD)
+    assert [o.text for o in occurrences] == ["good"]
+    assert reading.books.drops == {"noimageai": 3}
+    assert (reading.books.notes["page_noimageai"], reading.books.notes["page_noindex"]) == (1, 1)
+    for honour, drops in ((["noindex"], {"noindex": 3}), ([], {"empty_text": 1})):
+        reading = Reading("x.wat")
+        list(read_wat(io.BytesIO(record(refusing)), reading, honour))
+        assert reading.books.drops == drops
+        assert reading.books.notes["page_noindex"] == 1
+
+
+def test_a_page_that_refuses_machines_and_has_no_texts_is_read():
+    refusing = page({"url": "a"})
+    response = refusing["Envelope"]["Payload-Metadata"]["HTTP-Response-Metadata"]
+    response["Headers"] = {"X-Robots-Tag": "noai"}
+    occurrences, reading = read(record(refusing) + GOOD)
+    assert [o.text for o in occurrences] == ["good"]
+    assert reading.books.drops == {}
+    assert reading.books.notes["page_noai"] == 1
+
+
+# Broken records
+
+
+@pytest.mark.parametrize("body", [b"{", b"", b"[]", b"null", b"{}", b'{"Envelope":5}', b"[" * 100_000, b"\xff"])
+def test_a_broken_record_is_noted_and_the_next_one_read(body):
+    occurrences, reading = read(GOOD + record(body) + GOOD)
+    assert [o.text for o in occurrences] == ["good", "good"]
+    assert reading.books.notes["broken_record"] == 1
+    assert reading.status == "ok"
+
+
+def test_invalid_utf8_is_replaced_and_noted():
+    occurrences, reading = read(record(json.dumps(page({"url": "a", "alt": "a?b"})).encode().replace(b"?", b"\xff")))
+    assert [o.text for o in occurrences] == ["a\ufffdb"]
+    assert reading.books.notes["invalid_utf8"] == 1
+
+
+def test_lone_surrogates_are_replaced():
+    document = page({"url": "a\ud83d", "alt": "a\udc00b"}, uri="http://a/\ud83d")
+    (occurrence,) = read(record(document))[0]
+    assert astuple(occurrence) == ("http://a/a%EF%BF%BD", "http://a/\ufffd", None, "alt", "a\ufffdb")
+
+
+def test_a_record_too_big_is_noted_and_passed_over(monkeypatch):
+    monkeypatch.setattr(wat, "MAX_RECORD", 2000)
+    occurrences, reading = read(GOOD + record(b" " * 2001) + GOOD)
+    assert [o.text for o in occurrences] == ["good", "good"]
+    assert reading.books.notes["oversized_record"] == 1
+    occurrences, reading = read(GOOD + record(b" " * 2001).replace(b": 2001", b": 99999") + GOOD)
+    assert ([o.text for o in occurrences], reading.status) == (["good"], "partial")
+
+
+junk = st.recursive(
+    st.none() | st.integers() | st.text(max_size=3) | st.sampled_from(["IMG@/src", "http://a/b", "data:x"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["path", "url", "alt", "title", "Links", "Base"]), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None)
+@given(junk, st.sampled_from(["Envelope", "Payload-Metadata", "HTML-Metadata", "Head", "Base", "Links", "url", "alt"]))
+def test_records_of_any_shape_are_survived_and_booked(value, key):
+    def planted(document):
+        if isinstance(document, dict):
+            return {k: value if k == key else planted(v) for k, v in document.items()}
+        return [planted(item) for item in document] if isinstance(document, list) else document
+
+    data = record(planted(page({"url": "a", "alt": "b"}, base="/"))) + GOOD
+    occurrences, reading = read(data)
+    assert occurrences[-1].text == "good"
+    assert reading.books.read == len(occurrences) + reading.books.drops.total()
+
+
+# Damaged files
+
+
+def test_a_file_cut_anywhere_keeps_what_is_before_and_says_so():
+    records = [record(page({"url": f"{i}.png", "alt": f"text {i}"})) for i in range(3)]
+    plain = b"".join(records)
+    members = b"".join(gzip.compress(r) for r in records)
+    for data, parts in ((plain, records), (members, [gzip.compress(r) for r in records]), (gzip.compress(plain), [])):
+        whole = 0
+        ends = [sum(map(len, parts[: i + 1])) for i in range(len(parts))]
+        for cut in range(1, len(data)):
+            occurrences, reading = read(data[:cut])
+            assert [o.text for o in occurrences] == [f"text {i}" for i in range(len(occurrences))]
+            assert len(occurrences) >= sum(end <= cut for end in ends)
+            if reading.status == "ok":
+                whole += 1
+                assert cut in ends
+            else:
+                assert reading.error
+        assert whole == max(0, len(parts) - 1)  # a cut between two records cannot be seen
+    assert len(read(gzip.compress(plain)[:-1])[0]) == 3
+
+
+def test_a_record_cut_off_is_damage_of_the_file_and_no_broken_record():
+    for data in (GOOD + GOOD[:-20], gzip.compress(GOOD) + gzip.compress(GOOD)[:-20]):
+        occurrences, reading = read(data)
+        assert ([o.text for o in occurrences], reading.status) == (["good"], "partial")
+        assert not reading.books.notes["broken_record"]
+
+
+def test_damaged_files_lose_nothing_from_before_the_damage_and_give_nothing_false(shared_data):
+    data = (shared_data / "crawl" / "dev-00004.warc.wat.gz").read_bytes()
+    members = []
+    while data and len(members) < 14:
+        inflater = zlib.decompressobj(31)
+        inflater.decompress(data)
+        members.append(data[: len(data) - len(inflater.unused_data)])
+        data = inflater.unused_data
+    data = b"".join(members)
+    clean, _ = read(data)
+    until = [len(read(b"".join(members[:i]))[0]) for i in range(len(members) + 1)]
+    starts = [len(b"".join(members[:i])) for i in range(len(members))]
+    choose = random.Random(7)
+    partial = 0
+    for case in range(300):
+        where = choose.randrange(1, len(data))
+        damaged = bytearray(data)
+        if case % 4 == 0:
+            del damaged[where:]
+        elif case % 4 == 1:
+            damaged[where] ^= 1 << choose.randrange(8)
+        elif case % 4 == 2:
+            damaged[where : where + 50] = choose.randbytes(50)
+        else:
+            damaged[where:where] = choose.randbytes(choose.randrange(1, 9))
+        occurrences, reading = read(bytes(damaged))
+        assert occurrences == clean[: len(occurrences)]
+        assert len(occurrences) >= until[max(i for i, start in enumerate(starts) if start <= where)]
+        partial += reading.status == "partial"
+        assert reading.books.read == len(occurrences) + reading.books.drops.total()
+    assert partial > 290
+
+
+def test_any_bytes_are_survived():
+    choose = random.Random(3)
+    plain = GOOD + record(page({"url": "a", "alt": "b"}), "response") + GOOD
+    for _ in range(400):
+        damaged = bytearray(plain)
+        for _ in range(choose.randrange(1, 9)):
+            damaged[choose.randrange(len(damaged))] = choose.randrange(256)
+        occurrences, reading = read(bytes(damaged))
+        assert reading.books.read == len(occurrences) + reading.books.drops.total()
+    for data in (b"\x00", b"no warc\n" * 9, b"\x1f\x8b\x08", gzip.compress(b"no warc")):
+        assert read(data)[1].status == "partial"
+
+
+def test_an_empty_file_has_no_occurrences():
+    for data in (b"", gzip.compress(b"")):
+        occurrences, reading = read(data)
+        assert (occurrences, reading.status, reading.books.read) == ([], "ok", 0)
+
+
+class Failing(io.BytesIO):
+    """A file whose reads fail after the first `good` ones."""
+
+    def __init__(self, data, good):
+        super().__init__(data)
+        self.good = good
+
+    def read(self, size=-1):
+        if self.good == 0:
+            raise OSError("connection reset")
+        self.good -= 1
+        return super().read(size)
+
+
+def test_a_file_that_cannot_be_read_at_all_is_an_input_error():
+    with pytest.raises(InputError, match=r"cannot read x\.wat: connection reset"):
+        list(read_wat(Failing(GOOD, 0), Reading("x.wat")))
+
+
+def test_a_connection_lost_on_the_way_keeps_the_rows_before(monkeypatch):
+    monkeypatch.setattr("curation.io.gzip_stream.BLOCK", len(GOOD) + 10)
+    reading = Reading("x.wat")
+    occurrences = list(read_wat(Failing(GOOD * 3, 1), reading))
+    assert [o.text for o in occurrences] == ["good"]
+    assert (reading.status, reading.error) == ("partial", "connection reset")
+
+
+def test_a_file_is_read_as_it_is_consumed():
+    blocks = 0
+
+    class Counting(io.BytesIO):
+        def read(self, size=-1):
+            nonlocal blocks
+            blocks += 1
+            return super().read(size)
+
+    padding = record({"Envelope": {"x": random.Random(0).randbytes(500_000).hex()}})
+    occurrences = read_wat(Counting(GOOD + padding * 10 + GOOD), Reading("x.wat"))
+    next(occurrences)
+    before = blocks
+    assert len(list(occurrences)) == 1
+    assert before < blocks
