@@ -25,7 +25,7 @@ from curation.io.storage import Storage
 from curation.lake import shuffle as exchange
 from jobs.metadata_lists import MergeBucket, WriteEntries, bucket_counts
 from jobs.stage import WriterFactory
-from metadata.merge import FORMED, Entry, entries_table, formed, list_digest, merge_lists
+from metadata.lists.merge import FORMED, Entry, entries_table, formed, list_digest, merge_lists
 
 LISTS = 150
 SIZES = (2_000, 20_000)

@@ -29,7 +29,7 @@ from curation.matching.matcher import Matcher
 from curation.matching.matcher_file import compile_entries
 from curation.matching.rules import entry_form
 from metadata.languages import LanguageTable
-from metadata.segmenters import segment
+from metadata.ngrams.segmenters import segment
 
 SAMPLE = 20_000  # texts of the slower ways
 CODES = {"zh": "cmn", "ja": "jpn", "th": "tha"}

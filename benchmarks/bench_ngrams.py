@@ -36,12 +36,12 @@ from curation.io.storage import Storage
 from jobs import build_metadata, session
 from jobs.metadata_ngrams import ReadDump, StagedGrams, bucket_counts, rank_grams
 from jobs.sink import Result, run_sink
-from metadata.dumps import iter_pages
+from metadata.dumps.wikitext import plain_text
+from metadata.dumps.xml import iter_pages
 from metadata.languages import LanguageTable
 from metadata.limits import Limits
+from metadata.ngrams.tokens import tokenizer
 from metadata.sources import Source, cut
-from metadata.wikitext import plain_text
-from metadata.words import tokenizer
 
 DUMP = "wiki-gensim/enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
 PLAIN_MB = 12  # of the corpus for the plain ways: they take a minute for that

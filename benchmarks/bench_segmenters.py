@@ -22,9 +22,9 @@ from pathlib import Path
 from common import table, unpacked
 
 from metadata.languages import Language, LanguageTable
-from metadata.segmenters import SEGMENTERS, segment
-from metadata.wordnet import read_tab
-from metadata.words import BREAK, unspaced_words
+from metadata.lists.wordnet import read_tab
+from metadata.ngrams.segmenters import SEGMENTERS, segment
+from metadata.ngrams.tokens import BREAK, unspaced_words
 
 LANGUAGES = LanguageTable.load().languages
 LONGEST = 16

@@ -16,7 +16,7 @@ from common import unpacked
 
 from curation.images.refs import open_local
 from metadata.languages import LanguageTable
-from metadata.wordnet import read_wordnets, wordnet_files
+from metadata.lists.wordnet import read_wordnets, wordnet_files
 
 ENTRIES = 500_000
 EXPONENT = 1.05

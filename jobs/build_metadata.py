@@ -35,13 +35,13 @@ from jobs.metadata_titles import rank_titles
 from jobs.runner import Context, Job, main
 from jobs.sink import Result, RunSink, files_of, run_sink
 from jobs.stage import Outcome, Stage
-from metadata import segmenters
 from metadata.languages import LanguageTable
 from metadata.limits import Limits, limits_of
-from metadata.merge import version_of
-from metadata.page import render
+from metadata.lists.merge import version_of
+from metadata.lists.page import render
+from metadata.lists.statistics import ORIGINS
+from metadata.ngrams import segmenters
 from metadata.sources import Source, check_known, cut, find_sources, wanted
-from metadata.statistics import ORIGINS
 
 log = logging.getLogger(__name__)
 

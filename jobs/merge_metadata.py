@@ -30,7 +30,7 @@ from jobs.runner import Context, Job, main
 from jobs.sink import Result, files_of, run_sink
 from jobs.stage import Outcome, Stage, require
 from metadata.languages import LanguageTable
-from metadata.merge import FORMED, Entry, formed, version_of
+from metadata.lists.merge import FORMED, Entry, formed, version_of
 from metadata.sources import wanted
 
 log = logging.getLogger(__name__)

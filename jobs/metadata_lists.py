@@ -30,9 +30,9 @@ from jobs.metadata_titles import RankedTitles
 from jobs.sink import Result, RunSink, file_results
 from jobs.sorted_rows import SortedRows, merge_sorted, write_sorted
 from jobs.stage import WriterFactory
-from metadata.build import source_list
 from metadata.limits import Limits
-from metadata.merge import (
+from metadata.lists.build import source_list
+from metadata.lists.merge import (
     FORMED,
     MERGED,
     Entry,
@@ -42,7 +42,7 @@ from metadata.merge import (
     formed,
     merge_formed,
 )
-from metadata.statistics import statistics
+from metadata.lists.statistics import statistics
 
 LISTS = 2  # whose entries one bucket holds on average; the result does not depend on it
 BLOCK = 1 << 16  # entries that are written at a time

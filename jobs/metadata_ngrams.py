@@ -26,11 +26,11 @@ from curation.lake import shuffle as exchange
 from jobs.ledger import ledger_result
 from jobs.sink import Result, RunSink
 from jobs.sorted_rows import SortedRows, chunk_count, merge_sorted, write_sorted
-from metadata.build import DumpBooks, count_dump
 from metadata.languages import LanguageTable
 from metadata.limits import Limits, share_of
-from metadata.ngrams import GRAMS, bigrams_of, sum_grams, unigrams_of
-from metadata.ranking import (
+from metadata.lists.build import DumpBooks, count_dump
+from metadata.ngrams.count import GRAMS, bigrams_of, sum_grams, unigrams_of
+from metadata.ngrams.rank import (
     Chunk,
     Floats,
     Ranked,
@@ -43,8 +43,8 @@ from metadata.ranking import (
     scored,
     word_counts,
 )
+from metadata.ngrams.tokens import joiner
 from metadata.sources import Source
-from metadata.words import joiner
 
 BUCKET_BYTES = 16 << 20  # of dump files as they lie on disk; the result does not depend on it
 MAX_BUCKET_BITS = 10
@@ -186,7 +186,7 @@ class RankedGrams:
     large: Mapping[str, tuple[Sequence[SortedRows], Sequence[SortedRows]]]
 
     def best(self, code: str, limits: Limits) -> tuple[Ranked, Ranked]:
-        """Return a Wikipedia's unigrams and bigrams as `metadata.ranking` ranks them."""
+        """Return a Wikipedia's unigrams and bigrams as `metadata.ngrams.rank` ranks them."""
         if code in self.large:
             unigrams, bigrams = self.large[code]
             most = share_of(limits.unigram_share, sum(rows for _, rows in unigrams))

@@ -21,8 +21,8 @@ from curation.lake.lake import DataFile, Lake
 from jobs.stage import digest
 from metadata.languages import LanguageTable
 from metadata.limits import Limits
+from metadata.lists.wordnet import wikipedia_of, wordnet_files
 from metadata.sources import Source
-from metadata.wordnet import wikipedia_of, wordnet_files
 
 
 def files_of_lists(

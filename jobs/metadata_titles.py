@@ -17,11 +17,11 @@ from curation.lake import shuffle as exchange
 from jobs.ledger import ledger_result
 from jobs.sink import Result, RunSink
 from jobs.sorted_rows import chunk_count, chunks
-from metadata.build import count_views
 from metadata.languages import LanguageTable
 from metadata.limits import Limits
-from metadata.ranking import Ranked
-from metadata.titles import VIEWS, ViewBooks, best_titles, sum_bucket
+from metadata.lists.build import count_views
+from metadata.lists.titles import VIEWS, ViewBooks, best_titles, sum_bucket
+from metadata.ngrams.rank import Ranked
 
 BUCKET_BYTES = 64 << 20  # of page-view files as they lie on disk; the result does not depend on it
 MAX_BUCKET_BITS = 9

@@ -13,10 +13,10 @@ from curation.io.storage import Storage, join
 from curation.lake import shuffle as exchange
 from jobs.ledger import ledger_result
 from jobs.sink import Result
-from metadata.build import read_lemmas
 from metadata.languages import LanguageTable
+from metadata.lists.build import read_lemmas
+from metadata.lists.wordnet import wordnet_files
 from metadata.sources import Source
-from metadata.wordnet import wordnet_files
 
 LEMMAS = pa.schema([("lemma", pa.string())])
 NOTES = {

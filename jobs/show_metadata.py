@@ -28,9 +28,9 @@ from curation.lake.parquet import find_rows, read_batches
 from curation.matching.rules import entry_form
 from curation.matching.store import open_manifest
 from jobs.runner import Context
-from metadata.coverage import Covered, coverage
 from metadata.languages import LanguageTable
-from metadata.statistics import ORIGINS
+from metadata.lists.coverage import Covered, coverage
+from metadata.lists.statistics import ORIGINS
 
 PROG = "python -m jobs.show_metadata"
 TOP = 20

@@ -29,7 +29,7 @@ from metadata.languages import LanguageTable
 from metadata.sources import check_known
 
 if TYPE_CHECKING:
-    from metadata.mediawiki import MediaWiki
+    from metadata.fetch.mediawiki import MediaWiki
 
 log = logging.getLogger(__name__)
 
@@ -167,7 +167,7 @@ def run(arguments: Sequence[str]) -> None:
 def connect(config: ApiConfig, site: str) -> MediaWiki:
     """Return the client of a Wikipedia's API. Raises UsageError where the library for it is not installed."""
     try:
-        from metadata.mediawiki import MediaWiki
+        from metadata.fetch.mediawiki import MediaWiki
     except ImportError as error:
         raise UsageError("metadata.api needs wikipedia-api: pip install 'worldcurate[api]'") from error
     return MediaWiki(

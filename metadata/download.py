@@ -21,9 +21,9 @@ from pydantic_settings import BaseSettings, CliImplicitFlag, SettingsConfigDict
 from curation.cli import run as cli
 from curation.cli.config import MetadataSection, Words
 from curation.errors import InputError, UsageError, WorldcurateError
-from metadata import wikimedia
+from metadata.fetch import wikimedia
+from metadata.fetch.downloader import Downloader, RemoteFile
 from metadata.languages import LanguageTable
-from metadata.resumable import Downloader, RemoteFile
 from metadata.sources import wanted
 
 log = logging.getLogger(__name__)

@@ -10,9 +10,9 @@ from typing import Literal
 from curation.cli.config import MetadataSection
 from curation.errors import InputError, UsageError
 from curation.io.storage import FileStat, Storage
+from metadata.dumps.splits import Piece, pieces_of
 from metadata.languages import LanguageTable
-from metadata.pieces import Piece, pieces_of
-from metadata.wordnet import wordnet_files
+from metadata.lists.wordnet import wordnet_files
 
 INDEX = "-multistream-index"  # of a dump, no dump itself
 LAYOUT = re.compile(r"(pages-articles(?:-multistream)?|cirrussearch-content|wiki_content-)(\d?)")

@@ -10,13 +10,13 @@ import pytest
 import yaml
 
 from demo.words import KINDS, languages
-from metadata.build import DumpBooks, count_dump, count_views, read_lemmas, source_list
 from metadata.languages import LanguageTable
 from metadata.limits import limits_of
-from metadata.ngrams import sum_grams
-from metadata.ranking import rank_bigrams, rank_unigrams
-from metadata.titles import ViewBooks, best_titles, sum_bucket
-from metadata.words import joiner
+from metadata.lists.build import DumpBooks, count_dump, count_views, read_lemmas, source_list
+from metadata.lists.titles import ViewBooks, best_titles, sum_bucket
+from metadata.ngrams.count import sum_grams
+from metadata.ngrams.rank import rank_bigrams, rank_unigrams
+from metadata.ngrams.tokens import joiner
 
 TABLE = LanguageTable.load()
 

@@ -18,7 +18,7 @@ from curation.matching.rules import entry_form
 from jobs import balance, compare, explain, match, merge_metadata, metadata_lists, report
 from jobs.match import open_matching
 from jobs.runner import Context
-from metadata.merge import Entry, metadata_version
+from metadata.lists.merge import Entry, metadata_version
 from support.nights import ENTRIES, publish_entries, publish_metadata
 from support.oracles import ORACLES
 from support.tables import oracle_t

@@ -9,8 +9,8 @@ import pytest
 from curation.cli import run as cli
 from curation.errors import InputError, UsageError
 from metadata import api
-from metadata.build import DumpBooks, article_texts
-from metadata.mediawiki import MediaWiki
+from metadata.fetch.mediawiki import MediaWiki
+from metadata.lists.build import DumpBooks, article_texts
 from support.loopback import Answer, serving
 
 PATH = "/w/api.php"

@@ -1,0 +1,1 @@
+"""Read Wikipedia dumps: XML, CirrusSearch, wikitext, bzip2."""

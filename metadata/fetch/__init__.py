@@ -1,0 +1,1 @@
+"""Download from Wikimedia's servers."""

@@ -1,0 +1,1 @@
+"""Merge the sources of a language into its list of entries."""

@@ -1,0 +1,160 @@
+"""The steps of building metadata as pure functions, each the work of one task.
+
+    a dump file          → count_dump      partial n-gram counts, which add up over files (`ngrams.sum_grams`)
+    a page-view file     → count_views     partial views of every wanted Wikipedia, which add up (`titles.sum_bucket`)
+    the wordnet files    → wordnet.read_wordnets
+    a Wikipedia          → source_list     its own list; those that share a key are then merged (`merge.merge_lists`)
+
+Inputs are opened through a callable, so the steps do not know where files lie.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+import pyarrow as pa
+
+from curation.errors import InputError
+from metadata.dumps.cirrus import Document, is_cirrus, iter_documents
+from metadata.dumps.decompress import lines
+from metadata.dumps.namespaces import hidden_names, is_siteinfo, other_names, read_siteinfo
+from metadata.dumps.splits import Piece, lines_of_piece, pages_of_piece
+from metadata.dumps.wikitext import plain_text
+from metadata.dumps.xml import ARTICLES, Page, iter_pages
+from metadata.languages import Language, LanguageTable
+from metadata.limits import Limits
+from metadata.lists.merge import NUMBERS, Entry, Scored, merge_sources
+from metadata.lists.titles import ViewBooks, read_views
+from metadata.lists.wordnet import Wordnets, read_wordnets, wordnet_files
+from metadata.ngrams.count import NgramCounter, count_texts
+from metadata.ngrams.tokens import tokenizer
+
+log = logging.getLogger(__name__)
+
+OpenBinary = Callable[[str], BinaryIO]
+
+
+@dataclass
+class DumpBooks:
+    """What became of a dump's pages: read = kept + dropped by reason.
+
+    `namespaces` are the wiki's own names of namespaces other than articles; `error` says why the dump could not be
+    read to its end, and what came before counts.
+    """
+
+    read: int = 0
+    kept: int = 0
+    drops: Counter[str] = field(default_factory=Counter)
+    namespaces: frozenset[str] = frozenset()
+    error: str | None = None
+
+
+def count_dump(
+    path: str,
+    open_binary: OpenBinary,
+    language: Language,
+    books: DumpBooks,
+    piece: Piece | None = None,
+    counter: NgramCounter | None = None,
+) -> Iterator[pa.Table]:
+    """Yield the n-gram counts of a dump file, or a piece of it, as tables of `ngrams.GRAMS`; keep its books.
+
+    A table holds a window of the text, so a gram may stand in several.
+    """
+    words = tokenizer(language)
+    texts = (words(text) for text in article_texts(path, open_binary, books, piece))
+    yield from count_texts(texts, counter)
+
+
+def article_texts(path: str, open_binary: OpenBinary, books: DumpBooks, piece: Piece | None = None) -> Iterator[str]:
+    """Yield the readable text of every article of a dump file, or a piece of it, and keep its books."""
+    try:
+        with open_binary(path) as stream:
+            if is_siteinfo(path):
+                books.namespaces = read_siteinfo(stream, path)
+            elif is_cirrus(stream, path):
+                found = lines(stream, path) if piece is None else lines_of_piece(stream, path, piece)
+                yield from _cirrus_texts(iter_documents(found), books)
+                if books.read == books.drops["malformed"] and (books.read > 1 or piece is None):  # one may be damaged
+                    books.error = f"{path} holds no document of a search index"
+            else:
+                pages = iter_pages(stream, path) if piece is None else pages_of_piece(stream, path, piece)
+                yield from _page_texts(pages, books)
+    except InputError as error:
+        books.error = str(error)
+
+
+def _page_texts(pages: Iterable[Page], books: DumpBooks) -> Iterator[str]:
+    for page in pages:
+        books.read += 1
+        books.namespaces |= other_names(page.namespaces)
+        if page.namespace != ARTICLES or page.is_redirect:
+            books.drops["redirect" if page.namespace == ARTICLES else "other_namespace"] += 1
+        elif not page.is_whole:
+            books.drops["too_long"] += 1
+        elif (text := _readable(page)) is None:
+            books.drops["unparsable"] += 1
+        else:
+            books.kept += 1
+            yield text
+
+
+def _readable(page: Page) -> str | None:
+    """Return a page's text, None when the parser fails on it: one page of millions must not end a build."""
+    try:
+        return plain_text(page.text, hidden_names(page.namespaces))
+    except Exception:
+        log.exception("page %r cannot be parsed", page.title)
+        return None
+
+
+def _cirrus_texts(documents: Iterable[Document], books: DumpBooks) -> Iterator[str]:
+    for document in documents:
+        books.read += 1
+        if document.text is None:
+            books.drops["malformed"] += 1
+        elif document.namespace != ARTICLES:
+            books.drops["other_namespace"] += 1
+        else:
+            books.kept += 1
+            yield document.text
+
+
+def count_views(
+    path: str, open_binary: OpenBinary, languages: LanguageTable, codes: Iterable[str], books: ViewBooks
+) -> Iterator[pa.Table]:
+    """Yield one page-view file's views of the wanted Wikipedias as tables of `titles.VIEWS`, and keep its books."""
+    wanted = set(codes)
+    sites = {site: code for site, code in languages.site_to_code.items() if code in wanted}
+    try:
+        with open_binary(path) as stream:
+            yield from read_views(stream, path, sites, books)
+    except InputError as error:
+        books.error = str(error)
+
+
+def read_lemmas(
+    paths: Iterable[str], open_binary: OpenBinary, languages: LanguageTable, *, wiktionary: bool = False
+) -> Wordnets:
+    """Return the lemmas per Wikipedia in the wordnet files among some paths."""
+    return read_wordnets(wordnet_files(paths, wiktionary=wiktionary), open_binary, languages)
+
+
+def source_list(
+    limits: Limits,
+    *,
+    lemmas: Iterable[str] = (),
+    unigrams: Iterable[Scored] = (),
+    bigrams: Iterable[Scored] = (),
+    titles: Iterable[Scored] = (),
+) -> list[Entry]:
+    """Return one Wikipedia's list before merging, in the order in which its sources add entries.
+
+    Unigrams, bigrams (`metadata.ngrams.rank`) and titles (`titles.best_titles`) come ranked. What is not given adds
+    nothing.
+    """
+    return merge_sources(NUMBERS, lemmas, unigrams, bigrams, titles, limits)

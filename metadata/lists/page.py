@@ -1,0 +1,35 @@
+"""The page of a metadata build: what every source gave every list, as one self-contained HTML file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from curation import __version__
+from curation.report.page import environment
+from metadata.languages import LanguageTable
+from metadata.lists.coverage import coverage
+from metadata.lists.statistics import ORIGINS
+
+
+def render(totals: Mapping[str, Any], run_id: str, table: LanguageTable, written: datetime) -> str:
+    """Return the page, from the totals of a `build_metadata` run."""
+    found = coverage(table, totals["by_lang"], totals["by_wikipedia"])
+    rows = [
+        {"code": row.code, "name": row.name, "how": row.how, "sources": totals["by_wikipedia"][row.code]}
+        for row in found
+        if row.built
+    ]
+    kinds = Counter("merged into another" if row["how"].startswith("merged") else row["how"] for row in rows)
+    template = environment().get_template("metadata.html")
+    return template.render(
+        totals=totals,
+        run_id=run_id,
+        written=written,
+        code_version=__version__,
+        origins=ORIGINS,
+        rows=rows,
+        kinds=kinds,
+    )

@@ -1,0 +1,1 @@
+"""Segment texts into words; count and rank n-grams."""
