@@ -37,8 +37,8 @@ from curation.matching.store import Manifest, make_latest, write_manifest
 from jobs import balance
 from jobs.match import open_matching
 from jobs.report import read_table
-from jobs.runner import Context
-from jobs.stage import Stage
+from jobs.runtime.job import Context
+from jobs.runtime.stage import Stage
 
 ROWS, TARGET = 5_000_000, 100_000_000
 FILE_ROWS = 250_000

@@ -23,8 +23,8 @@ from common import table
 
 from curation.io.storage import Storage
 from curation.lake import shuffle as exchange
-from jobs.metadata_lists import MergeBucket, WriteEntries, bucket_counts
-from jobs.stage import WriterFactory
+from jobs.runtime.stage import WriterFactory
+from jobs.tasks.metadata.lists import MergeBucket, WriteEntries, bucket_counts
 from metadata.lists.merge import FORMED, Entry, entries_table, formed, list_digest, merge_lists
 
 LISTS = 150

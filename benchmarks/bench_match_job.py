@@ -32,9 +32,10 @@ from curation.lake.schemas import SCHEMAS
 from curation.matching.matcher_file import compile_entries
 from curation.matching.pairs import PairMatcher
 from curation.matching.store import Manifest, make_latest, matcher_name, write_manifest, write_matcher
-from jobs import match, session
-from jobs.runner import Context
-from jobs.stage import Stage
+from jobs import match
+from jobs.runtime import session
+from jobs.runtime.job import Context
+from jobs.runtime.stage import Stage
 
 TEXTS, FILES = 1_000_000, 8
 WARM_UP = 20_000

@@ -33,9 +33,10 @@ from common import table, unpacked
 
 from curation.cli.config import SparkSection
 from curation.io.storage import Storage
-from jobs import build_metadata, session
-from jobs.metadata_ngrams import ReadDump, StagedGrams, bucket_counts, rank_grams
-from jobs.sink import Result, run_sink
+from jobs import build_metadata
+from jobs.runtime import session
+from jobs.runtime.run_tasks import Result, run_sink
+from jobs.tasks.metadata.ngrams import ReadDump, StagedGrams, bucket_counts, rank_grams
 from metadata.dumps.wikitext import plain_text
 from metadata.dumps.xml import iter_pages
 from metadata.languages import LanguageTable

@@ -34,10 +34,10 @@ from curation.lake.schemas import SCHEMAS
 from curation.lake.tombstones import Tombstones
 from curation.language_keys import list_of
 from jobs.match import open_matching
-from jobs.runner import Context, Job, main
-from jobs.sink import Result, file_results, files_of, run_sink
-from jobs.stage import Outcome, Stage, WriterFactory, require, same_run
-from jobs.totals import build_totals
+from jobs.runtime.job import Context, Job, main
+from jobs.runtime.run_tasks import Result, file_results, files_of, run_sink
+from jobs.runtime.stage import Outcome, Stage, WriterFactory, require, same_run
+from jobs.tasks.balance.totals import build_totals
 
 ALGORITHM = 2  # of the rows this job writes; that of thresholds and draw is part of the recipe
 DEFAULT_TAIL_SHARE = 0.06

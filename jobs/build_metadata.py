@@ -23,18 +23,18 @@ from curation.io.storage import FileStat
 from curation.lake.lake import DataFile
 from curation.matching import matcher as matching
 from curation.matching.store import make_latest
-from jobs.ledger import check_failed, whole_files
-from jobs.metadata_lists import Keys, MakeList, bucket_counts, merge_keys
-from jobs.metadata_matchers import RULES, Compile, is_published, publish_manifest
-from jobs.metadata_ngrams import bucket_counts as gram_buckets
-from jobs.metadata_ngrams import rank_grams
-from jobs.metadata_read import ReadSource, Staged, crashed
-from jobs.metadata_reuse import files_of_lists, fingerprint, made_before, sources_of
-from jobs.metadata_titles import bucket_count as view_buckets
-from jobs.metadata_titles import rank_titles
-from jobs.runner import Context, Job, main
-from jobs.sink import Result, RunSink, files_of, run_sink
-from jobs.stage import Outcome, Stage
+from jobs.runtime.job import Context, Job, main
+from jobs.runtime.ledger import check_failed, whole_files
+from jobs.runtime.run_tasks import Result, RunSink, files_of, run_sink
+from jobs.runtime.stage import Outcome, Stage
+from jobs.tasks.metadata.lists import Keys, MakeList, bucket_counts, merge_keys
+from jobs.tasks.metadata.matchers import RULES, Compile, is_published, publish_manifest
+from jobs.tasks.metadata.ngrams import bucket_counts as gram_buckets
+from jobs.tasks.metadata.ngrams import rank_grams
+from jobs.tasks.metadata.read import ReadSource, Staged, crashed
+from jobs.tasks.metadata.reuse import files_of_lists, fingerprint, made_before, sources_of
+from jobs.tasks.metadata.titles import bucket_count as view_buckets
+from jobs.tasks.metadata.titles import rank_titles
 from metadata.languages import LanguageTable
 from metadata.limits import Limits, limits_of
 from metadata.lists.merge import version_of

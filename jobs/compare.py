@@ -22,8 +22,8 @@ from curation.cli import run as cli
 from curation.cli.config import Config
 from curation.errors import UsageError
 from curation.lake.parquet import read_batches
-from jobs.runner import Context
-from jobs.stage import require
+from jobs.runtime.job import Context
+from jobs.runtime.stage import require
 
 PROG = "python -m jobs.compare"
 LANGUAGES = 20

@@ -31,8 +31,8 @@ from curation.matching.rules import text_form
 from curation.matching.store import load_matcher, matcher_name
 from jobs.balance import counts_up_to, meaning
 from jobs.match import open_matching
-from jobs.runner import Context
-from jobs.stage import require
+from jobs.runtime.job import Context
+from jobs.runtime.stage import require
 
 PROG = "python -m jobs.explain"
 FATE = ("image_id", "status", "reason", "width", "height")

@@ -26,9 +26,9 @@ from curation.lake.lake import DataFile, Snapshot
 from curation.lake.parquet import read_batches, read_rows
 from curation.lake.schemas import IMAGE_COLUMNS, PICTURE_COLUMNS, SCHEMAS
 from curation.lake.tombstones import Tombstones
-from jobs.runner import Context, Job, main
-from jobs.sink import Result, file_results, files_of, run_sink
-from jobs.stage import Outcome, Stage, WriterFactory, require
+from jobs.runtime.job import Context, Job, main
+from jobs.runtime.run_tasks import Result, file_results, files_of, run_sink
+from jobs.runtime.stage import Outcome, Stage, WriterFactory, require
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ import sys
 from datetime import UTC, datetime, timedelta
 
 from curation.lake.schemas import PARTITIONS
-from jobs.runner import Context, Job, main
-from jobs.stage import Outcome
+from jobs.runtime.job import Context, Job, main
+from jobs.runtime.stage import Outcome
 
 log = logging.getLogger(__name__)
 

@@ -18,13 +18,13 @@ from curation.io.inputs import list_inputs, sampled
 from curation.io.storage import FileStat, Storage
 from curation.lake import shuffle as exchange
 from curation.occurrence import Books
-from jobs.ingest_merge import Combine, Earlier, MergeBucket
-from jobs.ingest_read import ALGORITHM, ReadFile, crashed
-from jobs.ingest_steps import plan
-from jobs.ledger import check_failed
-from jobs.runner import Context, Job, main
-from jobs.sink import Result, files_of, run_sink
-from jobs.stage import Outcome, Stage
+from jobs.runtime.job import Context, Job, main
+from jobs.runtime.ledger import check_failed
+from jobs.runtime.run_tasks import Result, files_of, run_sink
+from jobs.runtime.stage import Outcome, Stage
+from jobs.tasks.ingest.filters import plan
+from jobs.tasks.ingest.merge import Combine, Earlier, MergeBucket
+from jobs.tasks.ingest.read import ALGORITHM, ReadFile, crashed
 
 log = logging.getLogger(__name__)
 

@@ -32,10 +32,10 @@ from curation.lid.identifier import LanguageIdentifier, cached, labels_of, model
 from curation.matching.matcher import ALGORITHM, Matcher
 from curation.matching.pairs import PairMatcher
 from curation.matching.store import Manifest, load_matcher, matcher_name, open_manifest
-from jobs.match_units import Piece, piece_ranges, pieces_of, units_of
-from jobs.runner import Context, Job, main
-from jobs.sink import Result, file_results, files_of, run_sink
-from jobs.stage import Outcome, Stage, WriterFactory, digest, require
+from jobs.runtime.job import Context, Job, main
+from jobs.runtime.run_tasks import Result, file_results, files_of, run_sink
+from jobs.runtime.stage import Outcome, Stage, WriterFactory, digest, require
+from jobs.tasks.match.splits import Piece, piece_ranges, pieces_of, units_of
 from metadata.labels import map_labels
 from metadata.languages import LanguageTable
 

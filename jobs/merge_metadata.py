@@ -24,11 +24,11 @@ from curation.lake.parquet import read_batches
 from curation.language_keys import MERGED
 from curation.matching.matcher import ALGORITHM as MATCHING
 from curation.matching.store import Manifest, open_manifest
-from jobs.metadata_lists import bucket_counts, merge_keys
-from jobs.metadata_matchers import RULES, Compile, is_published, publish_manifest
-from jobs.runner import Context, Job, main
-from jobs.sink import Result, files_of, run_sink
-from jobs.stage import Outcome, Stage, require
+from jobs.runtime.job import Context, Job, main
+from jobs.runtime.run_tasks import Result, files_of, run_sink
+from jobs.runtime.stage import Outcome, Stage, require
+from jobs.tasks.metadata.lists import bucket_counts, merge_keys
+from jobs.tasks.metadata.matchers import RULES, Compile, is_published, publish_manifest
 from metadata.languages import LanguageTable
 from metadata.lists.merge import FORMED, Entry, formed, version_of
 from metadata.sources import wanted

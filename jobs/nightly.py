@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 
 from jobs import balance, fetch_images, ingest, match, report
-from jobs.runner import Context, Job, main, run_job
-from jobs.stage import Outcome
+from jobs.runtime.job import Context, Job, main, run_job
+from jobs.runtime.stage import Outcome
 
 STEPS = (ingest.JOB, match.JOB, balance.JOB, fetch_images.JOB, report.JOB)
 

@@ -20,7 +20,7 @@ from curation.cli.config import Config
 from curation.errors import InputError, UsageError
 from jobs import balance, compare
 from jobs.match import open_matching
-from jobs.runner import Context, run_job
+from jobs.runtime.job import Context, run_job
 
 PROG = "python -m jobs.rebalance"
 

@@ -24,8 +24,8 @@ from curation.lake.lake import Lake, Snapshot
 from curation.lake.parquet import read_batches
 from curation.lake.schemas import SCHEMAS
 from curation.report import page as report
-from jobs.runner import Context, Job, main
-from jobs.stage import Outcome, find_run
+from jobs.runtime.job import Context, Job, main
+from jobs.runtime.stage import Outcome, find_run
 from metadata.languages import LanguageTable
 
 log = logging.getLogger(__name__)

@@ -21,6 +21,7 @@ from hypothesis import settings
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
+pytest_plugins = ["support.spark_fixtures"]
 ROOT = Path(__file__).resolve().parents[1]
 
 

@@ -14,7 +14,7 @@ from curation.errors import InputError, UsageError
 from curation.lake.lake import Lake
 from curation.matching.store import load_matcher, matcher_name, open_manifest
 from jobs import build_metadata, show_metadata
-from jobs.runner import Context
+from jobs.runtime.job import Context
 from support.nights import run_here
 
 pytestmark = pytest.mark.spark
@@ -204,14 +204,14 @@ def test_the_version_does_not_depend_on_pieces_and_buckets(build, monkeypatch, t
     assert {"unigram", "bigram"} <= set(one.totals["by_wikipedia"]["ltg"])
     assert {"unigram", "bigram"} <= set(one.totals["by_wikipedia"]["zh"])
     monkeypatch.setattr("jobs.build_metadata.run_sink", run_here)
-    monkeypatch.setattr("jobs.metadata_titles.BUCKET_BYTES", 8)
-    monkeypatch.setattr("jobs.metadata_ngrams.BUCKET_BYTES", 64)
-    monkeypatch.setattr("jobs.metadata_ngrams.MAX_BUCKET_BITS", 2)
-    monkeypatch.setattr("jobs.sorted_rows.CHUNK", 2)
-    monkeypatch.setattr("jobs.metadata_ngrams.VALUES", 2)
+    monkeypatch.setattr("jobs.tasks.metadata.titles.BUCKET_BYTES", 8)
+    monkeypatch.setattr("jobs.tasks.metadata.ngrams.BUCKET_BYTES", 64)
+    monkeypatch.setattr("jobs.tasks.metadata.ngrams.MAX_BUCKET_BITS", 2)
+    monkeypatch.setattr("jobs.tasks.metadata.sorted_runs.CHUNK", 2)
+    monkeypatch.setattr("jobs.tasks.metadata.ngrams.VALUES", 2)
     monkeypatch.setattr("jobs.build_metadata.PIECE_BYTES", 100)
-    monkeypatch.setattr("jobs.metadata_lists.LISTS", 0.4)
-    monkeypatch.setattr("jobs.metadata_lists.BLOCK", 3)
+    monkeypatch.setattr("jobs.tasks.metadata.lists.LISTS", 0.4)
+    monkeypatch.setattr("jobs.tasks.metadata.lists.BLOCK", 3)
     monkeypatch.setattr("jobs.build_metadata.ALGORITHM", -1)
     (many,) = build_metadata.run(made)
     assert many.fresh
@@ -304,7 +304,7 @@ class Killed(BaseException):
         "jobs.build_metadata.merge_keys",
         "jobs.build_metadata.publish_manifest",
         "curation.lake.lake.Lake.publish",
-        "jobs.stage.append_run",
+        "jobs.runtime.stage.append_run",
         "jobs.build_metadata.make_latest",
     ],
 )

@@ -16,7 +16,7 @@ import yaml
 import jobs
 from curation.cli.config import Config
 from curation.cli.run import keys_of
-from jobs import runner
+from jobs.runtime import job as runner
 
 JOBS = ("build_metadata", "ingest", "match", "balance", "fetch_images", "report", "nightly", "gc", "explain")
 ROOT = Path(jobs.__file__).parents[1]

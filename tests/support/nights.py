@@ -17,10 +17,10 @@ from curation.lake.parquet import PartitionWriter
 from curation.lake.schemas import SCHEMAS
 from curation.matching.matcher_file import compile_entries
 from curation.matching.store import Manifest, make_latest, matcher_name, write_manifest, write_matcher
-from jobs import sink
 from jobs.match import open_matching
-from jobs.runner import Context
-from jobs.stage import Stage
+from jobs.runtime import run_tasks as sink
+from jobs.runtime.job import Context
+from jobs.runtime.stage import Stage
 
 ENTRIES = {
     "en": ["a", "big", "cat", "cat sitting", "dog", "garden", "photo", "red", "red dog", "table", "the"],

@@ -19,8 +19,8 @@ from curation.errors import InputError
 from curation.lake.schemas import SCHEMAS
 from curation.report.page import STAGES, Report, StageRun, TopEntry, render, summarise
 from jobs import report as job
-from jobs.runner import Context
-from jobs.stage import Stage
+from jobs.runtime.job import Context
+from jobs.runtime.stage import Stage
 
 NIGHT = datetime(2024, 6, 1, 3, 14, tzinfo=UTC)
 HOSTILE = '<img src=x onerror="alert(1)">&amp;'
@@ -295,7 +295,7 @@ def context(tmp_path, monkeypatch):
     def no_spark(*_):
         raise AssertionError("the report needs no Spark")
 
-    monkeypatch.setattr("jobs.session.start", no_spark)
+    monkeypatch.setattr("jobs.runtime.session.start", no_spark)
     return Context(Config(lake=str(tmp_path / "lake"), batch="b1", recipe="default"), "report")
 
 

@@ -1,0 +1,1 @@
+"""Run any command: config, session, stages, runs and tasks."""

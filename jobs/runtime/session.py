@@ -1,0 +1,89 @@
+"""The Spark session, and the check that Java is there before one is asked for."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from curation.cli.config import SparkSection
+from curation.errors import UsageError
+
+JAVA = 17
+ROOT = Path(__file__).resolve().parents[2]
+QUIET = {"spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
+MOST_OF_A_SOCKETS_NAME = 36  # characters for the folder of temporary files, of the 103 that all systems allow
+LOOPBACK = {
+    # The JVM only hands out tasks: to compile its code well takes more time than to run it, and so do many GC threads.
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    "spark.ui.enabled": "false",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+}
+
+
+def start(name: str, section: SparkSection) -> SparkSession:
+    """Return the running session (spark-submit's, or an earlier step's), else start one as the config says.
+
+    Raises UsageError when Java 17 or newer is missing.
+    """
+    if running := SparkSession.getActiveSession():
+        return running
+    check_java()
+    # Workers run this interpreter and find these packages, whatever `python3` on the PATH would find.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    search = os.environ.get("PYTHONPATH", "")
+    if str(ROOT) not in search.split(os.pathsep):
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), search]))
+    builder = SparkSession.builder.appName(f"worldcurate {name}")
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:  # spark-submit sets it, and its own settings hold
+        builder = builder.master(with_retries(section.master))
+        settings = QUIET
+        if section.master.startswith("local"):
+            os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+            settings = QUIET | LOOPBACK | unix_sockets()
+        for key, value in (settings | section.conf).items():
+            builder = builder.config(key, value)
+    session = builder.getOrCreate()
+    session.sparkContext.setLogLevel("ERROR")
+    return session
+
+
+def unix_sockets() -> dict[str, str]:
+    """Return settings by which workers and the JVM talk through sockets in a folder that goes with this process.
+
+    Over TCP, which stays where the folder's name is too long for a socket's, they wait 40 ms in every task for delayed
+    acknowledgements.
+    """
+    if len(tempfile.gettempdir()) > MOST_OF_A_SOCKETS_NAME:
+        return {}
+    folder = tempfile.mkdtemp(prefix="worldcurate-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return {"spark.python.unix.domain.socket.enabled": "true", "spark.python.unix.domain.socket.dir": folder}
+
+
+def with_retries(master: str) -> str:
+    """Give a local master the four tries a task has on a cluster."""
+    master = "local[1]" if master == "local" else master
+    return re.sub(r"^local\[([^,\]]+)\]$", r"local[\1,4]", master)
+
+
+def check_java() -> None:
+    """Raise UsageError unless Java 17 or newer can be started."""
+    home = os.environ.get("JAVA_HOME")
+    java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
+    how = f"Spark needs Java {JAVA} or newer: install openjdk-17-jre-headless (or newer), or set JAVA_HOME"
+    if java is None or not Path(java).exists():
+        raise UsageError(f"no Java found{f' at {java}' if java else ''}. {how}")
+    command = [java, "-version"]
+    said = subprocess.run(command, capture_output=True, text=True, check=False).stderr  # noqa: S603 - the user's Java
+    found = re.search(r'version "(?:1\.)?(\d+)', said)
+    if not found or int(found.group(1)) < JAVA:
+        raise UsageError(f"{java} is {found.group(0) if found else 'no working Java'}. {how}")

@@ -1,0 +1,1 @@
+"""The code that runs in executors, one folder per stage."""

@@ -1,0 +1,123 @@
+"""The second pass of ingest: every bucket's groups are merged, images of earlier batches recognised, pairs written.
+
+Merging a bucket opens every staged file. So where there are many, `Combine` first makes one of every few hundred.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation.dedup.across_batches import earlier_groups, files_of_bucket, seen_before
+from curation.dedup.by_image import GROUPS, finish, merge_groups
+from curation.io.storage import Storage, join
+from curation.lake import shuffle as exchange
+from curation.lake.lake import DataFile
+from curation.occurrence import Books
+from jobs.runtime.run_tasks import Result, file_results
+from jobs.runtime.stage import WriterFactory
+from jobs.tasks.ingest.read import bucket_numbers
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """The pairs of earlier batches, and what becomes of images that are among them: drop, keep or merge."""
+
+    action: str
+    batches: Mapping[str, Sequence[DataFile]]
+
+    @property
+    def run_ids(self) -> dict[str, list[str]]:
+        """The runs that wrote those pairs."""
+        return {batch: sorted({file.run_id for file in files}) for batch, files in self.batches.items()}
+
+    def files(self, bucket: int, bits: int) -> list[str]:
+        """Return the files that can hold images of a bucket."""
+        return [
+            files[place].path
+            for files in self.batches.values()
+            for place in files_of_bucket([file.name for file in files], bucket, bits)
+        ]
+
+
+@dataclass(frozen=True)
+class Combine:
+    """Merges the groups of some staged files into one, a bucket at a time."""
+
+    storage: Storage
+    seed: int
+    max_texts: int
+    bits: int
+    staging: str
+
+    def __call__(self, index: int, paths: Sequence[str]) -> Iterator[Result]:
+        """Yield the combined file, with what merging changed in the books."""
+        path, books = join(self.staging, f"combined-{exchange.staged_name(index)}"), Books()
+
+        def buckets() -> Iterator[pa.Table]:
+            nonlocal books
+            for parts in exchange.bucket_by_bucket(self.storage, paths, self.bits, bucket_numbers):
+                table, change = merge_groups(parts, self.seed, self.max_texts)
+                books += change
+                yield table
+
+        exchange.write_buckets(self.storage, path, GROUPS, buckets())
+        yield Result("combined", stats={"path": path, "books": books.to_dict()})
+
+
+@dataclass(frozen=True)
+class MergeBucket:
+    """Merges one bucket's groups of all files and writes its pairs."""
+
+    storage: Storage
+    staged: Sequence[str]
+    seed: int
+    max_texts: int
+    bits: int
+    writers: WriterFactory
+    earlier: Earlier | None
+
+    def __call__(self, index: int, bucket: int) -> Iterator[Result]:
+        """Yield the written files; the first with what merging changed in the books."""
+        parts = (exchange.read_bucket(self.storage, path, bucket, self.bits, bucket_numbers) for path in self.staged)
+        table, change = merge_groups(parts, self.seed, self.max_texts)
+        if self.earlier:
+            table, more = self._meet_earlier(table, self.earlier, bucket)
+            change += more
+        with self.writers("pairs", index) as writer:
+            writer.write(finish(table))
+        texts = pc.sum(pc.list_value_length(table["texts"])).as_py() or 0
+        yield from file_results("pairs", writer.files, {"books": change.to_dict(), "texts": texts})
+
+    def _meet_earlier(self, table: pa.Table, earlier: Earlier, bucket: int) -> tuple[pa.Table, Books]:
+        """Recognise images of earlier batches; return what to publish, and what changed in the books."""
+        paths = earlier.files(bucket, self.bits)
+        seen = pa.array(seen_before(self.storage, paths, table["image_id"]))
+        again, books = table.filter(seen), Books()
+        if not again.num_rows:
+            return table, books
+        books.notes["seen_images"] = again.num_rows
+        if earlier.action == "drop":
+            texts, copies = _texts_and_copies(again)
+            books.kept, books.duplicates = -texts, texts - copies
+            references = pc.coalesce(again["image_url"], again["image_ref"]).to_pylist()
+            books.drop("seen_image", references)
+            books.drops["seen_image"] = copies
+            return table.filter(pc.invert(seen)), books
+        if earlier.action == "merge":
+            before = earlier_groups(self.storage, paths, again["image_id"])
+            texts, copies = _texts_and_copies(before)
+            books.notes["texts_of_earlier_batches"] = copies
+            books.read, books.kept, books.duplicates = copies, texts, copies - texts
+            table, change = merge_groups([table, before], self.seed, self.max_texts)
+            books += change
+        return table, books
+
+
+def _texts_and_copies(groups: pa.Table) -> tuple[int, int]:
+    """Return how many texts groups have, and how often those occurred."""
+    texts = pc.sum(pc.list_value_length(groups["texts"])).as_py() or 0
+    return texts, pc.sum(pc.list_flatten(groups["copies"])).as_py() or 0

@@ -1,0 +1,1 @@
+"""The tasks of `jobs.build_metadata` and `jobs.merge_metadata`."""

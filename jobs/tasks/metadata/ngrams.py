@@ -1,0 +1,262 @@
+"""The n-gram part of build_metadata: dumps counted in parallel, grams of large Wikipedias summed and ranked by buckets.
+
+`ReadDump` stages a dump file's counts in buckets by a hash of a gram's first word. A small Wikipedia has one bucket,
+and its list ranks it whole. A large one takes three more steps, a bucket a task, so that no task holds all grams:
+
+    SumGrams         sums a bucket; ranks its unigrams; sends its bigrams on, with c1, by a hash of the second word
+    MeasureBigrams   joins c2, and stages PMI values in their order; from these comes the percentile, exactly
+    RankBigrams      scores a bucket's bigrams and stages them best first
+
+`RankedGrams` merges the ranked buckets lazily, as far as a list has room. How many buckets there are follows from the
+size of the dump and changes nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, BinaryIO, cast
+
+import pyarrow as pa
+
+from curation.io.storage import Storage, join
+from curation.lake import shuffle as exchange
+from jobs.runtime.ledger import ledger_result
+from jobs.runtime.run_tasks import Result, RunSink
+from jobs.tasks.metadata.sorted_runs import SortedRows, chunk_count, merge_sorted, write_sorted
+from metadata.languages import LanguageTable
+from metadata.limits import Limits, share_of
+from metadata.lists.build import DumpBooks, count_dump
+from metadata.ngrams.count import GRAMS, bigrams_of, sum_grams, unigrams_of
+from metadata.ngrams.rank import (
+    Chunk,
+    Floats,
+    Ranked,
+    best_first,
+    joined,
+    percentile_of_chunks,
+    pmi,
+    rank_bigrams,
+    rank_unigrams,
+    scored,
+    word_counts,
+)
+from metadata.ngrams.tokens import joiner
+from metadata.sources import Source
+
+BUCKET_BYTES = 16 << 20  # of dump files as they lie on disk; the result does not depend on it
+MAX_BUCKET_BITS = 10
+VALUES = 1 << 14  # PMI values of one chunk
+
+BIGRAMS = pa.schema([*GRAMS, ("first_count", pa.int64())])
+MEASURED = pa.schema([("name", pa.string()), ("count", pa.int64()), ("pmi", pa.float64())])
+RANKED = pa.schema([("name", pa.string()), ("score", pa.float64())])
+
+Unit = tuple[str, int]  # a Wikipedia and one of its buckets
+
+
+@dataclass
+class StagedGrams:
+    """Where one Wikipedia's counts lie: files with their number of record batches, bucket n at n modulo `buckets`."""
+
+    buckets: int
+    files: list[tuple[str, int]] = field(default_factory=list)
+
+    def read(self, storage: Storage, bucket: int) -> Iterator[pa.Table]:
+        """Yield the partial counts of a bucket."""
+        for path, batches in self.files:
+            yield from exchange.read_buckets(storage, [path], range(bucket, batches, self.buckets))
+
+
+def bucket_counts(sources: Iterable[Source]) -> dict[str, int]:
+    """Return how many buckets each Wikipedia's grams are spread over."""
+    sizes: dict[str, int] = {}
+    for source in sources:
+        if source.kind == "dump":
+            sizes[source.code] = sizes.get(source.code, 0) + sum(file.size for file in source.files)
+    return {code: 1 << min(MAX_BUCKET_BITS, exchange.bucket_bits(size, BUCKET_BYTES)) for code, size in sizes.items()}
+
+
+@dataclass(frozen=True)
+class ReadDump:
+    """Counts one dump file, or a piece of one, and stages its counts in buckets."""
+
+    storage: Storage
+    table: LanguageTable
+    staging: str
+    buckets: Mapping[str, int]
+
+    def __call__(self, index: int, source: Source) -> Iterator[Result]:
+        """Yield where the counts are staged, and the ledger row of the file."""
+        started, books = time.monotonic(), DumpBooks()
+        (file,), code = source.files, source.code
+        path = join(self.staging, exchange.staged_name(index))
+        windows = count_dump(file.path, self._open, self.table.languages[code], books, source.piece)
+        pieces = (piece for grams in windows for piece in exchange.spread(grams, "first", self.buckets[code]))
+        batches = len(exchange.write_buckets(self.storage, path, GRAMS, pieces))
+        yield Result("dump", stats={"code": code, "staged": [path, batches], "namespaces": sorted(books.namespaces)})
+        yield ledger_result(file, books.error, books.read, books.kept, books.drops, started)
+
+    def _open(self, path: str) -> BinaryIO:
+        return cast("BinaryIO", self.storage.open_input(path))
+
+
+@dataclass(frozen=True)
+class SumGrams:
+    """Sums one bucket of a large Wikipedia."""
+
+    storage: Storage
+    staging: str
+    staged: Mapping[str, StagedGrams]
+
+    def __call__(self, index: int, unit: Unit) -> Iterator[Result]:
+        """Yield where its ranked unigrams and its bigrams lie, and how many positions these have."""
+        code, bucket = unit
+        staged = self.staged[code]
+        grams = sum_grams(staged.read(self.storage, bucket))
+        unigrams, bigrams = unigrams_of(grams), bigrams_of(grams)
+        ranked = _write_ranked(self.storage, self.staging, index, best_first(unigrams["first"], unigrams["count"]))
+        bigrams = bigrams.append_column("first_count", pa.array(word_counts(bigrams["first"], unigrams)))
+        path = join(self.staging, exchange.staged_name(index))
+        exchange.write_buckets(self.storage, path, BIGRAMS, exchange.spread(bigrams, "second", staged.buckets))
+        positions = int(bigrams["count"].to_numpy().sum())
+        yield Result("sums", stats={"unit": unit, "unigrams": ranked, "bigrams": path, "positions": positions})
+
+
+@dataclass(frozen=True)
+class MeasureBigrams:
+    """Computes the PMI of the bigrams whose second word lies in one bucket."""
+
+    storage: Storage
+    staging: str
+    sums: Mapping[str, Sequence[Mapping[str, Any]]]
+    joiners: Mapping[str, str]
+
+    def __call__(self, index: int, unit: Unit) -> Iterator[Result]:
+        """Yield where the bigrams lie by rising PMI, with the bounds of each chunk."""
+        code, bucket = unit
+        sums = self.sums[code]
+        paths = [made["bigrams"] for made in sums]
+        bigrams = exchange.read_table(self.storage, paths, range(bucket, bucket + 1), BIGRAMS)
+        path, rows = sums[bucket]["unigrams"]
+        words = exchange.read_table(self.storage, [path], range(chunk_count(rows)), RANKED)
+        unigrams = pa.table({"first": words["name"], "count": words["score"].cast(pa.int64())})
+        both, second = bigrams["count"].to_numpy(), word_counts(bigrams["second"], unigrams)
+        positions = sum(made["positions"] for made in sums)
+        values = pmi(both, bigrams["first_count"].to_numpy(), second, positions)
+        names = joined(bigrams["first"], bigrams["second"], self.joiners[code])
+        measured = pa.table([names, bigrams["count"], values], schema=MEASURED).sort_by("pmi")
+        chunks = [measured.slice(start, VALUES) for start in range(0, measured.num_rows, VALUES)]
+        path = join(self.staging, exchange.staged_name(index))
+        exchange.write_buckets(self.storage, path, MEASURED, chunks)
+        bounds = [[len(chunk), chunk["pmi"][0].as_py(), chunk["pmi"][-1].as_py()] for chunk in chunks]
+        yield Result("measured", stats={"unit": unit, "path": path, "chunks": bounds})
+
+
+@dataclass(frozen=True)
+class RankBigrams:
+    """Scores one bucket's bigrams and stages those that score, best first."""
+
+    storage: Storage
+    staging: str
+    measured: Mapping[str, Sequence[Mapping[str, Any]]]
+    limits: Mapping[str, Limits]
+    percentiles: Mapping[str, float]
+
+    def __call__(self, index: int, unit: Unit) -> Iterator[Result]:
+        """Yield where the ranked bigrams lie."""
+        code, bucket = unit
+        found = self.measured[code][bucket]
+        bigrams = exchange.read_table(self.storage, [found["path"]], range(len(found["chunks"])), MEASURED)
+        both, values = (bigrams[column].to_numpy() for column in ("count", "pmi"))
+        kept, scores = scored(both, values, self.limits[code], self.percentiles.get(code, 0.0))
+        table = best_first(bigrams["name"].filter(pa.array(kept)), pa.array(scores))
+        yield Result("bigrams", stats={"unit": unit, "ranked": _write_ranked(self.storage, self.staging, index, table)})
+
+
+@dataclass(frozen=True)
+class RankedGrams:
+    """The unigrams and bigrams of every Wikipedia, best first; `large` holds the ranked buckets of the large ones."""
+
+    storage: Storage
+    table: LanguageTable
+    staged: Mapping[str, StagedGrams]
+    large: Mapping[str, tuple[Sequence[SortedRows], Sequence[SortedRows]]]
+
+    def best(self, code: str, limits: Limits) -> tuple[Ranked, Ranked]:
+        """Return a Wikipedia's unigrams and bigrams as `metadata.ngrams.rank` ranks them."""
+        if code in self.large:
+            unigrams, bigrams = self.large[code]
+            most = share_of(limits.unigram_share, sum(rows for _, rows in unigrams))
+            return _until(limits.unigram_min_count, islice(self._merged(unigrams), most)), self._merged(bigrams)
+        if code not in self.staged:
+            return iter(()), iter(())
+        grams = sum_grams(self.staged[code].read(self.storage, 0))
+        between = joiner(self.table.languages[code])
+        return rank_unigrams(grams, limits), rank_bigrams(grams, limits, between)
+
+    def _merged(self, buckets: Sequence[SortedRows]) -> Ranked:
+        return cast("Ranked", merge_sorted(self.storage, buckets, RANKED.names, key=lambda row: (-row[1], row[0])))
+
+
+def rank_grams(
+    run: RunSink,
+    storage: Storage,
+    staging: str,
+    table: LanguageTable,
+    staged: Mapping[str, StagedGrams],
+    limits: Mapping[str, Limits],
+) -> RankedGrams:
+    """Rank the grams of the large Wikipedias; those of the others are ranked when their lists are made."""
+    units = [(code, bucket) for code in staged for bucket in range(staged[code].buckets) if staged[code].buckets > 1]
+    if not units:
+        return RankedGrams(storage, table, staged, {})
+    joiners = {code: joiner(table.languages[code]) for code, _ in units}
+    sums = _by_code(run("build_metadata: sums", units, SumGrams(storage, staging, staged)))
+    measure = MeasureBigrams(storage, staging, sums, joiners)
+    measured = _by_code(run("build_metadata: PMI", units, measure))
+    percentiles = {
+        code: _percentile(storage, found)
+        for code, found in measured.items()
+        if limits[code].bigram_score == "rescored" and any(made["chunks"] for made in found)
+    }
+    rank = RankBigrams(storage, staging, measured, limits, percentiles)
+    ranked = _by_code(run("build_metadata: bigrams", units, rank))
+    large = {
+        code: ([made["unigrams"] for made in sums[code]], [made["ranked"] for made in ranked[code]]) for code in sums
+    }
+    return RankedGrams(storage, table, staged, large)
+
+
+def _percentile(storage: Storage, measured: Sequence[Mapping[str, Any]]) -> float:
+    places = [(found["path"], batch) for found in measured for batch in range(len(found["chunks"]))]
+
+    def read(number: int) -> Floats:
+        path, batch = places[number]
+        (table,) = exchange.read_buckets(storage, [path], range(batch, batch + 1))
+        values: Floats = table["pmi"].to_numpy()
+        return values
+
+    return percentile_of_chunks([Chunk(*bounds) for found in measured for bounds in found["chunks"]], read)
+
+
+def _by_code(results: Iterable[Result]) -> dict[str, list[Mapping[str, Any]]]:
+    """Return the figures of each Wikipedia's buckets in their order, which is that of the units."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for result in results:
+        found.setdefault(result.stats["unit"][0], []).append(result.stats)
+    return found
+
+
+def _until(floor: int, ranked: Ranked) -> Ranked:
+    for name, score in ranked:
+        if score < floor:
+            return
+        yield name, score
+
+
+def _write_ranked(storage: Storage, staging: str, index: int, ranked: pa.Table) -> SortedRows:
+    path = join(staging, f"ranked-{exchange.staged_name(index)}")
+    return write_sorted(storage, path, ranked.cast(RANKED))
