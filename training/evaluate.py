@@ -27,12 +27,12 @@ from transformers import MetaClip2Model
 from curation.cli import run as cli
 from curation.errors import InputError
 from curation.io.storage import Storage
-from training import checkpoint
-from training.dataset import ShardReader
-from training.index import ShardIndex
-from training.model import TwoTowers, image_size
-from training.preprocess import centre_box, decode, resize
-from training.tokenizer import Tokenizer
+from training.data.loader import ShardReader
+from training.data.shard_index import ShardIndex
+from training.data.tokenizer import Tokenizer
+from training.data.transforms import centre_box, decode, resize
+from training.engine import checkpoint
+from training.models.metaclip2 import TwoTowers, image_size
 
 Classes = Mapping[str, Mapping[str, Sequence[str]]]
 

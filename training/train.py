@@ -21,15 +21,15 @@ from curation.balance.sampling import DrawKey
 from curation.cli import run as cli
 from curation.errors import InputError, UsageError
 from curation.lake.lake import Lake
-from training import checkpoint
-from training.checkpoint import TrainingState
 from training.config import TrainConfig
-from training.dataset import ShardReader
+from training.data.loader import ShardReader
+from training.data.shard_index import Split, build_index
+from training.data.tokenizer import Tokenizer
 from training.distributed import World, join
-from training.index import Split, build_index
-from training.model import PRESETS, build_model
-from training.tokenizer import Tokenizer
-from training.trainer import Trainer
+from training.engine import checkpoint
+from training.engine.checkpoint import TrainingState
+from training.engine.trainer import Trainer
+from training.models.metaclip2 import PRESETS, build_model
 
 log = logging.getLogger(__name__)
 

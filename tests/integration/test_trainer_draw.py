@@ -9,8 +9,8 @@ from curation.balance.sampling import DrawKey
 from curation.errors import UsageError
 from jobs import nightly
 from jobs.runtime.job import Context
-from training.dataset import ShardReader
-from training.index import build_index
+from training.data.loader import ShardReader
+from training.data.shard_index import build_index
 
 pytestmark = pytest.mark.spark
 

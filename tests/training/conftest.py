@@ -1,116 +1,19 @@
-"""A small lake of shards, published as the fetch stage publishes them."""
+"""Lakes of shards, a tokenizer and one run with two processes, for the tests of training."""
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from PIL import Image, ImageDraw
 
-from curation.io.storage import Storage
-from curation.lake.lake import Lake, WrittenFile
-from curation.lake.schemas import SCHEMAS
-from training.tokenizer import Tokenizer
-
-SMALL = {"batch_size": 16, "image_size": 16, "vocab_size": 320, "seed": 3, "log_every": 1}
-
-COLOURS = ["red", "green", "blue", "yellow", "black", "orange"]
-SHAPES = ["circle", "square", "bar", "cross"]
-
-
-def draw(number: int, side: int = 24) -> tuple[bytes, str]:
-    """A coloured shape that differs from every other number's, and its caption."""
-    colour, shape = COLOURS[number % 6], SHAPES[number // 6 % 4]
-    image = Image.new("RGB", (side, side + number % 3), (255, 255, 255 - number % 50))
-    pen, (low, high) = ImageDraw.Draw(image), (side // 5 + number % 2, side - side // 5)
-    boxes = {
-        "circle": [],
-        "square": [(low, low, high, high)],
-        "bar": [(low, side // 2 - 2, high, side // 2 + 2)],
-        "cross": [(low, side // 2 - 2, high, side // 2 + 2), (side // 2 - 2, low, side // 2 + 2, high)],
-    }
-    for box in boxes[shape]:
-        pen.rectangle(box, fill=colour)
-    if shape == "circle":
-        pen.ellipse((low, low, high, high), fill=colour)
-    sink = io.BytesIO()
-    image.save(sink, "PNG")
-    return sink.getvalue(), f"a {colour} {shape}"
-
-
-def shard_row(number: int, *, host: str = "a.example") -> dict[str, object]:
-    image, text = draw(number)
-    return {
-        "image_id": f"{number:024x}",
-        "image_url": f"https://{host}/{number}.png",
-        "source": "alt",
-        "text": text,
-        "lang": "en",
-        "entry_ids": [number % 6],
-        "keep_probability": 1.0,
-        "image": image,
-        "width": 24,
-        "height": 24 + number % 3,
-        "image_sha256": "",
-        "phash": "",
-        "texts": [],
-    }
-
-
-def matched_row(number: int) -> dict[str, object]:
-    """A row of shards of every matched pair: one to four texts that differ, each with a keep probability."""
-    caption = draw(number)[1]
-    chances = [(0.1, 0.4, 0.75, 1.0, 0.0)[(number + 2 * k) % 5] for k in range(1 + number % 4)]
-    fields = {"source": "alt", "lang": "en", "lang_score": 1.0, "entry_ids": [number % 6]}
-    texts = [{**fields, "text": f"{caption} {k}", "keep_probability": keep} for k, keep in enumerate(chances)]
-    published = {"text": texts[-1]["text"], "keep_probability": chances[-1]}
-    return {**shard_row(number), **published, "texts": texts}
-
-
-def publish_matched(shard_lake: ShardLake, rows: int) -> None:
-    """Publish shards of every matched pair, in files and row groups of uneven sizes."""
-    shard_lake.publish([matched_row(n) for n in range(rows)], group_rows=9, file_rows=41, selection="all")
-
-
-class ShardLake:
-    """A lake in a folder, with what tests need to publish shards into it."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.lake = Lake(str(root), Storage())
-
-    def publish(self, rows, *, batch="b1", recipe="default", group_rows=10, file_rows=30, selection="drawn", run="r1"):
-        """Replace a partition; the run's row stands in the commit, and its totals say how pairs were selected."""
-        partition = {"recipe": recipe, "batch": batch}
-        seen = self.lake.snapshot("shards", partition).run_ids
-        files = []
-        for start in range(0, len(rows), file_rows):
-            path = f"recipe={recipe}/batch={batch}/{run}/{start // file_rows:06d}.0000-{run}.parquet"
-            table = pa.Table.from_pylist(rows[start : start + file_rows], schema=SCHEMAS["shards"])
-            target = self.root / "shards" / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            pq.write_table(table, target, row_group_size=group_rows)
-            files.append(WrittenFile(path, target.stat().st_size, table.num_rows, ""))
-        totals = json.dumps({"selection": selection})
-        run_row = json.dumps({"run_id": run, "totals": totals})
-        return self.lake.publish("shards", partition, files, expected=seen, metadata={"run_id": run, "run": run_row})
-
-    def add_run(self, run: str, selection: str) -> None:
-        """Add the run's row to the runs table, as a stage does after its commit."""
-        now = datetime.now(UTC)
-        texts = dict.fromkeys(["batch", "code_version", "fingerprint", "inputs", "config", "drops", "seconds"], "")
-        totals = json.dumps({"selection": selection})
-        row = {"run_id": run, "stage": "fetch_images", "started": now, "finished": now, "complete": True} | texts
-        self.lake.append("runs", pa.Table.from_pylist([{**row, "totals": totals}], schema=SCHEMAS["runs"]))
+from support import train_each
+from support.shards import SMALL, ShardLake, draw, publish_matched, shard_row
+from training.data.tokenizer import Tokenizer
 
 
 class TwoProcesses(NamedTuple):
@@ -138,7 +41,7 @@ def two_processes(tmp_path_factory) -> dict[str, TwoProcesses]:
         Path(paths[-1]).write_text(json.dumps(SMALL | own | places), encoding="utf-8")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
-        [*command, str(Path(__file__).with_name("train_each.py")), *paths],
+        [*command, str(Path(train_each.__file__)), *paths],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
         text=True,

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import COLOURS, SHAPES, draw, shard_row
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import normalize
@@ -13,10 +12,11 @@ from torch.nn.functional import normalize
 from curation.cli import run as cli
 from curation.errors import InputError
 from curation.hashing import u64
+from support.shards import COLOURS, SHAPES, draw, shard_row
 from training import evaluate
 from training.distributed import World
 from training.evaluate import main, read_classes, read_labels, retrieval, wilson_interval, zero_shot
-from training.model import PRESETS, build_model
+from training.models.metaclip2 import PRESETS, build_model
 from training.train import TrainConfig, train
 
 

@@ -9,28 +9,28 @@ import sys
 import time
 from pathlib import Path
 
-import conftest
 import pytest
 import torch
-from conftest import ShardLake, draw, shard_row
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from curation.cli import run as cli
 from curation.errors import InputError, OutputError, UsageError
 from curation.lake.tombstones import bury
-from training import checkpoint
-from training.checkpoint import TrainingState
+from support import shards
+from support.shards import ShardLake, draw, shard_row
 from training.config import TrainConfig
 from training.distributed import World
+from training.engine import checkpoint
+from training.engine.checkpoint import TrainingState
+from training.engine.trainer import learning_rate, parameter_groups
 from training.evaluate import embed_images, embed_texts
-from training.model import TwoTowers
+from training.models.metaclip2 import TwoTowers
 from training.train import main, train
-from training.trainer import learning_rate, parameter_groups
 
 ALONE = World(0, 1, torch.device("cpu"))
 ROWS, STEPS = 50, 6
-SMALL = conftest.SMALL | {"steps": STEPS, "save_every": 3}
+SMALL = shards.SMALL | {"steps": STEPS, "save_every": 3}
 
 
 @pytest.fixture(scope="module")

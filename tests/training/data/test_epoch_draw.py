@@ -3,29 +3,29 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import conftest
 import numpy as np
 import pytest
 import torch
-from conftest import matched_row, publish_matched, shard_row
 from safetensors.torch import load_file
 
 from curation.balance.sampling import DrawKey
 from curation.errors import InputError, UsageError
 from curation.hashing import u64, uniform
 from curation.lake.tombstones import bury
-from training import checkpoint
-from training.checkpoint import TrainingState
+from support import shards
+from support.shards import matched_row, publish_matched, shard_row
 from training.config import TrainConfig
-from training.dataset import ShardReader
+from training.data.epoch_draw import _scan, draw_epoch
+from training.data.loader import ShardReader
+from training.data.shard_index import build_index, is_held_out
 from training.distributed import World
-from training.index import build_index, is_held_out
-from training.online import _scan, draw_epoch
+from training.engine import checkpoint
+from training.engine.checkpoint import TrainingState
 from training.train import train
 
 ALONE = World(0, 1, torch.device("cpu"))
 ROWS, BURIED = 200, 7
-SMALL = conftest.SMALL | {"steps": 9, "save_every": 4, "draw": "online"}
+SMALL = shards.SMALL | {"steps": 9, "save_every": 4, "draw": "online"}
 
 
 def publish(shard_lake, rows=ROWS):

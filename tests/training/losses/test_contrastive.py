@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.functional import normalize
 from torch.nn.parallel import DistributedDataParallel
 
-from training.loss import contrastive_loss
+from training.losses.contrastive import contrastive_loss
 
 PAIRS, WIDTH = 12, 5
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from curation.errors import UsageError
-from training.tokenizer import Tokenizer
+from training.data.tokenizer import Tokenizer
 
 TEXTS = ["a red circle", "新しいカメラです", "собака и кот", "كلب كبير", "หมา", "ein Hund, zwei Hunde"] * 5
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from curation.errors import UsageError
-from training.model import PRESETS, TwoTowers, build_model, context_length, image_size
+from training.models.metaclip2 import PRESETS, TwoTowers, build_model, context_length, image_size
 
 
 def test_the_tiny_model_is_tiny_and_fits_its_tokenizer(tokenizer):

@@ -4,14 +4,14 @@ import pickle
 
 import numpy as np
 import pytest
-from conftest import shard_row
 from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.errors import InputError, UsageError
 from curation.lake.tombstones import bury
-from training.dataset import ShardReader
-from training.index import build_index, is_held_out
+from support.shards import shard_row
+from training.data.loader import ShardReader
+from training.data.shard_index import build_index, is_held_out
 
 
 def texts(index, lake) -> list[str]:

@@ -25,10 +25,10 @@ from transformers.utils import logging as transformers_logging
 
 from curation.errors import InputError, UsageError
 from curation.io.storage import first_line
-from training.model import context_length, image_size
-from training.order import Progress
-from training.preprocess import processor_config
-from training.tokenizer import Tokenizer
+from training.data.sample_order import Progress
+from training.data.tokenizer import Tokenizer
+from training.data.transforms import processor_config
+from training.models.metaclip2 import context_length, image_size
 
 LATEST = "latest"
 ASIDE = ".unfinished-"

@@ -5,16 +5,16 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from conftest import draw, shard_row
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from curation.errors import InputError
 from curation.hashing import u64
-from training.dataset import Batch, ShardDataset, ShardReader, load_batches, merge
-from training.index import build_index
-from training.order import Progress, SampleOrder, own_positions
-from training.preprocess import decode, random_box, resize
+from support.shards import draw, shard_row
+from training.data.loader import Batch, ShardDataset, ShardReader, load_batches, merge
+from training.data.sample_order import Progress, SampleOrder, own_positions
+from training.data.shard_index import build_index
+from training.data.transforms import decode, random_box, resize
 
 ROWS, SIDE, ORDER = 67, 8, SampleOrder(5, 4, 6)
 

@@ -19,9 +19,9 @@ import numpy as np
 from curation.balance.sampling import DrawKey
 from curation.errors import UsageError
 from curation.io.storage import Storage
-from training.dataset import ShardReader
+from training.data.loader import ShardReader
+from training.data.shard_index import SCAN_THREADS, Bits, ShardIndex
 from training.distributed import World
-from training.index import SCAN_THREADS, Bits, ShardIndex
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.order import Place, Progress, SampleOrder, own_positions, permutation
+from training.data.sample_order import Place, Progress, SampleOrder, own_positions, permutation
 
 counts_of = st.lists(st.integers(0, 12), min_size=1, max_size=12).filter(any).map(np.array)
 orders = st.builds(SampleOrder, seed=st.integers(0, 3), streams=st.integers(1, 9), window=st.integers(1, 7))

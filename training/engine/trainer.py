@@ -17,18 +17,18 @@ from transformers import MetaClip2Model
 
 from curation.balance.sampling import DrawKey
 from curation.errors import OutputError
-from training import checkpoint
-from training.checkpoint import TrainingState
 from training.config import TrainConfig
-from training.dataset import Batch, ShardDataset, load_batches
+from training.data.epoch_draw import draw_epoch
+from training.data.loader import Batch, ShardDataset, load_batches
+from training.data.sample_order import Progress, SampleOrder
+from training.data.shard_index import Split
+from training.data.tokenizer import Tokenizer
 from training.distributed import World
+from training.engine import checkpoint
+from training.engine.checkpoint import TrainingState
 from training.evaluate import held_out_retrieval
-from training.index import Split
-from training.loss import contrastive_loss
-from training.model import TwoTowers
-from training.online import draw_epoch
-from training.order import Progress, SampleOrder
-from training.tokenizer import Tokenizer
+from training.losses.contrastive import contrastive_loss
+from training.models.metaclip2 import TwoTowers
 
 log = logging.getLogger(__name__)
 

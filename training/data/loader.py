@@ -1,7 +1,7 @@
 """Loading batches: each rank and worker reads the row groups its positions lie in, decodes, crops and tokenises.
 
-A row group is read once per worker and window (see `training.order`) with the columns training needs, and its images
-are decoded one by one as their turn comes. Where the index has a draw's key, the texts are those that the draw chose.
+A row group is read once per worker and window (see `training.data.sample_order`) with the columns training
+needs, and its images are decoded one by one as their turn comes. Where the index has a draw's key, the texts are those that the draw chose.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from curation.balance.sampling import DrawKey, draw_texts
 from curation.errors import InputError, WorldcurateError
 from curation.hashing import u64
 from curation.io.storage import Storage, first_line
-from training.index import ShardIndex
-from training.order import EpochOrder, Place, Progress, SampleOrder, own_positions
-from training.preprocess import decode, random_box, resize
-from training.tokenizer import Tokenizer
+from training.data.sample_order import EpochOrder, Place, Progress, SampleOrder, own_positions
+from training.data.shard_index import ShardIndex
+from training.data.tokenizer import Tokenizer
+from training.data.transforms import decode, random_box, resize
 
 Integers = npt.NDArray[np.int64]
 

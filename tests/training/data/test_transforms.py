@@ -11,7 +11,7 @@ from PIL import Image
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from curation.errors import InputError
-from training.preprocess import centre_box, decode, normalise, processor_config, random_box, resize
+from training.data.transforms import centre_box, decode, normalise, processor_config, random_box, resize
 
 sides = st.integers(1, 400)
 

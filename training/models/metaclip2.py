@@ -10,8 +10,8 @@ from torch.nn.functional import normalize
 from transformers import MetaClip2Config, MetaClip2Model, MetaClip2TextConfig, MetaClip2VisionConfig
 
 from curation.errors import UsageError
-from training.preprocess import normalise
-from training.tokenizer import Tokenizer
+from training.data.tokenizer import Tokenizer
+from training.data.transforms import normalise
 
 
 class Tower(NamedTuple):

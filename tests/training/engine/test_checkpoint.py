@@ -9,10 +9,10 @@ from transformers import AutoModel, AutoTokenizer
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from curation.errors import InputError
-from training import checkpoint
-from training.checkpoint import TrainingState
-from training.model import PRESETS, Tower, build_model
-from training.order import Progress
+from training.data.sample_order import Progress
+from training.engine import checkpoint
+from training.engine.checkpoint import TrainingState
+from training.models.metaclip2 import PRESETS, Tower, build_model
 
 SMALL = PRESETS["tiny"]._replace(
     image_size=16, context_length=16, embedding=8, vision=Tower(8, 1, 2), text=Tower(8, 1, 2)
@@ -95,8 +95,11 @@ def test_a_killed_save_leaves_the_earlier_checkpoint_usable(saved, monkeypatch, 
         raise Killed
 
     with monkeypatch.context() as patch:
-        target = {"save_pretrained": "training.checkpoint.MetaClip2Model.save_pretrained", "torch.save": "torch.save"}
-        patch.setattr(target.get(at, f"training.checkpoint.{at}"), killed)
+        target = {
+            "save_pretrained": "training.engine.checkpoint.MetaClip2Model.save_pretrained",
+            "torch.save": "torch.save",
+        }
+        patch.setattr(target.get(at, f"training.engine.checkpoint.{at}"), killed)
         with pytest.raises(Killed):
             saved(step)
     assert checkpoint.find(saved.output) == first

@@ -1,0 +1,1 @@
+"""Read a rank's batches from the shards."""

@@ -1,0 +1,1 @@
+"""Embed data and measure a model."""
