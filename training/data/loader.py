@@ -1,7 +1,8 @@
 """Loading batches: each rank and worker reads the row groups its positions lie in, decodes, crops and tokenises.
 
 A row group is read once per worker and window (see `training.data.sample_order`) with the columns training
-needs, and its images are decoded one by one as their turn comes. Where the index has a draw's key, the texts are those that the draw chose.
+needs, and its images are decoded one by one as their turn comes. Where the index has a draw's key, the texts are those
+that the draw chose.
 """
 
 from __future__ import annotations

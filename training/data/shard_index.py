@@ -5,7 +5,8 @@ says whether the row is a sample. Rows with a tombstone are in no index. A valid
 is below its share; the hash depends on the image_id alone, so every run and seed holds out the same images.
 
 Shards of every matched pair (balance.selection: all) are indexed whole when the run draws for itself:
-`training.data.epoch_draw` makes an index of each epoch's draw from it. Of their held-out images one draw, the same for every run, is taken.
+`training.data.epoch_draw` makes an index of each epoch's draw from it. Of their held-out images one draw, the same for
+every run, is taken.
 """
 
 from __future__ import annotations
