@@ -30,7 +30,7 @@ from curation.balance.sampling import choose_and_draw
 from curation.balance.thresholds import entry_probability
 from curation.cli.config import BalanceSection, Config, SparkSection
 from curation.hashing import u64_column
-from curation.lake import shuffle as exchange
+from curation.lake import shuffle
 from curation.lake.parquet import read_batches
 from curation.lake.schemas import IMAGE_COLUMNS, MATCHED_TEXT, SCHEMAS
 from curation.matching.store import Manifest, make_latest, write_manifest
@@ -184,8 +184,8 @@ def one_file(context: Context, batch: str, folder: Path) -> list[list[str]]:
     drawn = time.perf_counter()
     ranks = u64_column(0, "order", kept["image_id"].combine_chunks())
     ordered = balance.in_order(kept.append_column("order", pa.array(ranks)))
-    buckets = exchange.split_sorted(ordered, ordered["order"].to_numpy() >> np.uint64(60), 16)
-    exchange.write_buckets(storage, str(folder / "staged.arrow"), balance.ORDERED, buckets)
+    buckets = shuffle.split_sorted(ordered, ordered["order"].to_numpy() >> np.uint64(60), 16)
+    shuffle.write_buckets(storage, str(folder / "staged.arrow"), balance.ORDERED, buckets)
     staged = time.perf_counter()
     for part in batches:
         plain_way(part["texts"].to_pylist(), plain)

@@ -22,7 +22,7 @@ from typing import Any
 from common import table
 
 from curation.io.storage import Storage
-from curation.lake import shuffle as exchange
+from curation.lake import shuffle
 from jobs.runtime.stage import WriterFactory
 from jobs.tasks.metadata.lists import MergeBucket, WriteEntries, bucket_counts
 from metadata.lists.merge import FORMED, Entry, entries_table, formed, list_digest, merge_lists
@@ -49,8 +49,8 @@ def stage(folder: Path, size: int) -> list[str]:
     """Stage all lists in buckets."""
     paths = [str(folder / f"list-{code}.arrow") for code in range(LISTS)]
     for code, path in enumerate(paths):
-        rows = exchange.spread(formed(source_list(code, size)), "form", BUCKETS)
-        exchange.write_buckets(STORAGE, path, FORMED, rows)
+        rows = shuffle.spread(formed(source_list(code, size)), "form", BUCKETS)
+        shuffle.write_buckets(STORAGE, path, FORMED, rows)
     return paths
 
 
@@ -63,7 +63,7 @@ def whole(paths: list[str]) -> str:
 
 
 def _entries(path: str) -> list[Entry]:
-    tables = exchange.read_buckets(STORAGE, [path], range(BUCKETS))
+    tables = shuffle.read_buckets(STORAGE, [path], range(BUCKETS))
     return [Entry(row["entry"], row["origin"], row["score"]) for part in tables for row in part.to_pylist()]
 
 

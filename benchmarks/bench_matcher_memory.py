@@ -24,7 +24,7 @@ import pyarrow as pa
 from common import table
 
 from curation import models
-from curation.io import host_cache as hostcache
+from curation.io import host_cache
 from curation.io.storage import Storage
 from curation.lid.identifier import LanguageIdentifier
 from curation.matching.matcher import Matcher
@@ -81,7 +81,7 @@ def worker(folder: str) -> None:
     opened, matchers = {}, []
     for path in paths:
         started = time.perf_counter()
-        matcher = Matcher.open(hostcache.checked_file(Storage(), str(path), digests[path]), RULES, checked=True)
+        matcher = Matcher.open(host_cache.checked_file(Storage(), str(path), digests[path]), RULES, checked=True)
         opened[path.stem] = time.perf_counter() - started
         matchers.append(matcher)
     texts = pa.array([f"{word} 2024" for words in corpus.lemmas().values() for word in words[:40]])

@@ -25,9 +25,9 @@ from curation.balance.thresholds import thresholds
 from curation.cli.config import Config
 from curation.errors import OutputError
 from curation.hashing import u64_column
-from curation.io import host_cache as hostcache
+from curation.io import host_cache
 from curation.io.storage import Storage, join
-from curation.lake import shuffle as exchange
+from curation.lake import shuffle
 from curation.lake.lake import DataFile
 from curation.lake.parquet import read_batches
 from curation.lake.schemas import SCHEMAS
@@ -97,8 +97,8 @@ class DrawFile:
             kept.append(table.append_column("order", pa.array(ranks)).cast(ORDERED))
         table = in_order(pa.concat_tables(kept))
         buckets = table["order"].to_numpy() >> np.uint64(64 - self.bits) if self.bits else np.zeros(table.num_rows)
-        path = join(self.staging, exchange.staged_name(index))
-        exchange.write_buckets(self.storage, path, ORDERED, exchange.split_sorted(table, buckets, 1 << self.bits))
+        path = join(self.staging, shuffle.staged_name(index))
+        shuffle.write_buckets(self.storage, path, ORDERED, shuffle.split_sorted(table, buckets, 1 << self.bits))
         yield Result("staged", stats={"path": path, "figures": figures, "langs": langs})
 
 
@@ -112,7 +112,7 @@ class WriteBucket:
 
     def __call__(self, index: int, bucket: int) -> Iterator[Result]:
         """Yield the written files."""
-        rows = in_order(pa.concat_tables(exchange.read_buckets(self.storage, self.staged, range(bucket, bucket + 1))))
+        rows = in_order(pa.concat_tables(shuffle.read_buckets(self.storage, self.staged, range(bucket, bucket + 1))))
         with self.writers("curated", index) as writer:
             writer.write(rows.drop_columns("order"))
         yield from file_results("curated", writer.files)
@@ -157,7 +157,7 @@ def run(context: Context) -> list[Outcome]:
     model = path, write_model(context.storage, path, table, read_counts(context.storage, counts))
     stage.step("thresholds")
 
-    bits = exchange.bucket_bits(matches.size, config.balance.bucket_bytes)
+    bits = shuffle.bucket_bits(matches.size, config.balance.bucket_bytes)
     draw = DrawFile(context.storage, model, tombstones, config.seed, config.balance.selection, bits, stage.staging)
     drawn = run_sink(context.spark, "balance", matches.files, draw, progress_s=config.progress_s)
     stage.step("draw")
@@ -179,7 +179,7 @@ def load_model(storage: Storage, path: str, sha256: str) -> KeepModel:
 
     Raises InputError when the file is missing or not the one the driver wrote.
     """
-    return KeepModel.open(hostcache.checked_file(storage, path, sha256))
+    return KeepModel.open(host_cache.checked_file(storage, path, sha256))
 
 
 def in_order(table: pa.Table) -> pa.Table:

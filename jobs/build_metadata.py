@@ -21,7 +21,7 @@ from typing import Any
 from curation.errors import OutputError
 from curation.io.storage import FileStat
 from curation.lake.lake import DataFile
-from curation.matching import matcher as matching
+from curation.matching import matcher
 from curation.matching.store import make_latest
 from jobs.runtime.job import Context, Job, main
 from jobs.runtime.ledger import check_failed, whole_files
@@ -33,8 +33,7 @@ from jobs.tasks.metadata.ngrams import bucket_counts as gram_buckets
 from jobs.tasks.metadata.ngrams import rank_grams
 from jobs.tasks.metadata.read import ReadSource, Staged, crashed
 from jobs.tasks.metadata.reuse import files_of_lists, fingerprint, made_before, sources_of
-from jobs.tasks.metadata.titles import bucket_count as view_buckets
-from jobs.tasks.metadata.titles import rank_titles
+from jobs.tasks.metadata.titles import bucket_count, rank_titles
 from metadata.languages import LanguageTable
 from metadata.limits import Limits, limits_of
 from metadata.lists.merge import version_of
@@ -97,7 +96,7 @@ def new_stage(context: Context, plan: Plan) -> Stage:
             "wiktionary": section.wiktionary,
             "table": plan.table.digest,
             "segmenters": plan.cut_by,
-            "algorithm": [ALGORITHM, matching.ALGORITHM],
+            "algorithm": [ALGORITHM, matcher.ALGORITHM],
         },
         inputs={"sources": [[s.kind, s.code, [[f.path, f.size, f.etag] for f in s.files]] for s in plan.sources]},
         outputs={},
@@ -157,7 +156,7 @@ def sink(context: Context, **options: Any) -> RunSink:
 def read_sources(context: Context, plan: Plan, stage: Stage, codes: Sequence[str]) -> tuple[Staged, Books]:
     """Read what the lists of some Wikipedias are made from. Raises InputError when too many files fail."""
     sources = sources_of(plan.sources, codes)
-    views = view_buckets(file for source in sources if source.kind == "views" for file in source.files)
+    views = bucket_count(file for source in sources if source.kind == "views" for file in source.files)
     wiktionary = context.config.metadata.wiktionary
     read = ReadSource(context.storage, plan.table, codes, wiktionary, stage.staging, views, gram_buckets(sources))
     units = list(cut(sources, PIECE_BYTES))

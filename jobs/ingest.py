@@ -16,7 +16,7 @@ from typing import Any
 from curation.errors import InputError, OutputError, UsageError
 from curation.io.inputs import list_inputs, sampled
 from curation.io.storage import FileStat, Storage
-from curation.lake import shuffle as exchange
+from curation.lake import shuffle
 from curation.occurrence import Books
 from jobs.runtime.job import Context, Job, main
 from jobs.runtime.ledger import check_failed
@@ -56,7 +56,7 @@ def run(context: Context) -> list[Outcome]:
     )
     if done := stage.finished():
         return [done]
-    bits = exchange.bucket_bits(sum(file.size for file in inputs), section.bucket_bytes)
+    bits = shuffle.bucket_bits(sum(file.size for file in inputs), section.bucket_bytes)
     kept = context.lake.uri(*KEPT, context.batch)
     read = ReadFile(storage, context.storage, section, steps, config.seed, bits, stage.staging, kept)
     results = run_sink(

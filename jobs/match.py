@@ -22,12 +22,12 @@ from curation import models
 from curation.cli.config import MatchSection
 from curation.errors import OutputError, UsageError
 from curation.io.storage import Storage, join
-from curation.lake import shuffle as exchange
+from curation.lake import shuffle
 from curation.lake.lake import DataFile
 from curation.lake.parquet import count_values, read_batches
 from curation.lake.schemas import SCHEMAS
 from curation.lake.tombstones import Tombstones
-from curation.lid import script_override as script_language
+from curation.lid import script_override
 from curation.lid.identifier import LanguageIdentifier, cached, labels_of, model_sha256
 from curation.matching.matcher import ALGORITHM, Matcher
 from curation.matching.pairs import PairMatcher
@@ -69,7 +69,7 @@ class Matching:
             "algorithm": ALGORITHM,
             "unicode": unicodedata.unidata_version,  # forms follow it
             **({"lid_labels": self.labels_digest} if self.labels_digest else {}),
-            **({"script_languages": script_language.ALGORITHM} if self.script_languages else {}),
+            **({"script_languages": script_override.ALGORITHM} if self.script_languages else {}),
         }
 
     @property
@@ -80,7 +80,7 @@ class Matching:
     def identifier(self) -> LanguageIdentifier:
         """Return what names the language of texts."""
         if self.script_languages:
-            return script_language.ScriptIdentifier(self.model, self.labels, self.min_lid_score)
+            return script_override.ScriptIdentifier(self.model, self.labels, self.min_lid_score)
         return cached(self.model, self.labels, self.min_lid_score)
 
 
@@ -135,10 +135,10 @@ class MatchFiles:
                 matched += rows.num_rows
         yield from file_results("matches", writer.files)
         written = [join(self.lake, "matches", file.path) for file in writer.files]
-        path = join(self.staging, exchange.staged_name(index))
+        path = join(self.staging, shuffle.staged_name(index))
         counts = matcher.counts()
         tables = (piece.of(counts) for piece in self.pieces)
-        rows_by_piece = exchange.write_buckets(self.storage, path, SCHEMAS["counts"], tables)
+        rows_by_piece = shuffle.write_buckets(self.storage, path, SCHEMAS["counts"], tables)
         figures = {
             "images": images,
             "images_matched": matched,
@@ -177,7 +177,7 @@ class SumCounts:
     def __call__(self, index: int, pieces: range) -> Iterator[Result]:
         """Yield the written counts and their sum."""
         parts = pa.concat_tables(
-            [SCHEMAS["counts"].empty_table(), *exchange.read_buckets(self.storage, self.staged, pieces)]
+            [SCHEMAS["counts"].empty_table(), *shuffle.read_buckets(self.storage, self.staged, pieces)]
         )
         summed = parts.group_by(["lang", "entry_id"]).aggregate([("count", "sum")])
         table = summed.rename_columns(["lang", "entry_id", "count"]).sort_by(

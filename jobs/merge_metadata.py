@@ -18,7 +18,7 @@ from functools import partial
 
 from curation.errors import UsageError
 from curation.io.storage import Storage, join
-from curation.lake import shuffle as exchange
+from curation.lake import shuffle
 from curation.lake.lake import DataFile
 from curation.lake.parquet import read_batches
 from curation.language_keys import MERGED
@@ -58,8 +58,8 @@ class SpreadList:
             for row in batch.to_pylist()
             for spelling in (row["entry"], *row["aliases"])
         ]
-        path = join(self.staging, f"list-{exchange.staged_name(index)}")
-        exchange.write_buckets(self.storage, path, FORMED, exchange.spread(formed(entries), "form", self.buckets))
+        path = join(self.staging, f"list-{shuffle.staged_name(index)}")
+        shuffle.write_buckets(self.storage, path, FORMED, shuffle.spread(formed(entries), "form", self.buckets))
         yield Result("list", stats={"path": path})
 
 

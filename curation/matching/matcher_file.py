@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from curation.errors import InputError, UsageError
-from curation.matching import trie_build as planting
+from curation.matching import trie_build
 from curation.matching.char_classes import in_katakana_run, is_combining
 from curation.matching.rules import check_rules, entry_form
 from curation.matching.trie import ROW, Tries
@@ -50,7 +50,7 @@ def compile_entries(entries: Iterable[str], rules: str) -> bytes:
         offsets.append(len(data))
         short.append(rules == "worldwide" and is_short_katakana(form))
     data += b" " * 16  # some bytes behind the last form
-    tries = planting.build(np.frombuffer(data, np.uint8), np.array(offsets, np.int64), np.array(short, np.bool_))
+    tries = trie_build.build(np.frombuffer(data, np.uint8), np.array(offsets, np.int64), np.array(short, np.bool_))
     payload, places = bytearray(), {}
     for key, dtype in _DTYPES.items():
         values = getattr(tries, key)

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from curation.cli import run as cli
 from curation.errors import UsageError
-from curation.jit import compiler as compiled
+from curation.jit import compiler
 from curation.lake.schemas import SCHEMAS
 from curation.lid.identifier import LanguageIdentifier, labels_of
 from curation.matching.matcher import Matcher
@@ -34,7 +34,7 @@ def precompile() -> None:
 
     Raises UsageError without the default model, or a folder that can be written.
     """
-    if compiled.folder() is None:
+    if compiler.folder() is None:
         raise UsageError("the folder of machine code cannot be written: set NUMBA_CACHE_DIR")
     model = default_model_path()
     identifier = LanguageIdentifier(model, dict.fromkeys(labels_of(model), "en"))

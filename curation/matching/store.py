@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from curation.errors import OutputError, UsageError
-from curation.io import host_cache as hostcache
+from curation.io import host_cache
 from curation.io.storage import Storage, join
 from curation.matching.matcher import ALGORITHM, Matcher
 from curation.matching.matcher_file import FORMAT
@@ -84,4 +84,4 @@ def open_manifest(storage: Storage, lake: str, version: str) -> Manifest:
 def load_matcher(storage: Storage, lake: str, version: str, rules: str, lang: str, sha256: str) -> Matcher:
     """Return a matcher, loaded once a process. Raises InputError when the file is damaged or not the one named."""
     path = join(lake, "matchers", version, matcher_name(rules, lang))
-    return Matcher.open(hostcache.checked_file(storage, path, sha256), rules, checked=True)
+    return Matcher.open(host_cache.checked_file(storage, path, sha256), rules, checked=True)

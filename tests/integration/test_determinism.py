@@ -16,7 +16,7 @@ from curation.io.storage import Storage
 from curation.lake.lake import Lake
 from curation.lake.parquet import read_batches
 from jobs import balance, fetch_images, match
-from jobs.tasks.match import splits as match_units
+from jobs.tasks.match import splits
 from support.lakes import TABLES, digests
 from support.nights import publish_metadata, run_here
 
@@ -60,7 +60,7 @@ def test_the_batches_that_rows_are_read_in_change_no_byte(night_done, monkeypatc
     for name in TABLES[1:]:
         shutil.rmtree(Path(context.lake.uri(name)))
 
-    monkeypatch.setattr(match_units, "PIECE", 3)
+    monkeypatch.setattr(splits, "PIECE", 3)
     for job in (match, balance):
         monkeypatch.setattr(job, "run_sink", run_here)
         monkeypatch.setattr(job, "read_batches", partial(read_batches, rows=7))

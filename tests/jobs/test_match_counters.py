@@ -9,7 +9,7 @@ from curation.errors import OutputError
 from curation.io.storage import Storage
 from curation.lake.parquet import PartitionWriter, count_values
 from curation.lake.schemas import SCHEMAS
-from curation.matching import pairs as matches
+from curation.matching import pairs
 from jobs import match
 from support.nights import publish_metadata, publish_pairs, run_here
 from support.tables import matches_batch
@@ -48,8 +48,8 @@ def test_a_fault_on_the_way_into_the_files_is_noticed_and_nothing_is_published(r
         return pa.Table.from_pylist(rows, table.schema)
 
     if where == "regrouping":
-        regroup = matches._regroup
-        monkeypatch.setattr(matches, "_regroup", lambda *args: break_(regroup(*args)))
+        regroup = pairs._regroup
+        monkeypatch.setattr(pairs, "_regroup", lambda *args: break_(regroup(*args)))
     else:
         write = PartitionWriter.write
         monkeypatch.setattr(

@@ -18,7 +18,7 @@ from curation.lake.schemas import SCHEMAS
 from curation.matching.matcher_file import compile_entries
 from curation.matching.store import Manifest, make_latest, matcher_name, write_manifest, write_matcher
 from jobs.match import open_matching
-from jobs.runtime import run_tasks as sink
+from jobs.runtime import run_tasks
 from jobs.runtime.job import Context
 from jobs.runtime.stage import Stage
 
@@ -46,9 +46,9 @@ def picture(number: int) -> bytes:
     """A small picture that no other number gives."""
     pixels = np.random.default_rng(number).integers(0, 255, (4, 4, 3), dtype=np.uint8)
     image = Image.fromarray(pixels).resize((24 + number % 9, 20), Image.Resampling.BICUBIC)
-    sink = io.BytesIO()
-    image.save(sink, "PNG")
-    return sink.getvalue()
+    run_tasks = io.BytesIO()
+    image.save(run_tasks, "PNG")
+    return run_tasks.getvalue()
 
 
 def publish_metadata(context: Context, entries: Mapping[str, Sequence[str]] = ENTRIES) -> str:
@@ -102,10 +102,10 @@ def publish_entries(
     lake.publish("entries", {"metadata_version": version}, files, expected=(), metadata={"run_id": "run"})
 
 
-def run_here(_spark, _name, units, process, **_) -> list[sink.Result]:
+def run_here(_spark, _name, units, process, **_) -> list[run_tasks.Result]:
     """Do what Spark's workers do in this process, where tests can change what they use."""
     results = ((index, result) for index, unit in enumerate(units) for result in process(index, unit))
-    return [sink._from_row(sink._to_row(index, result)) for index, result in results]
+    return [run_tasks._from_row(run_tasks._to_row(index, result)) for index, result in results]
 
 
 def write_night(folder: Path, images: int, *, files: int = 3, start: int = 0) -> list[str]:

@@ -16,8 +16,7 @@ from typing import Any
 from curation import models
 from curation.cli.config import Config
 from curation.errors import InputError, UsageError
-from curation.filters import pii as personal
-from curation.filters import text_quality as cleaning
+from curation.filters import pii, text_quality
 from curation.filters.base import Keep, Note, Rewrite, Step, sample_of_images
 from curation.filters.blocklists import TextBlockList, UrlBlockList, entries
 from curation.io.storage import Storage
@@ -87,15 +86,15 @@ def _of_images(wanted: Plan) -> Iterator[Step]:
 def _cleaning(wanted: Plan) -> Iterator[Step]:
     section = wanted.config.ingest.clean
     if section.entities:
-        yield Rewrite("entities", cleaning.without_entities)
+        yield Rewrite("entities", text_quality.without_entities)
     if section.mojibake == "repair":
-        yield Rewrite("mojibake_repaired", cleaning.repaired)
+        yield Rewrite("mojibake_repaired", text_quality.repaired)
     elif section.mojibake == "flag":
-        yield Note("mojibake", cleaning.is_mojibake)
+        yield Note("mojibake", text_quality.is_mojibake)
     elif section.mojibake == "drop":
-        yield Keep("mojibake", lambda o: not cleaning.is_mojibake(o.text))
+        yield Keep("mojibake", lambda o: not text_quality.is_mojibake(o.text))
     if section.controls:
-        yield Rewrite("controls_removed", cleaning.without_controls)
+        yield Rewrite("controls_removed", text_quality.without_controls)
 
 
 def _of_texts(wanted: Plan) -> Iterator[Step]:
@@ -105,7 +104,7 @@ def _of_texts(wanted: Plan) -> Iterator[Step]:
     if (most := filters.max_chars) is not None:
         yield Keep("too_long", lambda o: len(o.text) <= most)
     if filters.file_names:
-        yield Keep("file_name", lambda o: not cleaning.is_file_name(o.text))
+        yield Keep("file_name", lambda o: not text_quality.is_file_name(o.text))
     for kind, treatment in (("email", filters.emails), ("card", filters.cards), ("phone", filters.phones)):
         if treatment != "keep":
             yield _personal(kind, treatment)
@@ -116,8 +115,8 @@ def _of_texts(wanted: Plan) -> Iterator[Step]:
 
 def _personal(kind: str, treatment: str) -> Step:
     if treatment == "mask":
-        return Rewrite(f"{kind}_masked", partial(personal.masked, kind))
-    return Keep(kind, lambda o: not personal.found(kind, o.text))
+        return Rewrite(f"{kind}_masked", partial(pii.masked, kind))
+    return Keep(kind, lambda o: not pii.found(kind, o.text))
 
 
 def _model(config: Config) -> Path:

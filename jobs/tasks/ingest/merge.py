@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from curation.dedup.across_batches import earlier_groups, files_of_bucket, seen_before
 from curation.dedup.by_image import GROUPS, finish, merge_groups
 from curation.io.storage import Storage, join
-from curation.lake import shuffle as exchange
+from curation.lake import shuffle
 from curation.lake.lake import DataFile
 from curation.occurrence import Books
 from jobs.runtime.run_tasks import Result, file_results
@@ -55,16 +55,16 @@ class Combine:
 
     def __call__(self, index: int, paths: Sequence[str]) -> Iterator[Result]:
         """Yield the combined file, with what merging changed in the books."""
-        path, books = join(self.staging, f"combined-{exchange.staged_name(index)}"), Books()
+        path, books = join(self.staging, f"combined-{shuffle.staged_name(index)}"), Books()
 
         def buckets() -> Iterator[pa.Table]:
             nonlocal books
-            for parts in exchange.bucket_by_bucket(self.storage, paths, self.bits, bucket_numbers):
+            for parts in shuffle.bucket_by_bucket(self.storage, paths, self.bits, bucket_numbers):
                 table, change = merge_groups(parts, self.seed, self.max_texts)
                 books += change
                 yield table
 
-        exchange.write_buckets(self.storage, path, GROUPS, buckets())
+        shuffle.write_buckets(self.storage, path, GROUPS, buckets())
         yield Result("combined", stats={"path": path, "books": books.to_dict()})
 
 
@@ -82,7 +82,7 @@ class MergeBucket:
 
     def __call__(self, index: int, bucket: int) -> Iterator[Result]:
         """Yield the written files; the first with what merging changed in the books."""
-        parts = (exchange.read_bucket(self.storage, path, bucket, self.bits, bucket_numbers) for path in self.staged)
+        parts = (shuffle.read_bucket(self.storage, path, bucket, self.bits, bucket_numbers) for path in self.staged)
         table, change = merge_groups(parts, self.seed, self.max_texts)
         if self.earlier:
             table, more = self._meet_earlier(table, self.earlier, bucket)

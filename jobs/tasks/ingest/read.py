@@ -19,9 +19,9 @@ import pyarrow as pa
 from curation.cli.config import IngestSection
 from curation.dedup.by_image import GROUPS, group
 from curation.errors import InputError
-from curation.filters import base as steps
+from curation.filters import base
 from curation.io.storage import FileStat, Storage, join
-from curation.lake import shuffle as exchange
+from curation.lake import shuffle
 from curation.occurrence import Books, Occurrence
 from curation.readers.extract import Reading
 from curation.readers.tabular import Columns, read_jsonl, read_parquet
@@ -51,7 +51,7 @@ class ReadFile:
         """Yield the staged file with its books, and the input's ledger row."""
         started = time.monotonic()
         kept = self._kept_path(file)
-        notes = exchange.read_notes(self.storage, kept, GROUPS) if kept else None
+        notes = shuffle.read_notes(self.storage, kept, GROUPS) if kept else None
         if notes is not None and "books" in notes:
             books, reading = Books.from_dict(json.loads(notes["books"])), Reading(file.path)
             yield Result("staged", stats={"path": kept, "books": books.to_dict(), "reused": True})
@@ -59,7 +59,7 @@ class ReadFile:
             reading = Reading(file.path)
             try:
                 with self.inputs.open_stream(file) as stream:
-                    texts = steps.apply(self._occurrences(stream, reading), self.plan.steps(), reading.books)
+                    texts = base.apply(self._occurrences(stream, reading), self.plan.steps(), reading.books)
                     table, books = group(texts, self.seed, self.section.max_texts_per_image)
                 self._check_readable(reading)
             except InputError as error:
@@ -100,9 +100,9 @@ class ReadFile:
             )
 
     def _stage(self, index: int, kept: str | None, table: pa.Table, books: Books) -> str:
-        path = kept or join(self.staging, exchange.staged_name(index))
-        parts = exchange.split_sorted(table, bucket_numbers(table, self.bits), 1 << self.bits)
-        exchange.write_buckets(self.storage, path, GROUPS, parts, {"books": json.dumps(books.to_dict())})
+        path = kept or join(self.staging, shuffle.staged_name(index))
+        parts = shuffle.split_sorted(table, bucket_numbers(table, self.bits), 1 << self.bits)
+        shuffle.write_buckets(self.storage, path, GROUPS, parts, {"books": json.dumps(books.to_dict())})
         return path
 
     def _kept_path(self, file: FileStat) -> str | None:

@@ -21,7 +21,7 @@ from math import ceil
 import pyarrow as pa
 
 from curation.io.storage import Storage, join
-from curation.lake import shuffle as exchange
+from curation.lake import shuffle
 from curation.lake.lake import DataFile, WrittenFile
 from curation.lake.parquet import read_batches
 from curation.lake.schemas import SCHEMAS
@@ -76,8 +76,8 @@ class MakeList:
         with self.writers("source_lists", index, folder=f"wikipedia={code}") as writer:
             writer.write(_list_table(entries))
         yield from file_results("source_lists", in_partition(writer.files, wikipedia=code))
-        path = join(self.staging, f"list-{exchange.staged_name(index)}")
-        exchange.write_buckets(self.storage, path, FORMED, exchange.spread(formed(entries), "form", self.buckets[code]))
+        path = join(self.staging, f"list-{shuffle.staged_name(index)}")
+        shuffle.write_buckets(self.storage, path, FORMED, shuffle.spread(formed(entries), "form", self.buckets[code]))
         yield Result("list", stats={"code": code, "path": path, "sources": statistics(entries, self.limits[code])})
 
     def _read(self, files: Iterable[DataFile]) -> list[Entry]:
@@ -90,7 +90,7 @@ class MakeList:
 
     def _make(self, code: str) -> list[Entry]:
         place, limits = self.codes.index(code), self.limits[code]
-        lemmas = exchange.read_buckets(self.storage, self.lemmas, range(place, place + 1))
+        lemmas = shuffle.read_buckets(self.storage, self.lemmas, range(place, place + 1))
         unigrams, bigrams = self.grams.best(code, limits)
         return source_list(
             limits,
@@ -112,8 +112,8 @@ class MergeBucket:
     def __call__(self, index: int, unit: Bucket) -> Iterator[Result]:
         """Yield where the bucket's merged entries lie, sorted."""
         key, bucket = unit
-        merged = merge_formed(exchange.read_buckets(self.storage, self.lists[key], range(bucket, bucket + 1)))
-        path = join(self.staging, f"merged-{exchange.staged_name(index)}")
+        merged = merge_formed(shuffle.read_buckets(self.storage, self.lists[key], range(bucket, bucket + 1)))
+        path = join(self.staging, f"merged-{shuffle.staged_name(index)}")
         rows = write_sorted(self.storage, path, pa.table(columns_of(merged, MERGED.names), schema=MERGED))
         yield Result("merged", stats={"key": key, "rows": rows})
 
@@ -141,7 +141,7 @@ class WriteEntries:
 
     def _blocks(self, key: str) -> Iterator[list[Entry]]:
         if key not in self.merged:
-            yield merge_formed(exchange.read_buckets(self.storage, self.lists[key], range(1)))
+            yield merge_formed(shuffle.read_buckets(self.storage, self.lists[key], range(1)))
             return
         rows = merge_sorted(self.storage, self.merged[key], MERGED.names, key=lambda row: row[0])
         while block := [Entry(name, origin, score, tuple(also)) for name, origin, score, also in islice(rows, BLOCK)]:

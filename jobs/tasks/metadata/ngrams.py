@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, cast
 import pyarrow as pa
 
 from curation.io.storage import Storage, join
-from curation.lake import shuffle as exchange
+from curation.lake import shuffle
 from jobs.runtime.ledger import ledger_result
 from jobs.runtime.run_tasks import Result, RunSink
 from jobs.tasks.metadata.sorted_runs import SortedRows, chunk_count, merge_sorted, write_sorted
@@ -67,7 +67,7 @@ class StagedGrams:
     def read(self, storage: Storage, bucket: int) -> Iterator[pa.Table]:
         """Yield the partial counts of a bucket."""
         for path, batches in self.files:
-            yield from exchange.read_buckets(storage, [path], range(bucket, batches, self.buckets))
+            yield from shuffle.read_buckets(storage, [path], range(bucket, batches, self.buckets))
 
 
 def bucket_counts(sources: Iterable[Source]) -> dict[str, int]:
@@ -76,7 +76,7 @@ def bucket_counts(sources: Iterable[Source]) -> dict[str, int]:
     for source in sources:
         if source.kind == "dump":
             sizes[source.code] = sizes.get(source.code, 0) + sum(file.size for file in source.files)
-    return {code: 1 << min(MAX_BUCKET_BITS, exchange.bucket_bits(size, BUCKET_BYTES)) for code, size in sizes.items()}
+    return {code: 1 << min(MAX_BUCKET_BITS, shuffle.bucket_bits(size, BUCKET_BYTES)) for code, size in sizes.items()}
 
 
 @dataclass(frozen=True)
@@ -92,10 +92,10 @@ class ReadDump:
         """Yield where the counts are staged, and the ledger row of the file."""
         started, books = time.monotonic(), DumpBooks()
         (file,), code = source.files, source.code
-        path = join(self.staging, exchange.staged_name(index))
+        path = join(self.staging, shuffle.staged_name(index))
         windows = count_dump(file.path, self._open, self.table.languages[code], books, source.piece)
-        pieces = (piece for grams in windows for piece in exchange.spread(grams, "first", self.buckets[code]))
-        batches = len(exchange.write_buckets(self.storage, path, GRAMS, pieces))
+        pieces = (piece for grams in windows for piece in shuffle.spread(grams, "first", self.buckets[code]))
+        batches = len(shuffle.write_buckets(self.storage, path, GRAMS, pieces))
         yield Result("dump", stats={"code": code, "staged": [path, batches], "namespaces": sorted(books.namespaces)})
         yield ledger_result(file, books.error, books.read, books.kept, books.drops, started)
 
@@ -119,8 +119,8 @@ class SumGrams:
         unigrams, bigrams = unigrams_of(grams), bigrams_of(grams)
         ranked = _write_ranked(self.storage, self.staging, index, best_first(unigrams["first"], unigrams["count"]))
         bigrams = bigrams.append_column("first_count", pa.array(word_counts(bigrams["first"], unigrams)))
-        path = join(self.staging, exchange.staged_name(index))
-        exchange.write_buckets(self.storage, path, BIGRAMS, exchange.spread(bigrams, "second", staged.buckets))
+        path = join(self.staging, shuffle.staged_name(index))
+        shuffle.write_buckets(self.storage, path, BIGRAMS, shuffle.spread(bigrams, "second", staged.buckets))
         positions = int(bigrams["count"].to_numpy().sum())
         yield Result("sums", stats={"unit": unit, "unigrams": ranked, "bigrams": path, "positions": positions})
 
@@ -139,9 +139,9 @@ class MeasureBigrams:
         code, bucket = unit
         sums = self.sums[code]
         paths = [made["bigrams"] for made in sums]
-        bigrams = exchange.read_table(self.storage, paths, range(bucket, bucket + 1), BIGRAMS)
+        bigrams = shuffle.read_table(self.storage, paths, range(bucket, bucket + 1), BIGRAMS)
         path, rows = sums[bucket]["unigrams"]
-        words = exchange.read_table(self.storage, [path], range(chunk_count(rows)), RANKED)
+        words = shuffle.read_table(self.storage, [path], range(chunk_count(rows)), RANKED)
         unigrams = pa.table({"first": words["name"], "count": words["score"].cast(pa.int64())})
         both, second = bigrams["count"].to_numpy(), word_counts(bigrams["second"], unigrams)
         positions = sum(made["positions"] for made in sums)
@@ -149,8 +149,8 @@ class MeasureBigrams:
         names = joined(bigrams["first"], bigrams["second"], self.joiners[code])
         measured = pa.table([names, bigrams["count"], values], schema=MEASURED).sort_by("pmi")
         chunks = [measured.slice(start, VALUES) for start in range(0, measured.num_rows, VALUES)]
-        path = join(self.staging, exchange.staged_name(index))
-        exchange.write_buckets(self.storage, path, MEASURED, chunks)
+        path = join(self.staging, shuffle.staged_name(index))
+        shuffle.write_buckets(self.storage, path, MEASURED, chunks)
         bounds = [[len(chunk), chunk["pmi"][0].as_py(), chunk["pmi"][-1].as_py()] for chunk in chunks]
         yield Result("measured", stats={"unit": unit, "path": path, "chunks": bounds})
 
@@ -169,7 +169,7 @@ class RankBigrams:
         """Yield where the ranked bigrams lie."""
         code, bucket = unit
         found = self.measured[code][bucket]
-        bigrams = exchange.read_table(self.storage, [found["path"]], range(len(found["chunks"])), MEASURED)
+        bigrams = shuffle.read_table(self.storage, [found["path"]], range(len(found["chunks"])), MEASURED)
         both, values = (bigrams[column].to_numpy() for column in ("count", "pmi"))
         kept, scores = scored(both, values, self.limits[code], self.percentiles.get(code, 0.0))
         table = best_first(bigrams["name"].filter(pa.array(kept)), pa.array(scores))
@@ -235,7 +235,7 @@ def _percentile(storage: Storage, measured: Sequence[Mapping[str, Any]]) -> floa
 
     def read(number: int) -> Floats:
         path, batch = places[number]
-        (table,) = exchange.read_buckets(storage, [path], range(batch, batch + 1))
+        (table,) = shuffle.read_buckets(storage, [path], range(batch, batch + 1))
         values: Floats = table["pmi"].to_numpy()
         return values
 
@@ -258,5 +258,5 @@ def _until(floor: int, ranked: Ranked) -> Ranked:
 
 
 def _write_ranked(storage: Storage, staging: str, index: int, ranked: pa.Table) -> SortedRows:
-    path = join(staging, f"ranked-{exchange.staged_name(index)}")
+    path = join(staging, f"ranked-{shuffle.staged_name(index)}")
     return write_sorted(storage, path, ranked.cast(RANKED))

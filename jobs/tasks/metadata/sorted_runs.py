@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from curation.io.storage import Storage
-from curation.lake import shuffle as exchange
+from curation.lake import shuffle
 
 CHUNK = 2048  # rows
 
@@ -32,7 +32,7 @@ def chunks(table: pa.Table) -> Iterator[pa.Table]:
 
 def write_sorted(storage: Storage, path: str, table: pa.Table) -> SortedRows:
     """Stage a sorted table and return where it lies."""
-    exchange.write_buckets(storage, path, table.schema, chunks(table))
+    shuffle.write_buckets(storage, path, table.schema, chunks(table))
     return path, table.num_rows
 
 
@@ -40,5 +40,5 @@ def merge_sorted(
     storage: Storage, parts: Sequence[SortedRows], columns: Sequence[str], key: Callable[[tuple[Any, ...]], Any]
 ) -> Iterator[tuple[Any, ...]]:
     """Yield the rows of all parts in the order of `key`, by which each is sorted."""
-    read = (exchange.read_rows(storage, path, range(chunk_count(rows)), columns) for path, rows in parts)
+    read = (shuffle.read_rows(storage, path, range(chunk_count(rows)), columns) for path, rows in parts)
     return heapq.merge(*read, key=key)

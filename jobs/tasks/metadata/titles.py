@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, cast
 
 from curation.io.storage import FileStat, Storage, join
-from curation.lake import shuffle as exchange
+from curation.lake import shuffle
 from jobs.runtime.ledger import ledger_result
 from jobs.runtime.run_tasks import Result, RunSink
 from jobs.tasks.metadata.sorted_runs import chunk_count, chunks
@@ -31,7 +31,7 @@ Staged = tuple[str, int]  # a staged file and its number of record batches
 
 def bucket_count(files: Iterable[FileStat]) -> int:
     """Return how many buckets the views of these files are spread over."""
-    return 1 << min(MAX_BUCKET_BITS, exchange.bucket_bits(sum(file.size for file in files), BUCKET_BYTES))
+    return 1 << min(MAX_BUCKET_BITS, shuffle.bucket_bits(sum(file.size for file in files), BUCKET_BYTES))
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,10 @@ class ReadViews:
     def __call__(self, index: int, file: FileStat) -> Iterator[Result]:
         """Yield where the views are staged, and the ledger row of the file."""
         started, books = time.monotonic(), ViewBooks()
-        path = join(self.staging, exchange.staged_name(index))
+        path = join(self.staging, shuffle.staged_name(index))
         partial = count_views(file.path, self._open, self.table, self.codes, books)
-        pieces = (piece for views in partial for piece in exchange.spread(views, "title", self.buckets))
-        rows = exchange.write_buckets(self.storage, path, VIEWS, pieces)
+        pieces = (piece for views in partial for piece in shuffle.spread(views, "title", self.buckets))
+        rows = shuffle.write_buckets(self.storage, path, VIEWS, pieces)
         yield Result("views", stats={"staged": [path, len(rows)]})
         yield ledger_result(file, books.error, books.lines, books.kept, books.drops, started)
 
@@ -73,12 +73,12 @@ class SumViews:
         parts = (
             table
             for path, count in self.staged
-            for table in exchange.read_buckets(self.storage, [path], range(bucket, count, self.buckets))
+            for table in shuffle.read_buckets(self.storage, [path], range(bucket, count, self.buckets))
         )
         ranked = sum_bucket(parts, self.namespaces)
-        path = join(self.staging, f"titles-{exchange.staged_name(bucket)}")
+        path = join(self.staging, f"titles-{shuffle.staged_name(bucket)}")
         pieces = (chunk for views in ranked.values() for chunk in chunks(views))
-        exchange.write_buckets(self.storage, path, VIEWS, pieces)
+        shuffle.write_buckets(self.storage, path, VIEWS, pieces)
         yield Result("titles", stats={"path": path, "articles": {code: t.num_rows for code, t in ranked.items()}})
 
 
@@ -102,7 +102,7 @@ class RankedTitles:
     def _rows(self, path: str, articles: Mapping[str, int], code: str) -> Iterator[tuple[str, int]]:
         start = sum(chunk_count(rows) for before, rows in articles.items() if before < code)
         own = range(start, start + chunk_count(articles.get(code, 0)))
-        yield from exchange.read_rows(self.storage, path, own, ("title", "views"))
+        yield from shuffle.read_rows(self.storage, path, own, ("title", "views"))
 
 
 def rank_titles(

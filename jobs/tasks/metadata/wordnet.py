@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from curation.io.storage import Storage, join
-from curation.lake import shuffle as exchange
+from curation.lake import shuffle
 from jobs.runtime.ledger import ledger_result
 from jobs.runtime.run_tasks import Result
 from metadata.languages import LanguageTable
@@ -38,11 +38,11 @@ class ReadWordnets:
     def __call__(self, index: int, source: Source) -> Iterator[Result]:
         """Yield where the lemmas are staged, and the ledger rows of the files."""
         started = time.monotonic()
-        path = join(self.staging, exchange.staged_name(index))
+        path = join(self.staging, shuffle.staged_name(index))
         paths = [file.path for file in source.files]
         found = read_lemmas(paths, self.storage.open_input, self.table, wiktionary=self.wiktionary)
         by_code = (pa.table({"lemma": found.lemmas.get(code, [])}, schema=LEMMAS) for code in self.codes)
-        exchange.write_buckets(self.storage, path, LEMMAS, by_code)
+        shuffle.write_buckets(self.storage, path, LEMMAS, by_code)
         notes = sorted({NOTES[file.kind] for file in wordnet_files(found.rows) if file.kind in NOTES})
         yield Result("wordnet", stats={"path": path, "unmapped": found.unmapped, "notes": notes})
         for file in source.files:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from curation.errors import InputError, UsageError
-from curation.io import host_cache as hostcache
+from curation.io import host_cache
 from curation.io.storage import Storage
 
 CONTENT = b"entries " * 1000
@@ -41,70 +41,70 @@ def stored(s3) -> str:
 def test_a_local_file_is_used_where_it_lies(tmp_path, cache):
     path = tmp_path / "file"
     path.write_bytes(CONTENT)
-    assert hostcache.checked_file(Storage(), str(path), SHA256) == path
+    assert host_cache.checked_file(Storage(), str(path), SHA256) == path
     assert not cache.exists()
 
 
 def test_eight_readers_of_one_host_fetch_a_file_from_s3_once(stored, monkeypatch):
     monkeypatch.setattr(CountingStorage, "opened", 0)
     with ThreadPoolExecutor(8) as pool:
-        paths = set(pool.map(lambda _: hostcache.checked_file(CountingStorage(), stored, SHA256), range(8)))
+        paths = set(pool.map(lambda _: host_cache.checked_file(CountingStorage(), stored, SHA256), range(8)))
     assert [path.read_bytes() for path in paths] == [CONTENT]
     assert CountingStorage.opened == 1
 
 
 def test_a_copy_outlives_the_object(stored):
-    path = hostcache.checked_file(Storage(), stored, SHA256)
+    path = host_cache.checked_file(Storage(), stored, SHA256)
     Storage().delete_folder("s3://lake/hostcache")
-    assert hostcache.checked_file(Storage(), stored, SHA256) == path
+    assert host_cache.checked_file(Storage(), stored, SHA256) == path
 
 
 def test_other_content_than_published_is_refused_and_leaves_no_copy(stored, cache):
     with pytest.raises(InputError, match="s3://lake/hostcache/file is damaged"):
-        hostcache.checked_file(Storage(), stored, "0" * 64)
+        host_cache.checked_file(Storage(), stored, "0" * 64)
     assert not [path for path in cache.rglob("*") if path.is_file() and path.suffix != ".lock"]
 
 
 def test_a_missing_file_is_named(tmp_path, s3):
     with pytest.raises(InputError, match="gone"):
-        hostcache.checked_file(Storage(), str(tmp_path / "gone"), SHA256)
+        host_cache.checked_file(Storage(), str(tmp_path / "gone"), SHA256)
     with pytest.raises(InputError, match="s3://lake/gone"):
-        hostcache.checked_file(Storage(), "s3://lake/gone", SHA256)
+        host_cache.checked_file(Storage(), "s3://lake/gone", SHA256)
 
 
 def test_a_cache_that_cannot_be_written_is_a_matter_of_set_up(stored, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("WORLDCURATE_CACHE", str(tmp_path / "file"))
     with pytest.raises(UsageError, match="set WORLDCURATE_CACHE"):
-        hostcache.checked_file(Storage(), stored, SHA256)
+        host_cache.checked_file(Storage(), stored, SHA256)
 
 
 def test_a_local_file_is_read_whole_each_time(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(CONTENT)
-    hostcache.checked_file(Storage(), str(path), SHA256)
+    host_cache.checked_file(Storage(), str(path), SHA256)
     path.write_bytes(CONTENT[:-1] + b"x")
     with pytest.raises(InputError, match="is damaged"):
-        hostcache.checked_file(Storage(), str(path), SHA256)
+        host_cache.checked_file(Storage(), str(path), SHA256)
 
 
 def test_a_copy_is_read_to_be_checked_once_a_host(stored, monkeypatch):
-    copy = hostcache.checked_file(Storage(), stored, SHA256)
+    copy = host_cache.checked_file(Storage(), stored, SHA256)
     Storage().delete_folder("s3://lake/hostcache")
-    monkeypatch.setattr(hostcache, "_chunks", lambda *_: pytest.fail("the copy was read"))
-    assert hostcache.checked_file(CountingStorage(), stored, SHA256) == copy
+    monkeypatch.setattr(host_cache, "_chunks", lambda *_: pytest.fail("the copy was read"))
+    assert host_cache.checked_file(CountingStorage(), stored, SHA256) == copy
 
 
 @pytest.mark.parametrize("damage", [CONTENT[:-1], CONTENT[:-1] + b"x", b""])
 def test_a_copy_that_was_changed_since_it_was_checked_is_made_anew(stored, damage):
-    copy = hostcache.checked_file(Storage(), stored, SHA256)
+    copy = host_cache.checked_file(Storage(), stored, SHA256)
     copy.write_bytes(damage)
-    assert hostcache.checked_file(Storage(), stored, SHA256).read_bytes() == CONTENT
+    assert host_cache.checked_file(Storage(), stored, SHA256).read_bytes() == CONTENT
 
 
 def test_a_run_killed_before_its_mark_leaves_a_copy_that_is_made_anew(stored, cache):
-    copy = hostcache.checked_file(Storage(), stored, SHA256)
+    copy = host_cache.checked_file(Storage(), stored, SHA256)
     [mark] = cache.rglob("*.checked")
     mark.unlink()
     copy.write_bytes(b"x")
-    assert hostcache.checked_file(Storage(), stored, SHA256).read_bytes() == CONTENT
+    assert host_cache.checked_file(Storage(), stored, SHA256).read_bytes() == CONTENT

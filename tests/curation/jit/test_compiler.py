@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import curation
-from curation.jit import compiler as compiled
+from curation.jit import compiler
 from curation.matching.precompile import precompile
 
 PACKAGE = Path(curation.__file__).parent
@@ -172,27 +172,27 @@ def test_a_moved_compiled_module_is_recompiled_and_followed_at_its_new_location(
 def test_imports_are_followed_however_they_are_written(text, names):
     root = f"from curation.jit.compiler import inlined\n{text}"
     sources = {"curation.root": root, "curation.a": "1", "curation.sub": "", "curation.sub.b": "2"}
-    digest = compiled.digest_of(sources, "curation.jit.compiler")
+    digest = compiler.digest_of(sources, "curation.jit.compiler")
     for name in ("a", "sub", "sub.b"):
         changed = {**sources, f"curation.{name}": "from curation.far import x"}
-        assert (compiled.digest_of(changed, "curation.jit.compiler") != digest) == (name in names)
-        far = compiled.digest_of({**changed, "curation.far": "3"}, "curation.jit.compiler")
-        followed = far != compiled.digest_of(changed, "curation.jit.compiler")
+        assert (compiler.digest_of(changed, "curation.jit.compiler") != digest) == (name in names)
+        far = compiler.digest_of({**changed, "curation.far": "3"}, "curation.jit.compiler")
+        followed = far != compiler.digest_of(changed, "curation.jit.compiler")
         assert followed == (name in names), "what is imported is followed further"
 
 
 def test_every_module_of_the_package_that_compiles_is_in_the_digest():
-    sources = compiled.package_sources("curation")
-    digest = compiled.digest_of(sources)
+    sources = compiler.package_sources("curation")
+    digest = compiler.digest_of(sources)
     for name in (
         "curation.matching.trie_search",
         "curation.lid.fasttext_features",
         "curation.matching.char_classes",
         "curation",
     ):
-        assert compiled.digest_of({**sources, name: sources[name] + "\n"}) != digest, name
+        assert compiler.digest_of({**sources, name: sources[name] + "\n"}) != digest, name
     for name in ("curation.images.fetch", "curation.report.page"):
-        assert compiled.digest_of({**sources, name: sources[name] + "\n"}) == digest, name
+        assert compiler.digest_of({**sources, name: sources[name] + "\n"}) == digest, name
 
 
 def test_folders_not_used_for_a_month_go_unless_a_process_uses_them(tmp_path):
@@ -202,17 +202,17 @@ def test_folders_not_used_for_a_month_go_unless_a_process_uses_them(tmp_path):
         (folder / "code").mkdir(parents=True)
         if folder != new:
             os.utime(folder, (0, 0))
-    lock = compiled._lock(held, fcntl.LOCK_SH)
-    compiled.prune(tmp_path)
+    lock = compiler._lock(held, fcntl.LOCK_SH)
+    compiler.prune(tmp_path)
     assert folders(tmp_path) == {new, held, foreign}
     os.close(lock)
-    compiled.prune(tmp_path)
+    compiler.prune(tmp_path)
     assert folders(tmp_path) == {new, foreign}
 
 
 def test_everything_the_jobs_use_is_compiled_ahead(tmp_path):
     precompile()
-    ours = compiled.folder()
+    ours = compiler.folder()
     environment = {"NUMBA_CACHE_DIR": str(tmp_path), "WORLDCURATE_COMPILED": str(ours.parent)}
     done = subprocess.run(
         [sys.executable, "-c", USE], env={**os.environ, **environment}, capture_output=True, text=True, check=True

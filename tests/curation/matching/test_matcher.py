@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from curation.errors import InputError, UsageError
 from curation.matching import matcher as matching
-from curation.matching import trie_build as planting
+from curation.matching import trie_build
 from curation.matching.aho_corasick import AutomatonMatcher
 from curation.matching.matcher import Matcher
 from curation.matching.matcher_file import FORMAT, compile_entries
@@ -364,7 +364,7 @@ def test_texts_match_wherever_blocks_end(rules):
 
 @pytest.mark.parametrize("alphabet", ["ab \0", "漢字あ"])
 def test_entries_that_find_their_rows_full_match(alphabet, monkeypatch):
-    monkeypatch.setattr(planting, "LOAD", 0.999)
+    monkeypatch.setattr(trie_build, "LOAD", 0.999)
     dice = random.Random(alphabet)
     for _ in range(30):
         entries = sorted({"".join(dice.choices(alphabet, k=dice.randrange(1, 24))) for _ in range(dice.randrange(60))})

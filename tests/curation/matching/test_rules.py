@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.errors import UsageError
-from curation.matching import char_classes as scripts
+from curation.matching import char_classes
 from curation.matching.rules import entry_form, spaced, text_form
 
 # Characters that meet each other in every way the rules speak of.
@@ -177,5 +177,5 @@ def test_script_ranges_are_those_of_unicode_16():
     named = ["Han", "Hiragana", "Katakana", "Bopomofo", "Thai", "Lao", "Khmer", "Myanmar", "Tibetan"]
     for code in range(sys.maxunicode + 1):
         script = icu.Script.getScript(chr(code)).getName() if not 0xD800 <= code < 0xE000 else ""
-        assert (code in scripts.OPEN) == (script in named or chr(code) in "ー々〆〇"), hex(code)
-        assert (code in scripts.HANGUL) == (script == "Hangul"), hex(code)
+        assert (code in char_classes.OPEN) == (script in named or chr(code) in "ー々〆〇"), hex(code)
+        assert (code in char_classes.HANGUL) == (script == "Hangul"), hex(code)

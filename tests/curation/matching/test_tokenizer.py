@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.jit.utf8 import string_buffers
-from curation.matching import tokenizer as forming
+from curation.matching import tokenizer
 from curation.matching.char_tables import characters
 from curation.matching.nfkc_folding import MADE, NEEDS_NFKC, UNKNOWN, tables_of
 from curation.matching.rules import text_form
 
-HOW = {"reference": forming.REFERENCE, "worldwide": forming.WORLDWIDE}
+HOW = {"reference": tokenizer.REFERENCE, "worldwide": tokenizer.WORLDWIDE}
 MARKS = "\u0301\u0308\u0323\u093c\u09be\u0bbe\u0e38\u0e48\u05b0\u05bc\u3099\u1161\u11a8\u0f73\u0344\u20dd\ufe0f\u200d"
 LETTERS = "aé1 .'-_ñữ☃™½…ﷺ漢カ한க্কनกאᄀ㍿①ﬁＡ’‐\u00a0\u3000\u200b\u0000\x7f\t"
 
@@ -25,10 +25,10 @@ LETTERS = "aé1 .'-_ñữ☃™½…ﷺ漢カ한க্কनกאᄀ㍿①ﬁＡ
 def forms(texts, rules):
     """The form of each text, its tokens joined by spaces for a text that is cut in place, and its state."""
     data, offsets = string_buffers(pa.array(texts, pa.large_string()))
-    block = forming.make_block(max(1, int(np.diff(offsets).max(initial=0))))
+    block = tokenizer.make_block(max(1, int(np.diff(offsets).max(initial=0))))
     found, first = [], 0
     while first < len(texts):
-        last = forming.cut_texts(data, offsets, first, HOW[rules], tables_of(characters()), block)
+        last = tokenizer.cut_texts(data, offsets, first, HOW[rules], tables_of(characters()), block)
         for place in range(last - first):
             start, end = block.forms[2 * place : 2 * place + 2]
             tokens = range(block.tokens[place], block.tokens[place + 1] - 1)
@@ -101,6 +101,6 @@ def test_broken_utf8_is_read_as_something_and_nothing_beyond_it(data):
         pa.string(), 1, [None, pa.py_buffer(np.array([0, len(data)], np.int32)), pa.py_buffer(data)]
     )
     bytes_, offsets = string_buffers(text)
-    block = forming.make_block(len(data))
+    block = tokenizer.make_block(len(data))
     for how in HOW.values():
-        assert forming.cut_texts(bytes_, offsets, 0, how, tables_of(characters()), block) == 1
+        assert tokenizer.cut_texts(bytes_, offsets, 0, how, tables_of(characters()), block) == 1
