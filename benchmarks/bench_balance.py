@@ -28,7 +28,7 @@ from curation.balance.counts import LanguageCounts, counts_table, read_counts
 from curation.balance.keep_model import KeepModel
 from curation.balance.sampling import choose_and_draw
 from curation.balance.thresholds import entry_probability
-from curation.cli.config import BalanceSection, Config, SparkSection
+from curation.cli.config import BalanceSection
 from curation.hashing import u64_column
 from curation.lake import shuffle
 from curation.lake.parquet import read_batches
@@ -37,6 +37,7 @@ from curation.matching.store import Manifest, make_latest, write_manifest
 from jobs import balance
 from jobs.match import open_matching
 from jobs.report import read_table
+from jobs.runtime.config import Config, SparkSection
 from jobs.runtime.job import Context
 from jobs.runtime.stage import Stage
 

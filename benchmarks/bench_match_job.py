@@ -26,7 +26,6 @@ import numpy as np
 import pyarrow as pa
 from common import sentences, table
 
-from curation.cli.config import Config, SparkSection
 from curation.lake.parquet import read_batches
 from curation.lake.schemas import SCHEMAS
 from curation.matching.matcher_file import compile_entries
@@ -34,6 +33,7 @@ from curation.matching.pairs import PairMatcher
 from curation.matching.store import Manifest, make_latest, matcher_name, write_manifest, write_matcher
 from jobs import match
 from jobs.runtime import session
+from jobs.runtime.config import Config, SparkSection
 from jobs.runtime.job import Context
 from jobs.runtime.stage import Stage
 

@@ -31,10 +31,10 @@ from xml.sax.saxutils import escape
 import mwparserfromhell
 from common import table, unpacked
 
-from curation.cli.config import SparkSection
 from curation.io.storage import Storage
 from jobs import build_metadata
 from jobs.runtime import session
+from jobs.runtime.config import SparkSection
 from jobs.runtime.run_tasks import Result, run_sink
 from jobs.tasks.metadata.ngrams import ReadDump, StagedGrams, bucket_counts, rank_grams
 from metadata.dumps.wikitext import plain_text

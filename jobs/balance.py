@@ -22,7 +22,6 @@ from curation.balance.counts import read_counts
 from curation.balance.keep_model import KeepModel, write_model
 from curation.balance.sampling import choose_and_draw
 from curation.balance.thresholds import thresholds
-from curation.cli.config import Config
 from curation.errors import OutputError
 from curation.hashing import u64_column
 from curation.io import host_cache
@@ -34,6 +33,7 @@ from curation.lake.schemas import SCHEMAS
 from curation.lake.tombstones import Tombstones
 from curation.language_keys import list_of
 from jobs.match import open_matching
+from jobs.runtime.config import Config
 from jobs.runtime.job import Context, Job, main
 from jobs.runtime.run_tasks import Result, file_results, files_of, run_sink
 from jobs.runtime.stage import Outcome, Stage, WriterFactory, require, same_run

@@ -1,6 +1,6 @@
 """Compares what recipes keep of the same batch, side by side: pairs, languages, rare entries, entropy.
 
-    python -m jobs.compare --config c.yaml --batch 2024-05-31 --recipes default,one_t,merged [--languages 20] [--json]
+    python -m jobs.compare --config c.yaml --batch 2024-05-31 --recipes default,one_t,merged
 
 Reads published tables of the config's lake without Spark, and writes to stdout. The recipes may differ in policy and
 threshold, and in how they were matched (`metadata.version`): an ablation is a config under a name of its own. Of a
@@ -9,23 +9,23 @@ recipe of `balance.selection: all` it says, with a `~`, what an epoch of trainin
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+
+from pydantic import Field
 
 from curation.balance.compare import COLUMNS, Effect, KeptPairs, lines
 from curation.balance.counts import read_counts
-from curation.cli import run as cli
-from curation.cli.config import Config
+from curation.cli.command import Command, CommandOptions
+from curation.cli.run import run_command
 from curation.errors import UsageError
 from curation.lake.parquet import read_batches
+from jobs.runtime.config import Config
 from jobs.runtime.job import Context
 from jobs.runtime.stage import require
 
-PROG = "python -m jobs.compare"
 LANGUAGES = 20
 
 
@@ -70,29 +70,30 @@ def said(effects: Sequence[Effect], *, as_json: bool, languages: int = LANGUAGES
     return "\n".join(lines(effects, languages))
 
 
-def options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Return this command's own options and the arguments that are left for the config."""
-    parser = cli.own_parser(PROG)
-    parser.add_argument("--recipes")
-    parser.add_argument("--languages", type=int, default=LANGUAGES)
-    parser.add_argument("--json", action="store_true")
-    return cli.parse_own(parser, argv)
+class CompareOptions(CommandOptions):
+    """Which recipes to compare, and how much to print."""
+
+    recipes: str | None = Field(None, description="names of the recipes, separated by commas")
+    languages: int = Field(LANGUAGES, ge=0, description="number of languages to print")
+    json_: bool = Field(False, alias="json", description="print JSON instead of a table")
+
+
+COMMAND = Command("python -m jobs.compare", __doc__ or "", CompareOptions, Config, required=("lake", "batch"))
 
 
 def compare(argv: Sequence[str]) -> None:
     """Compare the recipes that the arguments name, on stdout."""
-    own, rest = options(argv)
-    config: Any = cli.load_config(Config, rest, prog=PROG, description=__doc__ or "", required=("lake", "batch"))
-    if not own.recipes:
-        raise UsageError(f"give --recipes, names with commas between (see {PROG} --help)")
+    options, config = COMMAND.parse(argv)
+    if not options.recipes:
+        raise UsageError(f"--recipes: missing: give names separated by commas (see {COMMAND.prog} --help)")
     context = Context(config, "compare")
-    effects = effects_of(context, own.recipes.split(","), [context.batch])
-    sys.stdout.write(said(effects, as_json=own.json, languages=own.languages) + "\n")
+    effects = effects_of(context, options.recipes.split(","), [context.batch])
+    sys.stdout.write(said(effects, as_json=options.json_, languages=options.languages) + "\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    return cli.run(compare, argv)
+    return run_command(compare, argv)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Explains why an image or a text was kept or dropped: language, entries, counts, probabilities, the draw.
 
-    python -m jobs.explain --config c.yaml --image-id 0f3c… [--json]
-    python -m jobs.explain --config c.yaml --text "a red dog" [--lang en] [--json]
+    python -m jobs.explain --config c.yaml --image_id 0f3c…
+    python -m jobs.explain --config c.yaml --text "a red dog" --lang en
 
 Goes through the published tables of the config's lake, batch and recipe without Spark, and writes to stdout. A recipe
 that jobs.rebalance made is explained by the counts it was made with.
@@ -9,19 +9,19 @@ that jobs.rebalance made is explained by the counts it was made with.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import Field
 
 from curation.balance.explain import Draw, ExplainedText, draw_of, explain_entries
-from curation.cli import run as cli
-from curation.cli.config import Config
+from curation.cli.command import Command, CommandOptions
+from curation.cli.run import run_command
 from curation.errors import InputError, UsageError
 from curation.lake.lake import Snapshot
 from curation.lake.parquet import find_rows
@@ -31,10 +31,10 @@ from curation.matching.rules import text_form
 from curation.matching.store import load_matcher, matcher_name
 from jobs.balance import counts_up_to, meaning
 from jobs.match import open_matching
+from jobs.runtime.config import Config
 from jobs.runtime.job import Context
 from jobs.runtime.stage import require
 
-PROG = "python -m jobs.explain"
 FATE = ("image_id", "status", "reason", "width", "height")
 
 
@@ -176,36 +176,42 @@ class Explainer:
         return [row for file in snapshot.files for row in find_rows(storage, file.path, wanted, columns).to_pylist()]
 
 
-def options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Return this command's own options and the arguments that are left for the config."""
-    parser = cli.own_parser(PROG)
-    parser.add_argument("--image-id")
-    parser.add_argument("--text")
-    parser.add_argument("--lang")
-    parser.add_argument("--json", action="store_true")
-    return cli.parse_own(parser, argv)
+class ExplainOptions(CommandOptions):
+    """What to explain: an image or a text."""
+
+    former_flags: ClassVar[dict[str, str]] = {"--image-id": "image_id"}
+
+    image_id: str | None = Field(None, description="id of the image to explain")
+    text: str | None = Field(None, description="text to explain")
+    lang: str | None = Field(None, description="with --text: language key to match under, instead of identifying it")
+    json_: bool = Field(False, alias="json", description="print JSON instead of lines")
+
+
+COMMAND = Command("python -m jobs.explain", __doc__ or "", ExplainOptions, Config, required=("lake", "batch"))
 
 
 def explain(argv: Sequence[str]) -> None:
     """Explain what the arguments ask for, on stdout."""
-    own, rest = options(argv)
-    config = cli.load_config(Config, rest, prog=PROG, description=__doc__ or "", required=("lake", "batch"))
-    if (own.image_id is None) == (own.text is None):
-        raise UsageError(f"give one of --image-id and --text (see {PROG} --help)")
-    if own.lang is not None and own.text is None:
-        raise UsageError("--lang goes with --text")
+    options, config = COMMAND.parse(argv)
+    if (options.image_id is None) == (options.text is None):
+        raise UsageError(f"give one of --image_id and --text (see {COMMAND.prog} --help)")
+    if options.lang is not None and options.text is None:
+        raise UsageError("--lang: only allowed with --text")
     explainer = Explainer(Context(config, "explain"))
     lists = explainer.matching.manifest.entries
-    if own.lang is not None and list_of(own.lang, lists) not in lists:
-        raise UsageError(f"--lang: the metadata has no language {own.lang!r}")
-    found = explainer.text(own.text, own.lang) if own.text is not None else explainer.image(own.image_id)
-    said = json.dumps(asdict(found), ensure_ascii=False, indent=1) if own.json else "\n".join(found.lines())
-    sys.stdout.write(said + "\n")
+    if options.lang is not None and list_of(options.lang, lists) not in lists:
+        raise UsageError(f"--lang: the metadata has no language {options.lang!r}")
+    if options.text is not None:
+        found: ExplainedText | ExplainedImage = explainer.text(options.text, options.lang)
+    else:
+        found = explainer.image(options.image_id or "")
+    as_json = json.dumps(asdict(found), ensure_ascii=False, indent=1) if options.json_ else None
+    sys.stdout.write((as_json or "\n".join(found.lines())) + "\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    return cli.run(explain, argv)
+    return run_command(explain, argv)
 
 
 if __name__ == "__main__":

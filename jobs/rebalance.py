@@ -1,6 +1,6 @@
 """Balances all batches of a recipe anew under another, with the counts of all batches, and reports the difference.
 
-    python -m jobs.rebalance --config c.yaml --recipe full --of default [--languages 20] [--json]
+    python -m jobs.rebalance --config c.yaml --recipe full --from_recipe default
 
 A night is balanced with the counts up to it, so the thresholds of early nights rest on few counts. A full rebalance
 gives every batch the same thresholds, by the counts up to the last batch that is matched. It is the balance job with
@@ -10,19 +10,20 @@ that is balanced anew stays as it is. The difference, pairs by language and t be
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from typing import ClassVar
 
-from curation.cli import run as cli
-from curation.cli.config import Config
+from pydantic import Field
+
+from curation.cli.command import Command, CommandOptions
+from curation.cli.run import run_command
 from curation.errors import InputError, UsageError
 from jobs import balance, compare
 from jobs.match import open_matching
+from jobs.runtime.config import Config
 from jobs.runtime.job import Context, run_job
-
-PROG = "python -m jobs.rebalance"
 
 log = logging.getLogger(__name__)
 
@@ -46,36 +47,41 @@ def last_counted(context: Context) -> str:
     return [batch for batch in context.lake.batches() if batch in matched][-1]
 
 
+class RebalanceOptions(CommandOptions):
+    """Which recipe to balance again, and how much to print."""
+
+    former_flags: ClassVar[dict[str, str]] = {"--of": "from_recipe"}
+
+    from_recipe: str | None = Field(None, description="recipe whose batches are balanced again under --recipe")
+    languages: int = Field(compare.LANGUAGES, ge=0, description="number of languages to print")
+    json_: bool = Field(False, alias="json", description="print JSON instead of a table")
+
+
+COMMAND = Command("python -m jobs.rebalance", __doc__ or "", RebalanceOptions, Config, required=("lake",))
+
+
 def rebalance(argv: Sequence[str]) -> None:
     """Balance every batch of the old recipe under the new one, then say what changed."""
-    own, rest = options(argv)
-    config = cli.load_config(Config, rest, prog=PROG, description=__doc__ or "", required=("lake",))
-    context = Context(config, "rebalance")
-    if not own.of or own.of == config.recipe:
-        raise UsageError(f"give in --of the recipe to balance anew, and another one in --recipe (see {PROG} --help)")
-    batches = batches_of(context, own.of)
+    options, config = COMMAND.parse(argv)
+    context, old = Context(config, "rebalance"), options.from_recipe
+    if not old or old == config.recipe:
+        raise UsageError(
+            f"--from_recipe: name the recipe to balance again, and another one in --recipe (see {COMMAND.prog} --help)"
+        )
+    batches = batches_of(context, old)
     last = balance.counts_up_to(context) or last_counted(context)  # what a killed run began with, it goes on with
     section = config.balance.model_copy(update={"counts_up_to": last})
-    log.info("rebalance: %d batches of %r with the counts up to %s", len(batches), own.of, last)
+    log.info("rebalance: %d batches of %r with the counts up to %s", len(batches), old, last)
     for batch in batches:
         one = config.model_copy(update={"batch": batch, "balance": section})
         run_job(balance.JOB, Context(one, "rebalance"))
-    effects = compare.effects_of(context, (own.of, config.recipe), batches)
-    sys.stdout.write(compare.said(effects, as_json=own.json, languages=own.languages) + "\n")
-
-
-def options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Return this command's own options and the arguments that are left for the config."""
-    parser = cli.own_parser(PROG)
-    parser.add_argument("--of")
-    parser.add_argument("--languages", type=int, default=compare.LANGUAGES)
-    parser.add_argument("--json", action="store_true")
-    return cli.parse_own(parser, argv)
+    effects = compare.effects_of(context, (old, config.recipe), batches)
+    sys.stdout.write(compare.said(effects, as_json=options.json_, languages=options.languages) + "\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    return cli.run(rebalance, argv)
+    return run_command(rebalance, argv)
 
 
 if __name__ == "__main__":

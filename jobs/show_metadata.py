@@ -1,8 +1,8 @@
 """Shows what a metadata version holds, and where each entry came from.
 
     python -m jobs.show_metadata --config c.yaml                                 every Wikipedia: its list, its entries
-    python -m jobs.show_metadata --config c.yaml --lang zh [--origin bigram] [--top 20]     a language's best entries
-    python -m jobs.show_metadata --config c.yaml --entry "New York" [--lang en]             where an entry came from
+    python -m jobs.show_metadata --config c.yaml --lang zh --origin bigram       the best entries of a language
+    python -m jobs.show_metadata --config c.yaml --entry "New York" --lang en    where an entry came from
 
 Without `--lang` and `--entry` it says for every Wikipedia of the language table whether it has a list of its own, is
 merged into another or stands in `other`, with its entries by origin, and ends with code 4 if one is in no list. Reads
@@ -11,7 +11,6 @@ the published tables of the config's lake without Spark, and writes to stdout.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections import Counter
@@ -19,20 +18,21 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow.compute as pc
+from pydantic import Field
 
-from curation.cli import run as cli
-from curation.cli.config import Config
+from curation.cli.command import Command, CommandOptions
+from curation.cli.run import run_command
 from curation.errors import InputError, OutputError, UsageError
 from curation.lake.lake import Snapshot
 from curation.lake.parquet import find_rows, read_batches
 from curation.matching.rules import entry_form
 from curation.matching.store import open_manifest
+from jobs.runtime.config import Config
 from jobs.runtime.job import Context
 from metadata.languages import LanguageTable
 from metadata.lists.coverage import Covered, coverage
-from metadata.lists.statistics import ORIGINS
+from metadata.lists.statistics import ORIGINS, Origin
 
-PROG = "python -m jobs.show_metadata"
 TOP = 20
 NAMED = 5
 
@@ -135,37 +135,42 @@ def _score(row: dict[str, Any]) -> str:
     return "" if row["score"] is None else f", score {row['score']:.6g}"
 
 
-def options(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Return this command's own options and the arguments that are left for the config."""
-    parser = cli.own_parser(PROG)
-    parser.add_argument("--entry")
-    parser.add_argument("--lang")
-    parser.add_argument("--origin", choices=ORIGINS)
-    parser.add_argument("--top", type=int, default=TOP)
-    parser.add_argument("--json", action="store_true")
-    return cli.parse_own(parser, argv)
+class ShowOptions(CommandOptions):
+    """What to show of the metadata."""
+
+    entry: str | None = Field(None, description="show where this entry came from")
+    lang: str | None = Field(None, description="language key: show its best entries, or look up --entry there only")
+    origin: Origin | None = Field(None, description="with --lang: show entries of this origin only")
+    top: int = Field(TOP, ge=0, description="with --lang: number of entries per origin and Wikipedia")
+    json_: bool = Field(False, alias="json", description="print JSON instead of lines")
+
+
+COMMAND = Command("python -m jobs.show_metadata", __doc__ or "", ShowOptions, Config, required=("lake",))
 
 
 def show(argv: Sequence[str]) -> None:
     """Show what the arguments ask for, on stdout."""
-    own, rest = options(argv)
-    config = cli.load_config(Config, rest, prog=PROG, description=__doc__ or "", required=("lake",))
+    options, config = COMMAND.parse(argv)
     shown = Shown(Context(config, "show_metadata"))
-    if own.entry is not None:
-        entries = list(shown.origins(own.entry, own.lang))
+    if options.entry is not None:
+        entries = list(shown.origins(options.entry, options.lang))
         if not entries:
-            where = f"the list {own.lang}" if own.lang else "any list"
-            raise InputError(f"show_metadata: {own.entry!r} is no entry of {where} of version {shown.manifest.version}")
-        write(entries, [line for entry in entries for line in entry_lines(entry)], as_json=own.json)
-    elif own.lang is not None:
-        rows = list(shown.best(own.lang, own.origin, own.top))
+            where = f"the list {options.lang}" if options.lang else "any list"
+            raise InputError(
+                f"show_metadata: {options.entry!r} is no entry of {where} of version {shown.manifest.version}"
+            )
+        write(entries, [line for entry in entries for line in entry_lines(entry)], as_json=options.json_)
+    elif options.lang is not None:
+        rows = list(shown.best(options.lang, options.origin, options.top))
         write(
-            rows, [f"{r['wikipedia']}\t{r['origin']}\t{r['score'] or ''}\t{r['entry']}" for r in rows], as_json=own.json
+            rows,
+            [f"{r['wikipedia']}\t{r['origin']}\t{r['score'] or ''}\t{r['entry']}" for r in rows],
+            as_json=options.json_,
         )
     else:
         lists = shown.lists()
         values = [{"wikipedia": f.code, "lang": f.lang, "built": f.built, **counts} for f, counts in lists]
-        write(values, list(list_lines(shown.manifest.version, lists)), as_json=own.json)
+        write(values, list(list_lines(shown.manifest.version, lists)), as_json=options.json_)
         if missing := [found.code for found, _ in lists if not found.built]:
             more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
             raise OutputError(f"show_metadata: in no list: {', '.join(missing[:NAMED])}{more}: build them too")
@@ -178,7 +183,7 @@ def write(values: Sequence[dict[str, Any]], lines: Sequence[str], *, as_json: bo
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    return cli.run(show, argv)
+    return run_command(show, argv)
 
 
 if __name__ == "__main__":

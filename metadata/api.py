@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from curation.cli import run as cli
 from curation.cli.config import Words
+from curation.cli.run import run_command
+from curation.cli.settings import load_config
 from curation.errors import OutputError, UsageError
 from metadata.languages import LanguageTable
 from metadata.sources import check_known
@@ -145,7 +146,7 @@ def fetch(config: ApiConfig, wiki: MediaWiki, target: Path) -> Counter[str]:
 
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
-    config = cli.load_config(
+    config = load_config(
         ApiConfig,
         arguments,
         prog="python -m metadata.api",
@@ -182,4 +183,4 @@ def connect(config: ApiConfig, site: str) -> MediaWiki:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run(run))
+    sys.exit(run_command(run))

@@ -18,9 +18,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, CliImplicitFlag, SettingsConfigDict
 
-from curation.cli import run as cli
-from curation.cli.config import MetadataSection, Words
+from curation.cli.config import Words
+from curation.cli.run import run_command
+from curation.cli.settings import load_config
 from curation.errors import InputError, UsageError, WorldcurateError
+from metadata.config import MetadataSection
 from metadata.fetch import wikimedia
 from metadata.fetch.downloader import Downloader, RemoteFile
 from metadata.languages import LanguageTable
@@ -103,7 +105,7 @@ def fetch_all(config: DownloadConfig, downloader: Downloader, files: Sequence[Re
 
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
-    config = cli.load_config(
+    config = load_config(
         DownloadConfig,
         arguments,
         prog="python -m metadata.download",
@@ -131,4 +133,4 @@ def run(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run(run))
+    sys.exit(run_command(run))

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from curation.cli.config import MetadataSection
 from curation.errors import InputError, UsageError
 from curation.io.storage import FileStat, Storage
+from metadata.config import MetadataSection
 from metadata.dumps.splits import Piece, pieces_of
 from metadata.languages import LanguageTable
 from metadata.lists.wordnet import wordnet_files

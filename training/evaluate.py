@@ -24,7 +24,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from transformers import MetaClip2Model
 
-from curation.cli import run as cli
+from curation.cli.run import run_command
+from curation.cli.settings import load_config
 from curation.errors import InputError
 from curation.io.storage import Storage
 from training.data.loader import ShardReader
@@ -51,7 +52,7 @@ class EvaluateConfig(BaseSettings):
 
 def main(argv: Sequence[str]) -> None:
     """Read the arguments and print one JSON line a language."""
-    config = cli.load_config(
+    config = load_config(
         EvaluateConfig,
         argv,
         prog="python -m training.evaluate",
@@ -229,4 +230,4 @@ def _read(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run(main))
+    sys.exit(run_command(main))

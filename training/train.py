@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from curation.balance.sampling import DrawKey
-from curation.cli import run as cli
+from curation.cli.run import run_command
+from curation.cli.settings import load_config
 from curation.errors import InputError, UsageError
 from curation.lake.lake import Lake
 from training.config import TrainConfig
@@ -42,7 +43,7 @@ FIXED_KEYS = (*ORDER_KEYS, "batch_size", "preset", "image_size")
 
 def main(argv: Sequence[str]) -> None:
     """Read the configuration, train, and print the summary."""
-    config = cli.load_config(
+    config = load_config(
         TrainConfig,
         argv,
         prog="python -m training.train",
@@ -144,4 +145,4 @@ def _tokenizer(config: TrainConfig, split: Split) -> Tokenizer:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run(main))
+    sys.exit(run_command(main))

@@ -1,8 +1,6 @@
-"""One typed configuration for all jobs: a YAML file, overridden by environment variables, overridden by flags.
+"""The sections of the configuration that the curation library defines; the jobs add theirs.
 
-Every key is documented here, once: `--help` prints these descriptions, and an unknown key, a wrong type or a bad value
-ends in one line that names the key, before anything starts. In the environment `balance.t_en` is
-`WORLDCURATE_BALANCE__T_EN`; as a flag it is `--balance.t_en`.
+Every key is documented here, once: `--help` prints these descriptions.
 """
 
 from __future__ import annotations
@@ -10,10 +8,6 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
-
-from curation.io.remote_file import Patience
-from curation.io.storage import Storage
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Words = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
@@ -23,38 +17,6 @@ class Section(BaseModel):
     """A group of keys; unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class LimitsSection(Section):
-    """Floors and caps of one language's entries; a key left out keeps the published value."""
-
-    wordnet_cap: int | None = Field(None, ge=0, description="most WordNet lemmas")
-    unigram_min_count: int | None = Field(None, ge=0, description="floor of a unigram's count (English: 100)")
-    unigram_share: Share | None = Field(None, description="share of distinct unigrams kept (others: 0.10)")
-    unigram_cap: int | None = Field(None, ge=0, description="most unigrams (251,465)")
-    bigram_min_pmi: float | None = Field(None, description="floor of a bigram's PMI (30)")
-    bigram_share: Share | None = Field(None, description="most re-scored bigrams, as a share of the unigrams (0.40)")
-    bigram_cap: int | None = Field(None, ge=0, description="most bigrams (100,646)")
-    title_min_views: int | None = Field(None, ge=0, description="floor of a title's page views (English: 70)")
-    title_share: Share | None = Field(None, description="share of titles kept (others: 0.76)")
-    title_cap: int | None = Field(None, ge=0, description="most titles (61,235)")
-
-
-class MetadataSection(Section):
-    """Inputs and limits of the per-language metadata."""
-
-    version: str = Field("latest", description="metadata version that match uses; latest = the newest published")
-    languages: Words = Field(["all"], description="Wikipedia codes to build, or all")
-    wikipedia: Words = Field(
-        [],
-        description="pages-articles XML dumps or CirrusSearch JSON dumps, plain, .bz2 or .gz: `code=path-or-glob`, or "
-        "a glob with {code} in it, which is looked up for every language; siteinfo-namespaces.json(.gz) beside them",
-    )
-    pageviews: Words = Field([], description="page-view files, hourly or daily layout: paths or globs")
-    wordnet: Words = Field([], description="folders with OMW tab files or Princeton index.* files")
-    wiktionary: bool = Field(False, description="read Wiktionary-made tab files (wikt/) too")
-    bigram_score: Literal["rescored", "pmi"] = Field("rescored", description="how bigrams are ranked")
-    limits: dict[str, LimitsSection] = Field({}, description="limits per language key, or `default` for all")
 
 
 class StorageSection(Section):
@@ -215,55 +177,3 @@ class ImagesSection(Section):
     )
     shard_bytes: int = Field(256 << 20, ge=1, description="bytes of one shard file")
     assumed_image_bytes: int = Field(24 << 10, ge=1, description="bytes an image is planned with")
-
-
-class SparkSection(Section):
-    """The Spark session; ignored under spark-submit."""
-
-    master: str = Field("local[*]", description="Spark master")
-    conf: dict[str, str] = Field({}, description="further Spark settings")
-
-
-class GcSection(Section):
-    """Removal of files no published version needs."""
-
-    retention_hours: int = Field(168, ge=0, description="hours an unused file is kept")
-    dry_run: bool = Field(False, description="only list what would go")
-
-
-class Config(BaseSettings):
-    """All keys of all jobs."""
-
-    model_config = SettingsConfigDict(
-        extra="forbid",
-        frozen=True,
-        env_prefix="WORLDCURATE_",
-        env_nested_delimiter="__",
-        env_ignore_empty=True,
-    )
-
-    lake: str | None = Field(None, description="the lake: a folder or s3://bucket/prefix")
-    batch: str | None = Field(None, description="the input partition: a night (2024-05-31) or a crawl")
-    recipe: str = Field("default", description="name of the balancing recipe")
-    seed: int = Field(0, description="seed of every choice")
-    max_failed_inputs: Share = Field(0.01, description="share of input files that may fail before the run does")
-    progress_s: Annotated[float, Field(gt=0)] = Field(10.0, description="seconds between progress lines")
-    metrics: str | None = Field(None, description="folder for Prometheus text files; default LAKE/reports/metrics")
-    metadata: MetadataSection = MetadataSection()
-    ingest: IngestSection = IngestSection()
-    match: MatchSection = MatchSection()
-    balance: BalanceSection = BalanceSection()
-    images: ImagesSection = ImagesSection()
-    storage: StorageSection = StorageSection()
-    spark: SparkSection = SparkSection()
-    gc: GcSection = GcSection()
-
-    def open_storage(self) -> Storage:
-        """Return the storage these keys describe."""
-        return Storage(**self.storage.model_dump())
-
-    def open_inputs(self) -> Storage:
-        """Return the storage of ingest's inputs."""
-        ingest = self.ingest
-        patience = Patience(ingest.retries, ingest.backoff_s, ingest.timeout_s)
-        return Storage(**(ingest.storage or self.storage).model_dump(), patience=patience)

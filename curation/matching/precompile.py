@@ -15,7 +15,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from curation.cli import run as cli
+from curation.cli.run import run_command
 from curation.errors import UsageError
 from curation.jit import compiler
 from curation.lake.schemas import SCHEMAS
@@ -54,7 +54,7 @@ def _match(identifier: LanguageIdentifier, matcher: Matcher) -> None:
 def main() -> int:
     """Run the command; the exit code is that of the jobs."""
     argparse.ArgumentParser(prog="python -m curation.matching.precompile", description=__doc__).parse_args()
-    return cli.run(lambda _: precompile(), [])
+    return run_command(lambda _: precompile(), [])
 
 
 if __name__ == "__main__":

@@ -11,11 +11,12 @@ from functools import cached_property
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from pyspark.sql import SparkSession
 
-from curation.cli import run as cli
-from curation.cli.config import Config
+from curation.cli.run import run_command
+from curation.cli.settings import load_config
 from curation.io.storage import Storage, join
 from curation.lake.lake import Lake
 from jobs.runtime import session
+from jobs.runtime.config import Config
 from jobs.runtime.stage import Outcome
 
 log = logging.getLogger(__name__)
@@ -71,10 +72,10 @@ def main(module: str, argv: Sequence[str] | None = None) -> int:
 
     def command(arguments: Sequence[str]) -> None:
         prog = f"python -m {module}"
-        config = cli.load_config(Config, arguments, prog=prog, description=job.summary, required=job.required)
+        config = load_config(Config, arguments, prog=prog, description=job.summary, required=job.required)
         run_job(job, Context(config, job.name))
 
-    return cli.run(command, argv)
+    return run_command(command, argv)
 
 
 def run_job(job: Job, context: Context) -> list[Outcome]:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-from curation.cli.config import SparkSection
 from curation.errors import UsageError
+from jobs.runtime.config import SparkSection
 
 JAVA = 17
 ROOT = Path(__file__).resolve().parents[2]

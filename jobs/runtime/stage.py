@@ -22,12 +22,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation import __version__
-from curation.cli.config import Config
 from curation.errors import InputError
 from curation.io.storage import Storage
 from curation.lake.lake import Lake, Snapshot, WrittenFile, describe
 from curation.lake.parquet import FILE_BYTES, PartitionWriter
 from curation.lake.schemas import SCHEMAS
+from jobs.runtime.config import Config
 
 log = logging.getLogger(__name__)
 

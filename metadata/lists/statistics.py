@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 from metadata.limits import Limits
 from metadata.lists.merge import Entry
 
-ORIGINS = ("number", "wordnet", "unigram", "bigram", "title")
+Origin = Literal["number", "wordnet", "unigram", "bigram", "title"]
+ORIGINS: tuple[Origin, ...] = get_args(Origin)
 EXAMPLES = 3
 
 

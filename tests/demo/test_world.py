@@ -6,12 +6,12 @@ from collections import Counter
 
 import pytest
 
-from curation.cli.config import Config
-from curation.cli.run import load_config
+from curation.cli.settings import load_config
 from curation.images.decode import PictureError, PictureLimits, verify
 from demo.site import NIGHTS
 from demo.words import KINDS, languages
 from demo.world import HELD_OUT, main, write_world
+from jobs.runtime.config import Config
 
 BASE_URL = "http://127.0.0.1:18999"
 

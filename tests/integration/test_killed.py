@@ -18,10 +18,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from curation.cli.config import GcSection
 from curation.io.storage import Storage
 from curation.lake.lake import Lake
 from jobs import gc, nightly
+from jobs.runtime.config import GcSection
 from jobs.runtime.job import Context
 from support.lakes import TABLES, digests
 from support.nights import write_night

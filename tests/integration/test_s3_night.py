@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from curation.cli.config import GcSection
 from curation.lake.lake import Lake
 from jobs import gc, nightly
+from jobs.runtime.config import GcSection
 from jobs.runtime.job import Context
 from support.lakes import TABLES
 from support.nights import publish_metadata

@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 import jobs
-from curation.cli.config import Config
-from curation.cli.run import keys_of
+from curation.cli.settings import keys_of
 from jobs.runtime import job as runner
+from jobs.runtime.config import Config
 
 JOBS = ("build_metadata", "ingest", "match", "balance", "fetch_images", "report", "nightly", "gc", "explain")
 ROOT = Path(jobs.__file__).parents[1]

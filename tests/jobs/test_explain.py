@@ -115,12 +115,12 @@ def test_a_text_is_read_by_people_and_programs(command):
 
 def test_an_image_is_read_by_people_and_programs(command, explained):
     kept = next(iter(read(explained, "shards")))
-    code, said, _ = command("--image-id", kept)
+    code, said, _ = command("--image_id", kept)
     assert code == 0
     assert said.startswith(f"image {kept}, batch b1, recipe default\n")
     assert "verdict: kept; its image was fetched, " in said
     assert "is the smallest of the matched texts; u = 0." in said
-    code, said, _ = command("--image-id", kept, "--json")
+    code, said, _ = command("--image_id", kept, "--json")
     assert json.loads(said)["draw"]["drawn"] is True
 
 
@@ -154,7 +154,7 @@ def test_totals_that_changed_since_are_refused(explained):
 def test_a_buried_image_says_so(command, explained):
     kept = next(iter(read(explained, "shards")))
     bury(explained.lake, image_ids=[kept], reason="takedown")
-    assert "verdict: buried" in command("--image-id", kept)[1]
+    assert "verdict: buried" in command("--image_id", kept)[1]
 
 
 def test_text_without_entries_or_threshold_is_never_kept(explained):
@@ -172,12 +172,12 @@ def test_text_without_entries_or_threshold_is_never_kept(explained):
 @pytest.mark.parametrize(
     ("flags", "code", "said"),
     [
-        ([], 2, "give one of --image-id and --text"),
-        (["--text", "a", "--image-id", "b"], 2, "give one of --image-id and --text"),
-        (["--image-id", "b", "--lang", "en"], 2, "--lang goes with --text"),
+        ([], 2, "give one of --image_id and --text"),
+        (["--text", "a", "--image_id", "b"], 2, "give one of --image_id and --text"),
+        (["--image_id", "b", "--lang", "en"], 2, "--lang: only allowed with --text"),
         (["--text", "a", "--lang", "xx"], 2, "no language 'xx'"),
         (["--text"], 2, "--text"),
-        (["--image-id", "0000"], 3, "no image '0000' in the pairs of batch b1"),
+        (["--image_id", "0000"], 3, "no image '0000' in the pairs of batch b1"),
         (["--text", "a", "--batch", "b2"], 3, "no totals for"),
         (["--text", "a", "--balance.t_en", "3"], 2, "'default' already means something else"),
         (["--text", "a", "--match.rules", "reference", "--recipe", "r2"], 3, "run jobs.balance first"),

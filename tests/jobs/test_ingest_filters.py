@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curation.cli.config import Config
 from curation.errors import UsageError
 from jobs import ingest, nightly
+from jobs.runtime.config import Config
 from support.nights import NIGHT, TEXTS, picture, publish_metadata
 
 pytestmark = pytest.mark.spark

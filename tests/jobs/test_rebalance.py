@@ -41,8 +41,8 @@ def test_all_batches_get_the_thresholds_of_all_counts_and_the_old_recipe_stays(
     context = two_nights
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(context.config.model_dump(mode="json", exclude_none=True)))
-    command = ["--config", str(path), "--recipe", "full", "--of", "default", "--json"]
-    assert rebalance.main(["--config", str(path), "--recipe", "early", "--of", "default", "--json"]) == 0
+    command = ["--config", str(path), "--recipe", "full", "--from_recipe", "default", "--json"]
+    assert rebalance.main(["--config", str(path), "--recipe", "early", "--from_recipe", "default", "--json"]) == 0
     old, new = json.loads(capsys.readouterr().out)
     assert old["rare_by"] == new["rare_by"] == "b2", "matched, not balanced, and yet one measure for both"
     assert rows(context, "thresholds", recipe="early") != rows(context, "thresholds", recipe="default")
@@ -79,11 +79,11 @@ def test_all_batches_get_the_thresholds_of_all_counts_and_the_old_recipe_stays(
 @pytest.mark.parametrize(
     ("flags", "code", "line"),
     [
-        ([], 2, "give in --of the recipe to balance anew"),
-        (["--of", "default", "--recipe", "default"], 2, "give in --of the recipe to balance anew"),
-        (["--of", "absent"], 3, "no batch of recipe 'absent': run jobs.balance first"),
-        (["--of", "default", "--match.min_lid_score", "0.5"], 3, "no batch has counts of match_id"),
-        (["--of", "default", "--balance.counts_up_to", "b9"], 3, "no counts for match_id=.* batch=b9"),
+        ([], 2, "--from_recipe: name the recipe to balance again"),
+        (["--from_recipe", "default", "--recipe", "default"], 2, "--from_recipe: name the recipe to balance again"),
+        (["--from_recipe", "absent"], 3, "no batch of recipe 'absent': run jobs.balance first"),
+        (["--from_recipe", "default", "--match.min_lid_score", "0.5"], 3, "no batch has counts of match_id"),
+        (["--from_recipe", "default", "--balance.counts_up_to", "b9"], 3, "no counts for match_id=.* batch=b9"),
     ],
 )
 def test_what_cannot_be_rebalanced_is_refused(night_done, tmp_path, capsys, flags, code, line):

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from curation.cli import run as cli
+from curation.cli.run import run_command
 from curation.errors import InputError, UsageError
 from metadata import api
 from metadata.fetch.mediawiki import MediaWiki
@@ -67,7 +67,7 @@ def command(server, tmp_path, capsys):
     def run(*arguments):
         common = ["--language", "tpi", "--out", str(tmp_path), "--user_agent", "tests (t@example.org)"]
         common += ["--api_url", server.url + PATH, "--requests_per_s", "1000", "--backoff_s", "0.01", "--retries", "2"]
-        code = cli.run(api.run, [*common, *arguments])
+        code = run_command(api.run, [*common, *arguments])
         return code, capsys.readouterr()
 
     return run

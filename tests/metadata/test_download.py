@@ -9,10 +9,10 @@ import time
 import pytest
 import yaml
 
-from curation.cli import run as cli
-from curation.cli.config import MetadataSection
+from curation.cli.run import run_command
 from curation.io.storage import Storage
 from metadata import download
+from metadata.config import MetadataSection
 from metadata.languages import LanguageTable
 from metadata.sources import find_sources
 from support.loopback import Answer, file_server, serving
@@ -74,7 +74,7 @@ def fetch(server, tmp_path):
 
     def run(*flags):
         urls = ["--dumps_url", server.url, "--wordnets_url", server.url, "--backoff_s", "0.01"]
-        return cli.run(download.run, [*urls, *AGENT, "--out", str(tmp_path / "out"), *flags])
+        return run_command(download.run, [*urls, *AGENT, "--out", str(tmp_path / "out"), *flags])
 
     return run
 
@@ -162,7 +162,7 @@ def test_no_more_files_are_fetched_at_once_than_allowed(tmp_path, connections):
     with serving(respond) as server:
         flags = ["--languages", "de", "--pageview_dates", "20240502", "--pageviews", "hourly", "--wordnets", "false"]
         flags += ["--dumps_url", server.url, "--out", str(tmp_path), "--connections", str(connections), *AGENT]
-        assert cli.run(download.run, flags) == 0
+        assert run_command(download.run, flags) == 0
         assert len(server.requests) == 24
     assert most == connections
 
@@ -173,10 +173,10 @@ def test_https_is_spoken_where_the_certificate_is_trusted(tmp_path, monkeypatch,
     with serving(file_server(TREE), tls) as server:
         flags = ["--languages", "de", "--date", "2024-05-01", "--wordnets", "false", "--retries", "0", *AGENT]
         flags += ["--dumps_url", server.url, "--out", str(tmp_path / "out")]
-        assert cli.run(download.run, flags) == 3
+        assert run_command(download.run, flags) == 3
         assert "certificate" in capsys.readouterr().err
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
-        assert cli.run(download.run, flags) == 0
+        assert run_command(download.run, flags) == 0
     assert len(fetched(tmp_path)) == 2
 
 
@@ -209,5 +209,5 @@ def test_bad_keys_are_refused_before_anything_is_asked(fetch, server, capsys, fl
 def test_nobody_fetches_without_saying_who_they_are(tmp_path, capsys):
     file = tmp_path / "c.yaml"
     file.write_text(yaml.safe_dump({"languages": ["de"], "date": "2024-05-01", "out": str(tmp_path)}))
-    assert cli.run(download.run, ["--config", str(file)]) == 2
+    assert run_command(download.run, ["--config", str(file)]) == 2
     assert "key `user_agent` is missing" in capsys.readouterr().err

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from curation.cli.config import MetadataSection
 from curation.errors import InputError, UsageError
 from curation.io.storage import Storage
+from metadata.config import MetadataSection
 from metadata.dumps.splits import Piece
 from metadata.languages import LanguageTable
 from metadata.sources import Source, cut, find_sources

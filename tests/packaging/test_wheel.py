@@ -78,7 +78,9 @@ def test_every_command_prints_its_help_from_the_installed_wheel(python, tmp_path
         if '__name__ == "__main__"' in (ROOT / path).read_text(encoding="utf-8")
     ]
     assert len(commands) > 15
-    done = subprocess.run([python, "-c", HELP, *commands], cwd=tmp_path, check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [python, "-I", "-c", HELP, *commands], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
     for command, (code, output, origin) in json.loads(done.stdout).items():
         assert (code, "usage:" in output.lower()) == (0, True), command
         assert Path(origin).is_relative_to(python.parents[1]), f"{command} is not the wheel's"

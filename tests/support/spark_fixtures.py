@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 
-from curation.cli.config import Config, SparkSection
 from jobs import nightly
 from jobs.runtime import session
+from jobs.runtime.config import Config, SparkSection
 from jobs.runtime.job import Context
 from support.nights import NIGHT, publish_metadata, write_night
 

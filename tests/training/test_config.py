@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from curation.cli.run import load_config
+from curation.cli.settings import load_config
 from curation.errors import UsageError
 from training.config import TrainConfig
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
-from curation.cli import run as cli
+from curation.cli.run import run_command
 from curation.errors import InputError
 from curation.hashing import u64
 from support.shards import COLOURS, SHAPES, draw, shard_row
@@ -114,16 +114,16 @@ def test_a_trained_model_names_colours_it_was_never_told_about(shard_lake, files
     config = TrainConfig(lake=str(shard_lake.root), output=str(output), **keys)
     train(config, World(0, 1, torch.device("cpu")))
     capsys.readouterr()
-    assert cli.run(main, flags(files, output)) == 0
+    assert run_command(main, flags(files, output)) == 0
     result = json.loads(capsys.readouterr().out)
     assert (result["language"], result["n"], result["classes"]) == ("en", 24, 6)
     assert result["low"] > 2 * result["chance"]
 
 
 def test_bad_input_is_named(files, tmp_path, capsys, model, tokenizer):
-    assert cli.run(main, flags(files, tmp_path / "nowhere")) == 3
+    assert run_command(main, flags(files, tmp_path / "nowhere")) == 3
     assert "holds no checkpoint" in capsys.readouterr().err
-    assert cli.run(main, ["--checkpoint", "x"]) == 2
+    assert run_command(main, ["--checkpoint", "x"]) == 2
     labels, classes = files / "labels.jsonl", files / "classes.json"
     labels.write_text('{"image": "0.png", "label": "red"}\n{"image": "1.png"}\n')
     with pytest.raises(InputError, match=r"labels\.jsonl line 2: expected \{'image': path, 'label': class\}"):

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from curation.cli import run as cli
+from curation.cli.run import run_command
 from curation.errors import InputError, OutputError, UsageError
 from curation.lake.tombstones import bury
 from support import shards
@@ -203,12 +203,12 @@ def test_a_tokenizer_file_is_used_and_saved(config, tokenizer, tmp_path):
 
 def test_the_command_prints_a_summary_and_ends_with_the_documented_code(train_yaml, lake, tmp_path, capsys):
     path = train_yaml(**(SMALL | {"steps": 1}), lake=str(lake), output=str(tmp_path / "out"))
-    assert cli.run(main, ["--config", str(path)]) == 0
+    assert run_command(main, ["--config", str(path)]) == 0
     said = capsys.readouterr()
     assert json.loads(said.out)["steps"] == 1
     assert "step 1 of 1" in said.err
-    assert cli.run(main, ["--config", str(path)]) == 2
-    assert cli.run(main, ["--config", str(path), "--output", str(tmp_path / "o2"), "--recipe", "none"]) == 3
+    assert run_command(main, ["--config", str(path)]) == 2
+    assert run_command(main, ["--config", str(path), "--output", str(tmp_path / "o2"), "--recipe", "none"]) == 3
     said = capsys.readouterr()
     assert said.out == ""
     assert "error: no shards of recipe 'none'" in said.err

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from curation import models
-from curation.cli.config import Config
 from curation.errors import InputError, UsageError
 from curation.filters import pii, text_quality
 from curation.filters.base import Keep, Note, Rewrite, Step, sample_of_images
 from curation.filters.blocklists import TextBlockList, UrlBlockList, entries
 from curation.io.storage import Storage
 from curation.lid.identifier import cached, labels_of, model_sha256
+from jobs.runtime.config import Config
 from metadata.labels import map_labels
 from metadata.languages import LanguageTable
 

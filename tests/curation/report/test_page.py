@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.cli.config import Config
 from curation.errors import InputError
 from curation.lake.schemas import SCHEMAS
 from curation.report.page import STAGES, Report, StageRun, TopEntry, render, summarise
 from jobs import report as job
+from jobs.runtime.config import Config
 from jobs.runtime.job import Context
 from jobs.runtime.stage import Stage
 

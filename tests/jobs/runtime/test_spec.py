@@ -5,9 +5,9 @@ from __future__ import annotations
 import fasttext
 import pytest
 
-from curation.cli.config import Config
 from curation.errors import UsageError
 from jobs.match import open_matching
+from jobs.runtime.config import Config
 from jobs.runtime.job import Context
 from support.nights import publish_metadata
 

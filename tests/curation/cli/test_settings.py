@@ -6,9 +6,10 @@ import logging
 
 import pytest
 
-from curation.cli import run as cli
-from curation.cli.config import Config
+from curation.cli.run import run_command
+from curation.cli.settings import keys_of, load_config
 from curation.errors import InputError, OutputError, UsageError
+from jobs.runtime.config import Config
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def load(tmp_path, monkeypatch):
         path.write_text(text, encoding="utf-8")
         for key, value in environment.items():
             monkeypatch.setenv(key, value)
-        return cli.load_config(
+        return load_config(
             Config, ["--config", str(path), *flags], prog="python -m jobs.x", description="x", required=required
         )
 
@@ -82,19 +83,19 @@ def test_an_unknown_key_in_the_environment_is_refused(load):
 
 def test_a_missing_config_file_is_named(tmp_path):
     with pytest.raises(UsageError, match=r"nowhere\.yaml"):
-        cli.load_config(Config, ["--config", "nowhere.yaml"], prog="x", description="x")
+        load_config(Config, ["--config", "nowhere.yaml"], prog="x", description="x")
 
 
 def test_help_names_every_key(capsys):
     with pytest.raises(SystemExit):
-        cli.load_config(Config, ["--help"], prog="x", description="x")
+        load_config(Config, ["--help"], prog="x", description="x")
     text = capsys.readouterr().out
-    missing = [key for key in cli.keys_of(Config) if f"--{key}" not in text]
+    missing = [key for key in keys_of(Config) if f"--{key}" not in text]
     assert missing == []
 
 
 def test_every_key_says_what_it_means():
-    assert [key for key, info in cli.keys_of(Config).items() if not info.description] == []
+    assert [key for key, info in keys_of(Config).items() if not info.description] == []
 
 
 @pytest.mark.parametrize(
@@ -109,7 +110,7 @@ def test_exit_codes_tell_the_kind_of_failure(error, code, capsys):
             raise error
 
     try:
-        assert cli.run(command, []) == code
+        assert run_command(command, []) == code
     finally:
         logging.getLogger().handlers[:] = handlers
     said = capsys.readouterr()

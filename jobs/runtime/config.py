@@ -1,0 +1,80 @@
+"""The configuration of all jobs: a YAML file, overridden by environment variables, overridden by flags.
+
+An unknown key, a wrong type or a bad value ends in one line that names the key, before anything starts. In the
+environment `balance.t_en` is `WORLDCURATE_BALANCE__T_EN`; as a flag it is `--balance.t_en`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from curation.cli.config import (
+    BalanceSection,
+    ImagesSection,
+    IngestSection,
+    MatchSection,
+    Section,
+    Share,
+    StorageSection,
+)
+from curation.io.remote_file import Patience
+from curation.io.storage import Storage
+from metadata.config import MetadataSection
+
+
+class SparkSection(Section):
+    """The Spark session; ignored under spark-submit."""
+
+    master: str = Field("local[*]", description="Spark master")
+    conf: dict[str, str] = Field({}, description="further Spark settings")
+
+
+class GcSection(Section):
+    """Removal of files no published version needs."""
+
+    retention_hours: int = Field(168, ge=0, description="hours an unused file is kept")
+    dry_run: bool = Field(False, description="only list what would go")
+
+
+class Config(BaseSettings):
+    """All keys of all jobs."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        env_prefix="WORLDCURATE_",
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+    )
+
+    # what else starts with WORLDCURATE_: paths of caches, and the variables of other commands
+    other_variables: ClassVar[tuple[str, ...]] = ("CACHE", "COMPILED", "TRAINING_", "EVALUATE_", "DOWNLOAD_", "API_")
+
+    lake: str | None = Field(None, description="the lake: a folder or s3://bucket/prefix")
+    batch: str | None = Field(None, description="the input partition: a night (2024-05-31) or a crawl")
+    recipe: str = Field("default", description="name of the balancing recipe")
+    seed: int = Field(0, description="seed of every choice")
+    max_failed_inputs: Share = Field(0.01, description="share of input files that may fail before the run does")
+    progress_s: Annotated[float, Field(gt=0)] = Field(10.0, description="seconds between progress lines")
+    metrics: str | None = Field(None, description="folder for Prometheus text files; default LAKE/reports/metrics")
+    metadata: MetadataSection = MetadataSection()
+    ingest: IngestSection = IngestSection()
+    match: MatchSection = MatchSection()
+    balance: BalanceSection = BalanceSection()
+    images: ImagesSection = ImagesSection()
+    storage: StorageSection = StorageSection()
+    spark: SparkSection = SparkSection()
+    gc: GcSection = GcSection()
+
+    def open_storage(self) -> Storage:
+        """Return the storage these keys describe."""
+        return Storage(**self.storage.model_dump())
+
+    def open_inputs(self) -> Storage:
+        """Return the storage of ingest's inputs."""
+        ingest = self.ingest
+        patience = Patience(ingest.retries, ingest.backoff_s, ingest.timeout_s)
+        return Storage(**(ingest.storage or self.storage).model_dump(), patience=patience)

@@ -1,0 +1,41 @@
+"""Every option of every command explains itself in `--help`."""
+
+from __future__ import annotations
+
+import argparse
+import runpy
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMANDS = sorted(
+    path.removesuffix(".py").replace("/", ".")
+    for path in subprocess.run(
+        ["git", "ls-files", "curation/*.py", "jobs/*.py", "metadata/*.py", "training/*.py"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    if (ROOT / path).exists() and '__name__ == "__main__"' in (ROOT / path).read_text(encoding="utf-8")
+)
+
+
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_has_help(command, monkeypatch, capsys):
+    shown: list[argparse.ArgumentParser] = []
+    print_help = argparse.ArgumentParser.print_help
+    monkeypatch.setattr(argparse.ArgumentParser, "print_help", lambda self, *_: shown.append(self) or print_help(self))
+    monkeypatch.setattr("sys.argv", [command, "--help"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module(command, run_name="__main__", alter_sys=True)
+    assert ended.value.code == 0
+    [parser] = shown
+    assert parser.description
+    assert not [action.option_strings for action in parser._actions if not action.help]
+    flags = [flag.removeprefix("--no-").removeprefix("--") for each in parser._actions for flag in each.option_strings]
+    assert not [flag for flag in flags if "-" in flag and flag != "-h"], "words in flags are joined by underscores"
+    assert capsys.readouterr().out.startswith("usage: python -m ")
