@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 from common import sentences, table
 
 from curation.balance.counts import LanguageCounts, counts_table, read_counts
-from curation.balance.keep_model import KeepModel
+from curation.balance.keep_model import KeepProbabilities
 from curation.balance.sampling import choose_and_draw
 from curation.balance.thresholds import entry_probability
 from curation.cli.config import BalanceSection
@@ -171,7 +171,7 @@ def one_file(context: Context, batch: str, folder: Path) -> list[list[str]]:
     lake, storage = context.lake, context.storage
     made = read_table(lake, lake.snapshot("thresholds", {"batch": batch}), "thresholds")
     counts = list(read_counts(storage, lake.snapshot("totals", {"batch": batch})))
-    model, file = KeepModel.build(made, counts), lake.snapshot("matches", {"batch": batch}).files[0]
+    model, file = KeepProbabilities.build(made, counts), lake.snapshot("matches", {"batch": batch}).files[0]
     t_of = dict(zip(made["lang"].to_pylist(), made["t"].to_pylist(), strict=True))
     plain = {lang: [1.0] * (int(ids[-1]) + 1) for lang, ids, _ in counts}
     for lang, ids, seen in counts:

@@ -26,7 +26,7 @@ from isal import igzip
 
 from curation.io.storage import Storage
 from curation.lake.lake import Lake
-from curation.readers.extract import Reading
+from curation.readers.extract import FileReport
 from curation.readers.wat import read_records
 
 COPIES_A_FILE = 2  # 34 MB of WAT; a real file has ten times as much and more
@@ -38,7 +38,7 @@ def copies(folder: Path, megabytes: int) -> Iterator[Path]:
     bodies = []
     for path in sorted((data() / "crawl").glob("dev-*.warc.wat.gz")):
         with path.open("rb") as stream:
-            bodies += list(read_records(stream, Reading(path.name)))
+            bodies += list(read_records(stream, FileReport(path.name)))
     size = number = 0
     while size < megabytes * 1_000_000:
         path = folder / f"{number:04d}.warc.wat.gz"

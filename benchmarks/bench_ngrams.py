@@ -35,7 +35,7 @@ from curation.io.storage import Storage
 from jobs import build_metadata
 from jobs.runtime import session
 from jobs.runtime.config import SparkSection
-from jobs.runtime.run_tasks import Result, run_sink
+from jobs.runtime.run_tasks import Result, run_tasks
 from jobs.tasks.metadata.ngrams import ReadDump, StagedGrams, bucket_counts, rank_grams
 from metadata.dumps.wikitext import plain_text
 from metadata.dumps.xml import iter_pages
@@ -117,16 +117,16 @@ def job(path: Path, cores: int) -> Run:
     buckets = bucket_counts([source])
     spark = session.start("bench", SparkSection(master=f"local[{cores}]"))
     with tempfile.TemporaryDirectory(dir=path.parent) as staging:
-        before = run_sink(spark, "warm-up", range(cores), worker)
+        before = run_tasks(spark, "warm-up", range(cores), worker)
         started = time.perf_counter()
         units = list(cut([source], build_metadata.PIECE_BYTES))
-        results = run_sink(spark, "dumps", units, ReadDump(storage, TABLE, staging, buckets))
+        results = run_tasks(spark, "dumps", units, ReadDump(storage, TABLE, staging, buckets))
         staged = StagedGrams(buckets["en"], [tuple(r.stats["staged"]) for r in results if r.kind == "dump"])
-        grams = rank_grams(partial(run_sink, spark), storage, staging, TABLE, {"en": staged}, {"en": Limits()})
+        grams = rank_grams(partial(run_tasks, spark), storage, staging, TABLE, {"en": staged}, {"en": Limits()})
         assert all(next(order)[1] > 0 for order in grams.best("en", Limits(unigram_share=1.0)))
         seconds = time.perf_counter() - started
         bigrams = sum(rows for _, rows in grams.large["en"][1]) if grams.large else 0
-        after = run_sink(spark, "figures", range(cores), worker)
+        after = run_tasks(spark, "figures", range(cores), worker)
     spark.stop()
     used = {result.stats["pid"]: result.stats["cpu"] for result in after}
     for result in before:

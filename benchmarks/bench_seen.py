@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from common import table
 
-from curation.dedup.across_batches import seen_before
+from curation.dedup.across_batches import is_known
 from curation.io.storage import Storage
 from curation.lake.parquet import PartitionWriter
 from curation.lake.schemas import SCHEMAS
@@ -85,7 +85,7 @@ def main() -> None:
             unknown = pa.table({"image_id": made_ids(NEW - known.num_rows, dice)})
             ids = pa.concat_tables([known, unknown]).sort_by("image_id")["image_id"]
             started = time.process_time()
-            found = seen_before(storage, paths, ids)
+            found = is_known(storage, paths, ids)
             ours = time.process_time() - started
             assert found.sum() == known.num_rows, "seen are those, and those alone"
             other = "-"

@@ -24,7 +24,7 @@ from common import data, table
 from warcio.archiveiterator import ArchiveIterator
 
 from curation.io.gzip_stream import Gunzip
-from curation.readers.extract import Reading
+from curation.readers.extract import FileReport
 from curation.readers.wat import read_records, read_wat
 from curation.readers.wat_record import decode
 
@@ -62,11 +62,11 @@ def by_cc2dataset(path: Path) -> int:
 
 def ours(path: Path) -> int:
     """Count the occurrences our reader reads."""
-    reading = Reading(path.name)
+    reading = FileReport(path.name)
     with path.open("rb") as stream:
         for _ in read_wat(stream, reading):
             pass
-    return reading.books.read
+    return reading.counters.read
 
 
 def measured(ways: dict[str, Callable[[Path], object]], files: Sequence[Path]) -> dict[str, float]:
@@ -92,7 +92,7 @@ def inflated(path: Path) -> None:
 def framed(path: Path) -> None:
     """Inflate a file and frame its records."""
     with path.open("rb") as stream:
-        for _ in read_records(stream, Reading(path.name)):
+        for _ in read_records(stream, FileReport(path.name)):
             pass
 
 
@@ -100,7 +100,7 @@ def decoded(path: Path) -> None:
     """Inflate, frame and decode."""
     notes: Counter[str] = Counter()
     with path.open("rb") as stream:
-        for body in read_records(stream, Reading(path.name)):
+        for body in read_records(stream, FileReport(path.name)):
             decode(body, notes)
 
 

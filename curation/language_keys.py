@@ -13,6 +13,6 @@ from typing import Final
 MERGED: Final = "all"  # key of the merged list; no language has it
 
 
-def list_of(lang: str, lists: Container[str]) -> str:
+def entry_list_key(lang: str, lists: Container[str]) -> str:
     """Return the key of the list, among `lists`, that texts of a language belong to."""
     return MERGED if MERGED in lists else lang

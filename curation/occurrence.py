@@ -35,7 +35,7 @@ class Occurrence(Struct, frozen=True, gc=False):
 
 
 @dataclass
-class Books:
+class Counters:
     """Where every occurrence went: `read = kept + duplicates + over_cap + dropped`, `drops` by reason.
 
     Duplicates are the further occurrences of a text that its image keeps; over the cap are all occurrences of a text
@@ -70,11 +70,11 @@ class Books:
         if len(shown) < SAMPLES or not isinstance(smallest, str) or smallest < shown[-1]:  # rarely, after a while
             self.samples[reason] = sorted({*shown, *(str(example)[:SAMPLE_LENGTH] for example in examples)})[:SAMPLES]
 
-    def __add__(self, other: Books) -> Books:
+    def __add__(self, other: Counters) -> Counters:
         drops, notes = self.drops.copy(), self.notes.copy()
         drops.update(other.drops)
         notes.update(other.notes)
-        total = Books(
+        total = Counters(
             self.read + other.read,
             self.kept + other.kept,
             self.duplicates + other.duplicates,
@@ -109,6 +109,6 @@ class Books:
         }
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Books:
+    def from_dict(cls, data: Mapping[str, Any]) -> Counters:
         """Return the books that `to_dict` wrote."""
         return cls(**{**data, "drops": Counter(data["drops"]), "notes": Counter(data["notes"])})

@@ -52,7 +52,7 @@ def image_id(reference: str) -> str:
     return sha224(reference.encode()).hexdigest()[:24]
 
 
-def normalise_url(url: str, base: str | None) -> str:
+def normalize_url(url: str, base: str | None) -> str:
     """Return the normal form of an image URL; normalising it again changes nothing.
 
     The URL is stripped, freed of its fragment and of tabs, line breaks and spaces, and resolved against the absolute
@@ -86,7 +86,7 @@ def effective_base(page: str, href: str | None) -> str | None:
     for url, base in ((href, page), (page, None)):
         if url:
             try:
-                return normalise_url(url, base)
+                return normalize_url(url, base)
             except UrlError:
                 continue
     return None

@@ -20,7 +20,7 @@ SAVED_PAGE, PAGE_WITH_BASE = 0.02, 0.1
 
 
 @dataclass(frozen=True)
-class Picture:
+class StoredImage:
     """One drawn picture of the site: its path below the root, what it shows, and where it was shown first."""
 
     path: str
@@ -68,7 +68,7 @@ class Site:
     def __init__(self, seed: int, base_url: str) -> None:
         self.seed = seed
         self.base_url = base_url
-        self.pictures: list[Picture] = []
+        self.pictures: list[StoredImage] = []
         rng = Random(f"{seed}|tastes")
         self._tastes = {code: Taste(lang, rng) for code, lang in languages().items()}
 
@@ -93,7 +93,9 @@ class Site:
         rng.shuffle(pages)
         return pages
 
-    def _page(self, rng: Random, code: str, night: str, number: int, shown: int, earlier: Sequence[Picture]) -> Page:
+    def _page(
+        self, rng: Random, code: str, night: str, number: int, shown: int, earlier: Sequence[StoredImage]
+    ) -> Page:
         taste = self._tastes[code]
         base = rng.choice((f"{self.base_url}/pictures/", "/pictures/")) if rng.random() < PAGE_WITH_BASE else None
         links = [Link("/static/logo.png", {"alt": "logo"}), Link("/static/spacer.gif", {"alt": ""})]
@@ -119,14 +121,14 @@ class Site:
             links=tuple(links),
         )
 
-    def _new_picture(self, rng: Random, code: str, night: str) -> Picture:
+    def _new_picture(self, rng: Random, code: str, night: str) -> StoredImage:
         suffix = rng.choice(("png", "jpg"))
         path = f"pictures/{len(self.pictures):05}.{suffix}"
-        picture = Picture(path, self._tastes[code].subject(rng), code, night)
+        picture = StoredImage(path, self._tastes[code].subject(rng), code, night)
         self.pictures.append(picture)
         return picture
 
-    def _picture_link(self, rng: Random, taste: Taste, picture: Picture, base: str | None) -> Link:
+    def _picture_link(self, rng: Random, taste: Taste, picture: StoredImage, base: str | None) -> Link:
         subject = taste.subject(rng) if rng.random() < WRONG_CAPTION else picture.subject
         texts = {"alt": taste.caption(rng, subject)}
         if rng.random() < TITLE:

@@ -27,7 +27,7 @@ from PIL import Image
 from demo.noise import BANNERS
 from demo.pictures import draw_banner, draw_picture
 from demo.server import HOST, preferred_port
-from demo.site import NIGHTS, Page, Picture, Site
+from demo.site import NIGHTS, Page, Site, StoredImage
 from demo.sources import write_dump, write_pageviews, write_wordnets
 from demo.wat import write_wat
 from demo.words import KINDS, SCENES, languages
@@ -117,7 +117,7 @@ def _write_crawl(folder: Path, pages: list[Page], night: str, seed: int) -> None
         write_wat(folder / f"part-{part:05}.warc.wat.gz", pages[part::FILES_A_NIGHT], night, rng)
 
 
-def _write_pictures(root: Path, pictures: Iterable[Picture], seed: int) -> None:
+def _write_pictures(root: Path, pictures: Iterable[StoredImage], seed: int) -> None:
     (root / "pictures").mkdir(parents=True)
     for picture in pictures:
         rng = Random(f"{seed}|{picture.path}")

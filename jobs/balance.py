@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from curation.balance import thresholds as balancing
 from curation.balance.counts import read_counts
-from curation.balance.keep_model import KeepModel, write_model
+from curation.balance.keep_model import KeepProbabilities, write_keep_probabilities
 from curation.balance.sampling import choose_and_draw
 from curation.balance.thresholds import thresholds
 from curation.errors import OutputError
@@ -31,11 +31,11 @@ from curation.lake.lake import DataFile
 from curation.lake.parquet import read_batches
 from curation.lake.schemas import SCHEMAS
 from curation.lake.tombstones import Tombstones
-from curation.language_keys import list_of
+from curation.language_keys import entry_list_key
 from jobs.match import open_matching
 from jobs.runtime.config import Config
 from jobs.runtime.job import Context, Job, main
-from jobs.runtime.run_tasks import Result, file_results, files_of, run_sink
+from jobs.runtime.run_tasks import Result, file_results, files_of, run_tasks
 from jobs.runtime.stage import Outcome, Stage, WriterFactory, require, same_run
 from jobs.tasks.balance.totals import build_totals
 
@@ -87,7 +87,7 @@ class DrawFile:
         langs: Counter[str] = Counter()
         kept = [ORDERED.empty_table()]
         for batch in read_batches(self.storage, file.path):
-            alive = batch.filter(self.tombstones.alive(batch))
+            alive = batch.filter(self.tombstones.keep_mask(batch))
             table = choose_and_draw(alive, model, self.seed, self.selection)
             figures.update(images=batch.num_rows, tombstone=batch.num_rows - alive.num_rows)
             figures.update(curated=table.num_rows, not_drawn=alive.num_rows - table.num_rows)
@@ -154,15 +154,15 @@ def run(context: Context) -> list[Outcome]:
     with stage.writers()("thresholds", 0) as writer:
         writer.write(table)
     path = join(stage.staging, "keep.model")
-    model = path, write_model(context.storage, path, table, read_counts(context.storage, counts))
+    model = path, write_keep_probabilities(context.storage, path, table, read_counts(context.storage, counts))
     stage.step("thresholds")
 
     bits = shuffle.bucket_bits(matches.size, config.balance.bucket_bytes)
     draw = DrawFile(context.storage, model, tombstones, config.seed, config.balance.selection, bits, stage.staging)
-    drawn = run_sink(context.spark, "balance", matches.files, draw, progress_s=config.progress_s)
+    drawn = run_tasks(context.spark, "balance", matches.files, draw, progress_s=config.progress_s)
     stage.step("draw")
     write = WriteBucket(context.storage, [result.stats["path"] for result in drawn], stage.writers())
-    written = run_sink(context.spark, "curated", range(1 << bits), write, progress_s=config.progress_s)
+    written = run_tasks(context.spark, "curated", range(1 << bits), write, progress_s=config.progress_s)
     stage.step("order")
     curated = files_of(written, "curated")
     figures, drops = add_up([result.stats for result in drawn], table)
@@ -174,12 +174,12 @@ def run(context: Context) -> list[Outcome]:
 
 
 @lru_cache(maxsize=1)
-def load_model(storage: Storage, path: str, sha256: str) -> KeepModel:
+def load_model(storage: Storage, path: str, sha256: str) -> KeepProbabilities:
     """Return the keep model of a run, checked and mapped once a worker process.
 
     Raises InputError when the file is missing or not the one the driver wrote.
     """
-    return KeepModel.open(host_cache.checked_file(storage, path, sha256))
+    return KeepProbabilities.open(host_cache.checked_file(storage, path, sha256))
 
 
 def in_order(table: pa.Table) -> pa.Table:
@@ -194,7 +194,7 @@ def add_up(staged: Sequence[dict[str, Any]], table: pa.Table) -> tuple[dict[str,
     for part in staged:
         figures.update(part["figures"])
         langs.update(part["langs"])
-    english = table.filter(pc.equal(table["lang"], list_of("en", table["lang"].to_pylist()))).to_pylist()
+    english = table.filter(pc.equal(table["lang"], entry_list_key("en", table["lang"].to_pylist()))).to_pylist()
     totals = {
         "images": figures["images"],
         "curated": figures["curated"],

@@ -25,7 +25,7 @@ from curation.matching import matcher
 from curation.matching.store import make_latest
 from jobs.runtime.job import Context, Job, main
 from jobs.runtime.ledger import check_failed, whole_files
-from jobs.runtime.run_tasks import Result, RunSink, files_of, run_sink
+from jobs.runtime.run_tasks import Result, RunTasks, files_of, run_tasks
 from jobs.runtime.stage import Outcome, Stage
 from jobs.tasks.metadata.lists import Keys, MakeList, bucket_counts, merge_keys
 from jobs.tasks.metadata.matchers import RULES, Compile, is_published, publish_manifest
@@ -133,7 +133,7 @@ class Reuse:
 
 
 @dataclass(frozen=True)
-class Books:
+class Counters:
     """The ledger rows of all files that were read, and those of them that failed."""
 
     ledger: Sequence[dict[str, Any]]
@@ -148,12 +148,12 @@ class Books:
         return drops
 
 
-def sink(context: Context, **options: Any) -> RunSink:
+def sink(context: Context, **options: Any) -> RunTasks:
     """Return how the steps run their units."""
-    return partial(run_sink, context.spark, progress_s=context.config.progress_s, **options)
+    return partial(run_tasks, context.spark, progress_s=context.config.progress_s, **options)
 
 
-def read_sources(context: Context, plan: Plan, stage: Stage, codes: Sequence[str]) -> tuple[Staged, Books]:
+def read_sources(context: Context, plan: Plan, stage: Stage, codes: Sequence[str]) -> tuple[Staged, Counters]:
     """Read what the lists of some Wikipedias are made from. Raises InputError when too many files fail."""
     sources = sources_of(plan.sources, codes)
     views = bucket_count(file for source in sources if source.kind == "views" for file in source.files)
@@ -164,7 +164,7 @@ def read_sources(context: Context, plan: Plan, stage: Stage, codes: Sequence[str
     ledger = whole_files(result.stats for result in results if result.kind == "ledger")
     failed = check_failed(stage, ledger, context.config.max_failed_inputs)
     stage.step("sources")
-    return Staged.of(results, read), Books(ledger, failed)
+    return Staged.of(results, read), Counters(ledger, failed)
 
 
 def make_lists(context: Context, plan: Plan, stage: Stage, staged: Staged, reuse: Reuse) -> list[Result]:
@@ -213,7 +213,7 @@ def run(context: Context) -> list[Outcome]:
     log.info(
         "build_metadata: %d of %d lists are to be made, the others were made before", len(changed), len(plan.codes)
     )
-    staged, books = read_sources(context, plan, stage, changed)
+    staged, counters = read_sources(context, plan, stage, changed)
     made = make_lists(context, plan, stage, staged, reuse)
     staged_lists = {result.stats["code"]: result.stats["path"] for result in made if result.kind == "list"}
     built = merge_keys(sink(context), context.storage, stage.staging, plan.keys, staged_lists, stage.writers())
@@ -223,19 +223,21 @@ def run(context: Context) -> list[Outcome]:
     stage.step("matchers")
     totals = {
         **figures(version, made, built),
-        "files": len(books.ledger),
-        "files_failed": len(books.failed),
+        "files": len(counters.ledger),
+        "files_failed": len(counters.failed),
         "files_unmapped": staged.unmapped,
         "notes": staged.notes,
         "lists_reused": len(reuse.made),
-        "fingerprints": reuse.sound(books.failed),
+        "fingerprints": reuse.sound(counters.failed),
     }
     if lost := sorted(set(plan.codes) - totals["by_wikipedia"].keys()):
         raise OutputError(f"build_metadata: no list holds the entries of {', '.join(lost)}; nothing was published")
     publish_manifest(lake, version, {lang: sum(n.values()) for lang, n in totals["by_lang"].items()}, compiled)
     files = {"source_lists": files_of(made, "source_lists"), "entries": files_of(built, "entries")}
-    stage.aim({table: {"metadata_version": version} for table in files})
-    outcome = stage.publish(files, totals=totals, drops=books.drops, complete=not books.failed, ledger=books.ledger)
+    stage.set_outputs({table: {"metadata_version": version} for table in files})
+    outcome = stage.publish(
+        files, totals=totals, drops=counters.drops, complete=not counters.failed, ledger=counters.ledger
+    )
     make_latest(context.storage, lake.root, version)
     log.info("build_metadata: entries by origin: %s", in_words(totals["by_lang"].values()))
     write_page(context, plan.table, outcome)

@@ -16,7 +16,7 @@ from dataclasses import asdict
 
 from pydantic import Field
 
-from curation.balance.compare import COLUMNS, Effect, KeptPairs, lines
+from curation.balance.compare import COLUMNS, RecipeStats, RecipeStatsBuilder, lines
 from curation.balance.counts import read_counts
 from curation.cli.command import Command, CommandOptions
 from curation.cli.run import run_command
@@ -29,7 +29,7 @@ from jobs.runtime.stage import require
 LANGUAGES = 20
 
 
-def effects_of(context: Context, recipes: Sequence[str], batches: Sequence[str]) -> list[Effect]:
+def recipe_stats(context: Context, recipes: Sequence[str], batches: Sequence[str]) -> list[RecipeStats]:
     """Return what recipes keep of some batches, in the lake's order; thresholds are those of the last.
 
     Entries are rare by the counts up to the latest batch that any of the recipes counts, for all recipes whose
@@ -41,7 +41,7 @@ def effects_of(context: Context, recipes: Sequence[str], batches: Sequence[str])
     return [_effect_of(context, recipe, batches, [latest, own]) for recipe, own in counted.items()]
 
 
-def _effect_of(context: Context, recipe: str, batches: Sequence[str], rare_by: Sequence[str]) -> Effect:
+def _effect_of(context: Context, recipe: str, batches: Sequence[str], rare_by: Sequence[str]) -> RecipeStats:
     """Return what a recipe keeps; rare by the counts up to the first of some batches that there are any of."""
     lake = context.lake
     meaning = lake.recipe(recipe)
@@ -53,7 +53,7 @@ def _effect_of(context: Context, recipe: str, batches: Sequence[str], rare_by: S
     made = require(lake, "compare", "jobs.balance", "thresholds", recipe=recipe, batch=batches[-1])
     read = (batch.to_pylist() for file in made.files for batch in read_batches(context.storage, file.path))
     thresholds = {row["lang"]: row["t"] for rows in read for row in rows}
-    pairs = KeptPairs(thresholds, meaning["selection"])
+    pairs = RecipeStatsBuilder(thresholds, meaning["selection"])
     for part in parts:
         for file in part.files:
             for batch in read_batches(context.storage, file.path, COLUMNS[meaning["selection"]]):
@@ -63,7 +63,7 @@ def _effect_of(context: Context, recipe: str, batches: Sequence[str], rare_by: S
     return pairs.effect(recipe, matched, thresholds, counted, read_counts(context.storage, totals))
 
 
-def said(effects: Sequence[Effect], *, as_json: bool, languages: int = LANGUAGES) -> str:
+def said(effects: Sequence[RecipeStats], *, as_json: bool, languages: int = LANGUAGES) -> str:
     """Return the comparison as a table to read, or as JSON."""
     if as_json:
         return json.dumps([asdict(effect) for effect in effects], ensure_ascii=False, indent=1)
@@ -87,7 +87,7 @@ def compare(argv: Sequence[str]) -> None:
     if not options.recipes:
         raise UsageError(f"--recipes: missing: give names separated by commas (see {COMMAND.prog} --help)")
     context = Context(config, "compare")
-    effects = effects_of(context, options.recipes.split(","), [context.batch])
+    effects = recipe_stats(context, options.recipes.split(","), [context.batch])
     sys.stdout.write(said(effects, as_json=options.json_, languages=options.languages) + "\n")
 
 

@@ -26,7 +26,7 @@ from curation.errors import InputError, UsageError
 from curation.lake.lake import Snapshot
 from curation.lake.parquet import find_rows
 from curation.lake.tombstones import Tombstones
-from curation.language_keys import list_of
+from curation.language_keys import entry_list_key
 from curation.matching.rules import text_form
 from curation.matching.store import load_matcher, matcher_name
 from jobs.balance import counts_up_to, meaning
@@ -102,7 +102,7 @@ class Explainer:
             identifier = matching.identifier()
             [lang], [score] = identifier.identify([text])
             labels = identifier.candidates(text)
-        key = list_of(lang, matching.manifest.entries)
+        key = entry_list_key(lang, matching.manifest.entries)
         ids: list[int] = []
         listed = bool(matching.manifest.entries.get(key))
         if listed:
@@ -133,7 +133,7 @@ class Explainer:
     def _verdict(self, image_id: str, pair: dict[str, Any], drawn: Draw | None) -> str:
         """Say where the image left the funnel, by the tables; a table that says otherwise than the draw is named."""
         row = pa.Table.from_pylist([{name: pair[name] for name in ("image_id", "image_url")}])
-        if not Tombstones.read(self.context.lake).alive(row)[0].as_py():
+        if not Tombstones.read(self.context.lake).keep_mask(row)[0].as_py():
             return "buried: a tombstone names the image or its host"
         if drawn is None:
             return "dropped by match: no text matches an entry of its language"
@@ -199,7 +199,7 @@ def explain(argv: Sequence[str]) -> None:
         raise UsageError("--lang: only allowed with --text")
     explainer = Explainer(Context(config, "explain"))
     lists = explainer.matching.manifest.entries
-    if options.lang is not None and list_of(options.lang, lists) not in lists:
+    if options.lang is not None and entry_list_key(options.lang, lists) not in lists:
         raise UsageError(f"--lang: the metadata has no language {options.lang!r}")
     if options.text is not None:
         found: ExplainedText | ExplainedImage = explainer.text(options.text, options.lang)

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from curation.cli.config import ImagesSection
 from curation.errors import OutputError
-from curation.images.decode import PictureLimits
+from curation.images.decode import ImageLimits
 from curation.images.fetch import Fetcher
 from curation.images.rows import fetch_and_verify
 from curation.io.storage import Storage
@@ -27,7 +27,7 @@ from curation.lake.parquet import read_batches, read_rows
 from curation.lake.schemas import IMAGE_COLUMNS, PICTURE_COLUMNS, SCHEMAS
 from curation.lake.tombstones import Tombstones
 from jobs.runtime.job import Context, Job, main
-from jobs.runtime.run_tasks import Result, file_results, files_of, run_sink
+from jobs.runtime.run_tasks import Result, file_results, files_of, run_tasks
 from jobs.runtime.stage import Outcome, Stage, WriterFactory, require
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class FetchBucket:
     def __call__(self, index: int, slices: Sequence[Slice]) -> Iterator[Result]:
         """Yield the written rows and how many came out how."""
         rows = read_slices(self.storage, slices, [name for name, _ in IMAGE_COLUMNS])
-        alive = rows.filter(self.tombstones.alive(rows)).sort_by("image_id")
+        alive = rows.filter(self.tombstones.keep_mask(rows)).sort_by("image_id")
         buried, rows = rows.num_rows - alive.num_rows, alive
         reasons: Counter[str] = Counter()
         with self._fetcher() as fetcher, self.writers("images", index) as writer:
@@ -86,8 +86,8 @@ class FetchBucket:
             image_column=self.image_column,
         )
 
-    def _limits(self) -> PictureLimits:
-        return PictureLimits(self.section.max_side, self.section.max_pixels, self.section.min_side)
+    def _limits(self) -> ImageLimits:
+        return ImageLimits(self.section.max_side, self.section.max_pixels, self.section.min_side)
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class BuildShard:
     def __call__(self, index: int, slices: Sequence[Slice]) -> Iterator[Result]:
         """Yield the written shards."""
         rows = read_slices(self.storage, slices, SCHEMAS["curated"].names)
-        curated, rows = rows.num_rows, rows.filter(self.tombstones.alive(rows))
+        curated, rows = rows.num_rows, rows.filter(self.tombstones.keep_mask(rows))
         pictures = self._pictures(index)
         place = pc.index_in(rows["image_id"], pictures["image_id"])
         with self.writers("shards", index, file_bytes=self.shard_bytes) as writer:
@@ -161,7 +161,7 @@ def run_images(context: Context, partition: dict[str, str], curated: Snapshot, p
         log.warning("spark.speculation is on: images may be fetched twice, turn it off for fetch_images")
     column = context.config.ingest.image_column or IMAGE_COLUMN
     process = FetchBucket(context.storage, section, tombstones, stage.writers(), context.config.open_inputs(), column)
-    results = run_sink(context.spark, "fetch_images", plan, process, progress_s=context.config.progress_s)
+    results = run_tasks(context.spark, "fetch_images", plan, process, progress_s=context.config.progress_s)
     stage.step("fetch")
     reasons: Counter[str] = Counter(tombstone=sum(result.stats.get("buried", 0) for result in results))
     for result in results:
@@ -207,7 +207,7 @@ def run_shards(context: Context, partition: dict[str, str], curated: Snapshot, p
     for file in images.files:
         by_bucket[int(file.name.partition(".")[0])].append(file)
     process = BuildShard(context.storage, by_bucket, tombstones, section.shard_bytes, stage.writers())
-    results = run_sink(context.spark, "shards", plan, process, progress_s=context.config.progress_s)
+    results = run_tasks(context.spark, "shards", plan, process, progress_s=context.config.progress_s)
     stage.step("shards")
     files = files_of(results, "shards")
     written = sum(file.rows for file in files)

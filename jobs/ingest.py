@@ -17,10 +17,10 @@ from curation.errors import InputError, OutputError, UsageError
 from curation.io.inputs import list_inputs, sampled
 from curation.io.storage import FileStat, Storage
 from curation.lake import shuffle
-from curation.occurrence import Books
+from curation.occurrence import Counters
 from jobs.runtime.job import Context, Job, main
 from jobs.runtime.ledger import check_failed
-from jobs.runtime.run_tasks import Result, files_of, run_sink
+from jobs.runtime.run_tasks import Result, files_of, run_tasks
 from jobs.runtime.stage import Outcome, Stage
 from jobs.tasks.ingest.filters import plan
 from jobs.tasks.ingest.merge import Combine, Earlier, MergeBucket
@@ -59,7 +59,7 @@ def run(context: Context) -> list[Outcome]:
     bits = shuffle.bucket_bits(sum(file.size for file in inputs), section.bucket_bytes)
     kept = context.lake.uri(*KEPT, context.batch)
     read = ReadFile(storage, context.storage, section, steps, config.seed, bits, stage.staging, kept)
-    results = run_sink(
+    results = run_tasks(
         context.spark,
         "ingest",
         inputs,
@@ -79,26 +79,26 @@ def run(context: Context) -> list[Outcome]:
     combined = _combined(context, stage, staged, bits)
     paths, cap = [part["path"] for part in combined or staged], section.max_texts_per_image
     merge = MergeBucket(context.storage, paths, config.seed, cap, bits, stage.writers(), earlier)
-    merged = run_sink(context.spark, "ingest: merge", range(1 << bits), merge, progress_s=config.progress_s)
+    merged = run_tasks(context.spark, "ingest: merge", range(1 << bits), merge, progress_s=config.progress_s)
     stage.step("merge")
-    books = _checked_books([*staged, *combined], merged)
+    counters = _checked_books([*staged, *combined], merged)
     files = files_of(merged, "pairs")
     totals = {
         "files": len(inputs),
         "files_failed": len(failed),
-        "read": books.read,
-        "kept": books.kept,
-        "duplicates": books.duplicates,
-        "over_cap": books.over_cap,
+        "read": counters.read,
+        "kept": counters.kept,
+        "duplicates": counters.duplicates,
+        "over_cap": counters.over_cap,
         "images": sum(file.rows for file in files),
-        "notes": dict(sorted(books.notes.items())),
-        "dropped_samples": books.samples,
+        "notes": dict(sorted(counters.notes.items())),
+        "dropped_samples": counters.samples,
     }
-    if books.notes["broken_record"]:
-        log.warning("ingest: %d records could not be read (broken_record)", books.notes["broken_record"])
+    if counters.notes["broken_record"]:
+        log.warning("ingest: %d records could not be read (broken_record)", counters.notes["broken_record"])
     if not totals["images"]:
         log.warning("ingest: the inputs hold no usable pair: publishing an empty batch")
-    return [stage.publish({"pairs": files}, totals=totals, drops=books.drops, complete=not failed, ledger=ledger)]
+    return [stage.publish({"pairs": files}, totals=totals, drops=counters.drops, complete=not failed, ledger=ledger)]
 
 
 def _combined(context: Context, stage: Stage, staged: Sequence[dict[str, Any]], bits: int) -> list[dict[str, Any]]:
@@ -108,7 +108,7 @@ def _combined(context: Context, stage: Stage, staged: Sequence[dict[str, Any]], 
     config, paths = context.config, [part["path"] for part in staged]
     some = [paths[place : place + TOGETHER] for place in range(0, len(paths), TOGETHER)]
     combine = Combine(context.storage, config.seed, config.ingest.max_texts_per_image, bits, stage.staging)
-    combined = run_sink(context.spark, "ingest: combine", some, combine, progress_s=config.progress_s)
+    combined = run_tasks(context.spark, "ingest: combine", some, combine, progress_s=config.progress_s)
     stage.step("combine")
     return [result.stats for result in combined]
 
@@ -136,14 +136,14 @@ def _earlier(context: Context, batches: Sequence[str]) -> Earlier | None:
     return Earlier(section.seen_action, {batch: found for batch, found in files.items() if found})
 
 
-def _checked_books(staged: Sequence[dict[str, Any]], merged: Sequence[Result]) -> Books:
+def _checked_books(staged: Sequence[dict[str, Any]], merged: Sequence[Result]) -> Counters:
     """Add up the books of all passes. Raises OutputError unless they balance, and agree with what was written."""
-    books = sum((Books.from_dict(part["books"]) for part in staged), Books())
-    books = sum((Books.from_dict(result.stats["books"]) for result in merged if result.stats), books)
-    books.check()
-    if (texts := sum(result.stats.get("texts", 0) for result in merged)) != books.kept:
-        raise OutputError(f"ingest: {texts} texts written, {books.kept} kept: the books do not balance")
-    return books
+    counters = sum((Counters.from_dict(part["books"]) for part in staged), Counters())
+    counters = sum((Counters.from_dict(result.stats["books"]) for result in merged if result.stats), counters)
+    counters.check()
+    if (texts := sum(result.stats.get("texts", 0) for result in merged)) != counters.kept:
+        raise OutputError(f"ingest: {texts} texts written, {counters.kept} kept: the books do not balance")
+    return counters
 
 
 JOB = Job("ingest", __doc__ or "", run)

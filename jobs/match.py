@@ -33,7 +33,7 @@ from curation.matching.matcher import ALGORITHM, Matcher
 from curation.matching.pairs import PairMatcher
 from curation.matching.store import Manifest, load_matcher, matcher_name, open_manifest
 from jobs.runtime.job import Context, Job, main
-from jobs.runtime.run_tasks import Result, file_results, files_of, run_sink
+from jobs.runtime.run_tasks import Result, file_results, files_of, run_tasks
 from jobs.runtime.stage import Outcome, Stage, WriterFactory, digest, require
 from jobs.tasks.match.splits import Piece, piece_ranges, pieces_of, units_of
 from metadata.labels import map_labels
@@ -128,7 +128,7 @@ class MatchFiles:
         images = matched = buried = 0
         with self.writers("matches", index) as writer:
             for batch in chain.from_iterable(read_batches(self.storage, file.path) for file in files):
-                alive = batch.filter(self.tombstones.alive(batch))
+                alive = batch.filter(self.tombstones.keep_mask(batch))
                 rows = matcher.match(alive)
                 writer.write(rows)
                 images, buried = images + batch.num_rows, buried + batch.num_rows - alive.num_rows
@@ -209,7 +209,7 @@ def run(context: Context) -> list[Outcome]:
     if done := stage.finished():
         return [done]
     pieces = pieces_of(matching_.manifest.entries)
-    matched = run_sink(
+    matched = run_tasks(
         context.spark,
         "match",
         units_of(pairs.files, context.config.match.unit_bytes),
@@ -218,7 +218,7 @@ def run(context: Context) -> list[Outcome]:
     )
     stage.step("match")
     staged = [result.stats for result in matched if result.kind == "counts"]
-    counted = run_sink(
+    counted = run_tasks(
         context.spark,
         "match: counts",
         piece_ranges([part["rows"] for part in staged]),

@@ -25,7 +25,7 @@ from curation.language_keys import MERGED
 from curation.matching.matcher import ALGORITHM as MATCHING
 from curation.matching.store import Manifest, open_manifest
 from jobs.runtime.job import Context, Job, main
-from jobs.runtime.run_tasks import Result, files_of, run_sink
+from jobs.runtime.run_tasks import Result, files_of, run_tasks
 from jobs.runtime.stage import Outcome, Stage, require
 from jobs.tasks.metadata.lists import bucket_counts, merge_keys
 from jobs.tasks.metadata.matchers import RULES, Compile, is_published, publish_manifest
@@ -84,7 +84,7 @@ def run(context: Context) -> list[Outcome]:
         return [done]
     merging = {MERGED: keys}
     spread = SpreadList(storage, stage.staging, bucket_counts(merging)[keys[0]])
-    do = partial(run_sink, context.spark, progress_s=context.config.progress_s)
+    do = partial(run_tasks, context.spark, progress_s=context.config.progress_s)
     staged = do("merge_metadata: lists", [entries.of(lang=key).files for key in keys], spread)
     lists = {key: result.stats["path"] for key, result in zip(keys, staged, strict=True)}
     built = merge_keys(do, storage, stage.staging, merging, lists, stage.writers())
@@ -97,7 +97,7 @@ def run(context: Context) -> list[Outcome]:
     compiled = do("merge_metadata: matchers", units, compile_, at_once=1)
     stage.step("matchers")
     publish_manifest(lake, version, {MERGED: found["entries"]}, compiled)
-    stage.aim({"entries": {"metadata_version": version}})
+    stage.set_outputs({"entries": {"metadata_version": version}})
     totals = {"version": version, "entries": found["entries"], "languages": len(keys), "from": source.version}
     return [stage.publish({"entries": files}, totals=totals, drops={})]
 

@@ -75,7 +75,7 @@ def rebalance(argv: Sequence[str]) -> None:
     for batch in batches:
         one = config.model_copy(update={"batch": batch, "balance": section})
         run_job(balance.JOB, Context(one, "rebalance"))
-    effects = compare.effects_of(context, (old, config.recipe), batches)
+    effects = compare.recipe_stats(context, (old, config.recipe), batches)
     sys.stdout.write(compare.said(effects, as_json=options.json_, languages=options.languages) + "\n")
 
 

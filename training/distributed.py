@@ -25,11 +25,11 @@ class World:
     device: torch.device
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is rank 0, which writes and reports for all."""
         return self.rank == 0
 
-    def from_lead(self, make: Callable[[], T]) -> T:
+    def broadcast_from_main(self, make: Callable[[], T]) -> T:
         """Return on every rank what rank 0 makes.
 
         When rank 0 fails with a WorldcurateError it alone reports it; the others exit with the same code.
@@ -38,7 +38,7 @@ class World:
             return make()
         sent: list[Any] = [None, 1]  # the value, and the code to exit with
         try:
-            if self.leads:
+            if self.is_main:
                 sent = [make(), 0]
         except WorldcurateError as error:
             sent[1] = error.exit_code
@@ -50,7 +50,7 @@ class World:
             raise SystemExit(sent[1])
         return value
 
-    def from_all(self, make: Callable[[], T]) -> list[T]:
+    def all_gather(self, make: Callable[[], T]) -> list[T]:
         """Return on every rank what each rank makes, in the order of the ranks.
 
         A rank that fails with a WorldcurateError reports it itself; the others exit with the first such code.

@@ -31,7 +31,7 @@ from curation.io.storage import Storage
 from training.data.loader import ShardReader
 from training.data.shard_index import ShardIndex
 from training.data.tokenizer import Tokenizer
-from training.data.transforms import centre_box, decode, resize
+from training.data.transforms import center_box, decode, resize
 from training.engine import checkpoint
 from training.models.metaclip2 import TwoTowers, image_size
 
@@ -178,7 +178,7 @@ def _pixels(image: Path | bytes, size: int) -> np.ndarray[Any, np.dtype[np.uint8
         raise InputError(f"cannot read {image!s}: {error.strerror}") from error
     except InputError as error:
         raise InputError(f"{image if isinstance(image, Path) else 'a held-out image'}: {error}") from error
-    return resize(picture, centre_box(*picture.size), size)
+    return resize(picture, center_box(*picture.size), size)
 
 
 @torch.no_grad()

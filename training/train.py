@@ -51,10 +51,10 @@ def main(argv: Sequence[str]) -> None:
         required=("lake", "output"),
     )
     with join() as world:
-        if not world.leads:
+        if not world.is_main:
             logging.getLogger().setLevel(logging.WARNING)
         summary = train(config, world)
-    if world.leads:
+    if world.is_main:
         sys.stdout.write(json.dumps(summary) + "\n")
 
 
@@ -66,12 +66,12 @@ def train(config: TrainConfig, world: World) -> dict[str, Any]:
     """
     if config.batch_size % world.size:
         raise UsageError(f"batch_size: {config.batch_size} is not a multiple of the {world.size} processes")
-    folder, state = world.from_lead(lambda: _resumed(config))
-    split = world.from_lead(lambda: _index(config, state))
+    folder, state = world.broadcast_from_main(lambda: _resumed(config))
+    split = world.broadcast_from_main(lambda: _index(config, state))
     if folder:
         model, tokenizer = checkpoint.load_model(folder)
     else:
-        tokenizer = world.from_lead(lambda: _tokenizer(config, split))
+        tokenizer = world.broadcast_from_main(lambda: _tokenizer(config, split))
         model = build_model(PRESETS[config.preset], tokenizer, side=config.image_size, seed=config.seed)
     trainer = Trainer(config, world, split, model, tokenizer, state)
     if folder:

@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 
 from curation.balance.counts import LanguageCounts
 from curation.balance.thresholds import p_to_t
-from curation.language_keys import list_of
+from curation.language_keys import entry_list_key
 
 RARE: Final = 0.06
 COLUMNS: Final = {"drawn": ["lang", "entry_ids"], "all": ["texts"]}  # of `curated`, what a selection's figures need
@@ -34,7 +34,7 @@ Sums = npt.NDArray[np.float64]  # of whole numbers exact to 2^53
 
 
 @dataclass(frozen=True)
-class Effect:
+class RecipeStats:
     """What one recipe keeps.
 
     Attributes:
@@ -64,7 +64,7 @@ class Effect:
     entropy: float
 
 
-class KeptPairs:
+class RecipeStatsBuilder:
     """Adds up kept pairs, by language and by entry.
 
     Args:
@@ -100,7 +100,7 @@ class KeptPairs:
         for code, name in enumerate(names):
             own = owners == code
             found, places = np.unique(ids[own], return_inverse=True)
-            self._room(list_of(name, self._lists), found)[found] += np.bincount(places, shares[own], len(found))
+            self._room(entry_list_key(name, self._lists), found)[found] += np.bincount(places, shares[own], len(found))
 
     def _room(self, key: str, ids: npt.NDArray[np.int32]) -> Sums:
         sums = self._sums.get(key, np.zeros(0))
@@ -115,13 +115,13 @@ class KeptPairs:
         thresholds: Mapping[str, int],
         rare_by: str,
         totals: Iterable[LanguageCounts],
-    ) -> Effect:
+    ) -> RecipeStats:
         """Return the figures; `totals` are the counts up to the batch `rare_by`, by which an entry is rare."""
         number = int if self._selection == "drawn" else float
         kept = np.concatenate([np.zeros(0), *(sums[sums > 0] for sums in self._sums.values())])
         matches = kept.sum()
         shares = kept / matches if matches else kept
-        return Effect(
+        return RecipeStats(
             recipe=recipe,
             selection=self._selection,
             matched=matched,
@@ -142,7 +142,7 @@ class KeptPairs:
         return float(sums[ids[ids < len(sums)]].sum())
 
 
-def lines(effects: Sequence[Effect], most: int) -> Iterator[str]:
+def lines(effects: Sequence[RecipeStats], most: int) -> Iterator[str]:
     """Yield a table to read, a column a recipe; of the languages, the `most` of which most is kept, then the rest."""
     rows = [["recipe", *(effect.recipe for effect in effects)]]
 
@@ -175,13 +175,13 @@ def lines(effects: Sequence[Effect], most: int) -> Iterator[str]:
         yield "  ".join([first.ljust(widths[0]), *padded])
 
 
-def _language(effect: Effect, lang: str) -> str:
+def _language(effect: RecipeStats, lang: str) -> str:
     count = effect.kept_by_lang.get(lang, 0)
-    t = effect.thresholds.get(list_of(lang, effect.thresholds))
+    t = effect.thresholds.get(entry_list_key(lang, effect.thresholds))
     return f"{_number(effect, count)} ({_share(count, effect.kept)}), t {'-' if t is None else f'{t:,}'}"
 
 
-def _number(effect: Effect, value: float) -> str:
+def _number(effect: RecipeStats, value: float) -> str:
     """Write a number of the kept; one that is only expected as such."""
     return f"{value:,}" if effect.selection == "drawn" else f"~{value:,.0f}"
 

@@ -26,14 +26,14 @@ import pyarrow.compute as pc
 from curation.balance.counts import LanguageCounts
 from curation.errors import InputError
 from curation.io.storage import Storage
-from curation.language_keys import list_of
+from curation.language_keys import entry_list_key
 
 MAGIC: Final = b"WCKEEP\x00\x01"
 LENGTH: Final = np.dtype("<u8")
 PLACE: Final = np.dtype("<f8")
 
 
-class KeepModel:
+class KeepProbabilities:
     """Keep probabilities read from the bytes of a model file.
 
     Args:
@@ -72,7 +72,7 @@ class KeepModel:
     def keep(self, langs: pa.StringArray, entry_ids: pa.ListArray) -> npt.NDArray[np.float64]:
         """Return the keep probability of each text, equal to the last bit to `balancing.keep_probability`."""
         encoded = langs.dictionary_encode()
-        lists = (list_of(lang, self._index) for lang in encoded.dictionary.to_pylist())
+        lists = (entry_list_key(lang, self._index) for lang in encoded.dictionary.to_pylist())
         segments = [self._index.get(key, (0, 1)) for key in lists]
         starts, sizes = np.array(segments, np.int64).reshape(-1, 2)[encoded.indices.to_numpy()].T
         lengths = pc.list_value_length(entry_ids).to_numpy()
@@ -88,7 +88,9 @@ class KeepModel:
         return 1.0 - products
 
 
-def write_model(storage: Storage, path: str, thresholds: pa.Table, totals: Iterable[LanguageCounts]) -> str:
+def write_keep_probabilities(
+    storage: Storage, path: str, thresholds: pa.Table, totals: Iterable[LanguageCounts]
+) -> str:
     """Write a model file, one language in memory at a time, and return its SHA-256."""
     digest = hashlib.sha256()
     with storage.open_output(path) as sink:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.balance.keep_model import KeepModel
+from curation.balance.keep_model import KeepProbabilities
 from curation.errors import UsageError
 from curation.hashing import u64_column, uniform_column
 from curation.lake.schemas import IMAGE_COLUMNS, MATCHED_TEXT, SCHEMAS, WEIGHTED_TEXT
@@ -88,7 +88,7 @@ def draw_texts(key: DrawKey, image_ids: pa.Array, texts: pa.ListArray) -> tuple[
     return kept(key, image_ids, taken, keep.to_numpy()[chosen]), taken
 
 
-def choose_and_draw(matches: pa.RecordBatch, model: KeepModel, seed: int, selection: str = "drawn") -> pa.Table:
+def choose_and_draw(matches: pa.RecordBatch, model: KeepProbabilities, seed: int, selection: str = "drawn") -> pa.Table:
     """Choose one matched text of each image of a `matches` batch, then draw: the kept pairs as `curated` rows.
 
     Under the selection `all` every pair is kept. Rows stay in their order; `texts` holds all matched texts of the

@@ -25,7 +25,7 @@ import pyarrow as pa
 
 from curation.errors import UsageError
 from curation.lake.schemas import SCHEMAS
-from curation.language_keys import list_of
+from curation.language_keys import entry_list_key
 
 ALGORITHM: Final = 1  # part of fingerprints: raise it whenever thresholds or draws change
 POLICIES: Final = ("tail_proportion", "fixed", "none")
@@ -110,7 +110,7 @@ def thresholds(
     _warn_of_extremes(share)
     by_lang = {lang: p_to_t(found, share) for lang, found in seen.items()}
     if knob == "t_en":
-        by_lang[list_of("en", seen)] = int(value)
+        by_lang[entry_list_key("en", seen)] = int(value)
     return _table(seen, by_lang, share)
 
 
@@ -137,7 +137,7 @@ def _share(seen: Mapping[str, Counts], knob: str, value: float) -> Fraction:
 
 
 def _english(seen: Mapping[str, Counts]) -> Counts:
-    key = list_of("en", seen)
+    key = entry_list_key("en", seen)
     if key not in seen:
         raise UsageError(
             "balance: no English matches to take the tail's share from; set balance.p, or balance.t_en for policy fixed"

@@ -20,7 +20,7 @@ from curation.io.storage import Storage
 ID_LENGTH = 24
 
 
-def seen_before(storage: Storage, paths: Sequence[str], ids: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+def is_known(storage: Storage, paths: Sequence[str], ids: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
     """Tell for each of the sorted ids whether one of the files, each sorted by image_id, has it."""
     wanted = _fixed(ids)
     seen = np.zeros(len(wanted), np.bool_)

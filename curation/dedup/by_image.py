@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from curation.hashing import text_hash
 from curation.lake.schemas import SCHEMAS
-from curation.occurrence import Books, Occurrence
+from curation.occurrence import Counters, Occurrence
 from curation.urls import image_id
 
 # A row of `pairs`, and how often each of its texts occurred.
@@ -24,7 +24,7 @@ PRUNE = 64  # texts held of one image, times its cap, before those over the cap 
 SOURCE_RANK = {"alt": 0, "title": 1, "data-image-title": 2}
 
 
-def group(occurrences: Iterable[Occurrence], seed: int, max_texts: int) -> tuple[pa.Table, Books]:
+def group(occurrences: Iterable[Occurrence], seed: int, max_texts: int) -> tuple[pa.Table, Counters]:
     """Return one row an image (schema `GROUPS`, sorted by image_id), and the books of its texts.
 
     Of an image's distinct texts the `max_texts` with the smallest `text_hash` stay, in that order (equal hashes: by
@@ -44,7 +44,7 @@ def group(occurrences: Iterable[Occurrence], seed: int, max_texts: int) -> tuple
     return _tabulate({image_id(reference): image for reference, image in images.items()}, seed, max_texts)
 
 
-def merge_groups(tables: Iterable[pa.Table], seed: int, max_texts: int) -> tuple[pa.Table, Books]:
+def merge_groups(tables: Iterable[pa.Table], seed: int, max_texts: int) -> tuple[pa.Table, Counters]:
     """Return grouped tables as one, and what to add to the sum of their books.
 
     The result equals grouping all occurrences at once, if every table was grouped with the same seed and max_texts.
@@ -52,7 +52,7 @@ def merge_groups(tables: Iterable[pa.Table], seed: int, max_texts: int) -> tuple
     table = pa.concat_tables([GROUPS.empty_table(), *tables]).sort_by("image_id")
     alone = _alone(table["image_id"])
     if alone.all():
-        return table, Books()
+        return table, Counters()
     images: dict[str, _Image] = {}
     kept = copies = 0
     for batch in table.filter(pa.array(~alone)).to_batches():
@@ -63,10 +63,10 @@ def merge_groups(tables: Iterable[pa.Table], seed: int, max_texts: int) -> tuple
                 image.add(text["source"], text["text"], count)
             kept += len(row["texts"])
             copies += sum(row["copies"])
-    merged, books = _tabulate(images, seed, max_texts)
-    books.kept -= kept
-    books.duplicates -= copies - kept
-    return pa.concat_tables([table.filter(pa.array(alone)), merged]).sort_by("image_id"), books
+    merged, counters = _tabulate(images, seed, max_texts)
+    counters.kept -= kept
+    counters.duplicates -= copies - kept
+    return pa.concat_tables([table.filter(pa.array(alone)), merged]).sort_by("image_id"), counters
 
 
 def finish(groups: pa.Table) -> pa.Table:
@@ -108,9 +108,9 @@ class _Image:
             self.texts[text] = min(before[0], source, key=_source_order), before[1] + copies
 
 
-def _tabulate(images: Mapping[str, _Image], seed: int, max_texts: int) -> tuple[pa.Table, Books]:
+def _tabulate(images: Mapping[str, _Image], seed: int, max_texts: int) -> tuple[pa.Table, Counters]:
     """Return the rows of grouped images, and where the occurrences of their texts went."""
-    books = Books()
+    counters = Counters()
     rows: list[tuple[str, str | None, str | None, str | None]] = []
     sources, texts, copies, ends = [], [], [], [0]
     for identity in sorted(images):
@@ -123,16 +123,16 @@ def _tabulate(images: Mapping[str, _Image], seed: int, max_texts: int) -> tuple[
             copies.append(count)
         rows.append((identity, image.image_url, image.page_url, image.image_ref))
         ends.append(len(texts))
-        books.over_cap += image.over_cap + sum(image.texts[text][1] for text in ranked[max_texts:])
-    books.kept = len(texts)
-    books.duplicates = sum(copies) - len(texts)
+        counters.over_cap += image.over_cap + sum(image.texts[text][1] for text in ranked[max_texts:])
+    counters.kept = len(texts)
+    counters.duplicates = sum(copies) - len(texts)
     names = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)] or [pa.array([], pa.string())] * 4
     flat = pa.StructArray.from_arrays(
         [pa.array(sources, pa.string()), pa.array(texts, pa.string())], ["source", "text"]
     )
     offsets = pa.array(ends, pa.int32())
     lists = [pa.ListArray.from_arrays(offsets, values) for values in (flat, pa.array(copies, pa.int64()))]
-    return pa.Table.from_arrays([*names, *lists], GROUPS.names).cast(GROUPS), books
+    return pa.Table.from_arrays([*names, *lists], GROUPS.names).cast(GROUPS), counters
 
 
 def _ranked(identity: str, texts: Iterable[str], seed: int) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from curation.hashing import u64, uniform
-from curation.occurrence import Books, Occurrence
+from curation.occurrence import Counters, Occurrence
 from curation.text import clean
 from curation.urls import image_id
 
@@ -23,16 +23,16 @@ AT_ONCE = 1024
 class Step(Protocol):
     """One step."""
 
-    def __call__(self, batch: Sequence[Occurrence], books: Books) -> Sequence[Occurrence]:
+    def __call__(self, batch: Sequence[Occurrence], counters: Counters) -> Sequence[Occurrence]:
         """Return what is left of a batch, and book the rest."""
 
 
-def apply(occurrences: Iterator[Occurrence], steps: Sequence[Step], books: Books) -> Iterator[Occurrence]:
+def apply(occurrences: Iterator[Occurrence], steps: Sequence[Step], counters: Counters) -> Iterator[Occurrence]:
     """Yield what all steps, in their order, leave of the occurrences."""
     while batch := list(islice(occurrences, AT_ONCE)):
         left: Sequence[Occurrence] = batch
         for step in steps:
-            left = step(left, books)
+            left = step(left, counters)
         yield from left
 
 
@@ -43,13 +43,13 @@ class Keep:
     reason: str
     wanted: Callable[[Occurrence], bool]
 
-    def __call__(self, batch: Sequence[Occurrence], books: Books) -> Sequence[Occurrence]:
+    def __call__(self, batch: Sequence[Occurrence], counters: Counters) -> Sequence[Occurrence]:
         """Return the wanted ones."""
         left: list[Occurrence] = []
         gone: list[Occurrence] = []
         for occurrence in batch:
             (left if self.wanted(occurrence) else gone).append(occurrence)
-        drop(books, self.reason, gone)
+        drop(counters, self.reason, gone)
         return left
 
 
@@ -60,7 +60,7 @@ class Rewrite:
     name: str
     change: Callable[[str], str]
 
-    def __call__(self, batch: Sequence[Occurrence], books: Books) -> Sequence[Occurrence]:
+    def __call__(self, batch: Sequence[Occurrence], counters: Counters) -> Sequence[Occurrence]:
         """Return the occurrences with their new texts."""
         left: list[Occurrence] = []
         gone: list[Occurrence] = []
@@ -69,10 +69,10 @@ class Rewrite:
             if text == occurrence.text:
                 left.append(occurrence)
                 continue
-            books.notes[self.name] += 1
+            counters.notes[self.name] += 1
             text = clean(text)
             (left if text else gone).append(replace(occurrence, text=text))
-        drop(books, "empty_text", gone)
+        drop(counters, "empty_text", gone)
         return left
 
 
@@ -83,17 +83,17 @@ class Note:
     name: str
     is_so: Callable[[str], bool]
 
-    def __call__(self, batch: Sequence[Occurrence], books: Books) -> Sequence[Occurrence]:
+    def __call__(self, batch: Sequence[Occurrence], counters: Counters) -> Sequence[Occurrence]:
         """Return the batch."""
         if count := sum(self.is_so(occurrence.text) for occurrence in batch):
-            books.notes[self.name] += count
+            counters.notes[self.name] += count
         return batch
 
 
-def drop(books: Books, reason: str, gone: Sequence[Occurrence]) -> None:
+def drop(counters: Counters, reason: str, gone: Sequence[Occurrence]) -> None:
     """Book dropped occurrences, with their image references as examples."""
     if gone:
-        books.drop(reason, [occurrence.reference for occurrence in gone])
+        counters.drop(reason, [occurrence.reference for occurrence in gone])
 
 
 def sample_of_images(share: float, seed: int) -> Keep:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from curation.filters.base import drop
 from curation.matching.matcher import Matcher
-from curation.occurrence import Books, Occurrence
-from curation.urls import UrlError, host, normalise_url
+from curation.occurrence import Counters, Occurrence
+from curation.urls import UrlError, host, normalize_url
 
 ANY_LANGUAGE = "all"
 
@@ -32,7 +32,7 @@ class UrlBlockList:
         self._paths: defaultdict[str, list[str]] = defaultdict(list)
         for line in lines:
             try:
-                url = normalise_url(line if "://" in line else f"http://{line}", None)
+                url = normalize_url(line if "://" in line else f"http://{line}", None)
             except UrlError:
                 continue  # which names no place
             self._paths[host(url)].append(_path(url))
@@ -65,13 +65,13 @@ class TextBlockList:
         }
         self._identify = identify
 
-    def __call__(self, batch: Sequence[Occurrence], books: Books) -> Sequence[Occurrence]:
+    def __call__(self, batch: Sequence[Occurrence], counters: Counters) -> Sequence[Occurrence]:
         """Return the occurrences whose texts hold no blocked phrase."""
         hits = {text: self._languages(text) for text in dict.fromkeys(o.text for o in batch)}
         doubtful = [text for text, langs in hits.items() if langs and ANY_LANGUAGE not in langs]
         langs_of = dict(zip(doubtful, self._identify(doubtful), strict=True)) if doubtful else {}
         blocked = {text for text, langs in hits.items() if ANY_LANGUAGE in langs or (langs and langs_of[text] in langs)}
-        drop(books, "blocked_text", [o for o in batch if o.text in blocked])
+        drop(counters, "blocked_text", [o for o in batch if o.text in blocked])
         return [o for o in batch if o.text not in blocked]
 
     def _languages(self, text: str) -> set[str]:

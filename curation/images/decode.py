@@ -2,7 +2,7 @@
 
 A picture that already is what would be stored keeps its bytes; any other becomes a JPEG made from its
 pixels alone, so the same bytes and limits give the same result. Whatever the bytes hold, the answer is a
-`Picture` or a `PictureError` with one of these reasons:
+`StoredImage` or a `DecodeError` with one of these reasons:
 
 | reason | meaning |
 |---|---|
@@ -60,7 +60,7 @@ _ANGLES = np.outer(np.arange(_FREQUENCIES), 2 * np.arange(_SAMPLES) + 1) * np.pi
 _DCT: npt.NDArray[np.int64] = np.rint(np.cos(_ANGLES) * (1 << 14)).astype(np.int64)
 
 
-class PictureError(Exception):
+class DecodeError(Exception):
     """These bytes do not become a stored picture; `reason` is one of `REASONS`."""
 
     def __init__(self, reason: str) -> None:
@@ -69,7 +69,7 @@ class PictureError(Exception):
 
 
 @dataclass(frozen=True)
-class PictureLimits:
+class ImageLimits:
     """What a stored picture may be.
 
     Sides are in pixels, `quality` is libjpeg's 1-95. `max_pixels` bounds the memory of a decode (about 12
@@ -83,7 +83,7 @@ class PictureLimits:
 
 
 @dataclass(frozen=True)
-class Picture:
+class StoredImage:
     """A picture as stored: its file's bytes with their SHA-256 in hex, sides in pixels, and `phash`."""
 
     image: bytes
@@ -93,7 +93,7 @@ class Picture:
     phash: str
 
 
-def verify(data: bytes, limits: PictureLimits) -> Picture:
+def verify(data: bytes, limits: ImageLimits) -> StoredImage:
     """Decode a downloaded picture in full and return it as it is to be stored.
 
     The first frame of an animation, turned upright by its EXIF orientation, transparency over white,
@@ -111,7 +111,7 @@ def verify(data: bytes, limits: PictureLimits) -> Picture:
         keep = image.size == size and _is_storable(image, len(data))
         pixels = _flat_rgb(image, size)
     stored = data if keep else _jpeg(pixels, limits.quality)
-    return Picture(stored, *pixels.size, sha256(stored).hexdigest(), phash(pixels))
+    return StoredImage(stored, *pixels.size, sha256(stored).hexdigest(), phash(pixels))
 
 
 def phash(image: Image.Image) -> str:
@@ -132,26 +132,26 @@ def _refusing_damage(data: bytes) -> Iterator[None]:
     """Turn whatever a decoder raises into a PictureError."""
     try:
         yield
-    except (PictureError, MemoryError):
+    except (DecodeError, MemoryError):
         raise
     except UnidentifiedImageError as error:
-        raise PictureError("not_an_image") from error
+        raise DecodeError("not_an_image") from error
     except Image.DecompressionBombError as error:
-        raise PictureError("too_many_pixels") from error
+        raise DecodeError("too_many_pixels") from error
     except Exception as error:  # decoders raise nearly every type on damaged bytes
         # The WebP decoder says only that it failed; the length in its header says why.
         ends_early = data[:4] == b"RIFF" and int.from_bytes(data[4:8], "little") + 8 > len(data)
         truncated = ends_early or "truncated" in str(error).lower()
-        raise PictureError("truncated" if truncated else "broken") from error
+        raise DecodeError("truncated" if truncated else "broken") from error
 
 
-def _target_size(size: tuple[int, int], limits: PictureLimits) -> tuple[int, int]:
+def _target_size(size: tuple[int, int], limits: ImageLimits) -> tuple[int, int]:
     """Return the stored size of a picture of this size. Raises PictureError when the limits exclude it."""
     width, height = size
     if width * height > limits.max_pixels:
-        raise PictureError("too_many_pixels")
+        raise DecodeError("too_many_pixels")
     if min(size) < limits.min_side:
-        raise PictureError("too_small")
+        raise DecodeError("too_small")
     longest, allowed = max(size), min(limits.max_side, JPEG_LONGEST_SIDE)
     if longest <= allowed:
         return size
@@ -191,7 +191,7 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))  # convert() would clip at 255
     if image.mode in {"I", "F"}:
-        raise PictureError("unsupported")
+        raise DecodeError("unsupported")
     return image.convert("RGBA" if image.has_transparency_data else "RGB")
 
 

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
-from curation.images.decode import PictureError, PictureLimits, verify
+from curation.images.decode import DecodeError, ImageLimits, verify
 from curation.images.fetch import Fetched, Fetcher, ImageRow
 
 NO_PICTURE = {"image": None, "width": None, "height": None, "image_sha256": None, "phash": None}
 
 
-def fetch_and_verify(rows: Iterable[ImageRow], fetcher: Fetcher, limits: PictureLimits) -> Iterator[dict[str, Any]]:
+def fetch_and_verify(rows: Iterable[ImageRow], fetcher: Fetcher, limits: ImageLimits) -> Iterator[dict[str, Any]]:
     """Yield a row of the table `images`, without its bucket, for every (image_id, image_url, image_ref).
 
     Downloads run ahead in the fetcher's threads; pictures are decoded one at a time in the caller's, so
@@ -22,7 +22,7 @@ def fetch_and_verify(rows: Iterable[ImageRow], fetcher: Fetcher, limits: Picture
         yield image_row(image_id, fetched, limits)
 
 
-def image_row(image_id: str, fetched: Fetched, limits: PictureLimits) -> dict[str, Any]:
+def image_row(image_id: str, fetched: Fetched, limits: ImageLimits) -> dict[str, Any]:
     """Return the row of one fetched image: `ok` with its picture, or `failed` with a reason and nulls.
 
     The reason is one of `curation.images.fetch.REASONS`, `http_<status>`, or one of `curation.images.decode.REASONS`.
@@ -36,6 +36,6 @@ def image_row(image_id: str, fetched: Fetched, limits: PictureLimits) -> dict[st
                 "reason": None,
                 **asdict(verify(fetched.data, limits)),
             }
-        except PictureError as error:
+        except DecodeError as error:
             reason = error.reason
     return {"image_id": image_id, "status": "failed", "reason": reason, **NO_PICTURE}

@@ -12,7 +12,7 @@ from urllib3.response import HTTPResponse
 from urllib3.util.retry import Retry
 
 from curation.errors import InputError
-from curation.io.remote_file import RETRIED, Body, PassingError, changed
+from curation.io.remote_file import RETRIED, Body, TransientError, changed
 
 USER_AGENT = "worldcurate (https data reader)"
 REDIRECTS = Retry(total=None, connect=0, read=0, other=0, redirect=5)
@@ -50,7 +50,7 @@ class HttpFiles:
                 return _HttpBody(response, skip=position)
             given, _, total = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
             if response.status != 206 or given.partition("-")[0] != str(position) or total not in (str(size), "*"):
-                raise PassingError(f"the server answers {response.status} {given}/{total} to {position}-")
+                raise TransientError(f"the server answers {response.status} {given}/{total} to {position}-")
             return _HttpBody(response, skip=0)
         except BaseException:
             response.close()
@@ -64,7 +64,7 @@ class HttpFiles:
         if failed:
             response.close()
         if response.status in RETRIED:
-            raise PassingError(f"the server answers {response.status}", _retry_after(response))
+            raise TransientError(f"the server answers {response.status}", _retry_after(response))
         if failed:
             raise InputError(f"cannot read {url}: the server answers {response.status} {response.reason}")
         return response
@@ -94,7 +94,7 @@ def _passing() -> Iterator[None]:
     try:
         yield
     except (exceptions.HTTPError, OSError) as error:
-        raise PassingError(str(error) or type(error).__name__) from error
+        raise TransientError(str(error) or type(error).__name__) from error
 
 
 def _tag(response: HTTPResponse) -> str:

@@ -27,7 +27,7 @@ SHORT_HOP = 256 << 10  # bytes read and dropped in place of asking anew
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How long a server is waited for.
 
     `retries` further tries in a row without a new byte, after `backoff_s` seconds, doubled each time; a connection
@@ -39,7 +39,7 @@ class Patience:
     timeout_s: float = 60.0
 
 
-class PassingError(Exception):
+class TransientError(Exception):
     """A failure that may pass; `wait_s` is how many seconds the server asks to be left alone."""
 
     def __init__(self, reason: str, wait_s: float = 0.0) -> None:
@@ -60,18 +60,18 @@ class Body(Protocol):
 OpenAt = Callable[[int], Body]
 
 
-def patiently(name: str, patience: Patience, attempt: Callable[[], Any], sleep: Callable[[float], None]) -> Any:
+def retry(name: str, retry_policy: RetryPolicy, attempt: Callable[[], Any], sleep: Callable[[float], None]) -> Any:
     """Return what `attempt` gives, trying again after a PassingError. Raises InputError when patience ends."""
-    for failures in range(1, patience.retries + 2):
+    for failures in range(1, retry_policy.retries + 2):
         try:
             return attempt()
-        except PassingError as problem:
-            if failures > patience.retries:
+        except TransientError as problem:
+            if failures > retry_policy.retries:
                 raise InputError(f"cannot read {name}: {problem}; gave up after {failures} tries") from problem
             if problem.wait_s > MAX_WAIT_S:
                 raise InputError(f"cannot read {name}: {problem} and asks to wait {problem.wait_s:.0f} s") from problem
             jitter = 0.5 + uniform(u64(0, "retry", name, str(failures))) / 2
-            pause = min(max(problem.wait_s, patience.backoff_s * 2.0 ** (failures - 1) * jitter), MAX_WAIT_S)
+            pause = min(max(problem.wait_s, retry_policy.backoff_s * 2.0 ** (failures - 1) * jitter), MAX_WAIT_S)
             log.info("%s: %s, trying again in %.1f s", name, problem, pause)
             sleep(pause)
     raise AssertionError("unreachable")
@@ -89,11 +89,11 @@ class RemoteFile(io.RawIOBase):
         name: str,
         size: int,
         open_at: OpenAt,
-        patience: Patience | None = None,
+        retry_policy: RetryPolicy | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._name, self._size, self._open_at = name, size, open_at
-        self._patience, self._sleep = patience or Patience(), sleep
+        self._retry_policy, self._sleep = retry_policy or RetryPolicy(), sleep
         self._position = self._body_at = 0
         self._body: Body | None = None
         self._failure: InputError | None = None
@@ -147,7 +147,7 @@ class RemoteFile(io.RawIOBase):
         super().close()
 
     def _more(self, wanted: int) -> bytes:
-        data: bytes = patiently(self._name, self._patience, lambda: self._some(wanted), self._sleep)
+        data: bytes = retry(self._name, self._retry_policy, lambda: self._some(wanted), self._sleep)
         self._position += len(data)
         return data
 
@@ -161,7 +161,7 @@ class RemoteFile(io.RawIOBase):
             raise
         if not data:
             self._hang_up()
-            raise PassingError(f"the answer ended after {self._position} of {self._size} bytes")
+            raise TransientError(f"the answer ended after {self._position} of {self._size} bytes")
         self._body_at += len(data)
         return data
 
@@ -171,7 +171,7 @@ class RemoteFile(io.RawIOBase):
             while self._body_at < self._position:
                 passed = self._body.read(self._position - self._body_at)
                 if not passed:
-                    raise PassingError("the answer ended early")
+                    raise TransientError("the answer ended early")
                 self._body_at += len(passed)
             return
         self._hang_up()

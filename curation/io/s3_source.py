@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from curation.errors import InputError
-from curation.io.remote_file import RETRIED, Body, PassingError, changed
+from curation.io.remote_file import RETRIED, Body, TransientError, changed
 
 PRECONDITION_FAILED = 412
 PIECE = 64 << 10  # bytes: of a piece that a broken connection cuts off nothing is kept
@@ -64,10 +64,10 @@ def _passing(uri: str) -> Iterator[None]:
         if status == PRECONDITION_FAILED:
             raise changed(uri) from error
         if (status in RETRIED and code not in WRONG_CREDENTIALS) or code == "SlowDown":
-            raise PassingError(f"the server answers {status} {code}") from error
+            raise TransientError(f"the server answers {status} {code}") from error
         raise InputError(f"cannot read {uri}: the server answers {status} {code}") from error
     except (HTTPClientError, IncompleteReadError, HTTPError, OSError) as error:
-        raise PassingError(str(error) or type(error).__name__) from error
+        raise TransientError(str(error) or type(error).__name__) from error
     except BotoCoreError as error:  # no credentials, a bad bucket name
         raise InputError(f"cannot read {uri}: {error}") from error
 

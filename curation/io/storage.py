@@ -25,7 +25,7 @@ import pyarrow.fs
 
 from curation.errors import InputError, UsageError, WorldcurateError
 from curation.io.http_source import HttpFiles
-from curation.io.remote_file import Patience, RemoteFile, patiently
+from curation.io.remote_file import RemoteFile, RetryPolicy, retry
 from curation.io.s3_source import S3Files
 
 GLOB = frozenset("*?[")
@@ -55,13 +55,13 @@ class Storage:
     endpoint_url: str | None = None
     region: str | None = None
     anonymous: bool = False
-    patience: Patience = field(default_factory=Patience)
+    retry_policy: RetryPolicy = field(default_factory=RetryPolicy)
     _clients: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
         # as this process resolves them: a worker's environment may lack the variables
         resolved = {"endpoint_url": self._endpoint, "region": self._region}
-        return {**resolved, "anonymous": self.anonymous, "patience": self.patience}
+        return {**resolved, "anonymous": self.anonymous, "retry_policy": self.retry_policy}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _clients={})
@@ -79,13 +79,13 @@ class Storage:
         return self._client("boto3", lambda: self._make_s3(retries={"max_attempts": 8, "mode": "standard"}))
 
     def _s3_files(self) -> S3Files:
-        timeout_s = self.patience.timeout_s  # tries again on its own, from where it was
+        timeout_s = self.retry_policy.timeout_s  # tries again on its own, from where it was
         options = {"retries": {"total_max_attempts": 1}, "read_timeout": timeout_s, "connect_timeout": timeout_s}
         client = self._client("boto3-once", lambda: self._make_s3(**options))
         return S3Files(client)
 
     def _http_files(self) -> HttpFiles:
-        return cast("HttpFiles", self._client("http", lambda: HttpFiles(self.patience.timeout_s)))
+        return cast("HttpFiles", self._client("http", lambda: HttpFiles(self.retry_policy.timeout_s)))
 
     def _client(self, kind: str, make: Callable[[], Any]) -> Any:
         key = f"{kind}-{os.getpid()}"
@@ -144,7 +144,7 @@ class Storage:
             file = self.stat(file.path)
         files = self._s3_files() if is_s3(file.path) else self._http_files()
         open_at = partial(files.open_at, file.path, size=file.size, tag=file.etag)
-        return cast("BinaryIO", RemoteFile(file.path, file.size, open_at, self.patience))
+        return cast("BinaryIO", RemoteFile(file.path, file.size, open_at, self.retry_policy))
 
     def read_bytes(self, path: str) -> bytes:
         """Return a whole small file. Raises InputError when it is missing or cannot be read."""
@@ -162,7 +162,7 @@ class Storage:
         with named_failure("read", path):
             if is_s3(path) or is_http(path):
                 files = self._s3_files() if is_s3(path) else self._http_files()
-                return FileStat(path, *patiently(path, self.patience, lambda: files.stat(path), time.sleep))
+                return FileStat(path, *retry(path, self.retry_policy, lambda: files.stat(path), time.sleep))
             return _local_stat(Path(path))
 
     def list_files(self, prefix: str) -> Iterator[FileStat]:

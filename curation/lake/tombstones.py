@@ -43,7 +43,7 @@ class Tombstones:
         ]
         return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
 
-    def alive(self, images: pa.Table | pa.RecordBatch) -> pa.BooleanArray:
+    def keep_mask(self, images: pa.Table | pa.RecordBatch) -> pa.BooleanArray:
         """Return, for rows with image_id and image_url, which may still be used."""
         keep = np.ones(images.num_rows, dtype=bool)
         if self.image_ids:
@@ -55,7 +55,7 @@ class Tombstones:
         return pa.array(keep)
 
 
-def bury(lake: Lake, *, image_ids: Sequence[str] = (), hosts: Sequence[str] = (), reason: str) -> None:
+def add_tombstones(lake: Lake, *, image_ids: Sequence[str] = (), hosts: Sequence[str] = (), reason: str) -> None:
     """Add tombstones dated today."""
     today = datetime.now(UTC).date()
     rows = [{"image_id": name, "host": None, "reason": reason, "date": today} for name in image_ids]

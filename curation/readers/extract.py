@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from curation.occurrence import Books, Occurrence
+from curation.occurrence import Counters, Occurrence
 from curation.text import clean_all, valid_unicode
-from curation.urls import UrlError, normalise_url
+from curation.urls import UrlError, normalize_url
 
 
 @dataclass
-class Reading:
+class FileReport:
     """What became of one input file: its books, and the error that cut it short, if any.
 
     Readers count into it as they go: `read` and `drops` of the books, the rest is `group`'s. `name` is the file's,
@@ -19,7 +19,7 @@ class Reading:
     """
 
     name: str
-    books: Books = field(default_factory=Books)
+    counters: Counters = field(default_factory=Counters)
     error: str | None = None
 
     @property
@@ -33,7 +33,7 @@ Cell = tuple[object, str, object]
 
 
 def occurrences_of(
-    books: Books,
+    counters: Counters,
     cells: Sequence[Cell],
     *,
     base: str | None,
@@ -48,9 +48,9 @@ def occurrences_of(
     `image_ref`, that of a row's one image: `no_reference`, or a reason of `UrlError`. Where there is an `image_ref`, an
     unusable URL is left out and noted (`bad_url`).
     """
-    books.read += len(cells)
+    counters.read += len(cells)
     if refused:
-        books.drop(refused, [url or image_ref for url, _, _ in cells])
+        counters.drop(refused, [url or image_ref for url, _, _ in cells])
         return []
     found: list[Occurrence] = []
     dropped: dict[str, list[object]] = {"empty_text": []}
@@ -72,17 +72,17 @@ def occurrences_of(
         else:
             found.append(Occurrence(image_url, page_url, image_ref, source, text))
     if found and image_ref is not None and image_url is None and url is not None:
-        books.notes["bad_url"] += 1
+        counters.notes["bad_url"] += 1
     for why, examples in dropped.items():
-        books.drop(why, examples)
+        counters.drop(why, examples)
     return found
 
 
-def note_images(books: Books, images: int, without_text: int) -> None:
+def note_images(counters: Counters, images: int, without_text: int) -> None:
     """Note how many images a page or row has, and how many of them have no text: those are no occurrences."""
-    books.notes["images"] += images
+    counters.notes["images"] += images
     if without_text:
-        books.notes["images_without_text"] += without_text
+        counters.notes["images_without_text"] += without_text
 
 
 def _image_url(url: str, base: str | None) -> tuple[str | None, str]:
@@ -90,7 +90,7 @@ def _image_url(url: str, base: str | None) -> tuple[str | None, str]:
     if url.startswith("data:"):  # as many are: raising takes longer
         return None, "data_uri"
     try:
-        return normalise_url(url, base), ""
+        return normalize_url(url, base), ""
     except UrlError as error:
         return None, error.reason
 

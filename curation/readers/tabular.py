@@ -19,7 +19,7 @@ from curation.errors import InputError, UsageError
 from curation.io.gzip_stream import Gunzip
 from curation.io.storage import first_line
 from curation.occurrence import Occurrence
-from curation.readers.extract import Cell, Reading, name_of, note_images, occurrences_of
+from curation.readers.extract import Cell, FileReport, name_of, note_images, occurrences_of
 from curation.readers.lenient_json import decode, loads
 from curation.urls import effective_base
 
@@ -52,7 +52,7 @@ class Columns:
 
 
 def read_parquet(
-    stream: BinaryIO, reading: Reading, columns: Columns, row_groups: Sequence[int] | None = None
+    stream: BinaryIO, reading: FileReport, columns: Columns, row_groups: Sequence[int] | None = None
 ) -> Iterator[Occurrence]:
     """Yield the usable occurrences of a Parquet file, or of some of its row groups; count into `reading`.
 
@@ -75,7 +75,7 @@ def read_parquet(
             yield from row_occurrences(row, columns, reading)
 
 
-def read_jsonl(stream: BinaryIO, reading: Reading, columns: Columns) -> Iterator[Occurrence]:
+def read_jsonl(stream: BinaryIO, reading: FileReport, columns: Columns) -> Iterator[Occurrence]:
     """Yield the usable occurrences of a JSON Lines file, plain or gzip; count into `reading`.
 
     A line that is no JSON object is noted (`broken_record`) and the next one read. Where the file is cut off or
@@ -86,11 +86,11 @@ def read_jsonl(stream: BinaryIO, reading: Reading, columns: Columns) -> Iterator
     rows = 0
     for line in _lines(stream, reading):
         try:
-            row = loads(line, reading.books.notes)
+            row = loads(line, reading.counters.notes)
         except ValueError:
             row = None
         if not isinstance(row, dict):
-            reading.books.notes["broken_record"] += 1
+            reading.counters.notes["broken_record"] += 1
             continue
         rows += 1
         if missing:
@@ -100,9 +100,9 @@ def read_jsonl(stream: BinaryIO, reading: Reading, columns: Columns) -> Iterator
         raise UsageError(f"{reading.name}: no row has the column {min(missing)!r}")
 
 
-def row_occurrences(row: Mapping[str, object], columns: Columns, reading: Reading) -> list[Occurrence]:
+def row_occurrences(row: Mapping[str, object], columns: Columns, reading: FileReport) -> list[Occurrence]:
     """Return the usable occurrences of a row; count into `reading`."""
-    reading.books.notes["rows"] += 1
+    reading.counters.notes["rows"] += 1
     url = row.get(columns.url)
     if isinstance(url, str) and not url.strip():
         url = None
@@ -116,11 +116,11 @@ def row_occurrences(row: Mapping[str, object], columns: Columns, reading: Readin
         for value in (values if isinstance(values, list) else [values])
         if value is not None
     ]
-    note_images(reading.books, 1, without_text=not cells)
-    return occurrences_of(reading.books, cells, base=base, page_url=page, image_ref=ref)
+    note_images(reading.counters, 1, without_text=not cells)
+    return occurrences_of(reading.counters, cells, base=base, page_url=page, image_ref=ref)
 
 
-def _lines(stream: BinaryIO, reading: Reading) -> Iterator[bytes]:
+def _lines(stream: BinaryIO, reading: FileReport) -> Iterator[bytes]:
     """Yield the lines that are not blank. One cut off by damage is left out, one over `MAX_LINE` noted."""
     try:
         lines = io.BufferedReader(Gunzip(stream), 1 << 16)
@@ -130,7 +130,7 @@ def _lines(stream: BinaryIO, reading: Reading) -> Iterator[bytes]:
     try:
         while line := lines.readline(MAX_LINE):
             if len(line) == MAX_LINE and not line.endswith(b"\n"):
-                reading.books.notes["oversized_record"] += 1
+                reading.counters.notes["oversized_record"] += 1
                 while line and not line.endswith(b"\n"):
                     line = lines.readline(MAX_LINE)
                 continue
@@ -167,7 +167,7 @@ def _holds_text(kind: pa.DataType) -> bool:
 
 
 def _batches(
-    file: pq.ParquetFile, names: list[str], row_groups: Sequence[int] | None, reading: Reading
+    file: pq.ParquetFile, names: list[str], row_groups: Sequence[int] | None, reading: FileReport
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
     """Yield the rows in batches, none across two row groups, each with the number of its first row in the file.
 
@@ -184,7 +184,7 @@ def _batches(
         reading.error = first_line(error)
 
 
-def _strings(column: pa.Array, reading: Reading) -> list[Any]:
+def _strings(column: pa.Array, reading: FileReport) -> list[Any]:
     """Return a column as strings or lists of strings, invalid UTF-8 replaced and noted."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
@@ -193,5 +193,5 @@ def _strings(column: pa.Array, reading: Reading) -> list[Any]:
     except UnicodeDecodeError:
         nested = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
         values = column.cast(pa.list_(pa.binary()) if nested else pa.binary()).to_pylist()
-    notes = reading.books.notes
+    notes = reading.counters.notes
     return [[decode(v, notes) for v in value] if isinstance(value, list) else decode(value, notes) for value in values]

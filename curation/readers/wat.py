@@ -13,7 +13,7 @@ from curation.io.gzip_stream import DamagedError, Gunzip
 from curation.io.storage import first_line
 from curation.occurrence import Occurrence
 from curation.readers import robots
-from curation.readers.extract import Cell, Reading, name_of, note_images, occurrences_of
+from curation.readers.extract import Cell, FileReport, name_of, note_images, occurrences_of
 from curation.readers.wat_record import Response, decode, images_of
 from curation.urls import effective_base
 
@@ -21,7 +21,7 @@ RECORD_END = b"\r\n\r\n"
 MAX_RECORD = 64 << 20  # bytes; Common Crawl cuts pages off far below
 
 
-def read_wat(stream: BinaryIO, reading: Reading, honour: Collection[str] = robots.DEFAULT) -> Iterator[Occurrence]:
+def read_wat(stream: BinaryIO, reading: FileReport, honour: Collection[str] = robots.DEFAULT) -> Iterator[Occurrence]:
     """Yield the usable occurrences of a WAT file, plain or gzip, in the file's order.
 
     Counts into `reading`. The texts of a page with one of the directives in `honour` (of `robots.DIRECTIVES`) are
@@ -33,7 +33,7 @@ def read_wat(stream: BinaryIO, reading: Reading, honour: Collection[str] = robot
     return chain.from_iterable(_pages(stream, reading, honour))  # faster than `yield from`
 
 
-def read_records(stream: BinaryIO, reading: Reading) -> Iterator[bytes]:
+def read_records(stream: BinaryIO, reading: FileReport) -> Iterator[bytes]:
     """Yield the body of every metadata record.
 
     A body is given once the next record has begun, because only then has the checksum behind it been compared.
@@ -51,7 +51,7 @@ def read_records(stream: BinaryIO, reading: Reading) -> Iterator[bytes]:
             held, start = None, record.stream_pos
             end = start + record.content_length
             if record.content_length > MAX_RECORD:
-                reading.books.notes["oversized_record"] += 1
+                reading.counters.notes["oversized_record"] += 1
                 continue
             body = record.reader.read()
             if len(body) < record.content_length:
@@ -67,9 +67,9 @@ def read_records(stream: BinaryIO, reading: Reading) -> Iterator[bytes]:
         yield held
 
 
-def _pages(stream: BinaryIO, reading: Reading, honour: Collection[str]) -> Iterator[list[Occurrence]]:
+def _pages(stream: BinaryIO, reading: FileReport, honour: Collection[str]) -> Iterator[list[Occurrence]]:
     """Yield the usable occurrences of each page."""
-    notes = reading.books.notes
+    notes = reading.counters.notes
     for body in read_records(stream, reading):
         notes["records"] += 1
         envelope = decode(body, notes)
@@ -83,16 +83,16 @@ def _pages(stream: BinaryIO, reading: Reading, honour: Collection[str]) -> Itera
 
 
 def _page_occurrences(
-    page: str | None, response: Response[Any], links: list[Any], honour: Collection[str], reading: Reading
+    page: str | None, response: Response[Any], links: list[Any], honour: Collection[str], reading: FileReport
 ) -> list[Occurrence]:
     """Return the usable occurrences of one page."""
-    books = reading.books
-    books.notes["pages"] += 1
+    counters = reading.counters
+    counters.notes["pages"] += 1
     head = response.html.head if response.html else None
     refused = None
     if said := robots.directives(head.metas if head else None, response.headers):
         for directive in said:
-            books.notes[f"page_{directive}"] += 1
+            counters.notes[f"page_{directive}"] += 1
         refused = next((each for each in robots.DIRECTIVES if each in said and each in honour), None)
     images = images_of(links)
     if not images:
@@ -110,5 +110,5 @@ def _page_occurrences(
             cells.append((link.url, "title", title))
         if data_title is not None:
             cells.append((link.url, "data-image-title", data_title))
-    note_images(books, len(images), without_text)
-    return occurrences_of(books, cells, base=base, page_url=page, refused=refused)
+    note_images(counters, len(images), without_text)
+    return occurrences_of(counters, cells, base=base, page_url=page, refused=refused)

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from curation.errors import InputError
 from curation.io.storage import first_line
 from curation.occurrence import Occurrence
-from curation.readers.extract import Reading
+from curation.readers.extract import FileReport
 from curation.readers.lenient_json import decode, loads
 from curation.readers.tabular import Columns, row_occurrences
 
@@ -25,7 +25,7 @@ REF = "image_ref"
 MAX_MEMBER = 16 << 20  # bytes of a .txt or .json
 
 
-def read_webdataset(stream: BinaryIO, reading: Reading, columns: Columns) -> Iterator[Occurrence]:
+def read_webdataset(stream: BinaryIO, reading: FileReport, columns: Columns) -> Iterator[Occurrence]:
     """Yield the usable occurrences of a tar, plain, not compressed; count into `reading`.
 
     A `.json` that is no JSON object is noted (`broken_record`) and the rest of its sample read. Where the file is cut
@@ -55,27 +55,27 @@ def read_webdataset(stream: BinaryIO, reading: Reading, columns: Columns) -> Ite
         reading.error = first_line(error)
 
 
-def _part(archive: tarfile.TarFile, member: tarfile.TarInfo, extension: str, reading: Reading) -> dict[str, Any]:
+def _part(archive: tarfile.TarFile, member: tarfile.TarInfo, extension: str, reading: FileReport) -> dict[str, Any]:
     """Return what a member says of its sample."""
     if extension in PICTURES:
         return {REF: f"{reading.name}#{member.name}"}
     if extension not in (TEXT, "json"):
         return {}
     if member.size > MAX_MEMBER:
-        reading.books.notes["oversized_record"] += 1
+        reading.counters.notes["oversized_record"] += 1
         return {}
     file = archive.extractfile(member)
     data = file.read() if file else b""
     if len(data) < member.size:
         raise tarfile.ReadError("unexpected end of data")
     if extension == TEXT:
-        return {TEXT: decode(data, reading.books.notes)}
+        return {TEXT: decode(data, reading.counters.notes)}
     try:
-        row = loads(data, reading.books.notes)
+        row = loads(data, reading.counters.notes)
     except ValueError:
         row = None
     if not isinstance(row, dict):
-        reading.books.notes["broken_record"] += 1
+        reading.counters.notes["broken_record"] += 1
         return {}
     return {name: value for name, value in row.items() if name not in (REF, TEXT)}
 

@@ -20,7 +20,7 @@ from curation.cli.config import (
     Share,
     StorageSection,
 )
-from curation.io.remote_file import Patience
+from curation.io.remote_file import RetryPolicy
 from curation.io.storage import Storage
 from metadata.config import MetadataSection
 
@@ -76,5 +76,5 @@ class Config(BaseSettings):
     def open_inputs(self) -> Storage:
         """Return the storage of ingest's inputs."""
         ingest = self.ingest
-        patience = Patience(ingest.retries, ingest.backoff_s, ingest.timeout_s)
-        return Storage(**(ingest.storage or self.storage).model_dump(), patience=patience)
+        retry_policy = RetryPolicy(ingest.retries, ingest.backoff_s, ingest.timeout_s)
+        return Storage(**(ingest.storage or self.storage).model_dump(), retry_policy=retry_policy)

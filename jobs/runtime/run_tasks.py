@@ -55,7 +55,7 @@ class Result:
 
 
 Process = Callable[[int, Any], Iterable[Result]]
-RunSink = Callable[[str, Sequence[Any], Process], list[Result]]  # `run_sink` for one session
+RunTasks = Callable[[str, Sequence[Any], Process], list[Result]]  # `run_tasks` for one session
 
 
 def file_results(kind: str, files: Iterable[WrittenFile], figures: Mapping[str, Any] | None = None) -> Iterator[Result]:
@@ -69,7 +69,7 @@ def files_of(results: Iterable[Result], kind: str) -> list[WrittenFile]:
     return [result.file for result in results if result.kind == kind and result.file]
 
 
-def run_sink(
+def run_tasks(
     spark: SparkSession,
     name: str,
     units: Sequence[Unit],

@@ -85,7 +85,7 @@ class Stage:
         self.fingerprint = digest({"stage": name, "semantic": semantic, "inputs": inputs})
         self.started = datetime.now(UTC)
         self.run_id = f"{self.started:%Y%m%dT%H%M%S}-{self.fingerprint[:12]}-{uuid.uuid4().hex[:8]}"
-        self.aim(outputs)
+        self.set_outputs(outputs)
         self._steps = [("start", self.started)]
 
     def finished(self) -> Outcome | None:
@@ -108,7 +108,7 @@ class Stage:
         rows = same.sort_by([("finished", "descending")]).to_pylist()
         return _outcome(rows[0]) if rows else None
 
-    def aim(self, outputs: Mapping[str, Mapping[str, str]]) -> None:
+    def set_outputs(self, outputs: Mapping[str, Mapping[str, str]]) -> None:
         """Name the output partitions of a stage that learns them from its work, before it publishes."""
         self.outputs = dict(outputs)
         self._seen = {table: self.lake.snapshot(table, part).run_ids for table, part in self.outputs.items()}

@@ -28,7 +28,7 @@ from metadata.dumps.xml import ARTICLES, Page, iter_pages
 from metadata.languages import Language, LanguageTable
 from metadata.limits import Limits
 from metadata.lists.merge import NUMBERS, Entry, Scored, merge_sources
-from metadata.lists.titles import ViewBooks, read_views
+from metadata.lists.titles import ViewCounters, read_views
 from metadata.lists.wordnet import Wordnets, read_wordnets, wordnet_files
 from metadata.ngrams.count import NgramCounter, count_texts
 from metadata.ngrams.tokens import tokenizer
@@ -39,7 +39,7 @@ OpenBinary = Callable[[str], BinaryIO]
 
 
 @dataclass
-class DumpBooks:
+class DumpCounters:
     """What became of a dump's pages: read = kept + dropped by reason.
 
     `namespaces` are the wiki's own names of namespaces other than articles; `error` says why the dump could not be
@@ -57,7 +57,7 @@ def count_dump(
     path: str,
     open_binary: OpenBinary,
     language: Language,
-    books: DumpBooks,
+    counters: DumpCounters,
     piece: Piece | None = None,
     counter: NgramCounter | None = None,
 ) -> Iterator[pa.Table]:
@@ -66,40 +66,44 @@ def count_dump(
     A table holds a window of the text, so a gram may stand in several.
     """
     words = tokenizer(language)
-    texts = (words(text) for text in article_texts(path, open_binary, books, piece))
+    texts = (words(text) for text in article_texts(path, open_binary, counters, piece))
     yield from count_texts(texts, counter)
 
 
-def article_texts(path: str, open_binary: OpenBinary, books: DumpBooks, piece: Piece | None = None) -> Iterator[str]:
+def article_texts(
+    path: str, open_binary: OpenBinary, counters: DumpCounters, piece: Piece | None = None
+) -> Iterator[str]:
     """Yield the readable text of every article of a dump file, or a piece of it, and keep its books."""
     try:
         with open_binary(path) as stream:
             if is_siteinfo(path):
-                books.namespaces = read_siteinfo(stream, path)
+                counters.namespaces = read_siteinfo(stream, path)
             elif is_cirrus(stream, path):
                 found = lines(stream, path) if piece is None else lines_of_piece(stream, path, piece)
-                yield from _cirrus_texts(iter_documents(found), books)
-                if books.read == books.drops["malformed"] and (books.read > 1 or piece is None):  # one may be damaged
-                    books.error = f"{path} holds no document of a search index"
+                yield from _cirrus_texts(iter_documents(found), counters)
+                if counters.read == counters.drops["malformed"] and (
+                    counters.read > 1 or piece is None
+                ):  # one may be damaged
+                    counters.error = f"{path} holds no document of a search index"
             else:
                 pages = iter_pages(stream, path) if piece is None else pages_of_piece(stream, path, piece)
-                yield from _page_texts(pages, books)
+                yield from _page_texts(pages, counters)
     except InputError as error:
-        books.error = str(error)
+        counters.error = str(error)
 
 
-def _page_texts(pages: Iterable[Page], books: DumpBooks) -> Iterator[str]:
+def _page_texts(pages: Iterable[Page], counters: DumpCounters) -> Iterator[str]:
     for page in pages:
-        books.read += 1
-        books.namespaces |= other_names(page.namespaces)
+        counters.read += 1
+        counters.namespaces |= other_names(page.namespaces)
         if page.namespace != ARTICLES or page.is_redirect:
-            books.drops["redirect" if page.namespace == ARTICLES else "other_namespace"] += 1
+            counters.drops["redirect" if page.namespace == ARTICLES else "other_namespace"] += 1
         elif not page.is_whole:
-            books.drops["too_long"] += 1
+            counters.drops["too_long"] += 1
         elif (text := _readable(page)) is None:
-            books.drops["unparsable"] += 1
+            counters.drops["unparsable"] += 1
         else:
-            books.kept += 1
+            counters.kept += 1
             yield text
 
 
@@ -112,29 +116,29 @@ def _readable(page: Page) -> str | None:
         return None
 
 
-def _cirrus_texts(documents: Iterable[Document], books: DumpBooks) -> Iterator[str]:
+def _cirrus_texts(documents: Iterable[Document], counters: DumpCounters) -> Iterator[str]:
     for document in documents:
-        books.read += 1
+        counters.read += 1
         if document.text is None:
-            books.drops["malformed"] += 1
+            counters.drops["malformed"] += 1
         elif document.namespace != ARTICLES:
-            books.drops["other_namespace"] += 1
+            counters.drops["other_namespace"] += 1
         else:
-            books.kept += 1
+            counters.kept += 1
             yield document.text
 
 
 def count_views(
-    path: str, open_binary: OpenBinary, languages: LanguageTable, codes: Iterable[str], books: ViewBooks
+    path: str, open_binary: OpenBinary, languages: LanguageTable, codes: Iterable[str], counters: ViewCounters
 ) -> Iterator[pa.Table]:
     """Yield one page-view file's views of the wanted Wikipedias as tables of `titles.VIEWS`, and keep its books."""
     wanted = set(codes)
     sites = {site: code for site, code in languages.site_to_code.items() if code in wanted}
     try:
         with open_binary(path) as stream:
-            yield from read_views(stream, path, sites, books)
+            yield from read_views(stream, path, sites, counters)
     except InputError as error:
-        books.error = str(error)
+        counters.error = str(error)
 
 
 def read_lemmas(

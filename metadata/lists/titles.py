@@ -42,7 +42,7 @@ QUOTED = re.compile(r'"(?=.*\\")((?:[^"\\]|\\.)*)"', re.DOTALL)
 
 
 @dataclass
-class ViewBooks:
+class ViewCounters:
     """What became of a file's lines: lines = kept + dropped by reason.
 
     `error` says why the file could not be read to its end, or is no page-view file; what came before counts.
@@ -59,7 +59,7 @@ class ViewBooks:
 
 
 def read_views(
-    stream: BinaryIO, path: str, sites: Mapping[str, str], books: ViewBooks, pending: int = PENDING
+    stream: BinaryIO, path: str, sites: Mapping[str, str], counters: ViewCounters, pending: int = PENDING
 ) -> Iterator[pa.Table]:
     """Yield the views of every article of the wanted Wikipedias in one open file as tables of `VIEWS`; keep its books.
 
@@ -73,20 +73,20 @@ def read_views(
     views: Counter[tuple[str, str]] = Counter()
     try:
         for line in lines(stream, path):
-            books.lines += 1
+            counters.lines += 1
             found = _parse(line, hourly, daily)
             if isinstance(found, str):
-                books.drops[found] += 1
+                counters.drops[found] += 1
                 continue
             code, title, count = found
             views[code, title] += count
             if len(views) >= pending:
                 yield _table(views)
                 views.clear()
-        if books.lines == books.drops["malformed"]:
-            books.error = f"{path} holds no line of page views" + (": it is empty" if not books.lines else "")
+        if counters.lines == counters.drops["malformed"]:
+            counters.error = f"{path} holds no line of page views" + (": it is empty" if not counters.lines else "")
     except InputError as broken:
-        books.error = str(broken)
+        counters.error = str(broken)
     yield _table(views)
 
 

@@ -90,25 +90,25 @@ def read_wordnets(
     files = list(files)
     hand_made = {wikipedia_of(file, languages) for file in files if not file.from_wiktionary} - {None}
     lemmas: dict[str, dict[str, None]] = {}
-    books = Wordnets({}, {}, {}, [], {})
+    counters = Wordnets({}, {}, {}, [], {})
     for file in files:
         code = wikipedia_of(file, languages)
         if file.from_wiktionary and code in hand_made:
             continue
         if code is None:
-            books.unmapped.append(file.path)
+            counters.unmapped.append(file.path)
         kept = lemmas.setdefault(code, {}) if code else {}
-        books.rows[file.path] = 0
-        drops = books.drops[file.path] = Counter()
+        counters.rows[file.path] = 0
+        drops = counters.drops[file.path] = Counter()
         try:
             with open_binary(file.path) as stream:
                 for lemma in READERS[file.kind](stream, file.path, drops):
-                    books.rows[file.path] += 1
+                    counters.rows[file.path] += 1
                     kept[lemma] = None
         except InputError as error:
-            books.errors[file.path] = str(error)
-    books.lemmas.update((code, list(kept)) for code, kept in lemmas.items())
-    return books
+            counters.errors[file.path] = str(error)
+    counters.lemmas.update((code, list(kept)) for code, kept in lemmas.items())
+    return counters
 
 
 def read_tab(stream: BinaryIO, path: str, drops: Counter[str]) -> Iterator[str]:

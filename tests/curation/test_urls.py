@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from curation.urls import UrlError, effective_base, host, image_id, normalise_url
+from curation.urls import UrlError, effective_base, host, image_id, normalize_url
 
 PAGE = "http://example.com/dir/page.html?q=1#part"
 
@@ -54,7 +54,7 @@ PAGE = "http://example.com/dir/page.html?q=1#part"
     ],
 )
 def test_urls_have_these_normal_forms(url, normal):
-    assert normalise_url(url, PAGE) == normal
+    assert normalize_url(url, PAGE) == normal
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_urls_have_these_normal_forms(url, normal):
 )
 def test_what_gives_no_url_is_refused_with_its_reason(url, base, reason):
     with pytest.raises(UrlError) as refused:
-        normalise_url(url, base)
+        normalize_url(url, base)
     assert refused.value.reason == reason
 
 
@@ -99,16 +99,16 @@ RFC_EXAMPLES = {
 @pytest.mark.parametrize(("reference", "below"), RFC_EXAMPLES.items())
 def test_the_examples_of_the_rfc_resolve_as_it_says(reference, below):
     prefix = "http://a/b/" if below.startswith("../") else "http://a/b/c/"
-    assert normalise_url(reference, RFC_BASE) == prefix + below.removeprefix("../")
+    assert normalize_url(reference, RFC_BASE) == prefix + below.removeprefix("../")
 
 
 def test_dot_segments_of_the_base_are_removed_with_those_of_the_path():
-    assert normalise_url("g", "http://a/b/../c/./d") == "http://a/c/g"
-    assert normalise_url("?g", "http://a/b/../c") == "http://a/b/../c?g"
+    assert normalize_url("g", "http://a/b/../c/./d") == "http://a/c/g"
+    assert normalize_url("?g", "http://a/b/../c") == "http://a/b/../c?g"
 
 
 def test_absolute_paths_and_too_many_dots_resolve_as_the_rfc_says():
-    assert [normalise_url(r, RFC_BASE) for r in ("/g", "//g", "../../../g", "/../g", "/./g", "../..", "../../g")] == [
+    assert [normalize_url(r, RFC_BASE) for r in ("/g", "//g", "../../../g", "/../g", "/./g", "../..", "../../g")] == [
         "http://a/g", "http://g", "http://a/g", "http://a/g", "http://a/g", "http://a/", "http://a/g",
     ]  # fmt: skip
 
@@ -132,7 +132,7 @@ bases = st.builds(
 @given(paths, bases)
 def test_resolving_agrees_with_urllib_where_no_segment_is_empty(path, base):
     assume(urljoin(base, path).count("//") == 1)
-    assert normalise_url(path, base) == urljoin(base, path)
+    assert normalize_url(path, base) == urljoin(base, path)
 
 
 PIECES = (
@@ -145,7 +145,7 @@ wild = pieces | st.text(st.characters(exclude_categories=()), max_size=20)
 
 def outcome(url, base):
     try:
-        return normalise_url(url, base)
+        return normalize_url(url, base)
     except UrlError as error:
         return error
 
@@ -158,8 +158,8 @@ def test_normalising_again_changes_nothing(url, base):
         assert once.isascii()
         assert not set(once) & set(" \t\r\n#")
         assert once.startswith(("http://", "https://"))
-        assert normalise_url(once, None) == once
-        assert normalise_url(once, "http://other.example/") == once
+        assert normalize_url(once, None) == once
+        assert normalize_url(once, "http://other.example/") == once
         assert len(image_id(once)) == 24
         host(once)
 
@@ -175,7 +175,7 @@ def test_the_short_ways_give_what_the_long_way_gives(url, base):
 
 def test_an_image_id_is_24_digits_of_sha224():
     assert image_id("abc") == "23097d223405d8228642a477"  # FIPS 180-4's example
-    assert image_id("http://example.com/a") == image_id(normalise_url("HTTP://Example.com:80/a#b", None))
+    assert image_id("http://example.com/a") == image_id(normalize_url("HTTP://Example.com:80/a#b", None))
 
 
 @pytest.mark.parametrize(

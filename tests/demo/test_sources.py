@@ -12,8 +12,8 @@ import yaml
 from demo.words import KINDS, languages
 from metadata.languages import LanguageTable
 from metadata.limits import limits_of
-from metadata.lists.build import DumpBooks, count_dump, count_views, read_lemmas, source_list
-from metadata.lists.titles import ViewBooks, best_titles, sum_bucket
+from metadata.lists.build import DumpCounters, count_dump, count_views, read_lemmas, source_list
+from metadata.lists.titles import ViewCounters, best_titles, sum_bucket
 from metadata.ngrams.count import sum_grams
 from metadata.ngrams.rank import rank_bigrams, rank_unigrams
 from metadata.ngrams.tokens import joiner
@@ -34,8 +34,8 @@ def lemmas(world):
 def views(world):
     read = []
     for path in sorted(world.glob("pageviews/*")):
-        books = ViewBooks()
-        read.append((list(count_views(str(path), open_binary, TABLE, languages(), books)), books))
+        counters = ViewCounters()
+        read.append((list(count_views(str(path), open_binary, TABLE, languages(), counters)), counters))
     return read
 
 
@@ -51,12 +51,12 @@ def test_dumps_are_packed_and_plain_by_turns(world):
 
 @pytest.mark.parametrize("code", languages())
 def test_every_noun_becomes_an_entry_whole_or_in_parts(world, lemmas, views, code):
-    books = DumpBooks()
-    grams = sum_grams(count_dump(dump_of(world, code), open_binary, TABLE.languages[code], books))
-    assert books.error is None
-    assert books.drops == {"redirect": 1, "other_namespace": 2}
+    counters = DumpCounters()
+    grams = sum_grams(count_dump(dump_of(world, code), open_binary, TABLE.languages[code], counters))
+    assert counters.error is None
+    assert counters.drops == {"redirect": 1, "other_namespace": 2}
     limits = limits_of(code, code, yaml.safe_load((world / "config.yaml").read_text())["metadata"]["limits"])
-    ranked = sum_bucket((table for tables, _ in views for table in tables), {code: books.namespaces})[code]
+    ranked = sum_bucket((table for tables, _ in views for table in tables), {code: counters.namespaces})[code]
     rows = zip(ranked["title"].to_pylist(), ranked["views"].to_pylist(), strict=True)
     titles = best_titles([rows], ranked.num_rows, limits)
     mine = lemmas.lemmas.get(code, ())
@@ -71,16 +71,16 @@ def test_every_noun_becomes_an_entry_whole_or_in_parts(world, lemmas, views, cod
 
 
 def test_markup_does_not_reach_the_counts(world):
-    grams = sum_grams(count_dump(dump_of(world, "en"), open_binary, TABLE.languages["en"], DumpBooks()))
+    grams = sum_grams(count_dump(dump_of(world, "en"), open_binary, TABLE.languages["en"], DumpCounters()))
     words = set(grams["first"].to_pylist())
     assert {"umbrella", "village", "word"} <= words
     assert not words & {"Infobox", "thumb", "wikitable", "boilerplate", "ref", "talk", "REDIRECT"}
 
 
 def test_pageviews_hold_other_projects_and_junk_and_mobile_counts_in(world, views):
-    for _, books in views:
-        assert books.error is None
-        assert {"other_site", "no_title", "namespaced", "malformed"} <= set(books.drops)
+    for _, counters in views:
+        assert counters.error is None
+        assert {"other_site", "no_title", "namespaced", "malformed"} <= set(counters.drops)
     lines = [line for path in world.glob("pageviews/*") for line in _lines(path)]
     assert any(line.startswith("en.m ") for line in lines)
     assert all(re.fullmatch(r"\S+ \S+ \d+ \d+", line) for line in lines if line != "broken")

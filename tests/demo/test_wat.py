@@ -6,7 +6,7 @@ from random import Random
 
 from fastwarc.warc import ArchiveIterator
 
-from curation.readers.extract import Reading
+from curation.readers.extract import FileReport
 from curation.readers.wat import read_wat
 from demo.site import NIGHTS, Site
 from demo.wat import write_wat
@@ -40,17 +40,17 @@ def test_every_record_is_a_gzip_member_of_its_own(tmp_path):
 
 def test_the_reader_finds_the_pages_texts_and_the_broken_records(tmp_path):
     path, pages = written(tmp_path)
-    reading = Reading(path.name)
+    reading = FileReport(path.name)
     with path.open("rb") as file:
         found = {(occurrence.page_url, occurrence.text) for occurrence in read_wat(file, reading)}
     assert reading.status == "ok"
-    assert reading.books.notes["broken_record"] >= 1
+    assert reading.counters.notes["broken_record"] >= 1
     for page in pages:
         for link in page.links:
             texts = [" ".join(text.split()) for text in link.texts.values()]
             if link.url.startswith("http://127.0.0.1") and page.uri.startswith("http"):
                 assert {(page.uri, text) for text in texts if text} <= found
-    assert set(reading.books.drops) == {"empty_text", "data_uri", "scheme", "unresolvable"}
+    assert set(reading.counters.drops) == {"empty_text", "data_uri", "scheme", "unresolvable"}
     assert b'"Title": "\xff' in gzip.decompress(path.read_bytes())  # in the way of no text
 
 

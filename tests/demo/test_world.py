@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from curation.cli.settings import load_config
-from curation.images.decode import PictureError, PictureLimits, verify
+from curation.images.decode import DecodeError, ImageLimits, verify
 from demo.site import NIGHTS
 from demo.words import KINDS, languages
 from demo.world import HELD_OUT, main, write_world
@@ -79,13 +79,13 @@ def test_zero_shot_prompts_name_every_kind_in_every_language(world):
 
 
 def test_pictures_can_be_stored_and_broken_ones_cannot(world):
-    limits = PictureLimits(max_side=96, min_side=16)
+    limits = ImageLimits(max_side=96, min_side=16)
     for path in sorted(world.glob("site/pictures/*"))[:60] + sorted(world.glob("site/slow/*")):
         picture = verify(path.read_bytes(), limits)
         assert 64 <= picture.width <= 96
     reasons = {}
     for path in world.glob("site/broken/*"):
-        with pytest.raises(PictureError) as caught:
+        with pytest.raises(DecodeError) as caught:
             verify(path.read_bytes(), limits)
         reasons.setdefault(path.name.partition("-")[0], set()).add(caught.value.reason)
     assert reasons == {"page": {"not_an_image"}, "cut": {"truncated"}}

@@ -62,10 +62,10 @@ def test_the_batches_that_rows_are_read_in_change_no_byte(night_done, monkeypatc
 
     monkeypatch.setattr(splits, "PIECE", 3)
     for job in (match, balance):
-        monkeypatch.setattr(job, "run_sink", run_here)
+        monkeypatch.setattr(job, "run_tasks", run_here)
         monkeypatch.setattr(job, "read_batches", partial(read_batches, rows=7))
         job.run(context)
-    monkeypatch.setattr(fetch_images, "run_sink", run_here)
+    monkeypatch.setattr(fetch_images, "run_tasks", run_here)
     monkeypatch.setattr(fetch_images, "ROWS_AT_ONCE", 5)
     fetch_images.run(context)
     assert digests(context.lake) == ours

@@ -10,7 +10,7 @@ import pytest
 
 from curation.errors import InputError, UsageError
 from curation.lake.lake import Lake
-from curation.lake.tombstones import bury
+from curation.lake.tombstones import add_tombstones
 from jobs import nightly
 from jobs.runtime.job import Context
 from support.nights import write_night
@@ -108,7 +108,7 @@ def test_an_earlier_batch_matched_again_makes_later_totals_stale_and_rebuilt(nig
 def test_a_tombstone_takes_an_image_out_of_the_next_run(night_done):
     context = night_done
     victim = rows(context.lake, "shards")[0]["image_id"]
-    bury(context.lake, image_ids=[victim], reason="takedown")
+    add_tombstones(context.lake, image_ids=[victim], reason="takedown")
     nightly.run(context)
     for table in ("matches", "curated", "images", "shards"):
         assert victim not in {row["image_id"] for row in rows(context.lake, table)}

@@ -77,7 +77,7 @@ def entries(made: Context, lang: str) -> dict[str, str]:
 @pytest.fixture
 def here(monkeypatch):
     """Build without Spark's workers, which is faster: for tests of what is built, not of how."""
-    monkeypatch.setattr("jobs.build_metadata.run_sink", run_here)
+    monkeypatch.setattr("jobs.build_metadata.run_tasks", run_here)
 
 
 def test_every_source_ends_in_the_list_it_belongs_to(build):
@@ -97,10 +97,10 @@ def test_every_source_ends_in_the_list_it_belongs_to(build):
     lists = {file.partition["wikipedia"] for file in made.lake.snapshot("source_lists").files}
     assert lists == {"en", "simple", "ltg", "zh"}
     (lost,) = outcome.totals["files_unmapped"]
-    books = {row["path"]: row for row in made.lake.rows("ledger").to_pylist()}
-    assert (books[lost]["read"], books[lost]["kept"]) == (2, 0)
-    assert json.loads(books[lost]["drops"]) == {"no_wikipedia": 1, "not_utf8": 1}
-    assert all(row["read"] == row["kept"] + sum(json.loads(row["drops"]).values()) for row in books.values())
+    counters = {row["path"]: row for row in made.lake.rows("ledger").to_pylist()}
+    assert (counters[lost]["read"], counters[lost]["kept"]) == (2, 0)
+    assert json.loads(counters[lost]["drops"]) == {"no_wikipedia": 1, "not_utf8": 1}
+    assert all(row["read"] == row["kept"] + sum(json.loads(row["drops"]).values()) for row in counters.values())
     assert {"no_wikipedia", "not_utf8", "other_site", "namespaced", "no_title"} <= set(outcome.drops)
     manifest = open_manifest(made.storage, made.lake.root, "latest")
     for lang, count in manifest.entries.items():
@@ -203,7 +203,7 @@ def test_the_version_does_not_depend_on_pieces_and_buckets(build, monkeypatch, t
     (one,) = build_metadata.run(made)
     assert {"unigram", "bigram"} <= set(one.totals["by_wikipedia"]["ltg"])
     assert {"unigram", "bigram"} <= set(one.totals["by_wikipedia"]["zh"])
-    monkeypatch.setattr("jobs.build_metadata.run_sink", run_here)
+    monkeypatch.setattr("jobs.build_metadata.run_tasks", run_here)
     monkeypatch.setattr("jobs.tasks.metadata.titles.BUCKET_BYTES", 8)
     monkeypatch.setattr("jobs.tasks.metadata.ngrams.BUCKET_BYTES", 64)
     monkeypatch.setattr("jobs.tasks.metadata.ngrams.MAX_BUCKET_BITS", 2)
@@ -217,10 +217,10 @@ def test_the_version_does_not_depend_on_pieces_and_buckets(build, monkeypatch, t
     assert many.fresh
     assert many.totals["version"] == one.totals["version"]
     assert many.totals["by_wikipedia"] == one.totals["by_wikipedia"]
-    books = {run: [] for run in (one.run_id, many.run_id)}
+    counters = {run: [] for run in (one.run_id, many.run_id)}
     for row in sorted(made.lake.rows("ledger").to_pylist(), key=lambda row: row["path"]):
-        books[row["run_id"]].append([row[key] for key in ("path", "read", "kept", "drops", "status")])
-    assert books[many.run_id] == books[one.run_id], "pieces of a file are one row"
+        counters[row["run_id"]].append([row[key] for key in ("path", "read", "kept", "drops", "status")])
+    assert counters[many.run_id] == counters[one.run_id], "pieces of a file are one row"
 
 
 @pytest.mark.usefixtures("here")

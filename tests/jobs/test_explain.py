@@ -11,7 +11,7 @@ import yaml
 from curation.errors import InputError
 from curation.hashing import draw
 from curation.lake.lake import WrittenFile
-from curation.lake.tombstones import bury
+from curation.lake.tombstones import add_tombstones
 from jobs import balance, explain, ingest, match
 from jobs.explain import Explainer
 from support.nights import ENTRIES, publish_entries, publish_metadata
@@ -153,7 +153,7 @@ def test_totals_that_changed_since_are_refused(explained):
 
 def test_a_buried_image_says_so(command, explained):
     kept = next(iter(read(explained, "shards")))
-    bury(explained.lake, image_ids=[kept], reason="takedown")
+    add_tombstones(explained.lake, image_ids=[kept], reason="takedown")
     assert "verdict: buried" in command("--image_id", kept)[1]
 
 

@@ -26,7 +26,7 @@ def ready(context, monkeypatch):
     publish_metadata(made)
     texts = [{"source": "alt", "text": text} for text in TEXTS]
     publish_pairs(made, [{"image_id": f"{n:024x}", "texts": texts} for n in range(8)])
-    monkeypatch.setattr(match, "run_sink", run_here)
+    monkeypatch.setattr(match, "run_tasks", run_here)
     return made
 
 
@@ -70,7 +70,7 @@ def test_without_a_fault_the_same_is_published(ready):
 
 
 def test_pairs_without_any_match_and_no_pairs_at_all_balance_too(context, monkeypatch):
-    monkeypatch.setattr(match, "run_sink", run_here)
+    monkeypatch.setattr(match, "run_tasks", run_here)
     for name, images in (("none", 0), ("nothing", 5)):
         made = context("match", lake=context().config.lake + name)
         publish_metadata(made, {"en": ["xyzzy"]})

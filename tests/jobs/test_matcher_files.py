@@ -79,7 +79,7 @@ def test_a_wrong_matcher_file_is_refused_in_one_line_that_names_it(lake_with, da
 def test_a_wrong_matcher_file_stops_the_job_and_nothing_is_published(
     lake_with, monkeypatch, data, listed, error, message
 ):
-    monkeypatch.setattr(match, "run_sink", run_here)  # how errors travel from workers is run_sink's own test
+    monkeypatch.setattr(match, "run_tasks", run_here)  # how errors travel from workers is run_tasks's own test
     made, path = lake_with(data, listed=listed)
     with pytest.raises(error, match=re.escape(f"{path}{message}")):
         match.run(made)

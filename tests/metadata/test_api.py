@@ -10,7 +10,7 @@ from curation.cli.run import run_command
 from curation.errors import InputError, UsageError
 from metadata import api
 from metadata.fetch.mediawiki import MediaWiki
-from metadata.lists.build import DumpBooks, article_texts
+from metadata.lists.build import DumpCounters, article_texts
 from support.loopback import Answer, serving
 
 PATH = "/w/api.php"
@@ -78,10 +78,10 @@ def asked(server):
 
 
 def texts(path):
-    books = DumpBooks()
-    found = list(article_texts(path.name, lambda _: io.BytesIO(path.read_bytes()), books))
-    assert books.error is None
-    return found, books
+    counters = DumpCounters()
+    found = list(article_texts(path.name, lambda _: io.BytesIO(path.read_bytes()), counters))
+    assert counters.error is None
+    return found, counters
 
 
 def test_pages_are_plain_text_with_redirects_followed(server):
@@ -157,9 +157,9 @@ def test_what_is_fetched_is_read_like_a_dump(command, tmp_path):
     (tmp_path / "titles.txt").write_text("Hund\nNowhere\nPusi\n\nHund\n")
     code, said = command("--titles_file", str(tmp_path / "titles.txt"), "--categories", "Category:Big")
     assert (code, said.out.splitlines()[:3]) == (0, ["fetched\t4", "there\t0", "missing\t1"])
-    found, books = texts(tmp_path / "wikipedia" / "tpi" / "api-pages.json")
+    found, counters = texts(tmp_path / "wikipedia" / "tpi" / "api-pages.json")
     assert found[:2] == ["Dok em i animal.\n\nKala\nRed.", "Pusi em i animal."]
-    assert (books.read, books.kept, books.drops) == (4, 4, {})
+    assert (counters.read, counters.kept, counters.drops) == (4, 4, {})
 
 
 def test_a_run_that_broke_off_goes_on_where_it_stopped(command, server, tmp_path):

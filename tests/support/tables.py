@@ -7,7 +7,7 @@ from fractions import Fraction
 import pyarrow as pa
 
 from curation.balance.counts import LanguageCounts, by_language
-from curation.balance.keep_model import KeepModel
+from curation.balance.keep_model import KeepProbabilities
 from curation.lake.schemas import SCHEMAS
 
 
@@ -31,8 +31,8 @@ def seen(table):
     return {part.lang: part.counts for part in languages(table)}
 
 
-def model_of(thresholds, table) -> KeepModel:
-    return KeepModel.build(thresholds, languages(table))
+def model_of(thresholds, table) -> KeepProbabilities:
+    return KeepProbabilities.build(thresholds, languages(table))
 
 
 def ids_array(*ids):

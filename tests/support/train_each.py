@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
-from curation.cli import run
+from curation.cli.settings import load_config
 from training.config import TrainConfig
 from training.distributed import join
 from training.train import train
@@ -13,7 +13,7 @@ from training.train import train
 if __name__ == "__main__":
     with join() as world:
         for path in sys.argv[1:]:
-            config = run.load_config(TrainConfig, ["--config", path], prog="train_each", description="", required=())
+            config = load_config(TrainConfig, ["--config", path], prog="train_each", description="", required=())
             summary = train(config, world)
-            if world.leads:
+            if world.is_main:
                 sys.stdout.write(json.dumps(summary) + "\n")

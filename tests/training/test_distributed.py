@@ -19,22 +19,22 @@ def one_process(rank: int, port: int, results) -> None:
         raise InputError("no such shards")
 
     with join() as world:
-        said.append(world.from_lead(lambda: f"made by {rank}"))
+        said.append(world.broadcast_from_main(lambda: f"made by {rank}"))
         said.append(world.mean(torch.tensor(float(rank))))
         try:
-            world.from_lead(fail)
+            world.broadcast_from_main(fail)
         except InputError as error:
             said.append(str(error))
         except SystemExit as error:
             said.append(error.code)
-        said.append(world.from_all(lambda: rank * 10))
+        said.append(world.all_gather(lambda: rank * 10))
         try:
-            world.from_all(fail if rank == 1 else lambda: rank)
+            world.all_gather(fail if rank == 1 else lambda: rank)
         except InputError as error:
             said.append(str(error))
         except SystemExit as error:
             said.append(error.code)
-    results.put((rank, world.leads, said))
+    results.put((rank, world.is_main, said))
 
 
 def test_what_a_rank_makes_reaches_all_and_its_failure_ends_all_with_its_code():
@@ -51,7 +51,7 @@ def test_what_a_rank_makes_reaches_all_and_its_failure_ends_all_with_its_code():
 
 def test_a_process_without_torchrun_is_alone():
     with join() as world:
-        assert (world.rank, world.size, world.leads) == (0, 1, True)
-        assert world.from_lead(lambda: 5) == 5
-        assert world.from_all(lambda: 5) == [5]
+        assert (world.rank, world.size, world.is_main) == (0, 1, True)
+        assert world.broadcast_from_main(lambda: 5) == 5
+        assert world.all_gather(lambda: 5) == [5]
         assert world.mean(torch.tensor(2.5)) == 2.5

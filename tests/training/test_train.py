@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from curation.cli.run import run_command
 from curation.errors import InputError, OutputError, UsageError
-from curation.lake.tombstones import bury
+from curation.lake.tombstones import add_tombstones
 from support import shards
 from support.shards import ShardLake, draw, shard_row
 from training.config import TrainConfig
@@ -149,7 +149,7 @@ def test_a_tombstone_is_honoured_by_a_resumed_run_and_said(shard_lake, config, c
     keys = {"lake": str(shard_lake.root), "resume": True}
     shard_lake.publish([shard_row(n) for n in range(ROWS)])
     train(config(**keys, steps=2), ALONE)
-    bury(shard_lake.lake, image_ids=[shard_row(n)["image_id"] for n in range(10)], reason="asked")
+    add_tombstones(shard_lake.lake, image_ids=[shard_row(n)["image_id"] for n in range(10)], reason="asked")
     more = train(config(**keys, steps=4), ALONE)
     assert "40 pairs to train on, 50 when the checkpoint was saved: tombstones came or went" in caplog.text
     assert (more["epoch"], more["position"]) == (1, 32), "40 pairs are 2 batches of 16 an epoch"

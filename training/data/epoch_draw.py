@@ -32,7 +32,7 @@ def draw_epoch(index: ShardIndex, storage: Storage, key: DrawKey, world: World, 
     Every rank calls this. Raises InputError when a file cannot be read or holds nothing to draw from, UsageError when
     the draw does not fill one batch.
     """
-    parts = world.from_all(lambda: _scan(index, storage, key, range(world.rank, len(index.files), world.size)))
+    parts = world.all_gather(lambda: _scan(index, storage, key, range(world.rank, len(index.files), world.size)))
     drawn: Mapping[int, Bits] = {group: bits for part in parts for group, bits in part.items()}
     bits = [drawn[group] for group in range(len(index.counts))]
     counts = np.array([np.bitwise_count(part).sum() for part in bits], np.int64)

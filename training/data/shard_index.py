@@ -186,7 +186,7 @@ class _Scan:
         alive, held_out, drawn = np.ones(rows, bool), np.zeros(rows, bool), np.ones(rows, bool)
         if self._columns:
             table = file.read_row_group(number, columns=self._columns).combine_chunks()
-            alive = self._tombstones.alive(table).to_numpy(zero_copy_only=False)
+            alive = self._tombstones.keep_mask(table).to_numpy(zero_copy_only=False)
             if self._share:
                 held_out = np.array([is_held_out(image, self._share) for image in table["image_id"].to_pylist()], bool)
             if self._draws:

@@ -68,7 +68,7 @@ def random_box(width: int, height: int, seed: int) -> Box:
     return _centred(width, height, min(width, height * aspect), min(height, width / aspect))
 
 
-def centre_box(width: int, height: int) -> Box:
+def center_box(width: int, height: int) -> Box:
     """Return the largest centred square."""
     side = min(width, height)
     return _centred(width, height, side, side)
@@ -79,7 +79,7 @@ def _centred(width: int, height: int, w: float, h: float) -> Box:
     return left, top, left + w, top + h
 
 
-def normalise(images: torch.Tensor) -> torch.Tensor:
+def normalize_pixels(images: torch.Tensor) -> torch.Tensor:
     """Turn uint8 images (n, height, width, 3) into float32 (n, 3, height, width) with CLIP's mean and deviation."""
     mean = torch.tensor(MEAN, device=images.device)
     std = torch.tensor(STD, device=images.device)

@@ -83,7 +83,7 @@ class Trainer:
         self._step = state.step if state else 0
         self._progress = state.progress if state else Progress()
         self._board = (
-            SummaryWriter(config.output_folder / "tensorboard", purge_step=self._step) if world.leads else None
+            SummaryWriter(config.output_folder / "tensorboard", purge_step=self._step) if world.is_main else None
         )
         self._index = split.train  # the samples of the current epoch
         self._figures: dict[str, float] = {}
@@ -100,7 +100,7 @@ class Trainer:
             last = self._step == config.total_steps
             if last or self._step % config.log_every == 0:
                 self._log(loss)
-            if self._world.leads and (last or self._step % config.save_every == 0):
+            if self._world.is_main and (last or self._step % config.save_every == 0):
                 self._save()
         if self._board:
             self._board.close()

@@ -11,7 +11,7 @@ from transformers import MetaClip2Config, MetaClip2Model, MetaClip2TextConfig, M
 
 from curation.errors import UsageError
 from training.data.tokenizer import Tokenizer
-from training.data.transforms import normalise
+from training.data.transforms import normalize_pixels
 
 
 class Tower(NamedTuple):
@@ -112,7 +112,7 @@ class TwoTowers(nn.Module):
 
     def embed_images(self, images: Tensor) -> Tensor:
         """Return the unit embeddings of images."""
-        pixels = normalise(images.to(self.model.device, non_blocking=True))
+        pixels = normalize_pixels(images.to(self.model.device, non_blocking=True))
         return normalize(self.model.get_image_features(pixel_values=pixels).pooler_output.float(), dim=-1)
 
     def embed_texts(self, tokens: Tensor) -> Tensor:

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.dedup.across_batches import earlier_groups, files_of_bucket, seen_before
+from curation.dedup.across_batches import earlier_groups, files_of_bucket, is_known
 from curation.dedup.by_image import GROUPS, finish, merge_groups
 from curation.io.storage import Storage, join
 from curation.lake import shuffle
 from curation.lake.lake import DataFile
-from curation.occurrence import Books
+from curation.occurrence import Counters
 from jobs.runtime.run_tasks import Result, file_results
 from jobs.runtime.stage import WriterFactory
 from jobs.tasks.ingest.read import bucket_numbers
@@ -55,17 +55,17 @@ class Combine:
 
     def __call__(self, index: int, paths: Sequence[str]) -> Iterator[Result]:
         """Yield the combined file, with what merging changed in the books."""
-        path, books = join(self.staging, f"combined-{shuffle.staged_name(index)}"), Books()
+        path, counters = join(self.staging, f"combined-{shuffle.staged_name(index)}"), Counters()
 
         def buckets() -> Iterator[pa.Table]:
-            nonlocal books
+            nonlocal counters
             for parts in shuffle.bucket_by_bucket(self.storage, paths, self.bits, bucket_numbers):
                 table, change = merge_groups(parts, self.seed, self.max_texts)
-                books += change
+                counters += change
                 yield table
 
         shuffle.write_buckets(self.storage, path, GROUPS, buckets())
-        yield Result("combined", stats={"path": path, "books": books.to_dict()})
+        yield Result("combined", stats={"path": path, "books": counters.to_dict()})
 
 
 @dataclass(frozen=True)
@@ -92,29 +92,29 @@ class MergeBucket:
         texts = pc.sum(pc.list_value_length(table["texts"])).as_py() or 0
         yield from file_results("pairs", writer.files, {"books": change.to_dict(), "texts": texts})
 
-    def _meet_earlier(self, table: pa.Table, earlier: Earlier, bucket: int) -> tuple[pa.Table, Books]:
+    def _meet_earlier(self, table: pa.Table, earlier: Earlier, bucket: int) -> tuple[pa.Table, Counters]:
         """Recognise images of earlier batches; return what to publish, and what changed in the books."""
         paths = earlier.files(bucket, self.bits)
-        seen = pa.array(seen_before(self.storage, paths, table["image_id"]))
-        again, books = table.filter(seen), Books()
+        seen = pa.array(is_known(self.storage, paths, table["image_id"]))
+        again, counters = table.filter(seen), Counters()
         if not again.num_rows:
-            return table, books
-        books.notes["seen_images"] = again.num_rows
+            return table, counters
+        counters.notes["seen_images"] = again.num_rows
         if earlier.action == "drop":
             texts, copies = _texts_and_copies(again)
-            books.kept, books.duplicates = -texts, texts - copies
+            counters.kept, counters.duplicates = -texts, texts - copies
             references = pc.coalesce(again["image_url"], again["image_ref"]).to_pylist()
-            books.drop("seen_image", references)
-            books.drops["seen_image"] = copies
-            return table.filter(pc.invert(seen)), books
+            counters.drop("seen_image", references)
+            counters.drops["seen_image"] = copies
+            return table.filter(pc.invert(seen)), counters
         if earlier.action == "merge":
             before = earlier_groups(self.storage, paths, again["image_id"])
             texts, copies = _texts_and_copies(before)
-            books.notes["texts_of_earlier_batches"] = copies
-            books.read, books.kept, books.duplicates = copies, texts, copies - texts
+            counters.notes["texts_of_earlier_batches"] = copies
+            counters.read, counters.kept, counters.duplicates = copies, texts, copies - texts
             table, change = merge_groups([table, before], self.seed, self.max_texts)
-            books += change
-        return table, books
+            counters += change
+        return table, counters
 
 
 def _texts_and_copies(groups: pa.Table) -> tuple[int, int]:

@@ -22,8 +22,8 @@ from curation.errors import InputError
 from curation.filters import base
 from curation.io.storage import FileStat, Storage, join
 from curation.lake import shuffle
-from curation.occurrence import Books, Occurrence
-from curation.readers.extract import Reading
+from curation.occurrence import Counters, Occurrence
+from curation.readers.extract import FileReport
 from curation.readers.tabular import Columns, read_jsonl, read_parquet
 from curation.readers.wat import read_wat
 from curation.readers.webdataset import read_webdataset
@@ -53,33 +53,33 @@ class ReadFile:
         kept = self._kept_path(file)
         notes = shuffle.read_notes(self.storage, kept, GROUPS) if kept else None
         if notes is not None and "books" in notes:
-            books, reading = Books.from_dict(json.loads(notes["books"])), Reading(file.path)
-            yield Result("staged", stats={"path": kept, "books": books.to_dict(), "reused": True})
+            counters, reading = Counters.from_dict(json.loads(notes["books"])), FileReport(file.path)
+            yield Result("staged", stats={"path": kept, "books": counters.to_dict(), "reused": True})
         else:
-            reading = Reading(file.path)
+            reading = FileReport(file.path)
             try:
                 with self.inputs.open_stream(file) as stream:
-                    texts = base.apply(self._occurrences(stream, reading), self.plan.steps(), reading.books)
-                    table, books = group(texts, self.seed, self.section.max_texts_per_image)
+                    texts = base.apply(self._occurrences(stream, reading), self.plan.steps(), reading.counters)
+                    table, counters = group(texts, self.seed, self.section.max_texts_per_image)
                 self._check_readable(reading)
             except InputError as error:
                 yield Result("ledger", stats=failed_row(file, str(error), started))
                 return
-            books += reading.books
-            path = self._stage(index, kept if reading.status == "ok" else None, table, books)
-            yield Result("staged", stats={"path": path, "books": books.to_dict(), "reused": False})
+            counters += reading.counters
+            path = self._stage(index, kept if reading.status == "ok" else None, table, counters)
+            yield Result("staged", stats={"path": path, "books": counters.to_dict(), "reused": False})
         row = ledger_row(
             file,
             reading.status,
-            read=books.read,
-            kept=books.kept,
-            drops=books.drops,
+            read=counters.read,
+            kept=counters.kept,
+            drops=counters.drops,
             error=reading.error,
             started=started,
         )
         yield Result("ledger", stats=row)
 
-    def _occurrences(self, stream: Any, reading: Reading) -> Iterator[Occurrence]:
+    def _occurrences(self, stream: Any, reading: FileReport) -> Iterator[Occurrence]:
         section = self.section
         if section.format == "wat":
             return read_wat(stream, reading, section.robots)
@@ -89,9 +89,9 @@ class ReadFile:
         read = {"parquet": read_parquet, "jsonl": read_jsonl, "webdataset": read_webdataset}[section.format]
         return read(stream, reading, columns)
 
-    def _check_readable(self, reading: Reading) -> None:
+    def _check_readable(self, reading: FileReport) -> None:
         """Raise InputError when every record of a whole file is broken: it is most likely of another format."""
-        notes = reading.books.notes
+        notes = reading.counters.notes
         broken = notes["broken_record"]
         readable = notes["records"] - broken if self.section.format == "wat" else notes["rows"]
         if broken and not readable and reading.error is None:
@@ -99,10 +99,10 @@ class ReadFile:
                 f"{reading.name}: none of its {broken} records is {self.section.format}: see ingest.format"
             )
 
-    def _stage(self, index: int, kept: str | None, table: pa.Table, books: Books) -> str:
+    def _stage(self, index: int, kept: str | None, table: pa.Table, counters: Counters) -> str:
         path = kept or join(self.staging, shuffle.staged_name(index))
         parts = shuffle.split_sorted(table, bucket_numbers(table, self.bits), 1 << self.bits)
-        shuffle.write_buckets(self.storage, path, GROUPS, parts, {"books": json.dumps(books.to_dict())})
+        shuffle.write_buckets(self.storage, path, GROUPS, parts, {"books": json.dumps(counters.to_dict())})
         return path
 
     def _kept_path(self, file: FileStat) -> str | None:

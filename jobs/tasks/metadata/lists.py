@@ -25,7 +25,7 @@ from curation.lake import shuffle
 from curation.lake.lake import DataFile, WrittenFile
 from curation.lake.parquet import read_batches
 from curation.lake.schemas import SCHEMAS
-from jobs.runtime.run_tasks import Result, RunSink, file_results
+from jobs.runtime.run_tasks import Result, RunTasks, file_results
 from jobs.runtime.stage import WriterFactory
 from jobs.tasks.metadata.ngrams import RankedGrams
 from jobs.tasks.metadata.sorted_runs import SortedRows, merge_sorted, write_sorted
@@ -154,7 +154,7 @@ def bucket_counts(keys: Keys) -> dict[str, int]:
 
 
 def merge_keys(
-    run: RunSink, storage: Storage, staging: str, keys: Keys, lists: Mapping[str, str], writers: WriterFactory
+    run: RunTasks, storage: Storage, staging: str, keys: Keys, lists: Mapping[str, str], writers: WriterFactory
 ) -> list[Result]:
     """Merge the staged lists, `lists` by Wikipedia, into the entries of every key, and write these."""
     staged = {key: [lists[code] for code in codes] for key, codes in keys.items()}

@@ -24,11 +24,11 @@ import pyarrow as pa
 from curation.io.storage import Storage, join
 from curation.lake import shuffle
 from jobs.runtime.ledger import ledger_result
-from jobs.runtime.run_tasks import Result, RunSink
+from jobs.runtime.run_tasks import Result, RunTasks
 from jobs.tasks.metadata.sorted_runs import SortedRows, chunk_count, merge_sorted, write_sorted
 from metadata.languages import LanguageTable
 from metadata.limits import Limits, share_of
-from metadata.lists.build import DumpBooks, count_dump
+from metadata.lists.build import DumpCounters, count_dump
 from metadata.ngrams.count import GRAMS, bigrams_of, sum_grams, unigrams_of
 from metadata.ngrams.rank import (
     Chunk,
@@ -90,14 +90,14 @@ class ReadDump:
 
     def __call__(self, index: int, source: Source) -> Iterator[Result]:
         """Yield where the counts are staged, and the ledger row of the file."""
-        started, books = time.monotonic(), DumpBooks()
+        started, counters = time.monotonic(), DumpCounters()
         (file,), code = source.files, source.code
         path = join(self.staging, shuffle.staged_name(index))
-        windows = count_dump(file.path, self._open, self.table.languages[code], books, source.piece)
+        windows = count_dump(file.path, self._open, self.table.languages[code], counters, source.piece)
         pieces = (piece for grams in windows for piece in shuffle.spread(grams, "first", self.buckets[code]))
         batches = len(shuffle.write_buckets(self.storage, path, GRAMS, pieces))
-        yield Result("dump", stats={"code": code, "staged": [path, batches], "namespaces": sorted(books.namespaces)})
-        yield ledger_result(file, books.error, books.read, books.kept, books.drops, started)
+        yield Result("dump", stats={"code": code, "staged": [path, batches], "namespaces": sorted(counters.namespaces)})
+        yield ledger_result(file, counters.error, counters.read, counters.kept, counters.drops, started)
 
     def _open(self, path: str) -> BinaryIO:
         return cast("BinaryIO", self.storage.open_input(path))
@@ -202,7 +202,7 @@ class RankedGrams:
 
 
 def rank_grams(
-    run: RunSink,
+    run: RunTasks,
     storage: Storage,
     staging: str,
     table: LanguageTable,

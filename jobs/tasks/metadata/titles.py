@@ -15,12 +15,12 @@ from typing import BinaryIO, cast
 from curation.io.storage import FileStat, Storage, join
 from curation.lake import shuffle
 from jobs.runtime.ledger import ledger_result
-from jobs.runtime.run_tasks import Result, RunSink
+from jobs.runtime.run_tasks import Result, RunTasks
 from jobs.tasks.metadata.sorted_runs import chunk_count, chunks
 from metadata.languages import LanguageTable
 from metadata.limits import Limits
 from metadata.lists.build import count_views
-from metadata.lists.titles import VIEWS, ViewBooks, best_titles, sum_bucket
+from metadata.lists.titles import VIEWS, ViewCounters, best_titles, sum_bucket
 from metadata.ngrams.rank import Ranked
 
 BUCKET_BYTES = 64 << 20  # of page-view files as they lie on disk; the result does not depend on it
@@ -46,13 +46,13 @@ class ReadViews:
 
     def __call__(self, index: int, file: FileStat) -> Iterator[Result]:
         """Yield where the views are staged, and the ledger row of the file."""
-        started, books = time.monotonic(), ViewBooks()
+        started, counters = time.monotonic(), ViewCounters()
         path = join(self.staging, shuffle.staged_name(index))
-        partial = count_views(file.path, self._open, self.table, self.codes, books)
+        partial = count_views(file.path, self._open, self.table, self.codes, counters)
         pieces = (piece for views in partial for piece in shuffle.spread(views, "title", self.buckets))
         rows = shuffle.write_buckets(self.storage, path, VIEWS, pieces)
         yield Result("views", stats={"staged": [path, len(rows)]})
-        yield ledger_result(file, books.error, books.lines, books.kept, books.drops, started)
+        yield ledger_result(file, counters.error, counters.lines, counters.kept, counters.drops, started)
 
     def _open(self, path: str) -> BinaryIO:
         return cast("BinaryIO", self.storage.open_input(path))
@@ -106,7 +106,7 @@ class RankedTitles:
 
 
 def rank_titles(
-    run: RunSink,
+    run: RunTasks,
     storage: Storage,
     staging: str,
     staged: Sequence[Staged],

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.balance.keep_model import KeepModel, write_model
+from curation.balance.keep_model import KeepProbabilities, write_keep_probabilities
 from curation.balance.thresholds import entry_probability, keep_probability, thresholds
 from curation.errors import InputError
 from curation.io.storage import Storage
@@ -74,14 +74,14 @@ def test_probabilities_are_within_1e_12_of_exact_fractions_on_skewed_tiny_and_si
 def test_a_model_file_gives_the_probabilities_of_one_in_memory(tmp_path):
     limits = thresholds(seen(SKEWED), p=0.05)
     path = tmp_path / "models" / "keep.model"
-    write_model(Storage(), str(path), limits, languages(SKEWED))
+    write_keep_probabilities(Storage(), str(path), limits, languages(SKEWED))
     langs, ids = pa.array(["en", "xx", "de", "other"]), ids_array([3, 5], [0], [1, 900], [])
-    assert KeepModel.open(path).keep(langs, ids).tolist() == model_of(limits, SKEWED).keep(langs, ids).tolist()
+    assert KeepProbabilities.open(path).keep(langs, ids).tolist() == model_of(limits, SKEWED).keep(langs, ids).tolist()
     assert path.stat().st_size < 8 * (6 + 1 + 2 + 40 + 4 + 1) + 200
 
 
 def test_a_model_without_languages_keeps_nothing():
-    model = KeepModel.build(thresholds({}, p=0.1), [])
+    model = KeepProbabilities.build(thresholds({}, p=0.1), [])
     assert model.keep(pa.array(["en"]), ids_array([3])).tolist() == [0.0]
     assert model.keep(pa.array([], pa.string()), ids_array()).tolist() == []
 
@@ -100,12 +100,12 @@ def test_a_model_without_languages_keeps_nothing():
 )
 def test_a_damaged_model_file_is_named(tmp_path, damage):
     path = tmp_path / "keep.model"
-    write_model(Storage(), str(path), thresholds(seen(SKEWED), p=0.05), languages(SKEWED))
+    write_keep_probabilities(Storage(), str(path), thresholds(seen(SKEWED), p=0.05), languages(SKEWED))
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(InputError, match=r"keep\.model"):
-        KeepModel.open(path)
+        KeepProbabilities.open(path)
 
 
 def test_a_missing_model_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"cannot read .*keep\.model"):
-        KeepModel.open(tmp_path / "keep.model")
+        KeepProbabilities.open(tmp_path / "keep.model")

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation import hashing
-from curation.balance.compare import KeptPairs
+from curation.balance.compare import RecipeStatsBuilder
 from curation.balance.sampling import DrawKey, choose, choose_and_draw, draw_texts, kept
 from curation.balance.thresholds import entry_probability, keep_probability, thresholds
 from curation.errors import UsageError
@@ -197,7 +197,7 @@ def test_over_a_thousand_seeds_an_image_is_kept_as_often_as_its_texts_counts_say
     assert np.all(np.abs(shares - expected) <= 5 * np.sqrt(variance))
     assert abs(shares.sum() - expected.sum()) < 5 * math.sqrt(variance.sum())
 
-    pairs = KeptPairs(["en", "ja"], "all")
+    pairs = RecipeStatsBuilder(["en", "ja"], "all")
     for rows in choose_and_draw(batch, model, 0, "all").to_batches():
         pairs.add(rows)
     effect = pairs.effect("r", 30, t_of, "b", [])

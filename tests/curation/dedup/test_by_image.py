@@ -11,8 +11,8 @@ from curation.dedup.by_image import GROUPS, finish, group, merge_groups
 from curation.errors import OutputError
 from curation.hashing import text_hash
 from curation.lake.schemas import SCHEMAS
-from curation.occurrence import Books, Occurrence
-from curation.readers.extract import Reading
+from curation.occurrence import Counters, Occurrence
+from curation.readers.extract import FileReport
 from curation.readers.wat import read_wat
 from curation.urls import image_id
 
@@ -61,85 +61,85 @@ def slow_group(rows, seed, max_texts):
     return table, (kept, duplicates, over_cap)
 
 
-def sums(books):
-    return books.kept, books.duplicates, books.over_cap
+def sums(counters):
+    return counters.kept, counters.duplicates, counters.over_cap
 
 
 @settings(deadline=None)
 @given(occurrences, st.integers(0, 9), st.integers(1, 4))
 def test_grouping_is_its_definition(rows, seed, max_texts):
-    table, books = group(rows, seed, max_texts)
+    table, counters = group(rows, seed, max_texts)
     assert table.schema == GROUPS
-    assert (finish(table).to_pylist(), sums(books)) == slow_group(rows, seed, max_texts)
-    books.read = len(rows)
-    books.check()
+    assert (finish(table).to_pylist(), sums(counters)) == slow_group(rows, seed, max_texts)
+    counters.read = len(rows)
+    counters.check()
 
 
 @settings(deadline=None)
 @given(occurrences, st.integers(0, 9), st.integers(1, 4), st.data())
 def test_rows_and_books_are_the_same_however_the_input_is_split_and_merged(rows, seed, max_texts, data):
-    tables, books = [], Books(read=len(rows))
+    tables, counters = [], Counters(read=len(rows))
     rest = data.draw(st.permutations(rows))
     while rest:
         size = data.draw(st.integers(1, len(rest)))
         table, part = group(rest[:size], seed, max_texts)
         tables.append(table)
-        books += part
+        counters += part
         rest = rest[size:]
     while len(tables) > 1:  # merge any few, until one is left
         size = data.draw(st.integers(2, len(tables)))
         table, change = merge_groups(tables[:size], seed, max_texts)
         tables = data.draw(st.permutations([table, *tables[size:]]))
-        books += change
+        counters += change
     merged, change = merge_groups(tables, seed, max_texts)
     whole, expected = group(rows, seed, max_texts)
-    assert change == Books()
+    assert change == Counters()
     assert merged.to_pylist() == whole.to_pylist()
-    assert sums(books) == sums(expected)
-    books.check()
+    assert sums(counters) == sums(expected)
+    counters.check()
 
 
 def test_groups_of_nothing_have_the_schema():
-    empty, books = merge_groups([], 0, 8)
+    empty, counters = merge_groups([], 0, 8)
     assert empty.schema == GROUPS
     assert finish(empty).schema == SCHEMAS["pairs"]
-    assert (empty.num_rows, books) == (0, Books())
+    assert (empty.num_rows, counters) == (0, Counters())
 
 
 def test_real_files_grouped_one_by_one_and_at_once_are_the_same(shared_data):
-    everything, tables, books = [], [], Books()
+    everything, tables, counters = [], [], Counters()
     for path in sorted(shared_data.glob("crawl/dev-*.warc.wat.gz")):
-        reading = Reading(path.name)
+        reading = FileReport(path.name)
         with path.open("rb") as stream:
             rows = list(read_wat(stream, reading))
         table, part = group(rows, 0, 2)
-        (reading.books + part).check()
+        (reading.counters + part).check()
         everything += rows
         tables.append(table)
-        books += reading.books + part
+        counters += reading.counters + part
     merged, change = merge_groups(tables, 0, 2)
     whole, expected = group(everything, 0, 2)
-    books += change
-    books.check()
+    counters += change
+    counters.check()
     assert merged.equals(whole)
-    assert sums(books) == sums(expected)
+    assert sums(counters) == sums(expected)
     assert merged.num_rows == 5930
     assert max(len(texts) for texts in merged["texts"].to_pylist()) == 2
 
 
 def test_books_that_do_not_balance_are_refused():
-    for books in (Books(read=1), Books(kept=1), Books(read=1, kept=2, over_cap=-1)):
+    for counters in (Counters(read=1), Counters(kept=1), Counters(read=1, kept=2, over_cap=-1)):
         with pytest.raises(OutputError, match="do not balance"):
-            books.check()
-    Books(read=3, kept=1, duplicates=1).__add__(Books(drops={"empty_text": 1})).check()
+            counters.check()
+    Counters(read=3, kept=1, duplicates=1).__add__(Counters(drops={"empty_text": 1})).check()
 
 
 def test_books_survive_plain_data():
-    books = Books(7, 1, 2, 3)
-    books.drops["scheme"] += 1
-    books.notes["pages"] += 2
-    assert Books.from_dict(books.to_dict()) == books
-    assert Books.from_dict((books + books).to_dict()).to_dict()["drops"] == {"scheme": 2}
+    counters = Counters(7, 1, 2, 3)
+    counters.drops["scheme"] += 1
+    counters.notes["pages"] += 2
+    assert Counters.from_dict(counters.to_dict()) == counters
+    assert Counters.from_dict((counters + counters).to_dict()).to_dict()["drops"] == {"scheme": 2}
 
 
 def test_many_rows_of_lone_images_stay_as_they_are():
@@ -147,5 +147,5 @@ def test_many_rows_of_lone_images_stay_as_they_are():
     table, _ = group(rows, 0, 8)
     merged, change = merge_groups([table.slice(500), table.slice(0, 500)], 0, 8)
     assert merged.equals(table)
-    assert change == Books()
+    assert change == Counters()
     assert isinstance(table, pa.Table)

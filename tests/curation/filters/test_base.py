@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from curation.filters.base import Keep, Note, Rewrite, apply, sample_of_images
 from curation.filters.blocklists import TextBlockList, UrlBlockList, entries
 from curation.filters.text_quality import without_entities
-from curation.occurrence import Books, Occurrence
+from curation.occurrence import Counters, Occurrence
 
 
 def seen(texts, url="http://h/{}"):
@@ -16,11 +16,11 @@ def seen(texts, url="http://h/{}"):
 
 
 def through(steps, occurrences):
-    books = Books(read=len(occurrences))
-    left = list(apply(iter(occurrences), steps, books))
-    books.kept = len(left)
-    books.check()
-    return [o.text for o in left], books
+    counters = Counters(read=len(occurrences))
+    left = list(apply(iter(occurrences), steps, counters))
+    counters.kept = len(left)
+    counters.check()
+    return [o.text for o in left], counters
 
 
 def test_what_is_dropped_is_counted_and_what_is_changed_is_noted():
@@ -29,23 +29,23 @@ def test_what_is_dropped_is_counted_and_what_is_changed_is_noted():
         Note("long", lambda text: len(text) > 8),
         Keep("too_short", lambda o: len(o.text) > 2),
     ]
-    left, books = through(steps, seen(["a &amp; b", "&nbsp;", "ab", "&lt;", "plain text", "  &eacute;t&eacute;"]))
+    left, counters = through(steps, seen(["a &amp; b", "&nbsp;", "ab", "&lt;", "plain text", "  &eacute;t&eacute;"]))
     assert left == ["a & b", "plain text", "été"]
-    assert books.drops == {"empty_text": 1, "too_short": 2}
-    assert books.notes == {"entities": 4, "long": 1}
-    assert books.samples["too_short"] == ["http://h/2", "http://h/3"]
+    assert counters.drops == {"empty_text": 1, "too_short": 2}
+    assert counters.notes == {"entities": 4, "long": 1}
+    assert counters.samples["too_short"] == ["http://h/2", "http://h/3"]
 
 
 @given(st.lists(st.text(max_size=3), max_size=3000), st.integers(0, 3))
 def test_every_occurrence_is_left_or_dropped(texts, least):
-    left, books = through([Keep("too_short", lambda o: len(o.text) >= least)], seen(texts))
+    left, counters = through([Keep("too_short", lambda o: len(o.text) >= least)], seen(texts))
     assert left == [text for text in texts if len(text) >= least]
-    assert books.drops.total() == len(texts) - len(left)
+    assert counters.drops.total() == len(texts) - len(left)
 
 
 def test_a_larger_sample_of_images_holds_the_smaller_one():
     occurrences = seen(["x"] * 2000)
-    small, large = ({o.image_url for o in sample_of_images(share, 0)(occurrences, Books())} for share in (0.1, 0.3))
+    small, large = ({o.image_url for o in sample_of_images(share, 0)(occurrences, Counters())} for share in (0.1, 0.3))
     assert small < large
     assert 150 < len(small) < 250
 
@@ -75,9 +75,9 @@ def test_phrases_are_blocked_in_their_language_only():
         return [LANGS[text] for text in texts]
 
     step = TextBlockList({"de": ["die"], "ja": ["武器"], "ru": ["Оружие"], "all": ["WEAPON"]}, identify)
-    left, books = through([step], seen(list(LANGS)))
+    left, counters = through([step], seen(list(LANGS)))
     assert left == ["nice"]
-    assert books.drops == {"blocked_text": 5}
+    assert counters.drops == {"blocked_text": 5}
     assert sorted(asked) == sorted(["die Waffe", "武器を買う", "оружие"])
     only_german = TextBlockList({"de": ["die"]}, lambda texts: ["en"] * len(texts))
     assert through([only_german], seen(["die hard", "diesel"]))[0] == ["die hard", "diesel"]

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from curation.images.decode import REASONS, UPRIGHT, PictureError, PictureLimits, phash, verify
+from curation.images.decode import REASONS, UPRIGHT, DecodeError, ImageLimits, phash, verify
 
-LIMITS = PictureLimits(max_side=64, max_pixels=1_000_000)
+LIMITS = ImageLimits(max_side=64, max_pixels=1_000_000)
 
 
 def scene(width: int = 48, height: int = 36, seed: int = 0) -> Image.Image:
@@ -42,8 +42,8 @@ def mean_difference(a: Image.Image, b: Image.Image) -> float:
     return float(np.abs(np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)).mean())
 
 
-def reason_of(data: bytes, limits: PictureLimits = LIMITS) -> str:
-    with pytest.raises(PictureError) as caught:
+def reason_of(data: bytes, limits: ImageLimits = LIMITS) -> str:
+    with pytest.raises(DecodeError) as caught:
         verify(data, limits)
     assert caught.value.reason in REASONS
     return caught.value.reason
@@ -86,7 +86,7 @@ def test_the_longest_side_is_reduced_and_the_shape_kept(kind):
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 100))
 @settings(max_examples=60, deadline=None)
 def test_sides_follow_the_aspect_ratio_and_nothing_is_enlarged(width, height, max_side):
-    picture = verify(encoded(Image.new("RGB", (width, height))), PictureLimits(max_side=max_side))
+    picture = verify(encoded(Image.new("RGB", (width, height))), ImageLimits(max_side=max_side))
     scale = min(1.0, max_side / max(width, height))
     assert max(picture.width, picture.height) == min(max(width, height), max_side)
     assert abs(picture.width - max(1, width * scale)) <= 0.5
@@ -100,7 +100,7 @@ def test_the_same_bytes_give_the_same_picture():
 
 def test_quality_is_the_encoders():
     data = encoded(scene(300, 200, seed=3))
-    fine, coarse = (verify(data, PictureLimits(max_side=64, quality=q)) for q in (95, 30))
+    fine, coarse = (verify(data, ImageLimits(max_side=64, quality=q)) for q in (95, 30))
     assert len(coarse.image) < len(fine.image)
 
 
@@ -277,14 +277,14 @@ def test_a_bomb_is_refused_by_its_header(side):
 
 def test_the_pixel_limit_is_inclusive():
     data = encoded(Image.new("RGB", (20, 10)))
-    assert verify(data, PictureLimits(max_pixels=200)).width == 20
-    assert reason_of(data, PictureLimits(max_pixels=199)) == "too_many_pixels"
+    assert verify(data, ImageLimits(max_pixels=200)).width == 20
+    assert reason_of(data, ImageLimits(max_pixels=199)) == "too_many_pixels"
 
 
 def test_the_shorter_side_must_reach_the_minimum():
     data = encoded(Image.new("RGB", (40, 10)))
-    assert verify(data, PictureLimits(min_side=10)).height == 10
-    assert reason_of(data, PictureLimits(min_side=11)) == "too_small"
+    assert verify(data, ImageLimits(min_side=10)).height == 10
+    assert reason_of(data, ImageLimits(min_side=11)) == "too_small"
 
 
 VALID = {kind: encoded(scene(), kind) for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")}
@@ -299,7 +299,7 @@ def test_damaged_bytes_give_a_picture_or_a_reason(kind, edits):
         data[int(where * len(data))] = value
     try:
         picture = verify(bytes(data), LIMITS)
-    except PictureError as error:
+    except DecodeError as error:
         assert error.reason in REASONS  # noqa: PT017 - either outcome is right
     else:
         stored = opened(picture.image)
@@ -340,10 +340,10 @@ def test_a_flat_picture_hashes_to_its_one_coefficient():
 @pytest.mark.parametrize("seed", range(12))
 def test_the_hash_survives_another_encoding_and_size(seed):
     image = scene(400, 300, seed)
-    original = verify(encoded(image), PictureLimits(max_side=256)).phash
-    assert verify(encoded(image, "WEBP", lossless=True), PictureLimits(max_side=256)).phash == original
+    original = verify(encoded(image), ImageLimits(max_side=256)).phash
+    assert verify(encoded(image, "WEBP", lossless=True), ImageLimits(max_side=256)).phash == original
     for other in (encoded(image, "JPEG", quality=60), encoded(image.resize((240, 180)), "WEBP", quality=70)):
-        assert distance(verify(other, PictureLimits(max_side=256)).phash, original) <= 6
+        assert distance(verify(other, ImageLimits(max_side=256)).phash, original) <= 6
 
 
 def test_different_pictures_have_distant_hashes():

@@ -6,12 +6,12 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from curation.images.decode import PictureLimits, verify
+from curation.images.decode import ImageLimits, verify
 from curation.images.fetch import Fetched, Fetcher
 from curation.images.rows import fetch_and_verify, image_row
 from curation.lake.schemas import SCHEMAS
 
-LIMITS = PictureLimits(max_side=32)
+LIMITS = ImageLimits(max_side=32)
 COLUMNS = [name for name in SCHEMAS["images"].names if name != "bucket"]
 
 

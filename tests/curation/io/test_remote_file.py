@@ -14,13 +14,13 @@ import pytest
 
 from curation.errors import InputError, UsageError
 from curation.io.inputs import list_inputs, sampled
-from curation.io.remote_file import PassingError, Patience, patiently
+from curation.io.remote_file import RetryPolicy, TransientError, retry
 from curation.io.storage import FileStat, Storage
 from support.loopback import Answer, file_server, serving
 
 DATA = random.Random(1).randbytes(700_000)
 PATH = "/bucket/a.bin"
-BRISK = Patience(retries=3, backoff_s=0.0, timeout_s=0.3)
+BRISK = RetryPolicy(retries=3, backoff_s=0.0, timeout_s=0.3)
 SLOW_DOWN = Answer(503, b"<Error><Code>SlowDown</Code></Error>", {"Retry-After": "0"})
 
 
@@ -31,7 +31,7 @@ def site(request, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "tests-secret")
     with serving(file_server({PATH: DATA}, ranges="without" not in request.param)) as server:
         on_s3 = request.param == "s3"
-        storage = Storage(endpoint_url=server.url if on_s3 else None, patience=BRISK)
+        storage = Storage(endpoint_url=server.url if on_s3 else None, retry_policy=BRISK)
         yield server, f"s3:/{PATH}" if on_s3 else server.url + PATH, storage
 
 
@@ -132,7 +132,7 @@ def test_a_file_can_be_sought_in(tmp_path):
     pq.write_table(table, tmp_path / "t.parquet", row_group_size=10_000)
     data = (tmp_path / "t.parquet").read_bytes()
     with serving(file_server({"/t.parquet": data})) as server:
-        storage = Storage(patience=BRISK)
+        storage = Storage(retry_policy=BRISK)
         assert pq.read_table(storage.open_input(f"{server.url}/t.parquet")).equals(table)
 
 
@@ -141,14 +141,14 @@ def test_pauses_double_with_a_jitter_and_are_as_long_as_the_server_asks():
 
     def attempt():
         for wait_s in waits:
-            raise PassingError("busy", wait_s)
+            raise TransientError("busy", wait_s)
         return "done"
 
-    assert patiently("x", Patience(retries=5, backoff_s=1.0), attempt, pauses.append) == "done"
+    assert retry("x", RetryPolicy(retries=5, backoff_s=1.0), attempt, pauses.append) == "done"
     assert pauses[2] == 50.0
     assert all(0.5 * 2**n <= pauses[n] <= 2**n for n in (0, 1, 3))
     with pytest.raises(InputError, match="asks to wait 4000 s"):
-        patiently("x", Patience(), lambda: (_ for _ in ()).throw(PassingError("busy", 4000)), pauses.append)
+        retry("x", RetryPolicy(), lambda: (_ for _ in ()).throw(TransientError("busy", 4000)), pauses.append)
 
 
 def test_https_is_read_where_the_certificate_is_trusted(certificate, monkeypatch):
@@ -156,9 +156,9 @@ def test_https_is_read_where_the_certificate_is_trusted(certificate, monkeypatch
     tls.load_cert_chain(*certificate)
     with serving(file_server({PATH: DATA}), tls) as server:
         with pytest.raises(InputError, match="certificate"):
-            Storage(patience=replace(BRISK, retries=0)).stat(server.url + PATH)
+            Storage(retry_policy=replace(BRISK, retries=0)).stat(server.url + PATH)
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
-        storage = Storage(patience=replace(BRISK, timeout_s=2))
+        storage = Storage(retry_policy=replace(BRISK, timeout_s=2))
         server.faults[PATH].append(lambda right: cut(right, 100_000))
         assert read(storage, storage.stat(server.url + PATH)) == DATA
 
@@ -172,7 +172,7 @@ def test_lists_name_files_by_path_url_or_relative_to_a_base(tmp_path):
     with serving(file_server({"/x/d.wat": b"d", "/x/e.wat": b"e", "/wat.paths": b"x/d.wat\n"})) as server:
         listed = f"a.wat\n\n{tmp_path}/b.wat\r\n{server.url}/x/e.wat\nmissing.wat\na.wat\n"
         (tmp_path / "wat.paths.gz").write_bytes(gzip.compress(listed.encode()))
-        storage = Storage(patience=BRISK)
+        storage = Storage(retry_policy=BRISK)
         patterns = [f"{tmp_path}/wat.paths.gz", f"{tmp_path}/[bc].wat"]
         found = list_inputs(storage, patterns, base_url=f"{tmp_path}/")
         names = [file.path.rpartition("/")[2] for file in found]

@@ -14,7 +14,7 @@ from msgspec.structs import astuple
 
 from curation.errors import InputError, UsageError
 from curation.readers import tabular as rows
-from curation.readers.extract import Reading
+from curation.readers.extract import FileReport
 from curation.readers.tabular import Columns, read_jsonl, read_parquet
 from curation.text import clean
 
@@ -31,12 +31,12 @@ SCHEMA = pa.schema(
 
 
 def jsonl(data, columns=COLUMNS):
-    reading = Reading("x.jsonl")
+    reading = FileReport("x.jsonl")
     return list(read_jsonl(io.BytesIO(data), reading, columns)), reading
 
 
 def parquet(data, columns=COLUMNS, row_groups=None):
-    reading = Reading("x.parquet")
+    reading = FileReport("x.parquet")
     return list(read_parquet(io.BytesIO(data), reading, columns, row_groups)), reading
 
 
@@ -104,9 +104,9 @@ def test_both_formats_give_the_occurrences_of_the_table(table, group_rows):
     ):
         assert [astuple(occurrence) for occurrence in occurrences] == found
         assert all(o.reference == (o.image_url or o.image_ref) for o in occurrences)
-        assert (reading.books.read, reading.status) == (read, "ok")
-        assert reading.books.read == len(occurrences) + reading.books.drops.total()
-        assert reading.books.notes["rows"] == len(table)
+        assert (reading.counters.read, reading.status) == (read, "ok")
+        assert reading.counters.read == len(occurrences) + reading.counters.drops.total()
+        assert reading.counters.notes["rows"] == len(table)
 
 
 def test_the_row_groups_of_a_file_are_read_apart():
@@ -120,13 +120,13 @@ def test_the_row_groups_of_a_file_are_read_apart():
 def test_a_row_without_url_and_reference_is_dropped_with_its_texts():
     occurrences, reading = jsonl(as_jsonl([row(caption="a", more=["b", None, ""])]))
     assert occurrences == []
-    assert reading.books.drops == {"no_reference": 2, "empty_text": 1}
+    assert reading.counters.drops == {"no_reference": 2, "empty_text": 1}
 
 
 def test_a_reference_stands_in_for_a_url_that_is_no_url():
     (occurrence,), reading = jsonl(as_jsonl([row(url="1f600.png", ref="emoji.tar#1f600.png", caption="face")]))
     assert (occurrence.image_url, occurrence.page_url, occurrence.image_ref) == (None, None, "emoji.tar#1f600.png")
-    assert reading.books.notes["bad_url"] == 1
+    assert reading.counters.notes["bad_url"] == 1
 
 
 def test_text_columns_take_many_types():
@@ -181,7 +181,7 @@ def test_json_values_that_are_no_text_are_counted():
     rows_read = [row(url="http://a.example/", caption=5, more=["a", ["b"], {}]), row(url=7, caption="a")]
     occurrences, reading = jsonl(as_jsonl(rows_read))
     assert [o.text for o in occurrences] == ["a"]
-    assert reading.books.drops == {"not_text": 3, "unresolvable": 1}
+    assert reading.counters.drops == {"not_text": 3, "unresolvable": 1}
 
 
 def test_columns_may_be_absent_from_some_json_rows():
@@ -198,13 +198,13 @@ GOOD = as_jsonl([row(url="http://a.example/", caption="good")])
 def test_a_broken_line_is_noted_and_the_next_one_read(line):
     occurrences, reading = jsonl(GOOD + line + b"\n" + GOOD)
     assert [o.text for o in occurrences] == ["good", "good"]
-    assert (reading.books.notes["broken_record"], reading.status) == (1, "ok")
+    assert (reading.counters.notes["broken_record"], reading.status) == (1, "ok")
 
 
 def test_blank_lines_byte_order_marks_and_a_missing_last_line_end_are_no_matter():
     occurrences, reading = jsonl(b"\xef\xbb\xbf" + GOOD + b"\n \r\n" + GOOD.replace(b"\n", b"\r\n") + GOOD.rstrip())
     assert len(occurrences) == 3
-    assert reading.books.notes["broken_record"] == 0
+    assert reading.counters.notes["broken_record"] == 0
 
 
 def test_a_line_too_long_is_noted_and_passed_over(monkeypatch):
@@ -212,22 +212,22 @@ def test_a_line_too_long_is_noted_and_passed_over(monkeypatch):
     for length in (199, 200, 201, 399, 400, 401, 1000):
         occurrences, reading = jsonl(GOOD + b"x" * length + b"\n" + GOOD)
         assert len(occurrences) == 2
-        assert reading.books.notes["oversized_record"] == (length > 199)
-        assert reading.books.notes["broken_record"] == (length <= 199)
+        assert reading.counters.notes["oversized_record"] == (length > 199)
+        assert reading.counters.notes["broken_record"] == (length <= 199)
 
 
 def test_invalid_utf8_and_lone_surrogates_are_replaced():
     line = GOOD.replace(b"good", b"a\xff\\ud800")
     occurrences, reading = jsonl(line)
     assert [o.text for o in occurrences] == ["a\ufffd\ufffd"]
-    assert reading.books.notes["invalid_utf8"] == 1
+    assert reading.counters.notes["invalid_utf8"] == 1
     column = pa.array([b"a\xff", b"ok"])
     for texts in (column, pa.array([[b"a\xff"], [b"ok"]])):
         unchecked = pa.list_(pa.string()) if pa.types.is_list(texts.type) else pa.string()
         table = pa.table({"url": ["http://a.example/"] * 2, "text": texts.cast(unchecked, safe=False)})
         occurrences, reading = parquet(as_parquet(table), Columns(["text"]))
         assert [o.text for o in occurrences] == ["a\ufffd", "ok"]
-        assert reading.books.notes["invalid_utf8"] == 1
+        assert reading.counters.notes["invalid_utf8"] == 1
 
 
 # Damaged files
@@ -273,7 +273,7 @@ def test_a_corrupt_parquet_page_keeps_the_rows_before_it():
     damaged[place] ^= 1
     occurrences, reading = parquet(bytes(damaged))
     assert occurrences == whole[:1000]
-    assert (reading.status, reading.books.read) == ("partial", 1000)
+    assert (reading.status, reading.counters.read) == ("partial", 1000)
     assert "\n" not in reading.error
 
 
@@ -291,7 +291,7 @@ class Unreadable(io.RawIOBase):
 
 def test_a_file_that_cannot_be_read_is_an_input_error():
     with pytest.raises(InputError, match=r"cannot read x\.jsonl: gone"):
-        list(read_jsonl(Unreadable(), Reading("x.jsonl"), COLUMNS))
+        list(read_jsonl(Unreadable(), FileReport("x.jsonl"), COLUMNS))
 
 
 def test_an_empty_file_has_no_rows():
@@ -303,9 +303,9 @@ def test_real_captions_are_read(fixtures_dir):
     columns = Columns(["caption_reference_description"], "image_url", page="page_url")
     read = kept = 0
     for path in sorted((fixtures_dir / "iglue/datasets/wit/annotations").glob("*.jsonl")):
-        reading = Reading(path.name)
+        reading = FileReport(path.name)
         with path.open("rb") as stream:
             kept += sum(1 for _ in read_jsonl(stream, reading, columns))
         assert reading.status == "ok"
-        read += reading.books.read
+        read += reading.counters.read
     assert (read, kept) == (14_216, 14_214)  # two captions are empty

@@ -14,13 +14,13 @@ from msgspec.structs import astuple
 
 from curation.errors import InputError
 from curation.readers import wat
-from curation.readers.extract import Reading
+from curation.readers.extract import FileReport
 from curation.readers.wat import read_wat
 from support.slow_wat import slow_read
 
 
 def read(data):
-    reading = Reading("x.wat")
+    reading = FileReport("x.wat")
     return list(read_wat(io.BytesIO(data), reading)), reading
 
 
@@ -59,10 +59,10 @@ def test_real_files_give_the_images_texts_and_drops_of_an_independent_reader(sha
         occurrences, reading = read(data)
         found, drops, counted = slow_read(data)
         assert [(o.image_url, o.page_url, o.source, o.text) for o in occurrences] == found
-        assert reading.books.drops == drops
-        assert reading.books.read == len(found) + drops.total()
-        assert reading.books.notes["images"] == counted["images"]
-        assert reading.books.notes["images_without_text"] == counted["without text"]
+        assert reading.counters.drops == drops
+        assert reading.counters.read == len(found) + drops.total()
+        assert reading.counters.notes["images"] == counted["images"]
+        assert reading.counters.notes["images_without_text"] == counted["without text"]
         assert reading.status == "ok"
         urls.update(o.image_url for o in occurrences)
         counts += counted
@@ -86,7 +86,7 @@ def test_an_image_gives_one_occurrence_for_each_of_its_texts():
     assert {o.image_url for o in occurrences} == {"http://a.example/dir/a.png"}
     assert {o.page_url for o in occurrences} == {"http://a.example/dir/"}
     assert len({o.reference for o in occurrences}) == 1
-    assert (reading.books.read, reading.books.drops) == (3, Counter())
+    assert (reading.counters.read, reading.counters.drops) == (3, Counter())
 
 
 def test_every_text_is_read_and_every_dropped_one_has_its_reason():
@@ -101,12 +101,12 @@ def test_every_text_is_read_and_every_dropped_one_has_its_reason():
     )
     occurrences, reading = read(record(document))
     assert occurrences == []
-    assert reading.books.read == 9
-    assert reading.books.drops == {
+    assert reading.counters.read == 9
+    assert reading.counters.drops == {
         "empty_text": 3, "data_uri": 1, "scheme": 1, "unresolvable": 2, "no_reference": 1, "not_text": 1,
     }  # fmt: skip
-    assert reading.books.notes["images_without_text"] == 1
-    reading.books.check()
+    assert reading.counters.notes["images_without_text"] == 1
+    reading.counters.check()
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_every_text_is_read_and_every_dropped_one_has_its_reason():
 def test_relative_urls_start_from_the_base(uri, base, url):
     occurrences, reading = read(record(page({"url": "i.png", "alt": "x"}, uri=uri, base=base)))
     assert [o.image_url for o in occurrences] == ([url] if url else [])
-    assert reading.books.drops["unresolvable"] == (0 if url else 1)
+    assert reading.counters.drops["unresolvable"] == (0 if url else 1)
 
 
 def test_absolute_urls_of_pages_without_a_web_address_are_kept():
@@ -145,13 +145,13 @@ def test_pages_that_refuse_machines_are_dropped_and_counted():
     html["Head"]["Metas"] = [{"name": "robots", "content": "noindex, noimageai"}]
     occurrences, reading = read(record(refusing) + GOOD)
     assert [o.text for o in occurrences] == ["good"]
-    assert reading.books.drops == {"noimageai": 3}
-    assert (reading.books.notes["page_noimageai"], reading.books.notes["page_noindex"]) == (1, 1)
+    assert reading.counters.drops == {"noimageai": 3}
+    assert (reading.counters.notes["page_noimageai"], reading.counters.notes["page_noindex"]) == (1, 1)
     for honour, drops in ((["noindex"], {"noindex": 3}), ([], {"empty_text": 1})):
-        reading = Reading("x.wat")
+        reading = FileReport("x.wat")
         list(read_wat(io.BytesIO(record(refusing)), reading, honour))
-        assert reading.books.drops == drops
-        assert reading.books.notes["page_noindex"] == 1
+        assert reading.counters.drops == drops
+        assert reading.counters.notes["page_noindex"] == 1
 
 
 def test_a_page_that_refuses_machines_and_has_no_texts_is_read():
@@ -160,8 +160,8 @@ def test_a_page_that_refuses_machines_and_has_no_texts_is_read():
     response["Headers"] = {"X-Robots-Tag": "noai"}
     occurrences, reading = read(record(refusing) + GOOD)
     assert [o.text for o in occurrences] == ["good"]
-    assert reading.books.drops == {}
-    assert reading.books.notes["page_noai"] == 1
+    assert reading.counters.drops == {}
+    assert reading.counters.notes["page_noai"] == 1
 
 
 # Broken records
@@ -171,14 +171,14 @@ def test_a_page_that_refuses_machines_and_has_no_texts_is_read():
 def test_a_broken_record_is_noted_and_the_next_one_read(body):
     occurrences, reading = read(GOOD + record(body) + GOOD)
     assert [o.text for o in occurrences] == ["good", "good"]
-    assert reading.books.notes["broken_record"] == 1
+    assert reading.counters.notes["broken_record"] == 1
     assert reading.status == "ok"
 
 
 def test_invalid_utf8_is_replaced_and_noted():
     occurrences, reading = read(record(json.dumps(page({"url": "a", "alt": "a?b"})).encode().replace(b"?", b"\xff")))
     assert [o.text for o in occurrences] == ["a\ufffdb"]
-    assert reading.books.notes["invalid_utf8"] == 1
+    assert reading.counters.notes["invalid_utf8"] == 1
 
 
 def test_lone_surrogates_are_replaced():
@@ -191,7 +191,7 @@ def test_a_record_too_big_is_noted_and_passed_over(monkeypatch):
     monkeypatch.setattr(wat, "MAX_RECORD", 2000)
     occurrences, reading = read(GOOD + record(b" " * 2001) + GOOD)
     assert [o.text for o in occurrences] == ["good", "good"]
-    assert reading.books.notes["oversized_record"] == 1
+    assert reading.counters.notes["oversized_record"] == 1
     occurrences, reading = read(GOOD + record(b" " * 2001).replace(b": 2001", b": 99999") + GOOD)
     assert ([o.text for o in occurrences], reading.status) == (["good"], "partial")
 
@@ -217,7 +217,7 @@ def test_records_of_any_shape_are_survived_and_booked(value, key):
     data = record(planted(page({"url": "a", "alt": "b"}, base="/"))) + GOOD
     occurrences, reading = read(data)
     assert occurrences[-1].text == "good"
-    assert reading.books.read == len(occurrences) + reading.books.drops.total()
+    assert reading.counters.read == len(occurrences) + reading.counters.drops.total()
 
 
 # Damaged files
@@ -247,7 +247,7 @@ def test_a_record_cut_off_is_damage_of_the_file_and_no_broken_record():
     for data in (GOOD + GOOD[:-20], gzip.compress(GOOD) + gzip.compress(GOOD)[:-20]):
         occurrences, reading = read(data)
         assert ([o.text for o in occurrences], reading.status) == (["good"], "partial")
-        assert not reading.books.notes["broken_record"]
+        assert not reading.counters.notes["broken_record"]
 
 
 def test_damaged_files_lose_nothing_from_before_the_damage_and_give_nothing_false(shared_data):
@@ -279,7 +279,7 @@ def test_damaged_files_lose_nothing_from_before_the_damage_and_give_nothing_fals
         assert occurrences == clean[: len(occurrences)]
         assert len(occurrences) >= until[max(i for i, start in enumerate(starts) if start <= where)]
         partial += reading.status == "partial"
-        assert reading.books.read == len(occurrences) + reading.books.drops.total()
+        assert reading.counters.read == len(occurrences) + reading.counters.drops.total()
     assert partial > 290
 
 
@@ -291,7 +291,7 @@ def test_any_bytes_are_survived():
         for _ in range(choose.randrange(1, 9)):
             damaged[choose.randrange(len(damaged))] = choose.randrange(256)
         occurrences, reading = read(bytes(damaged))
-        assert reading.books.read == len(occurrences) + reading.books.drops.total()
+        assert reading.counters.read == len(occurrences) + reading.counters.drops.total()
     for data in (b"\x00", b"no warc\n" * 9, b"\x1f\x8b\x08", gzip.compress(b"no warc")):
         assert read(data)[1].status == "partial"
 
@@ -299,7 +299,7 @@ def test_any_bytes_are_survived():
 def test_an_empty_file_has_no_occurrences():
     for data in (b"", gzip.compress(b"")):
         occurrences, reading = read(data)
-        assert (occurrences, reading.status, reading.books.read) == ([], "ok", 0)
+        assert (occurrences, reading.status, reading.counters.read) == ([], "ok", 0)
 
 
 class Failing(io.BytesIO):
@@ -318,12 +318,12 @@ class Failing(io.BytesIO):
 
 def test_a_file_that_cannot_be_read_at_all_is_an_input_error():
     with pytest.raises(InputError, match=r"cannot read x\.wat: connection reset"):
-        list(read_wat(Failing(GOOD, 0), Reading("x.wat")))
+        list(read_wat(Failing(GOOD, 0), FileReport("x.wat")))
 
 
 def test_a_connection_lost_on_the_way_keeps_the_rows_before(monkeypatch):
     monkeypatch.setattr("curation.io.gzip_stream.BLOCK", len(GOOD) + 10)
-    reading = Reading("x.wat")
+    reading = FileReport("x.wat")
     occurrences = list(read_wat(Failing(GOOD * 3, 1), reading))
     assert [o.text for o in occurrences] == ["good"]
     assert (reading.status, reading.error) == ("partial", "connection reset")
@@ -339,7 +339,7 @@ def test_a_file_is_read_as_it_is_consumed():
             return super().read(size)
 
     padding = record({"Envelope": {"x": random.Random(0).randbytes(500_000).hex()}})
-    occurrences = read_wat(Counting(GOOD + padding * 10 + GOOD), Reading("x.wat"))
+    occurrences = read_wat(Counting(GOOD + padding * 10 + GOOD), FileReport("x.wat"))
     next(occurrences)
     before = blocks
     assert len(list(occurrences)) == 1

@@ -16,16 +16,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curation.readers.extract import Reading
+from curation.readers.extract import FileReport
 from curation.readers.wat import read_wat
 
 RECORDS = 9
 
 
 def read(data):
-    reading = Reading("x.wat")
+    reading = FileReport("x.wat")
     found = list(read_wat(io.BytesIO(data), reading))
-    assert reading.books.read == len(found) + reading.books.drops.total()
+    assert reading.counters.read == len(found) + reading.counters.drops.total()
     return found, reading
 
 

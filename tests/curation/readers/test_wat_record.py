@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.readers import wat_record as envelope
-from curation.readers.extract import Reading
+from curation.readers.extract import FileReport
 from curation.readers.robots import directives
 from curation.readers.wat import read_wat
 from curation.readers.wat_record import decode, images_of
@@ -74,11 +74,11 @@ def test_whatever_records_say_all_values_are_read_or_counted_as_dropped(several)
     head = "WARC/1.0\r\nWARC-Type: metadata\r\nContent-Length: %d\r\n\r\n"
     bodies = [json.dumps(record).encode() for record in several]
     data = b"".join((head % len(body)).encode() + body + b"\r\n\r\n" for body in bodies)
-    reading = Reading("x.wat")
+    reading = FileReport("x.wat")
     found = list(read_wat(io.BytesIO(data), reading))
     assert reading.error is None
-    assert reading.books.notes["records"] == len(several)
-    assert reading.books.read == len(found) + reading.books.drops.total()
+    assert reading.counters.notes["records"] == len(several)
+    assert reading.counters.read == len(found) + reading.counters.drops.total()
 
 
 @settings(deadline=None)

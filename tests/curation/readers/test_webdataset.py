@@ -12,7 +12,7 @@ import pytest
 
 from curation.errors import InputError
 from curation.images.refs import References, open_local
-from curation.readers.extract import Reading
+from curation.readers.extract import FileReport
 from curation.readers.tabular import Columns, read_parquet
 from curation.readers.webdataset import read_webdataset
 
@@ -28,7 +28,7 @@ def tar(members, form=tarfile.USTAR_FORMAT):
 
 
 def read(data, name="x.tar", **columns):
-    reading = Reading(name)
+    reading = FileReport(name)
     return list(read_webdataset(io.BytesIO(data), reading, Columns(**{"texts": ["caption"], **columns}))), reading
 
 
@@ -59,8 +59,8 @@ def test_every_sample_gives_its_texts_with_a_reference_to_its_picture(tmp_path):
         (None, "a/2.png", "caption", "猫"),
         (None, "a/3.webp", "txt", "three"),
     ]
-    assert reading.books.drops == {"no_reference": 1, "empty_text": 1}
-    assert (reading.books.read, reading.status) == (7, "ok")
+    assert reading.counters.drops == {"no_reference": 1, "empty_text": 1}
+    assert (reading.counters.read, reading.status) == (7, "ok")
     bytes_of = References(open_local, max_bytes=100)
     assert [bytes_of.read(o.image_ref) for o in occurrences[2:]] == [b"jpeg 1", b"png 2", b"webp 3"]
 
@@ -91,7 +91,7 @@ def test_bad_members_cost_themselves_alone(monkeypatch):
         tar([*bad, ("3.jpg", b"j"), ("3.txt", b"long" * 9), ("4.jpg", b"j"), ("4.txt", b"four")])
     )
     assert [o.text for o in occurrences] == ["one", "\ufffd two", "four"]
-    notes = reading.books.notes
+    notes = reading.counters.notes
     assert (notes["broken_record"], notes["oversized_record"], notes["invalid_utf8"]) == (1, 1, 1)
     with pytest.raises(InputError, match=r"cannot read x\.tar"):
         read(b"no tar at all" * 99)
@@ -103,7 +103,7 @@ def test_rows_with_their_pictures_are_referred_to_by_their_number(tmp_path):
     )
     path = tmp_path / "x.parquet"
     pq.write_table(table, path, row_group_size=3)
-    reading = Reading(str(path))
+    reading = FileReport(str(path))
     with path.open("rb") as stream:
         occurrences = list(read_parquet(stream, reading, Columns(["caption"], image="pixels")))
     bytes_of = References(open_local, max_bytes=100, column="pixels")

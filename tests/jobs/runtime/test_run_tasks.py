@@ -10,7 +10,7 @@ import pytest
 from pyspark import TaskContext
 
 from curation.errors import InputError, UsageError
-from jobs.runtime.run_tasks import Result, run_sink
+from jobs.runtime.run_tasks import Result, run_tasks
 
 pytestmark = pytest.mark.spark
 
@@ -20,7 +20,7 @@ def test_every_unit_is_one_task_and_results_come_in_unit_order(spark):
         yield Result("task", stats={"task": TaskContext.get().partitionId(), "unit": unit})
         yield Result("second")
 
-    results = run_sink(spark, "test", ["a", "b", "c", "d", "e"], process)
+    results = run_tasks(spark, "test", ["a", "b", "c", "d", "e"], process)
     tasks = [result for result in results if result.kind == "task"]
     assert [result.stats["unit"] for result in tasks] == ["a", "b", "c", "d", "e"]
     assert len({result.stats["task"] for result in tasks}) == 5
@@ -28,7 +28,7 @@ def test_every_unit_is_one_task_and_results_come_in_unit_order(spark):
 
 
 def test_without_units_nothing_runs(spark):
-    assert run_sink(spark, "test", [], lambda index, unit: []) == []
+    assert run_tasks(spark, "test", [], lambda index, unit: []) == []
 
 
 def test_a_users_mistake_comes_back_as_itself_with_its_own_line(spark):
@@ -36,7 +36,7 @@ def test_a_users_mistake_comes_back_as_itself_with_its_own_line(spark):
         raise UsageError(f"unit {unit} has no column `url`")
 
     with pytest.raises(UsageError, match=r"^unit x has no column `url`$"):
-        run_sink(spark, "test", ["x"], process)
+        run_tasks(spark, "test", ["x"], process)
 
 
 def test_a_bug_comes_back_with_the_workers_traceback(spark):
@@ -44,7 +44,7 @@ def test_a_bug_comes_back_with_the_workers_traceback(spark):
         return [Result("never")] * (1 // unit)
 
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
-        run_sink(spark, "test", [0], process)
+        run_tasks(spark, "test", [0], process)
 
 
 def test_storage_that_fails_for_a_moment_is_tried_again_and_named_when_it_stays_away(spark, tmp_path):
@@ -58,9 +58,9 @@ def test_storage_that_fails_for_a_moment_is_tried_again_and_named_when_it_stays_
     def away(index, unit):
         raise OSError("connection reset")
 
-    assert [r.kind for r in run_sink(spark, "test", [str(tmp_path / "a")], process)] == ["done"]
+    assert [r.kind for r in run_tasks(spark, "test", [str(tmp_path / "a")], process)] == ["done"]
     with pytest.raises(InputError, match=r"'x'.*connection reset"):
-        run_sink(spark, "test", ["x"], away)
+        run_tasks(spark, "test", ["x"], away)
 
 
 def test_a_worker_killed_once_is_retried_and_counts_once(spark, tmp_path):
@@ -72,7 +72,7 @@ def test_a_worker_killed_once_is_retried_and_counts_once(spark, tmp_path):
         yield Result("done", stats={"unit": index})
 
     units = [str(tmp_path / name) for name in "ab"]
-    assert [r.stats["unit"] for r in run_sink(spark, "test", units, process)] == [0, 1]
+    assert [r.stats["unit"] for r in run_tasks(spark, "test", units, process)] == [0, 1]
 
 
 def test_a_unit_that_kills_every_worker_is_named_and_the_others_finish(spark):
@@ -84,7 +84,7 @@ def test_a_unit_that_kills_every_worker_is_named_and_the_others_finish(spark):
     def on_crash(index, unit):
         return Result("crashed", stats={"unit": unit})
 
-    results = run_sink(spark, "test", ["good", "poison"], process, on_crash=on_crash)
+    results = run_tasks(spark, "test", ["good", "poison"], process, on_crash=on_crash)
     assert [(r.kind, r.stats["unit"]) for r in results] == [("done", "good"), ("crashed", "poison")]
     with pytest.raises(InputError, match="poison"):
-        run_sink(spark, "test", ["poison"], process)
+        run_tasks(spark, "test", ["poison"], process)

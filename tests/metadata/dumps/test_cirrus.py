@@ -15,7 +15,7 @@ from curation.errors import InputError
 from metadata.dumps.cirrus import is_cirrus, iter_documents
 from metadata.dumps.decompress import lines
 from metadata.dumps.splits import Piece
-from metadata.lists.build import DumpBooks, article_texts
+from metadata.lists.build import DumpCounters, article_texts
 
 PACKS = [bytes, gzip.compress, bz2.compress]
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
@@ -30,9 +30,9 @@ def dump(*documents):
 
 
 def texts_of(data, piece=None):
-    books = DumpBooks()
-    found = list(article_texts("d.json", lambda _: io.BytesIO(data), books, piece))
-    return found, books
+    counters = DumpCounters()
+    found = list(article_texts("d.json", lambda _: io.BytesIO(data), counters, piece))
+    return found, counters
 
 
 @settings(deadline=None)
@@ -47,25 +47,25 @@ def test_every_document_is_read_and_no_action_line(documents, pack):
 @pytest.mark.parametrize("pack", PACKS)
 def test_articles_are_kept_and_everything_else_is_in_the_books(pack):
     broken = ["{", "[1]", '{"title": "no text", "namespace": 0}', document("Talk", "x", 1), "\xff"]
-    found, books = texts_of(pack(dump(document("A", "one [[two]]"), *broken, document("B", "three"))))
+    found, counters = texts_of(pack(dump(document("A", "one [[two]]"), *broken, document("B", "three"))))
     assert found == ["one [[two]]", "three"], "the text is plain: brackets are what they are"
-    assert (books.read, books.kept) == (7, 2)
-    assert books.drops == {"malformed": 4, "other_namespace": 1}
-    assert books.error is None
+    assert (counters.read, counters.kept) == (7, 2)
+    assert counters.drops == {"malformed": 4, "other_namespace": 1}
+    assert counters.error is None
 
 
 def test_a_truncated_dump_gives_the_documents_before():
     data = gzip.compress(dump(*(document(str(n), str(n) * 50) for n in range(5000))))
-    found, books = texts_of(data[: len(data) // 2])
+    found, counters = texts_of(data[: len(data) // 2])
     assert found == [str(n) * 50 for n in range(len(found))]
     assert len(found) > 1000
-    assert books.error.startswith("cannot read d.json to its end")
+    assert counters.error.startswith("cannot read d.json to its end")
 
 
 @pytest.mark.parametrize("data", [b"{\n", b'{"a": 1}\n{"b": 2}\n'])
 def test_what_holds_no_document_is_refused(data):
-    found, books = texts_of(data)
-    assert (found, books.error) == ([], "d.json holds no document of a search index")
+    found, counters = texts_of(data)
+    assert (found, counters.error) == ([], "d.json holds no document of a search index")
 
 
 def test_it_is_told_from_xml_by_its_first_character():
@@ -94,9 +94,9 @@ def test_however_a_file_is_cut_every_document_is_in_one_piece(form, cuts):
     edges = sorted({0, len(data), *(int(cut * len(data)) for cut in cuts)})
     found, read = [], 0
     for piece in (Piece(start, end) for start, end in pairwise(edges)):
-        texts, books = texts_of(data, piece)
-        assert books.error is None
-        found, read = found + texts, read + books.read
+        texts, counters = texts_of(data, piece)
+        assert counters.error is None
+        found, read = found + texts, read + counters.read
     assert (found, read) == (texts_of(data)[0], len(DOCUMENTS))
 
 
@@ -120,8 +120,8 @@ def test_the_documents_before_a_damage_are_given_by_the_pieces_before_it():
 
 def test_a_line_without_an_end_is_not_gathered_for_ever(monkeypatch):
     monkeypatch.setattr("metadata.dumps.decompress.LONGEST_LINE", 1 << 20)
-    found, books = texts_of(dump(document("A", "a")) + b"{" + b"x" * (1 << 21))
-    assert (found, books.error) == (["a"], "d.json holds a line of more than 1048576 bytes")
+    found, counters = texts_of(dump(document("A", "a")) + b"{" + b"x" * (1 << 21))
+    assert (found, counters.error) == (["a"], "d.json holds a line of more than 1048576 bytes")
 
 
 NAMES = {
@@ -134,25 +134,25 @@ NAMES = {
 
 @pytest.mark.parametrize("pack", PACKS)
 def test_a_file_beside_the_dumps_names_the_namespaces(pack):
-    books = DumpBooks()
+    counters = DumpCounters()
     path = "dewiki-20240501-siteinfo-namespaces.json.gz"
-    assert list(article_texts(path, lambda _: io.BytesIO(pack(json.dumps(NAMES).encode())), books)) == []
-    assert (books.namespaces, books.read, books.error) == ({"spezial", "bild"}, 0, None)
+    assert list(article_texts(path, lambda _: io.BytesIO(pack(json.dumps(NAMES).encode())), counters)) == []
+    assert (counters.namespaces, counters.read, counters.error) == ({"spezial", "bild"}, 0, None)
 
 
 @pytest.mark.parametrize(
     "data", [b"", b"[]", b"{}", b'{"query": {"namespaces": [1]}}', b'{"query": {"namespaces": {"1": {}}}}']
 )
 def test_a_file_that_names_no_namespaces_is_refused(data):
-    books = DumpBooks()
-    assert list(article_texts("siteinfo-namespaces.json", lambda _: io.BytesIO(data), books)) == []
-    assert books.error == "siteinfo-namespaces.json does not name a wiki's namespaces"
+    counters = DumpCounters()
+    assert list(article_texts("siteinfo-namespaces.json", lambda _: io.BytesIO(data), counters)) == []
+    assert counters.error == "siteinfo-namespaces.json does not name a wiki's namespaces"
 
 
 def test_a_missing_file_is_an_error_in_the_books():
     def missing(path):
         raise InputError(f"cannot read {path}: missing")
 
-    books = DumpBooks()
-    assert list(article_texts("gone", missing, books)) == []
-    assert books.error == "cannot read gone: missing"
+    counters = DumpCounters()
+    assert list(article_texts("gone", missing, counters)) == []
+    assert counters.error == "cannot read gone: missing"

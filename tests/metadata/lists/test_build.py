@@ -11,9 +11,9 @@ from curation.io.storage import Storage
 from metadata.dumps.wikitext import plain_text
 from metadata.languages import LanguageTable
 from metadata.limits import Limits, limits_of
-from metadata.lists.build import DumpBooks, count_dump, count_views, read_lemmas, source_list
+from metadata.lists.build import DumpCounters, count_dump, count_views, read_lemmas, source_list
 from metadata.lists.merge import Entry, merge_lists
-from metadata.lists.titles import ViewBooks, best_titles, sum_bucket
+from metadata.lists.titles import ViewCounters, best_titles, sum_bucket
 from metadata.ngrams.count import NgramCounter, sum_grams
 from metadata.ngrams.rank import rank_bigrams, rank_unigrams
 from metadata.ngrams.tokens import joiner
@@ -38,18 +38,18 @@ def opener(files):
 
 
 def dump_counts(data, code="ltg", **options):
-    books = DumpBooks()
-    tables = list(count_dump("d.xml", opener({"d.xml": data}), LANGUAGES.languages[code], books, **options))
+    counters = DumpCounters()
+    tables = list(count_dump("d.xml", opener({"d.xml": data}), LANGUAGES.languages[code], counters, **options))
     rows = sum_grams(tables).to_pylist()
-    return tables, {" ".join(filter(None, (row["first"], row["second"]))): row["count"] for row in rows}, books
+    return tables, {" ".join(filter(None, (row["first"], row["second"]))): row["count"] for row in rows}, counters
 
 
 def test_articles_alone_are_counted_and_every_page_is_in_the_books():
-    _, grams, books = dump_counts(DUMP.encode())
+    _, grams, counters = dump_counts(DUMP.encode())
     assert grams == {"Dog": 2, "house": 2, "dog": 1, "Dog house": 2}
-    assert (books.read, books.kept, books.drops) == (4, 2, {"redirect": 1, "other_namespace": 1})
-    assert books.namespaces == {"fails", "spec"}
-    assert books.error is None
+    assert (counters.read, counters.kept, counters.drops) == (4, 2, {"redirect": 1, "other_namespace": 1})
+    assert counters.namespaces == {"fails", "spec"}
+    assert counters.error is None
 
 
 def test_small_windows_change_nothing_but_the_number_of_tables():
@@ -59,14 +59,14 @@ def test_small_windows_change_nothing_but_the_number_of_tables():
 
 
 def test_a_damaged_dump_gives_the_pages_before_and_its_error():
-    _, grams, books = dump_counts(DUMP[:-60].encode())
+    _, grams, counters = dump_counts(DUMP[:-60].encode())
     assert grams == {"Dog": 1, "house": 1, "dog": 1, "Dog house": 1}
-    assert books.read == 3
-    assert books.error is not None
-    assert books.error.startswith("d.xml")
-    _, grams, books = dump_counts(bz2.compress(DUMP.encode())[:-20])
-    assert (grams, books.read) == ({}, 0)
-    assert books.error is not None
+    assert counters.read == 3
+    assert counters.error is not None
+    assert counters.error.startswith("d.xml")
+    _, grams, counters = dump_counts(bz2.compress(DUMP.encode())[:-20])
+    assert (grams, counters.read) == ({}, 0)
+    assert counters.error is not None
 
 
 def test_a_page_on_which_the_parser_fails_is_counted_and_the_others_are_read(monkeypatch):
@@ -76,10 +76,10 @@ def test_a_page_on_which_the_parser_fails_is_counted_and_the_others_are_read(mon
         return plain_text(text, hidden)
 
     monkeypatch.setattr("metadata.lists.build.plain_text", parser)
-    _, grams, books = dump_counts(DUMP.encode())
+    _, grams, counters = dump_counts(DUMP.encode())
     assert grams == {"Dog": 1, "house": 1, "dog": 1, "Dog house": 1}
-    assert (books.read, books.kept) == (4, 1)
-    assert books.drops == {"redirect": 1, "other_namespace": 1, "unparsable": 1}
+    assert (counters.read, counters.kept) == (4, 1)
+    assert counters.drops == {"redirect": 1, "other_namespace": 1, "unparsable": 1}
 
 
 def test_a_page_of_ten_megabytes_and_one_of_a_hundred_thousand_templates_are_read():
@@ -87,46 +87,46 @@ def test_a_page_of_ten_megabytes_and_one_of_a_hundred_thousand_templates_are_rea
     pages = "".join(
         f"<page><title>t</title><ns>0</ns><revision><text>{t}</text></revision></page>" for t in (long, nested)
     )
-    _, grams, books = dump_counts(f"<mediawiki>{pages}</mediawiki>".encode())
+    _, grams, counters = dump_counts(f"<mediawiki>{pages}</mediawiki>".encode())
     assert grams == {"dog": 10**6, "house": 10**6, "dog house": 10**6, "house dog": 10**6 - 1, "deep": 1}
-    assert (books.kept, books.error) == (2, None)
+    assert (counters.kept, counters.error) == (2, None)
 
 
 def test_a_missing_file_is_an_error_in_the_books():
-    books = DumpBooks()
-    (table,) = count_dump("gone", opener({}), LANGUAGES.languages["en"], books)
-    assert (table.num_rows, books.error) == (0, "cannot read gone: missing")
-    views = ViewBooks()
+    counters = DumpCounters()
+    (table,) = count_dump("gone", opener({}), LANGUAGES.languages["en"], counters)
+    assert (table.num_rows, counters.error) == (0, "cannot read gone: missing")
+    views = ViewCounters()
     assert list(count_views("gone", opener({}), LANGUAGES, ["en"], views)) == []
     assert (views.lines, views.error) == (0, "cannot read gone: missing")
 
 
 def test_text_without_spaces_is_cut_into_words():
     text = DUMP.replace("Dog house", "東京都に行く").encode()
-    _, grams, books = dump_counts(text, code="ja")
+    _, grams, counters = dump_counts(text, code="ja")
     assert {"東京": 1, "都": 1, "東京 都": 1, "Dog": 1}.items() <= grams.items()
-    assert books.kept == 2
+    assert counters.kept == 2
 
 
 def test_one_reading_of_a_page_view_file_serves_all_wanted_wikipedias():
     lines = b"en Dog 1 0\nde Hund 2 0\nfr Chien 3 0\nbe-tarask.m A 4 0\n"
-    books = ViewBooks()
-    (table,) = count_views("v", opener({"v": lines}), LANGUAGES, ["en", "de", "be_tarask"], books)
+    counters = ViewCounters()
+    (table,) = count_views("v", opener({"v": lines}), LANGUAGES, ["en", "de", "be_tarask"], counters)
     assert sorted(tuple(row.values()) for row in table.to_pylist()) == [
         ("be_tarask", "A", 4),
         ("de", "Hund", 2),
         ("en", "Dog", 1),
     ]
-    assert books.drops == {"other_site": 1}
+    assert counters.drops == {"other_site": 1}
 
 
 def test_a_source_list_takes_its_sources_in_order():
-    tables, _, books = dump_counts(DUMP.encode())
+    tables, _, counters = dump_counts(DUMP.encode())
     grams = sum_grams(tables)
     views = count_views(
-        "v", opener({"v": b"ltg Spec:X 9 0\nltg dog 8 0\nltg Suns 7 0\n"}), LANGUAGES, ["ltg"], ViewBooks()
+        "v", opener({"v": b"ltg Spec:X 9 0\nltg dog 8 0\nltg Suns 7 0\n"}), LANGUAGES, ["ltg"], ViewCounters()
     )
-    ranked = sum_bucket(views, {"ltg": books.namespaces})["ltg"]
+    ranked = sum_bucket(views, {"ltg": counters.namespaces})["ltg"]
     rows = zip(ranked["title"].to_pylist(), ranked["views"].to_pylist(), strict=True)
     lemmas = read_lemmas(
         ["wn-wikt-ltg.tab"], opener({"wn-wikt-ltg.tab": b"1-n\tltg:lemma\thouse"}), LANGUAGES, wiktionary=True
@@ -167,10 +167,10 @@ def test_a_language_without_any_input_has_the_numbers():
     ],
 )
 def test_real_dumps_become_lists(fixtures_dir, code, path, kept, origins):
-    books = DumpBooks()
+    counters = DumpCounters()
     storage, language = Storage(), LANGUAGES.languages[code]
-    grams = sum_grams(count_dump(str(fixtures_dir / path), storage.open_input, language, books))
-    assert (books.kept, books.error) == (kept, None)
+    grams = sum_grams(count_dump(str(fixtures_dir / path), storage.open_input, language, counters))
+    assert (counters.kept, counters.error) == (kept, None)
     omw = [str(file) for file in fixtures_dir.glob("omw/[bc]*/*.tab")]
     lemmas = read_lemmas(omw, storage.open_input, LANGUAGES).lemmas.get(code, [])
     limits = limits_of(code, LANGUAGES.target(code))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from curation.lake.shuffle import spread
 from metadata.languages import LanguageTable
 from metadata.limits import Limits
-from metadata.lists.titles import ViewBooks, best_titles, read_views, sum_bucket
+from metadata.lists.titles import ViewCounters, best_titles, read_views, sum_bucket
 
 SITES = {
     site: code
@@ -30,7 +30,7 @@ class Read:
     """What reading one file gave: the sum of its tables, and its books."""
 
     views: dict
-    books: ViewBooks
+    counters: ViewCounters
     tables: list
 
 
@@ -40,12 +40,12 @@ def read(*lines, sites=SITES, pack=bytes, pending=1000):
 
 
 def read_data(data, sites=SITES, pending=1000):
-    books, sums = ViewBooks(), Counter()
-    tables = list(read_views(io.BytesIO(data), "views.gz", sites, books, pending))
+    counters, sums = ViewCounters(), Counter()
+    tables = list(read_views(io.BytesIO(data), "views.gz", sites, counters, pending))
     for table in tables:
         for row in table.to_pylist():
             sums[row["code"], row["title"]] += row["views"]
-    return Read(sums, books, tables)
+    return Read(sums, counters, tables)
 
 
 def rows(read):
@@ -61,8 +61,8 @@ def test_other_projects_and_other_sites_are_dropped():
     others += ["www.wd", "fr", "EN", "en.", ".m", "meta.m", "en.wikibooks", "fr.wikipedia", '""']
     views = read(*(f"{site} Dog 3 0" for site in others))
     assert rows(views) == []
-    assert views.books.drops == {"other_site": len(others)}
-    assert (views.books.lines, views.books.kept, views.books.error) == (len(others), 0, None)
+    assert views.counters.drops == {"other_site": len(others)}
+    assert (views.counters.lines, views.counters.kept, views.counters.error) == (len(others), 0, None)
 
 
 def test_site_names_are_those_of_the_language_table():
@@ -81,7 +81,7 @@ def test_daily_lines_of_all_ages_add_up_with_hourly_ones():
         "en Dog 1 0",
     )
     assert rows(views) == [("en", "Dog", 158)]
-    assert views.books.kept == 5
+    assert views.counters.kept == 5
 
 
 @pytest.mark.parametrize(
@@ -130,8 +130,8 @@ def test_titles_are_as_people_read_them(written, title):
 def test_useless_lines_are_counted_by_reason(line, reason):
     views = read("en Dog 1 0", line, "en Dog 1 0")
     assert rows(views) == [("en", "Dog", 2)]
-    assert views.books.drops == {reason: 1}
-    assert (views.books.lines, views.books.kept, views.books.error) == (3, 2, None)
+    assert views.counters.drops == {reason: 1}
+    assert (views.counters.lines, views.counters.kept, views.counters.error) == (3, 2, None)
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress])
@@ -144,7 +144,7 @@ def test_good_lines_of_a_truncated_file_are_kept_and_the_damage_told():
     for pack in (gzip.compress, bz2.compress):
         # Two members, the second cut off.
         halves = [pack("\n".join([*half, ""]).encode()) for half in (lines[:20_000], lines[20_000:])]
-        found = read_data(halves[0] + halves[1][:200]).books
+        found = read_data(halves[0] + halves[1][:200]).counters
         assert found.error is not None
         assert "views.gz" in found.error
         assert 20_000 <= found.kept < 30_000
@@ -161,7 +161,7 @@ def test_no_more_titles_are_held_at_once_than_allowed_and_nothing_is_lost():
     ("data", "told"), [(b"", "it is empty"), (b"<html>\nnot found\n</html>\n", "holds no line of page views")]
 )
 def test_a_file_without_any_page_views_is_refused(data, told):
-    assert told in (read_data(data).books.error or "")
+    assert told in (read_data(data).counters.error or "")
 
 
 # The whole way, against a dictionary: many files, partial sums, buckets, namespaces, share, floor.

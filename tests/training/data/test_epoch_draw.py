@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from curation.balance.sampling import DrawKey
 from curation.errors import InputError, UsageError
 from curation.hashing import u64, uniform
-from curation.lake.tombstones import bury
+from curation.lake.tombstones import add_tombstones
 from support import shards
 from support.shards import matched_row, publish_matched, shard_row
 from training.config import TrainConfig
@@ -49,7 +49,7 @@ def oracle(row, seed: int, epoch: int) -> str | None:
 
 def test_an_epoch_trains_on_what_the_oracle_draws_and_every_epoch_on_other_pairs(shard_lake):
     lake = publish(shard_lake)
-    bury(lake, image_ids=[matched_row(BURIED)["image_id"]], reason="asked")
+    add_tombstones(lake, image_ids=[matched_row(BURIED)["image_id"]], reason="asked")
     index = build_index(lake, "default", online=True).train
     assert index.samples == ROWS - 1
     rows = [matched_row(n) for n in range(ROWS) if n != BURIED]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.errors import InputError, UsageError
-from curation.lake.tombstones import bury
+from curation.lake.tombstones import add_tombstones
 from support.shards import shard_row
 from training.data.loader import ShardReader
 from training.data.shard_index import build_index, is_held_out
@@ -66,7 +66,7 @@ def test_nothing_published_says_which_job_to_run(shard_lake):
 
 def test_tombstones_leave_out_image_ids_and_hosts(shard_lake):
     shard_lake.publish([shard_row(n, host="b.example" if n % 10 == 3 else "a.example") for n in range(40)])
-    bury(
+    add_tombstones(
         shard_lake.lake, image_ids=[shard_row(n)["image_id"] for n in (0, 17, 39)], hosts=["B.example"], reason="asked"
     )
     index = build_index(shard_lake.lake, "default").train
@@ -79,7 +79,7 @@ def test_the_validation_split_is_a_function_of_the_image_id(shard_lake):
     shard_lake.publish([shard_row(n) for n in range(300)], group_rows=64, file_rows=150)
     of_split = [n for n in range(300) if is_held_out(shard_row(n)["image_id"], 0.2)]
     buried = [of_split[2], min(set(range(300)) - set(of_split))]
-    bury(shard_lake.lake, image_ids=[shard_row(n)["image_id"] for n in buried], reason="asked")
+    add_tombstones(shard_lake.lake, image_ids=[shard_row(n)["image_id"] for n in buried], reason="asked")
     train, held_out = build_index(shard_lake.lake, "default", validation_share=0.2)
     numbers = [[150 * f + 64 * g + r for f, g, r in ids(part)] for part in (train, held_out)]
     assert sorted(numbers[0] + numbers[1]) == [n for n in range(300) if n not in buried]

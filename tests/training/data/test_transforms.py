@@ -11,7 +11,7 @@ from PIL import Image
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from curation.errors import InputError
-from training.data.transforms import centre_box, decode, normalise, processor_config, random_box, resize
+from training.data.transforms import center_box, decode, normalize_pixels, processor_config, random_box, resize
 
 sides = st.integers(1, 400)
 
@@ -76,7 +76,7 @@ def test_a_ribbon_is_cut_to_an_allowed_ratio(width, height):
 @pytest.mark.parametrize(("width", "height"), [(64, 64), (90, 64), (64, 70), (300, 200)])
 def test_evaluation_sees_what_hugging_face_processors_see(width, height):
     image = noise(width, height)
-    ours = normalise(torch.tensor(resize(image, centre_box(width, height), 32))[None])
+    ours = normalize_pixels(torch.tensor(resize(image, center_box(width, height), 32))[None])
     config = processor_config(32)
     theirs = CLIPImageProcessorPil(**config)(image, return_tensors="pt")["pixel_values"]
     # both resize bicubically; they round the crop to whole pixels of the resized image, so odd ratios differ by a shift
