@@ -35,11 +35,12 @@ from curation.lake.parquet import read_batches
 from curation.lake.schemas import IMAGE_COLUMNS, MATCHED_TEXT, SCHEMAS
 from curation.matching.store import Manifest, make_latest, write_manifest
 from jobs import balance
-from jobs.match import open_matching
 from jobs.report import read_table
 from jobs.runtime.config import Config, SparkSection
-from jobs.runtime.job import Context
-from jobs.runtime.stage import Stage
+from jobs.runtime.context import Context
+from jobs.runtime.spec import open_match_spec
+from jobs.runtime.stage import Publication, StageRun
+from jobs.tasks.balance.draw import ORDERED, in_order
 
 ROWS, TARGET = 5_000_000, 100_000_000
 FILE_ROWS = 250_000
@@ -121,9 +122,9 @@ def publish(context: Context, batch: str, rows: int) -> None:
     """Publish matches and counts of a batch as the match job does."""
     maker, lake = Maker(rows), context.lake
     lake.declare_batch(batch)
-    partition = {"match_id": open_matching(context).match_id, "batch": batch}
+    partition = {"match_id": open_match_spec(context).match_id, "batch": batch}
     outputs = {"matches": partition, "counts": partition}
-    stage = Stage("match", lake, context.config, semantic={}, inputs={}, outputs=outputs, batch=batch)
+    stage = StageRun("match", lake, context.config, fingerprint_keys={}, inputs={}, outputs=outputs, batch=batch)
     files = []
     for unit, start in enumerate(range(0, rows, FILE_ROWS)):
         with stage.writers()("matches", unit) as writer:
@@ -132,7 +133,7 @@ def publish(context: Context, batch: str, rows: int) -> None:
     with stage.writers()("counts", 0) as counts:
         for part in maker.totals():
             counts.write(counts_table(part))
-    stage.publish({"matches": files, "counts": counts.files}, totals={}, drops={})
+    stage.publish(Publication({"matches": files, "counts": counts.files}, totals={}))
 
 
 def run(context: Context, batch: str) -> dict[str, float]:
@@ -184,9 +185,9 @@ def one_file(context: Context, batch: str, folder: Path) -> list[list[str]]:
     kept = pa.concat_tables([choose_and_draw(rows, model, 0) for rows in batches])
     drawn = time.perf_counter()
     ranks = u64_column(0, "order", kept["image_id"].combine_chunks())
-    ordered = balance.in_order(kept.append_column("order", pa.array(ranks)))
+    ordered = in_order(kept.append_column("order", pa.array(ranks)))
     buckets = shuffle.split_sorted(ordered, ordered["order"].to_numpy() >> np.uint64(60), 16)
-    shuffle.write_buckets(storage, str(folder / "staged.arrow"), balance.ORDERED, buckets)
+    shuffle.write_buckets(storage, str(folder / "staged.arrow"), ORDERED, buckets)
     staged = time.perf_counter()
     for part in batches:
         plain_way(part["texts"].to_pylist(), plain)

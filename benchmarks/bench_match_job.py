@@ -34,8 +34,10 @@ from curation.matching.store import Manifest, make_latest, matcher_name, write_m
 from jobs import match
 from jobs.runtime import session
 from jobs.runtime.config import Config, SparkSection
-from jobs.runtime.job import Context
-from jobs.runtime.stage import Stage
+from jobs.runtime.context import Context
+from jobs.runtime.spec import open_match_spec
+from jobs.runtime.stage import Publication, StageRun
+from jobs.tasks.match.match import MatchFiles
 
 TEXTS, FILES = 1_000_000, 8
 WARM_UP = 20_000
@@ -71,7 +73,7 @@ def publish_pairs(context: Context, batch: str, texts: list[str], files: int) ->
     lake = context.lake
     lake.declare_batch(batch)
     outputs = {"pairs": {"batch": batch}}
-    stage = Stage("ingest", lake, context.config, semantic={}, inputs={}, outputs=outputs, batch=batch)
+    stage = StageRun("ingest", lake, context.config, fingerprint_keys={}, inputs={}, outputs=outputs, batch=batch)
     written = []
     for unit in range(files):
         rows = [
@@ -86,7 +88,7 @@ def publish_pairs(context: Context, batch: str, texts: list[str], files: int) ->
         with stage.writers()("pairs", unit) as writer:
             writer.write(pa.Table.from_pylist(rows, SCHEMAS["pairs"]))
         written += writer.files
-    stage.publish({"pairs": written}, totals={}, drops={})
+    stage.publish(Publication({"pairs": written}, totals={}))
     return [file.path for file in lake.snapshot("pairs", outputs["pairs"]).files]
 
 
@@ -140,9 +142,11 @@ class Clock:
 
 def one_file(context: Context, path: str) -> tuple[int, dict[str, float]]:
     """Match one file in this process; return its rows and the seconds of each part."""
-    clock, matching = Clock(), match.open_matching(context)
-    unit = match.MatchFiles(context.storage, context.lake.root, matching, [], None, None, "")  # type: ignore[arg-type]
-    stage = Stage("bench", context.lake, context.config, semantic={}, inputs={}, outputs={"matches": {"match_id": "x"}})
+    clock, matching = Clock(), open_match_spec(context)
+    unit = MatchFiles(context.storage, context.lake.root, matching, [], None, None, "")  # type: ignore[arg-type]
+    stage = StageRun(
+        "bench", context.lake, context.config, fingerprint_keys={}, inputs={}, outputs={"matches": {"match_id": "x"}}
+    )
     rows = 0
     for timed in (False, True):
         clock.seconds.clear()

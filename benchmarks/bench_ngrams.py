@@ -119,7 +119,7 @@ def job(path: Path, cores: int) -> Run:
     with tempfile.TemporaryDirectory(dir=path.parent) as staging:
         before = run_tasks(spark, "warm-up", range(cores), worker)
         started = time.perf_counter()
-        units = list(cut([source], build_metadata.PIECE_BYTES))
+        units = list(cut([source], build_metadata.SPLIT_BYTES))
         results = run_tasks(spark, "dumps", units, ReadDump(storage, TABLE, staging, buckets))
         staged = StagedGrams(buckets["en"], [tuple(r.stats["staged"]) for r in results if r.kind == "dump"])
         grams = rank_grams(partial(run_tasks, spark), storage, staging, TABLE, {"en": staged}, {"en": Limits()})

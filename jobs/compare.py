@@ -1,10 +1,10 @@
-"""Compares what recipes keep of the same batch, side by side: pairs, languages, rare entries, entropy.
+"""Compares recipes on the same batch, side by side: pairs kept, languages, rare entries, entropy.
 
     python -m jobs.compare --config c.yaml --batch 2024-05-31 --recipes default,one_t,merged
 
-Reads published tables of the config's lake without Spark, and writes to stdout. The recipes may differ in policy and
-threshold, and in how they were matched (`metadata.version`): an ablation is a config under a name of its own. Of a
-recipe of `balance.selection: all` it says, with a `~`, what an epoch of training is expected to draw.
+Reads published tables of the config's lake without Spark and writes to stdout. The recipes may differ in policy and
+threshold, and in how they were matched (`metadata.version`): an ablation is a config with a recipe of its own. For a
+recipe with `balance.selection: all`, figures marked `~` are expected values of one training epoch.
 """
 
 from __future__ import annotations
@@ -23,51 +23,52 @@ from curation.cli.run import run_command
 from curation.errors import UsageError
 from curation.lake.parquet import read_batches
 from jobs.runtime.config import Config
-from jobs.runtime.job import Context
-from jobs.runtime.stage import require
+from jobs.runtime.context import Context
+from jobs.runtime.partitions import require
 
 LANGUAGES = 20
 
 
 def recipe_stats(context: Context, recipes: Sequence[str], batches: Sequence[str]) -> list[RecipeStats]:
-    """Return what recipes keep of some batches, in the lake's order; thresholds are those of the last.
+    """Return the statistics of recipes on some batches, in the lake's order; thresholds are those of the last batch.
 
-    Entries are rare by the counts up to the latest batch that any of the recipes counts, for all recipes whose
-    matching has such counts. Raises InputError when a recipe was never used, or a batch is not balanced under it.
+    Which entries are rare is decided by the counts up to the latest batch that any of the recipes counts, for all
+    recipes whose matching has such counts. Raises InputError if a recipe was never used, or a batch is not balanced
+    under it.
     """
-    place = {batch: place for place, batch in enumerate(context.lake.batches())}
+    order = {batch: index for index, batch in enumerate(context.lake.batches())}
     counted = {recipe: context.lake.recipe(recipe).get("counts_up_to", batches[-1]) for recipe in recipes}
-    latest = max(counted.values(), key=lambda batch: place.get(batch, -1))
-    return [_effect_of(context, recipe, batches, [latest, own]) for recipe, own in counted.items()]
+    latest = max(counted.values(), key=lambda batch: order.get(batch, -1))
+    return [_stats_of(context, recipe, batches, [latest, last]) for recipe, last in counted.items()]
 
 
-def _effect_of(context: Context, recipe: str, batches: Sequence[str], rare_by: Sequence[str]) -> RecipeStats:
-    """Return what a recipe keeps; rare by the counts up to the first of some batches that there are any of."""
+def _stats_of(context: Context, recipe: str, batches: Sequence[str], rare_by: Sequence[str]) -> RecipeStats:
+    """Return the statistics of a recipe; the first batch of `rare_by` with totals decides which entries are rare."""
     lake = context.lake
-    meaning = lake.recipe(recipe)
-    matched_as = {"match_id": meaning["match_id"]}
-    found = [batch for batch in rare_by if lake.snapshot("totals", {**matched_as, "batch": batch}).files]
-    counted = (found or rare_by)[0]
+    keys = lake.recipe(recipe)
+    matched_as = {"match_id": keys["match_id"]}
+    with_totals = [batch for batch in rare_by if lake.snapshot("totals", {**matched_as, "batch": batch}).files]
+    counted = (with_totals or rare_by)[0]
     totals = require(lake, "compare", "jobs.balance", "totals", **matched_as, batch=counted)
     parts = [require(lake, "compare", "jobs.balance", "curated", recipe=recipe, batch=batch) for batch in batches]
-    made = require(lake, "compare", "jobs.balance", "thresholds", recipe=recipe, batch=batches[-1])
-    read = (batch.to_pylist() for file in made.files for batch in read_batches(context.storage, file.path))
+    published = require(lake, "compare", "jobs.balance", "thresholds", recipe=recipe, batch=batches[-1])
+    read = (batch.to_pylist() for file in published.files for batch in read_batches(context.storage, file.path))
     thresholds = {row["lang"]: row["t"] for rows in read for row in rows}
-    pairs = RecipeStatsBuilder(thresholds, meaning["selection"])
+    pairs = RecipeStatsBuilder(thresholds, keys["selection"])
     for part in parts:
         for file in part.files:
-            for batch in read_batches(context.storage, file.path, COLUMNS[meaning["selection"]]):
+            for batch in read_batches(context.storage, file.path, COLUMNS[keys["selection"]]):
                 pairs.add(batch)
     matches = lake.snapshot("matches", matched_as)
     matched = sum(matches.of(batch=batch).rows for batch in batches)
     return pairs.effect(recipe, matched, thresholds, counted, read_counts(context.storage, totals))
 
 
-def said(effects: Sequence[RecipeStats], *, as_json: bool, languages: int = LANGUAGES) -> str:
+def format_comparison(stats: Sequence[RecipeStats], *, as_json: bool, languages: int = LANGUAGES) -> str:
     """Return the comparison as a table to read, or as JSON."""
     if as_json:
-        return json.dumps([asdict(effect) for effect in effects], ensure_ascii=False, indent=1)
-    return "\n".join(lines(effects, languages))
+        return json.dumps([asdict(each) for each in stats], ensure_ascii=False, indent=1)
+    return "\n".join(lines(stats, languages))
 
 
 class CompareOptions(CommandOptions):
@@ -87,8 +88,8 @@ def compare(argv: Sequence[str]) -> None:
     if not options.recipes:
         raise UsageError(f"--recipes: missing: give names separated by commas (see {COMMAND.prog} --help)")
     context = Context(config, "compare")
-    effects = recipe_stats(context, options.recipes.split(","), [context.batch])
-    sys.stdout.write(said(effects, as_json=options.json_, languages=options.languages) + "\n")
+    stats = recipe_stats(context, options.recipes.split(","), [context.batch])
+    sys.stdout.write(format_comparison(stats, as_json=options.json_, languages=options.languages) + "\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,10 +1,10 @@
-"""Explains why an image or a text was kept or dropped: language, entries, counts, probabilities, the draw.
+"""Explains why an image or a text was kept or dropped: language, entries, counts, keep probabilities, draw.
 
     python -m jobs.explain --config c.yaml --image_id 0f3c…
     python -m jobs.explain --config c.yaml --text "a red dog" --lang en
 
-Goes through the published tables of the config's lake, batch and recipe without Spark, and writes to stdout. A recipe
-that jobs.rebalance made is explained by the counts it was made with.
+Reads the published tables of the config's lake, batch and recipe without Spark and writes to stdout. A recipe that
+jobs.rebalance made is explained by the counts it was made with.
 """
 
 from __future__ import annotations
@@ -29,18 +29,17 @@ from curation.lake.tombstones import Tombstones
 from curation.language_keys import entry_list_key
 from curation.matching.rules import text_form
 from curation.matching.store import load_matcher, matcher_name
-from jobs.balance import counts_up_to, meaning
-from jobs.match import open_matching
 from jobs.runtime.config import Config
-from jobs.runtime.job import Context
-from jobs.runtime.stage import require
+from jobs.runtime.context import Context
+from jobs.runtime.partitions import require
+from jobs.runtime.spec import counts_up_to, open_match_spec, recipe_keys
 
-FATE = ("image_id", "status", "reason", "width", "height")
+FETCH_COLUMNS = ("image_id", "status", "reason", "width", "height")
 
 
 @dataclass(frozen=True)
 class ExplainedImage:
-    """One image in one batch: its texts, the draw, and where it left the funnel."""
+    """One image in one batch: its texts, the draw, and the stage that dropped it."""
 
     image_id: str
     batch: str
@@ -51,7 +50,7 @@ class ExplainedImage:
     verdict: str
 
     def lines(self) -> Iterator[str]:
-        """Yield what a person reads."""
+        """Yield readable lines."""
         yield f"image {self.image_id}, batch {self.batch}, recipe {self.recipe}"
         yield f"url: {self.image_url}"
         for text in self.texts:
@@ -64,19 +63,19 @@ class ExplainedImage:
 class Explainer:
     """Explains texts and images by the published tables of one batch and recipe.
 
-    Raises UsageError when the config means another matching or recipe than the lake holds, InputError when the batch
-    was not balanced under it.
+    Raises UsageError if the config gives another matching or recipe than the lake holds, InputError if the batch was
+    not balanced under it.
     """
 
     def __init__(self, context: Context) -> None:
         self.context = context
         config, lake = context.config, context.lake
-        self.matching = open_matching(context)
+        self.spec = open_match_spec(context)
         counted = counts_up_to(context)
         section = config.balance.model_copy(update={"counts_up_to": counted})
-        self.recipe = meaning(config.model_copy(update={"balance": section}), self.matching.match_id)
+        self.recipe = recipe_keys(config.model_copy(update={"balance": section}), self.spec.match_id)
         lake.check_recipe(config.recipe, self.recipe)
-        self.counted = {"match_id": self.matching.match_id, "batch": counted or context.batch}
+        self.counted = {"match_id": self.spec.match_id, "batch": counted or context.batch}
         self.of_recipe = {"recipe": config.recipe, "batch": context.batch}
         self.totals = require(lake, "explain", "jobs.balance", "totals", **self.counted)
         thresholds = require(lake, "explain", "jobs.balance", "thresholds", **self.of_recipe)
@@ -84,7 +83,7 @@ class Explainer:
         self.thresholds = {row["lang"]: row["t"] for row in self._rows(thresholds)}
 
     def _check_totals(self, thresholds: Snapshot) -> None:
-        """Raise InputError when the thresholds were made from other totals than the published ones."""
+        """Raise InputError if the thresholds were made from other totals than the published ones."""
         runs = self.context.lake.rows("runs")
         made = runs.filter(pc.is_in(runs["run_id"], pa.array(thresholds.run_ids)))["inputs"].to_pylist()
         if [json.loads(inputs)["totals"] for inputs in made] != list(self.totals.run_ids):
@@ -94,35 +93,35 @@ class Explainer:
             )
 
     def text(self, text: str, lang: str | None = None, source: str = "") -> ExplainedText:
-        """Explain a text; under a given language, or the one that identification gives it."""
-        matching, storage = self.matching, self.context.storage
+        """Explain a text, in the given language or in the one that is identified."""
+        spec, storage = self.spec, self.context.storage
         labels: list[tuple[str, str, float]] = []
         score: float | None = None
         if lang is None:
-            identifier = matching.identifier()
+            identifier = spec.identifier()
             [lang], [score] = identifier.identify([text])
             labels = identifier.candidates(text)
-        key = entry_list_key(lang, matching.manifest.entries)
+        key = entry_list_key(lang, spec.manifest.entries)
         ids: list[int] = []
-        listed = bool(matching.manifest.entries.get(key))
+        listed = bool(spec.manifest.entries.get(key))
         if listed:
-            version, rules = matching.manifest.version, matching.rules
-            sha256 = matching.manifest.files[matcher_name(rules, key)]
+            version, rules = spec.manifest.version, spec.rules
+            sha256 = spec.manifest.files[matcher_name(rules, key)]
             ids = load_matcher(storage, self.context.lake.root, version, rules, key, sha256).match(text)
         t = self.thresholds.get(key)
         entries, keep = explain_entries(ids, self._entries(key, ids), self._counts(key, ids), t)
-        form = text_form(text, matching.rules)
+        form = text_form(text, spec.rules)
         return ExplainedText(source, text, lang, score, labels, form, entries, t, keep, listed)
 
     def image(self, image_id: str) -> ExplainedImage:
-        """Explain an image. Raises InputError when the batch has no such image."""
-        found = self._rows(self._snapshot("pairs", batch=self.context.batch), image_id=[image_id])
-        if not found:
+        """Explain an image. Raises InputError if the batch has no such image."""
+        pairs = self._rows(self._snapshot("pairs", batch=self.context.batch), image_id=[image_id])
+        if not pairs:
             raise InputError(
                 f"explain: no image {image_id!r} in the pairs of batch {self.context.batch}: ingest never saw it, or "
                 f"dropped it (the reasons are in the batch's run and ledger)"
             )
-        [pair] = found
+        [pair] = pairs
         texts = [self.text(part["text"], source=part["source"]) for part in pair["texts"]]
         drawn = draw_of(self.context.config.seed, image_id, texts)
         verdict = self._verdict(image_id, pair, drawn)
@@ -131,25 +130,23 @@ class Explainer:
         )
 
     def _verdict(self, image_id: str, pair: dict[str, Any], drawn: Draw | None) -> str:
-        """Say where the image left the funnel, by the tables; a table that says otherwise than the draw is named."""
+        """Return which stage dropped the image, or that it was kept; tables that contradict the draw are reported."""
         row = pa.Table.from_pylist([{name: pair[name] for name in ("image_id", "image_url")}])
         if not Tombstones.read(self.context.lake).keep_mask(row)[0].as_py():
-            return "buried: a tombstone names the image or its host"
+            return "hidden: a tombstone names the image or its host"
         if drawn is None:
             return "dropped by match: no text matches an entry of its language"
         part = self._snapshot("curated", **self.of_recipe)
         curated = self._rows(part, ["keep_probability"], image_id=[image_id])
         kept = drawn.drawn or self.recipe["selection"] == "all"
         if curated != ([{"keep_probability": drawn.keep_probability}] if kept else []):
-            return (
-                "the tables are older than what they were made from: run jobs.match and jobs.balance of the batch again"
-            )
+            return "the tables are older than their inputs: run jobs.match and jobs.balance of the batch again"
         if not curated:
             return "dropped by balance: not drawn"
         return "kept; " + self._fetched(image_id)
 
     def _fetched(self, image_id: str) -> str:
-        rows = self._rows(self._snapshot("images", **self.of_recipe), list(FATE), image_id=[image_id])
+        rows = self._rows(self._snapshot("images", **self.of_recipe), list(FETCH_COLUMNS), image_id=[image_id])
         if not rows:
             return "its image has not been fetched"
         [row] = rows
@@ -158,7 +155,7 @@ class Explainer:
         return f"its image was fetched, {row['width']} x {row['height']} pixels"
 
     def _entries(self, lang: str, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
-        part = self._snapshot("entries", metadata_version=self.matching.manifest.version, lang=lang)
+        part = self._snapshot("entries", metadata_version=self.spec.manifest.version, lang=lang)
         columns = ["entry_id", "entry", "origin", "score"]
         return {row["entry_id"]: row for row in self._rows(part, columns, entry_id=ids)} if ids else {}
 
@@ -198,7 +195,7 @@ def explain(argv: Sequence[str]) -> None:
     if options.lang is not None and options.text is None:
         raise UsageError("--lang: only allowed with --text")
     explainer = Explainer(Context(config, "explain"))
-    lists = explainer.matching.manifest.entries
+    lists = explainer.spec.manifest.entries
     if options.lang is not None and entry_list_key(options.lang, lists) not in lists:
         raise UsageError(f"--lang: the metadata has no language {options.lang!r}")
     if options.text is not None:

@@ -1,133 +1,143 @@
-"""Reads crawled pages or tables of pairs and publishes `pairs`: one row an image, with its texts.
+"""Reads crawled pages or tables of pairs and publishes `pairs`: one row per image, with its texts.
 
-Two passes: every input file is read once, grouped by image and staged in hash buckets; then every bucket is merged
-into one output file. Where there are many staged files, some hundreds at a time are combined in between. The ledger has
-a row for each input file. Files that cannot be read, or only in part, count as failed: up to `max_failed_inputs` the
-batch is published without them and the next run tries again.
+Ingest makes two passes. It reads every input file once, groups its texts by image and stages the groups in hash
+buckets; then it merges every bucket into one output file. If there are many staged files, a pass in between combines
+some hundreds of them at a time. The ledger has one row per input file. Files that cannot be read, or only in part,
+count as failed: up to `max_failed_inputs` the batch is published without them, and the next run tries them again.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from curation.errors import InputError, OutputError, UsageError
 from curation.io.inputs import list_inputs, sampled
 from curation.io.storage import FileStat, Storage
 from curation.lake import shuffle
 from curation.occurrence import Counters
-from jobs.runtime.job import Context, Job, main
-from jobs.runtime.ledger import check_failed
-from jobs.runtime.run_tasks import Result, files_of, run_tasks
-from jobs.runtime.stage import Outcome, Stage
-from jobs.tasks.ingest.filters import plan
-from jobs.tasks.ingest.merge import Combine, Earlier, MergeBucket
-from jobs.tasks.ingest.read import ALGORITHM, ReadFile, crashed
+from jobs.runtime.context import Context
+from jobs.runtime.job import Job, main
+from jobs.runtime.ledger import LedgerRow
+from jobs.runtime.runs import Outcome
+from jobs.runtime.stage import Publication, Stage, StageRun
+from jobs.tasks.ingest.filters import plan_filters
+from jobs.tasks.ingest.merge import Combine, Earlier, MergeBucket, MergedBucket
+from jobs.tasks.ingest.read import ALGORITHM, ReadFile, StagedGroups, crashed
 
 log = logging.getLogger(__name__)
 
-TOGETHER = 200  # staged files that a task merges at once, all of them open
-KEPT = ("_staging", "groups")  # groups of whole input files, by batch; `gc` removes old ones
+FILES_AT_ONCE = 200  # staged files that a task merges at once, all of them open
+
+
+class IngestStage(Stage):
+    """Reads the inputs of a batch and publishes its pairs."""
+
+    name: ClassVar[str] = "ingest"
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        config, self.section = context.config, context.config.ingest
+        if not self.section.inputs:
+            raise UsageError("config: key `ingest.inputs` is missing: ingest has nothing to read")
+        self.input_storage = config.open_inputs()
+        self.plan = plan_filters(config, context.storage)
+        self.files = _input_files(context, self.input_storage)
+        self.batch = context.batch
+        self.earlier_pairs = _earlier_pairs(context, context.lake.declare_batch(self.batch)[:-1])
+        self.fingerprint_keys = {
+            "ingest": self.section.fingerprint_keys(),
+            "lists": self.plan.digests,
+            "seed": config.seed,
+            "algorithm": ALGORITHM,
+        }
+        self.inputs = {
+            "files": [[file.path, file.size, file.etag] for file in self.files],
+            **({"seen": self.earlier_pairs.run_ids} if self.earlier_pairs else {}),
+        }
+        self.outputs = {"pairs": {"batch": self.batch}}
+        self.bits = shuffle.bucket_bits(sum(file.size for file in self.files), self.section.bucket_bytes)
+
+    def execute(self, run: StageRun) -> Publication:
+        """Read, combine and merge."""
+        ledger, staged = self._read(run)
+        failed = run.check_failed(ledger)
+        combined = self._combine(run, [part.path for part in staged])
+        merged = self._merge(run, [part.path for part in combined or staged])
+        counters = _check_counters([*staged, *combined], merged)
+        files = [file for bucket in merged for file in bucket.files]
+        totals = {
+            "files": len(self.files),
+            "files_failed": len(failed),
+            "read": counters.read,
+            "kept": counters.kept,
+            "duplicates": counters.duplicates,
+            "over_cap": counters.over_cap,
+            "images": sum(file.rows for file in files),
+            "notes": dict(sorted(counters.notes.items())),
+            "dropped_samples": counters.samples,
+        }
+        _warn(totals)
+        return Publication({"pairs": files}, totals, counters.drops, complete=not failed, ledger=ledger)
+
+    def _read(self, run: StageRun) -> tuple[list[LedgerRow], list[StagedGroups]]:
+        """Read every input file, or take its groups from the cache; return the ledger and the staged groups."""
+        context, section = self.context, self.section
+        cache = context.lake.uri("_staging", "groups", self.batch)
+        task = ReadFile(
+            self.input_storage, context.storage, section, self.plan, context.config.seed, self.bits, run.staging, cache
+        )
+        results = context.run_tasks("ingest", self.files, task, on_crash=crashed, at_once=section.connections)
+        run.step("read")
+        staged = [result.staged for result in results if result.staged]
+        if reused := sum(part.reused for part in staged):
+            log.info("ingest: %d of %d files had been read by an earlier run", reused, len(self.files))
+        return [result.ledger for result in results], staged
+
+    def _combine(self, run: StageRun, paths: Sequence[str]) -> list[StagedGroups]:
+        """Combine staged files, FILES_AT_ONCE at a time; return nothing if there are few."""
+        if len(paths) <= FILES_AT_ONCE:
+            return []
+        units = [paths[start : start + FILES_AT_ONCE] for start in range(0, len(paths), FILES_AT_ONCE)]
+        context, cap = self.context, self.section.max_texts_per_image
+        combine = Combine(context.storage, context.config.seed, cap, self.bits, run.staging)
+        combined = context.run_tasks("ingest: combine", units, combine)
+        run.step("combine")
+        return combined
+
+    def _merge(self, run: StageRun, paths: Sequence[str]) -> list[MergedBucket]:
+        """Merge every bucket of the staged files and write its pairs."""
+        context, cap = self.context, self.section.max_texts_per_image
+        merge = MergeBucket(
+            context.storage, paths, context.config.seed, cap, self.bits, run.writers(), self.earlier_pairs
+        )
+        merged = context.run_tasks("ingest: merge", range(1 << self.bits), merge)
+        run.step("merge")
+        return merged
 
 
 def run(context: Context) -> list[Outcome]:
     """Ingest the batch's inputs."""
-    config, section = context.config, context.config.ingest
-    if not section.inputs:
-        raise UsageError("config: key `ingest.inputs` is missing: ingest has nothing to read")
-    storage = config.open_inputs()
-    steps = plan(config, context.storage)
-    inputs = _inputs(context, storage)
-    earlier = _earlier(context, context.lake.declare_batch(context.batch)[:-1])
-    meaning = {"ingest": section.meaning(), "lists": steps.digests, "seed": config.seed, "algorithm": ALGORITHM}
-    stage = Stage(
-        "ingest",
-        context.lake,
-        config,
-        semantic=meaning,
-        inputs={
-            "files": [[file.path, file.size, file.etag] for file in inputs],
-            **({"seen": earlier.run_ids} if earlier else {}),
-        },
-        outputs={"pairs": {"batch": context.batch}},
-        batch=context.batch,
-    )
-    if done := stage.finished():
-        return [done]
-    bits = shuffle.bucket_bits(sum(file.size for file in inputs), section.bucket_bytes)
-    kept = context.lake.uri(*KEPT, context.batch)
-    read = ReadFile(storage, context.storage, section, steps, config.seed, bits, stage.staging, kept)
-    results = run_tasks(
-        context.spark,
-        "ingest",
-        inputs,
-        read,
-        progress_s=config.progress_s,
-        on_crash=crashed,
-        at_once=section.connections,
-    )
-    stage.step("read")
-    staged = [result.stats for result in results if result.kind == "staged"]
-    ledger = [result.stats for result in results if result.kind == "ledger"]
-    failed = check_failed(stage, ledger, config.max_failed_inputs)
-    reused = sum(part["reused"] for part in staged)
-    if reused:
-        log.info("ingest: %d of %d files had been read before", reused, len(inputs))
-
-    combined = _combined(context, stage, staged, bits)
-    paths, cap = [part["path"] for part in combined or staged], section.max_texts_per_image
-    merge = MergeBucket(context.storage, paths, config.seed, cap, bits, stage.writers(), earlier)
-    merged = run_tasks(context.spark, "ingest: merge", range(1 << bits), merge, progress_s=config.progress_s)
-    stage.step("merge")
-    counters = _checked_books([*staged, *combined], merged)
-    files = files_of(merged, "pairs")
-    totals = {
-        "files": len(inputs),
-        "files_failed": len(failed),
-        "read": counters.read,
-        "kept": counters.kept,
-        "duplicates": counters.duplicates,
-        "over_cap": counters.over_cap,
-        "images": sum(file.rows for file in files),
-        "notes": dict(sorted(counters.notes.items())),
-        "dropped_samples": counters.samples,
-    }
-    if counters.notes["broken_record"]:
-        log.warning("ingest: %d records could not be read (broken_record)", counters.notes["broken_record"])
-    if not totals["images"]:
-        log.warning("ingest: the inputs hold no usable pair: publishing an empty batch")
-    return [stage.publish({"pairs": files}, totals=totals, drops=counters.drops, complete=not failed, ledger=ledger)]
+    return [IngestStage(context).run()]
 
 
-def _combined(context: Context, stage: Stage, staged: Sequence[dict[str, Any]], bits: int) -> list[dict[str, Any]]:
-    """Combine staged files, TOGETHER at a time; return path and books of each, none where they are few."""
-    if len(staged) <= TOGETHER:
-        return []
-    config, paths = context.config, [part["path"] for part in staged]
-    some = [paths[place : place + TOGETHER] for place in range(0, len(paths), TOGETHER)]
-    combine = Combine(context.storage, config.seed, config.ingest.max_texts_per_image, bits, stage.staging)
-    combined = run_tasks(context.spark, "ingest: combine", some, combine, progress_s=config.progress_s)
-    stage.step("combine")
-    return [result.stats for result in combined]
-
-
-def _inputs(context: Context, storage: Storage) -> list[FileStat]:
-    """Return the input files, or the share of them that is asked for."""
+def _input_files(context: Context, storage: Storage) -> list[FileStat]:
+    """Return the input files, or the configured share of them."""
     section = context.config.ingest
     inputs = list_inputs(storage, section.inputs, section.base_url)
     if section.sample == 1 or section.sample_of != "inputs":
         return inputs
     chosen = sampled(inputs, section.sample, context.config.seed)
     if not chosen:
-        raise InputError(f"ingest.sample: a share of {section.sample:g} of {len(inputs)} files holds none")
+        raise InputError(f"ingest.sample: a share of {section.sample:g} of {len(inputs)} files contains none")
     log.info("ingest: a sample of %d of %d files", len(chosen), len(inputs))
     return chosen
 
 
-def _earlier(context: Context, batches: Sequence[str]) -> Earlier | None:
-    """Return the pairs of the earlier batches, when images are to be looked up there."""
+def _earlier_pairs(context: Context, batches: Sequence[str]) -> Earlier | None:
+    """Return the pairs of the earlier batches, if images are to be looked up there."""
     section = context.config.ingest
     if section.seen == "none":
         return None
@@ -136,14 +146,21 @@ def _earlier(context: Context, batches: Sequence[str]) -> Earlier | None:
     return Earlier(section.seen_action, {batch: found for batch, found in files.items() if found})
 
 
-def _checked_books(staged: Sequence[dict[str, Any]], merged: Sequence[Result]) -> Counters:
-    """Add up the books of all passes. Raises OutputError unless they balance, and agree with what was written."""
-    counters = sum((Counters.from_dict(part["books"]) for part in staged), Counters())
-    counters = sum((Counters.from_dict(result.stats["books"]) for result in merged if result.stats), counters)
+def _check_counters(staged: Sequence[StagedGroups], merged: Sequence[MergedBucket]) -> Counters:
+    """Add up the counters of all passes. Raises OutputError unless they add up and agree with the written texts."""
+    counters = sum((part.counters for part in staged), Counters())
+    counters = sum((bucket.counters for bucket in merged), counters)
     counters.check()
-    if (texts := sum(result.stats.get("texts", 0) for result in merged)) != counters.kept:
-        raise OutputError(f"ingest: {texts} texts written, {counters.kept} kept: the books do not balance")
+    if (texts := sum(bucket.texts for bucket in merged)) != counters.kept:
+        raise OutputError(f"ingest: counts do not add up: {texts} texts written, {counters.kept} kept")
     return counters
+
+
+def _warn(totals: Mapping[str, Any]) -> None:
+    if broken := totals["notes"].get("broken_record"):
+        log.warning("ingest: %d records could not be read (broken_record)", broken)
+    if not totals["images"]:
+        log.warning("ingest: the inputs contain no usable pair: publishing an empty batch")
 
 
 JOB = Job("ingest", __doc__ or "", run)

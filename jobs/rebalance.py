@@ -1,11 +1,11 @@
-"""Balances all batches of a recipe anew under another, with the counts of all batches, and reports the difference.
+"""Balances all batches of a recipe again under another recipe, with the counts of all batches, and compares the two.
 
     python -m jobs.rebalance --config c.yaml --recipe full --from_recipe default
 
-A night is balanced with the counts up to it, so the thresholds of early nights rest on few counts. A full rebalance
-gives every batch the same thresholds, by the counts up to the last batch that is matched. It is the balance job with
-`balance.counts_up_to`, batch by batch; what is done already is skipped, so a run that was killed goes on. The recipe
-that is balanced anew stays as it is. The difference, pairs by language and t before and after, goes to stdout.
+A batch is balanced with the counts up to it, so the thresholds of early batches rest on few counts. A full rebalance
+gives every batch the same thresholds, from the counts up to the last batch that is matched. It runs the balance job
+with `balance.counts_up_to`, batch by batch, and skips finished batches, so a killed run can be continued. The old
+recipe stays as it is. The difference, pairs by language and t before and after, is written to stdout.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ from curation.cli.command import Command, CommandOptions
 from curation.cli.run import run_command
 from curation.errors import InputError, UsageError
 from jobs import balance, compare
-from jobs.match import open_matching
 from jobs.runtime.config import Config
-from jobs.runtime.job import Context, run_job
+from jobs.runtime.context import Context
+from jobs.runtime.job import run_job
+from jobs.runtime.spec import counts_up_to, open_match_spec
 
 log = logging.getLogger(__name__)
 
 
 def batches_of(context: Context, recipe: str) -> list[str]:
-    """Return the batches that are balanced under a recipe, in the lake's order. Raises InputError without any."""
+    """Return the batches that are balanced under a recipe, in the lake's order. Raises InputError if there are none."""
     curated = context.lake.snapshot("curated", {"recipe": recipe})
     found = {file.partition["batch"] for file in curated.files}
     if not found:
@@ -38,8 +39,8 @@ def batches_of(context: Context, recipe: str) -> list[str]:
 
 
 def last_counted(context: Context) -> str:
-    """Return the last batch, in the lake's order, that is matched as the config says. Raises InputError without any."""
-    match_id = open_matching(context).match_id
+    """Return the last batch, in the lake's order, that is matched as configured. Raises InputError if there is none."""
+    match_id = open_match_spec(context).match_id
     counts = context.lake.snapshot("counts", {"match_id": match_id})
     matched = {file.partition["batch"] for file in counts.files}
     if not matched:
@@ -61,7 +62,7 @@ COMMAND = Command("python -m jobs.rebalance", __doc__ or "", RebalanceOptions, C
 
 
 def rebalance(argv: Sequence[str]) -> None:
-    """Balance every batch of the old recipe under the new one, then say what changed."""
+    """Balance every batch of the old recipe under the new one, then print the differences."""
     options, config = COMMAND.parse(argv)
     context, old = Context(config, "rebalance"), options.from_recipe
     if not old or old == config.recipe:
@@ -69,14 +70,14 @@ def rebalance(argv: Sequence[str]) -> None:
             f"--from_recipe: name the recipe to balance again, and another one in --recipe (see {COMMAND.prog} --help)"
         )
     batches = batches_of(context, old)
-    last = balance.counts_up_to(context) or last_counted(context)  # what a killed run began with, it goes on with
+    last = counts_up_to(context) or last_counted(context)  # a killed run continues with the counts it started with
     section = config.balance.model_copy(update={"counts_up_to": last})
     log.info("rebalance: %d batches of %r with the counts up to %s", len(batches), old, last)
     for batch in batches:
         one = config.model_copy(update={"batch": batch, "balance": section})
         run_job(balance.JOB, Context(one, "rebalance"))
-    effects = compare.recipe_stats(context, (old, config.recipe), batches)
-    sys.stdout.write(compare.said(effects, as_json=options.json_, languages=options.languages) + "\n")
+    stats = compare.recipe_stats(context, (old, config.recipe), batches)
+    sys.stdout.write(compare.format_comparison(stats, as_json=options.json_, languages=options.languages) + "\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

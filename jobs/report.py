@@ -1,6 +1,6 @@
-"""Writes one self-contained HTML page about a batch: what was read, dropped, kept and why, `LAKE/reports/…`.
+"""Writes one self-contained HTML page about a batch, `LAKE/reports/<recipe>/<batch>.html`: the funnel with reasons.
 
-Every stage that has run is in it, one that has not is said to be missing, so a report can be made at any time.
+The page shows every stage that has run and names those that have not, so a report can be written at any time.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from curation.lake.lake import Lake, Snapshot
 from curation.lake.parquet import read_batches
 from curation.lake.schemas import SCHEMAS
 from curation.report import page as report
-from jobs.runtime.job import Context, Job, main
-from jobs.runtime.stage import Outcome, find_run
+from jobs.runtime.context import Context
+from jobs.runtime.job import Job, main
+from jobs.runtime.runs import Outcome, find_run
 from metadata.languages import LanguageTable
 
 log = logging.getLogger(__name__)
@@ -46,11 +47,11 @@ def run(context: Context) -> list[Outcome]:
 
 
 def collect(lake: Lake, recipe: str, batch: str) -> report.Report:
-    """Read what the report shows. Raises InputError when nothing of the batch is published."""
-    meaning = read_meaning(lake, recipe)
-    match_id = meaning.get("match_id") or newest_match_id(lake, batch)
+    """Read the content of the report. Raises InputError if nothing of the batch is published."""
+    keys = read_recipe(lake, recipe)
+    match_id = keys.get("match_id") or newest_match_id(lake, batch)
     matched, drawn = {"match_id": match_id, "batch": batch}, {"recipe": recipe, "batch": batch}
-    counted = {**matched, "batch": meaning.get("counts_up_to", batch)}
+    counted = {**matched, "batch": keys.get("counts_up_to", batch)}
     runs = find_runs(
         lake,
         {
@@ -73,28 +74,28 @@ def collect(lake: Lake, recipe: str, batch: str) -> report.Report:
         code_version=__version__,
         match_id=match_id,
         metadata_version=version,
-        meaning=meaning,
+        meaning=keys,
         runs=runs,
         thresholds=thresholds,
-        languages=big_languages(lake, lake.snapshot("totals", counted), thresholds, version),
+        languages=largest_languages(lake, lake.snapshot("totals", counted), thresholds, version),
         names={code: language.name for code, language in LanguageTable.load().languages.items()},
     )
 
 
-def read_meaning(lake: Lake, recipe: str) -> dict[str, Any]:
-    """Return what the recipe was frozen to, nothing before its first use."""
-    return lake.recipe(recipe) if lake.storage.exists(lake.uri("recipes", f"{recipe}.json")) else {}
+def read_recipe(lake: Lake, recipe: str) -> dict[str, Any]:
+    """Return the keys that the recipe was frozen to; none before its first use."""
+    return lake.recipe(recipe) if lake.knows_recipe(recipe) else {}
 
 
 def newest_match_id(lake: Lake, batch: str) -> str:
-    """Return the match id under which the batch was matched last, empty when it never was."""
+    """Return the match_id under which the batch was matched last; empty if it was never matched."""
     files = lake.snapshot("matches", {"batch": batch}).files
-    # a run id begins with the time it started
+    # a run id starts with the run's start time
     return max(files, key=lambda file: file.run_id).partition["match_id"] if files else ""
 
 
 def find_runs(lake: Lake, outputs: Mapping[str, Snapshot]) -> dict[str, report.StageRun]:
-    """Return the run that owns each stage's output, of the stages that have one."""
+    """Return the run that owns each stage's output, for the stages that have one."""
     runs = {}
     for stage, snapshot in outputs.items():
         for run_id in snapshot.run_ids:
@@ -104,12 +105,12 @@ def find_runs(lake: Lake, outputs: Mapping[str, Snapshot]) -> dict[str, report.S
     return runs
 
 
-def big_languages(
+def largest_languages(
     lake: Lake, totals: Snapshot, thresholds: Sequence[Mapping[str, Any]], version: str
 ) -> list[report.LanguageCounts]:
-    """Return the counts in brief of the languages with the most matches, the biggest first; only theirs are held."""
-    biggest = sorted(thresholds, key=lambda row: (-row["matches"], row["lang"]))[:LANGUAGES]
-    t_of = {row["lang"]: row["t"] for row in biggest}
+    """Return summaries of the counts of the languages with the most matches, largest first; only these are loaded."""
+    largest = sorted(thresholds, key=lambda row: (-row["matches"], row["lang"]))[:LANGUAGES]
+    t_of = {row["lang"]: row["t"] for row in largest}
     counts = read_table(lake, totals, "totals", pc.field("lang").isin(list(t_of)))
     found = {}
     for lang, entry_ids, values in by_language(counts.to_batches()):
@@ -125,7 +126,7 @@ def big_languages(
 
 
 def read_entries(lake: Lake, version: str, lang: str, entry_ids: Sequence[int]) -> list[str]:
-    """Return the texts of some entries, `entry 7` for one whose metadata is not in the lake any more."""
+    """Return the texts of some entries; `entry 7` if the metadata is no longer in the lake."""
     snapshot = lake.snapshot("entries", {"metadata_version": version, "lang": lang})
     wanted = pc.field("entry_id").isin(entry_ids)
     rows = read_table(lake, snapshot, "entries", wanted, ["entry_id", "entry"])
@@ -136,7 +137,7 @@ def read_entries(lake: Lake, version: str, lang: str, entry_ids: Sequence[int]) 
 def read_table(
     lake: Lake, snapshot: Snapshot, name: str, keep: pc.Expression | None = None, columns: list[str] | None = None
 ) -> pa.Table:
-    """Return the rows of a snapshot's files that `keep` lets through."""
+    """Return the rows of a snapshot's files that match `keep`."""
     schema = pa.schema([SCHEMAS[name].field(column) for column in columns or SCHEMAS[name].names])
     parts = [schema.empty_table()]
     for file in snapshot.files:

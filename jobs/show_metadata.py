@@ -28,7 +28,7 @@ from curation.lake.parquet import find_rows, read_batches
 from curation.matching.rules import entry_form
 from curation.matching.store import open_manifest
 from jobs.runtime.config import Config
-from jobs.runtime.job import Context
+from jobs.runtime.context import Context
 from metadata.languages import LanguageTable
 from metadata.lists.coverage import Covered, coverage
 from metadata.lists.statistics import ORIGINS, Origin

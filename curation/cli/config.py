@@ -109,11 +109,11 @@ class IngestSection(Section):
             raise ValueError(f"image_column is a column of format parquet, not {self.format}")
         return self
 
-    def meaning(self) -> dict[str, Any]:
+    def fingerprint_keys(self) -> dict[str, Any]:
         """Return what of the section changes the result, but for the inputs."""
         return self.model_dump(exclude=set(HOW_INPUTS_TRAVEL))
 
-    def reading(self) -> dict[str, Any]:
+    def reader_keys(self) -> dict[str, Any]:
         """Return what of the section changes what one file gives."""
         merging = {"bucket_bytes", "seen", "seen_action"}
         return self.model_dump(

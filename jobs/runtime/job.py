@@ -1,4 +1,4 @@
-"""How a job runs: `python -m jobs.x`, `spark-submit jobs/x.py` and as a step of `jobs.nightly` share this one path."""
+"""How a job runs: `python -m jobs.x`, `spark-submit jobs/x.py` and a step of `jobs.nightly` share this one path."""
 
 from __future__ import annotations
 
@@ -6,55 +6,20 @@ import importlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
-from pyspark.sql import SparkSession
 
 from curation.cli.run import run_command
 from curation.cli.settings import load_config
-from curation.io.storage import Storage, join
-from curation.lake.lake import Lake
-from jobs.runtime import session
 from jobs.runtime.config import Config
-from jobs.runtime.stage import Outcome
+from jobs.runtime.context import Context
+from jobs.runtime.metrics import write_metrics
+from jobs.runtime.runs import Outcome
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Context:
-    """What every job works with; the Spark session starts when a job first asks for it."""
-
-    config: Config
-    name: str
-
-    @cached_property
-    def storage(self) -> Storage:
-        """How files are reached."""
-        return self.config.open_storage()
-
-    @cached_property
-    def lake(self) -> Lake:
-        """The lake of the config."""
-        assert self.config.lake is not None, "checked when the config was read"
-        return Lake(self.config.lake, self.storage)
-
-    @cached_property
-    def spark(self) -> SparkSession:
-        """The Spark session."""
-        return session.start(self.name, self.config.spark)
-
-    @property
-    def batch(self) -> str:
-        """The batch of the config."""
-        assert self.config.batch is not None, "checked when the config was read"
-        return self.config.batch
-
-
-@dataclass(frozen=True)
 class Job:
-    """A job: its name, what `--help` says of it, the keys it cannot do without, and what it does."""
+    """A job: its name, its description in `--help`, the function that runs it, and the config keys it needs."""
 
     name: str
     summary: str
@@ -65,8 +30,8 @@ class Job:
 def main(module: str, argv: Sequence[str] | None = None) -> int:
     """Run the job that `module` defines as `JOB` and return its exit code.
 
-    The module is imported by name even when it is the script being run, so that what Spark sends to the workers is
-    found there under the same name.
+    The module is imported by name even if it is the script being run, so that workers can import by the same name
+    what Spark sends them.
     """
     job: Job = importlib.import_module(module).JOB
 
@@ -79,28 +44,10 @@ def main(module: str, argv: Sequence[str] | None = None) -> int:
 
 
 def run_job(job: Job, context: Context) -> list[Outcome]:
-    """Run a job, then say in a line a stage what it did and write its metrics."""
+    """Run a job, then log one summary line per stage and write its metrics."""
     outcomes = job.run(context)
     for outcome in outcomes:
         log.info("%s", outcome.line())
         if outcome.fresh:
             write_metrics(context, outcome)
     return outcomes
-
-
-def write_metrics(context: Context, outcome: Outcome) -> None:
-    """Write a run's figures as a Prometheus text file, `worldcurate_<stage>.prom`."""
-    registry = CollectorRegistry()
-    labels = {"stage": outcome.stage, "batch": context.config.batch or ""}
-
-    def gauge(name: str, meaning: str, figures: dict[str, float], label: str) -> None:
-        metric = Gauge(f"worldcurate_{name}", meaning, [*labels, label], registry=registry)
-        for key, value in figures.items():
-            metric.labels(*labels.values(), key).set(value)
-
-    totals = {key: value for key, value in outcome.totals.items() if isinstance(value, int | float)}
-    gauge("total", "Figures of the run", totals, "figure")
-    gauge("dropped", "Dropped, by reason", dict(outcome.drops), "reason")
-    gauge("seconds", "Seconds by step", outcome.seconds, "step")
-    folder = context.config.metrics or context.lake.uri("reports", "metrics")
-    context.storage.write_bytes(join(folder, f"worldcurate_{outcome.stage}.prom"), generate_latest(registry))

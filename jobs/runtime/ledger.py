@@ -1,90 +1,99 @@
-"""The ledger: what became of each input file, and when too many failed."""
+"""The ledger: what was read from each input file, and when too many files failed."""
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from curation.errors import InputError
 from curation.io.storage import FileStat
-from jobs.runtime.run_tasks import Result
-from jobs.runtime.stage import Stage
 
 log = logging.getLogger(__name__)
 
 ERRORS_SHOWN = 3
 
 
+class LedgerRow(msgspec.Struct, frozen=True):
+    """The row of one input file; `status` is ok, partial or failed."""
+
+    path: str
+    etag: str
+    size: int
+    read: int
+    kept: int
+    drops: dict[str, int]
+    seconds: float
+    status: str
+    error: str | None
+
+
 def ledger_row(
-    file: FileStat, status: str, *, read: int, kept: int, drops: Mapping[str, int], error: str | None, started: float
-) -> dict[str, Any]:
-    """Return the ledger's row of one input file; `started` is the monotonic time its reading began."""
-    return {
-        "path": file.path,
-        "etag": file.etag,
-        "size": file.size,
-        "read": read,
-        "kept": kept,
-        "drops": json.dumps(dict(sorted(drops.items()))),
-        "seconds": round(time.monotonic() - started, 3),
-        "status": status,
-        "error": error,
-    }
+    file: FileStat,
+    error: str | None,
+    *,
+    read: int,
+    kept: int,
+    drops: Mapping[str, int],
+    started: float,
+    status: str | None = None,
+) -> LedgerRow:
+    """Return the row of an input file.
+
+    Unless given, the status follows from the error and the number of rows read: ok, partial, or failed without any
+    row. `started` is the monotonic time at which reading started.
+    """
+    status = status or (("partial" if read else "failed") if error else "ok")
+    seconds = round(time.monotonic() - started, 3)
+    return LedgerRow(file.path, file.etag, file.size, read, kept, dict(drops), seconds, status, error)
 
 
-def failed_row(file: FileStat, error: str, started: float) -> dict[str, Any]:
-    """Return the ledger's row of an input file that gave nothing."""
-    return ledger_row(file, "failed", read=0, kept=0, drops={}, error=error, started=started)
+def failed_row(file: FileStat, error: str, started: float) -> LedgerRow:
+    """Return the row of an input file that could not be read."""
+    return ledger_row(file, error, read=0, kept=0, drops={}, started=started)
 
 
-def ledger_result(
-    file: FileStat, error: str | None, read: int, kept: int, drops: Mapping[str, int], started: float
-) -> Result:
-    """Return the ledger's row of an input file as a unit's result: failed, partial or ok by what was read of it."""
-    if error and not read:
-        return Result("ledger", stats=failed_row(file, error, started))
-    status = "partial" if error else "ok"
-    row = ledger_row(file, status, read=read, kept=kept, drops=drops, error=error, started=started)
-    return Result("ledger", stats=row)
-
-
-def whole_files(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return one row a file from rows of files and pieces of files: what they read added up, the first error kept."""
-    files: dict[str, dict[str, Any]] = {}
+def merge_rows(rows: Iterable[LedgerRow]) -> list[LedgerRow]:
+    """Return one row per file from the rows of files and of parts of files: sums, and the first error."""
+    files: dict[str, LedgerRow] = {}
     for row in rows:
-        whole = files.setdefault(row["path"], row)
-        if whole is row:
-            continue
-        drops = Counter(json.loads(whole["drops"])) + Counter(json.loads(row["drops"]))
-        both_ok = whole["status"] == row["status"] == "ok"
-        whole = {**whole, **{key: whole[key] + row[key] for key in ("read", "kept", "seconds")}}
-        whole["drops"] = json.dumps(dict(sorted(drops.items())))
-        whole["status"] = "ok" if both_ok else "partial" if whole["read"] else "failed"
-        whole["error"] = whole["error"] or row["error"]
-        files[row["path"]] = whole
+        whole = files.get(row.path)
+        files[row.path] = _add(whole, row) if whole else row
     return list(files.values())
 
 
-def check_failed(stage: Stage, ledger: Sequence[dict[str, Any]], limit: float) -> list[dict[str, Any]]:
-    """Return the inputs that failed, after naming them.
+def _add(whole: LedgerRow, part: LedgerRow) -> LedgerRow:
+    read, both_ok = whole.read + part.read, whole.status == part.status == "ok"
+    changes: dict[str, Any] = {
+        "read": read,
+        "kept": whole.kept + part.kept,
+        "seconds": whole.seconds + part.seconds,
+        "drops": dict(Counter(whole.drops) + Counter(part.drops)),
+        "status": "ok" if both_ok else "partial" if read else "failed",
+        "error": whole.error or part.error,
+    }
+    return msgspec.structs.replace(whole, **changes)
 
-    Raises InputError when their share is over the limit; the ledger then keeps what was found, and nothing else is
-    published.
-    """
-    failed = [row for row in ledger if row["status"] != "ok"]
+
+def failed_files(stage: str, ledger: Sequence[LedgerRow]) -> list[LedgerRow]:
+    """Return the rows of the input files that failed, wholly or in part, and log each."""
+    failed = [row for row in ledger if row.status != "ok"]
     for row in failed:
-        log.warning("%s: %s: %s: %s", stage.name, row["status"], row["path"], row["error"])
-    if len(failed) > limit * len(ledger):
-        stage.append_ledger(ledger)
-        stage.clean()
-        named = "; ".join(f"{row['path']} ({row['error']})" for row in failed[:ERRORS_SHOWN])
-        more = f" and {len(failed) - ERRORS_SHOWN} more" if len(failed) > ERRORS_SHOWN else ""
-        raise InputError(
-            f"{stage.name}: {len(failed)} of {len(ledger)} input files failed, more than max_failed_inputs {limit:g} "
-            f"allows: {named}{more}; nothing was published"
-        )
+        log.warning("%s: %s: %s: %s", stage, row.status, row.path, row.error)
     return failed
+
+
+def too_many_failed(stage: str, failed: Sequence[LedgerRow], files: int, limit: float) -> InputError | None:
+    """Return the error of a run whose share of failed files is over the limit; None if it is not."""
+    if len(failed) <= limit * files:
+        return None
+    named = "; ".join(f"{row.path} ({row.error})" for row in failed[:ERRORS_SHOWN])
+    more = f" and {len(failed) - ERRORS_SHOWN} more" if len(failed) > ERRORS_SHOWN else ""
+    return InputError(
+        f"{stage}: {len(failed)} of {files} input files failed, more than max_failed_inputs {limit:g} "
+        f"allows: {named}{more}; nothing was published"
+    )

@@ -1,15 +1,14 @@
-"""The one way a stage runs on Spark: a function over a list of units, a task each, one small row back for each result.
+"""Run a task function over work units on Spark: one Spark task per work unit, one result per work unit.
 
-A unit's function reads and writes files itself and yields `Result`s. Nothing follows the sink but one `collect()`, so a
-retried or speculative task can only leave files nobody refers to; those are removed by `gc`. A failure the user caused
-travels back as a result and ends the stage with its own message; a unit that twice takes its worker process down is run
-in a child process, so that one poisonous input is named instead of failing the job.
+A task reads and writes files itself and returns one small typed result. A single `collect()` ends the Spark job, so a
+retried or speculative task can leave only files that no commit refers to; `gc` removes them. A user's error travels
+back as a result and ends the stage with its own message. A work unit that crashes its worker process twice is run in a
+child process, so that one bad input is named instead of failing the job.
 """
 
 from __future__ import annotations
 
 import gc
-import json
 import logging
 import multiprocessing
 import pickle
@@ -17,12 +16,14 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from inspect import isroutine
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, get_origin, get_type_hints
 
+import msgspec
 import pyarrow as pa
 from pyspark import TaskContext
 from pyspark.sql import SparkSession
@@ -32,165 +33,164 @@ from rich.progress import Progress
 from curation import errors
 from curation.errors import InputError, WorldcurateError
 from curation.io.storage import first_line
-from curation.lake.lake import WrittenFile
 
 log = logging.getLogger(__name__)
 
 CRASHES_BEFORE_ISOLATION = 2
 LAST_ATTEMPT = 3  # spark.task.maxFailures is 4
-ROW = "unit long, kind string, file string, stats string"
-ROW_ARROW = pa.schema([("unit", pa.int64()), ("kind", pa.string()), ("file", pa.string()), ("stats", pa.string())])
+ROW = "unit long, result binary, error_class string, error string"
+ROW_ARROW = pa.schema(
+    [("unit", pa.int64()), ("result", pa.binary()), ("error_class", pa.string()), ("error", pa.string())]
+)
 
 Unit = TypeVar("Unit")
+Result = TypeVar("Result")
+Task = Callable[[int, Unit], Result]
 
 
-@dataclass(frozen=True)
-class Result:
-    """What a unit gives back: figures, a written file, or both; `kind` tells results of one unit apart."""
+class Answer(msgspec.Struct):
+    """What came of a work unit: its encoded result, or an error with the name of its class (empty for a bug)."""
 
-    kind: str
-    file: WrittenFile | None = None
-    stats: dict[str, Any] = field(default_factory=dict)
-    unit: int = -1
-
-
-Process = Callable[[int, Any], Iterable[Result]]
-RunTasks = Callable[[str, Sequence[Any], Process], list[Result]]  # `run_tasks` for one session
-
-
-def file_results(kind: str, files: Iterable[WrittenFile], figures: Mapping[str, Any] | None = None) -> Iterator[Result]:
-    """Yield a result for each written file; the unit's figures travel with the first, so they are added up once."""
-    for place, file in enumerate(files):
-        yield Result(kind, file, dict(figures or {}) if place == 0 else {})
-
-
-def files_of(results: Iterable[Result], kind: str) -> list[WrittenFile]:
-    """Return the files of all results of a kind, in their order."""
-    return [result.file for result in results if result.kind == kind and result.file]
+    result: bytes = b""
+    error_class: str | None = None
+    error: str | None = None
 
 
 def run_tasks(
     spark: SparkSession,
     name: str,
     units: Sequence[Unit],
-    process: Callable[[int, Unit], Iterable[Result]],
+    task: Task[Unit, Result],
     *,
     progress_s: float = 10.0,
-    on_crash: Callable[[int, Unit], Result] | None = None,
+    on_crash: Task[Unit, Result] | None = None,
     at_once: int | None = None,
 ) -> list[Result]:
-    """Run `process(index, unit)` for every unit and return all results in the order of units.
+    """Run `task(index, unit)` for every work unit and return the results in the order of the units.
 
-    At most `at_once` units are at work at the same time, on all machines together; by default one a core.
-    `on_crash` makes the result of a unit that crashes even a process of its own; without it InputError is raised.
-    Raises the WorldcurateError a unit raised, and RuntimeError with the worker's traceback for a bug.
+    Results are sent as MessagePack and decoded to the return type that the task declares. At most `at_once` work units
+    run at the same time, on all machines together; the default is one per core. `on_crash` makes the result of a work
+    unit that crashes even a process of its own; without it InputError is raised. Raises the WorldcurateError that a
+    task raised, and RuntimeError with the worker's traceback for a bug.
     """
     if not units:
         return []
 
     def run_task(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        _pass_over_modules()
+        _freeze_loaded_modules()
         for batch in batches:
             for index in batch.column(0).to_pylist():
-                rows = [_to_row(index, result) for result in _run_unit(process, index, units[index], on_crash)]
-                yield pa.RecordBatch.from_pylist(rows, schema=ROW_ARROW)
+                answer = msgspec.structs.asdict(_run_unit(task, index, units[index], on_crash))
+                yield pa.RecordBatch.from_pylist([{"unit": index, **answer}], schema=ROW_ARROW)
 
     tasks = min(len(units), at_once or len(units))
     frame = spark.range(0, len(units), 1, tasks).mapInArrow(run_task, ROW)
     with _Progress(spark, name, tasks, progress_s):
-        rows = frame.collect()
-    results = sorted((_from_row(row.asDict()) for row in rows), key=lambda result: result.unit)
-    for result in results:
-        if result.kind == "error":
-            _raise(result.stats)
-    return results
+        rows = sorted(frame.collect(), key=lambda row: int(row["unit"]))
+    for row in rows:
+        if row["error"] is not None:
+            _raise(row["error_class"], row["error"])
+    kind = result_type(task)
+    return [decode_result(bytes(row["result"]), kind) for row in rows]
+
+
+def result_type(task: Callable[..., Any]) -> Any:
+    """Return the type that a task declares to return; Any if it declares none."""
+    function = task if isroutine(task) else type(task).__call__
+    return get_type_hints(function).get("return", Any)
+
+
+def encode_result(result: Any) -> bytes:
+    """Encode a task's result: structs, data classes and plain data."""
+    return msgspec.msgpack.encode(result)
+
+
+def decode_result(data: bytes, kind: Any) -> Any:
+    """Decode a task's result to the type that the task declares."""
+    return msgspec.msgpack.decode(data, type=kind, dec_hook=_decode_counter)
+
+
+def _decode_counter(kind: Any, value: Any) -> Any:
+    """Decode a `Counter`, which is encoded as a dictionary."""
+    if (get_origin(kind) or kind) is Counter:
+        return Counter(value)
+    raise NotImplementedError(f"results of type {kind}")
 
 
 @cache
-def _pass_over_modules() -> None:
-    """Keep what is loaded out of garbage collection, which PySpark asks for after every task: 30 ms each time."""
+def _freeze_loaded_modules() -> None:
+    """Exclude loaded modules from garbage collection; PySpark collects after every task, which took 30 ms each time."""
     gc.freeze()
 
 
-def _run_unit(process: Process, index: int, unit: Any, on_crash: Any) -> list[Result]:
+def _run_unit(task: Task[Any, Any], index: int, unit: Any, on_crash: Task[Any, Any] | None) -> Answer:
     context = TaskContext.get()
     attempt = context.attemptNumber() if context else 0
     try:
         if attempt >= CRASHES_BEFORE_ISOLATION:
-            return _run_in_child(process, index, unit, on_crash)
-        return list(process(index, unit))
+            return _run_in_child(task, index, unit, on_crash)
+        return Answer(encode_result(task(index, unit)))
     except (InputError, OSError, pa.ArrowException) as error:
         if context is not None and attempt < LAST_ATTEMPT:
-            raise  # storage that fails for a moment: Spark tries the unit again
-        if isinstance(error, InputError):
-            return [Result("error", stats={"class": InputError.__name__, "message": str(error)})]
-        message = f"unit {index} ({unit!r:.200}) failed {attempt + 1} times: {first_line(error)}"
-        return [Result("error", stats={"class": InputError.__name__, "message": message})]
+            raise  # a temporary storage error: Spark retries the work unit
+        message = str(error)
+        if not isinstance(error, InputError):
+            message = f"work unit {index} ({unit!r:.200}) failed {attempt + 1} times: {first_line(error)}"
+        return Answer(error_class=InputError.__name__, error=message)
     except WorldcurateError as error:
-        return [Result("error", stats={"class": type(error).__name__, "message": str(error)})]
+        return Answer(error_class=type(error).__name__, error=str(error))
     except Exception:
-        return [Result("error", stats={"class": "", "message": traceback.format_exc()})]
+        return Answer(error_class="", error=traceback.format_exc())
 
 
-def _run_in_child(process: Process, index: int, unit: Any, on_crash: Any) -> list[Result]:
-    """Run a unit where its crash kills nothing else."""
+def _run_in_child(task: Task[Any, Any], index: int, unit: Any, on_crash: Task[Any, Any] | None) -> Answer:
+    """Run a work unit in a process of its own, so that a crash ends nothing else."""
     from pyspark import cloudpickle
 
     with tempfile.TemporaryDirectory() as folder:
-        answer = Path(folder) / "results"
-        task = cloudpickle.dumps((process, index, unit))  # type: ignore[no-untyped-call]  # not annotated there
-        child = multiprocessing.get_context("spawn").Process(target=_child, args=(task, str(answer)))
+        path = Path(folder) / "answer"
+        work = cloudpickle.dumps((task, index, unit))  # type: ignore[no-untyped-call]  # not annotated there
+        child = multiprocessing.get_context("spawn").Process(target=_child, args=(work, str(path)))
         child.start()
         child.join()
-        if answer.exists():
-            return list(pickle.loads(answer.read_bytes()))  # noqa: S301 - written by our own child
+        if path.exists():
+            return msgspec.msgpack.decode(path.read_bytes(), type=Answer)
         if on_crash is not None:
-            return [on_crash(index, unit)]
-        raise InputError(f"unit {index} ({unit!r:.200}) takes its worker process down (exit code {child.exitcode})")
+            return Answer(encode_result(on_crash(index, unit)))
+        raise InputError(f"work unit {index} ({unit!r:.200}) crashes its worker process (exit code {child.exitcode})")
 
 
-def _child(task: bytes, answer: str) -> None:
-    process, index, unit = pickle.loads(task)  # noqa: S301 - written by our own parent
-    results = _run_unit(process, index, unit, None)
-    partial = Path(answer + ".partial")
-    partial.write_bytes(pickle.dumps(results))
-    partial.rename(answer)
+def _child(work: bytes, path: str) -> None:
+    task, index, unit = pickle.loads(work)  # noqa: S301 - written by our own parent
+    partial = Path(path + ".partial")
+    partial.write_bytes(msgspec.msgpack.encode(_run_unit(task, index, unit, None)))
+    partial.rename(path)
 
 
-def _to_row(index: int, result: Result) -> dict[str, Any]:
-    file = json.dumps(asdict(result.file)) if result.file else None
-    return {"unit": index, "kind": result.kind, "file": file, "stats": json.dumps(result.stats)}
-
-
-def _from_row(row: dict[str, Any]) -> Result:
-    file = WrittenFile(**json.loads(row["file"])) if row["file"] else None
-    return Result(row["kind"], file, json.loads(row["stats"]), row["unit"])
-
-
-def _raise(stats: dict[str, str]) -> None:
-    kind = getattr(errors, stats["class"], None) if stats["class"] else None
+def _raise(error_class: str, message: str) -> None:
+    kind = getattr(errors, error_class, None) if error_class else None
     if kind is None:
-        raise RuntimeError(f"a worker failed:\n{stats['message']}")
-    raise kind(stats["message"])
+        raise RuntimeError(f"a worker failed:\n{message}")
+    raise kind(message)
 
 
 class _Progress(threading.Thread):
-    """Shows how many units are done while Spark works: a bar on a terminal, else a line every `seconds`."""
+    """Shows how many tasks are done while Spark works: a bar on a terminal, otherwise a log line every `seconds`."""
 
-    def __init__(self, spark: SparkSession, name: str, units: int, seconds: float) -> None:
+    def __init__(self, spark: SparkSession, name: str, tasks: int, seconds: float) -> None:
         super().__init__(daemon=True)
         self._tracker = spark.sparkContext.statusTracker()
-        self._name, self._units, self._seconds = name, units, seconds
-        self._stop_asked = threading.Event()
+        self._name, self._tasks, self._seconds = name, tasks, seconds
+        self._stop_requested = threading.Event()
 
     def run(self) -> None:
         if not sys.stderr.isatty():
-            while not self._stop_asked.wait(self._seconds):
-                log.info("%s: %d of %d units done", self._name, self._done(), self._units)
+            while not self._stop_requested.wait(self._seconds):
+                log.info("%s: %d of %d tasks done", self._name, self._done(), self._tasks)
             return
         with Progress(console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(self._name, total=self._units)
-            while not self._stop_asked.wait(0.5):
+            task = bar.add_task(self._name, total=self._tasks)
+            while not self._stop_requested.wait(0.5):
                 bar.update(task, completed=self._done())
 
     def _done(self) -> int:
@@ -202,5 +202,5 @@ class _Progress(threading.Thread):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop_asked.set()
+        self._stop_requested.set()
         self.join()

@@ -1,69 +1,63 @@
-"""One run of one stage: is there anything to do, where do its files go, and how are they published.
+"""A stage and one run of it: is there work to do, where do its files go, and how are they published.
 
-A stage's fingerprint is its semantic config, its inputs by content and its algorithm number. When every output
-partition was written by one complete run with the same fingerprint, the stage is done and says so. Otherwise it writes
-data files under a new run id and publishes: ledger rows first (rows of a run that never finishes count for nothing),
-then the tables, the dependent one last, then the run's row. The commit carries the run's row too, so a run killed
-between its last commit and its row is recognised, and the row restored, by the next one.
+A stage's fingerprint hashes the config keys that affect its result, its inputs by content and its algorithm number. If
+one complete run with this fingerprint wrote every output partition, the stage has nothing to do and says so. Otherwise
+it writes data files under a new run id and publishes them: ledger rows first (the rows of a run that never finishes
+count for nothing), then the tables, the dependent one last, then the run's row.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import logging
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation import __version__
-from curation.errors import InputError
-from curation.io.storage import Storage
-from curation.lake.lake import Lake, Snapshot, WrittenFile, describe
-from curation.lake.parquet import FILE_BYTES, PartitionWriter
+from curation.lake.lake import Lake, Snapshot, WrittenFile
 from curation.lake.schemas import SCHEMAS
 from jobs.runtime.config import Config
-
-log = logging.getLogger(__name__)
-
-
-@dataclass
-class Outcome:
-    """What a stage did, for the summary line, the metrics and the next stage."""
-
-    stage: str
-    run_id: str
-    fresh: bool
-    totals: dict[str, Any] = field(default_factory=dict)
-    drops: dict[str, int] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    def line(self) -> str:
-        """Return the one-line summary of the run."""
-        if not self.fresh:
-            return f"{self.stage}: nothing to do, run {self.run_id} did the same work already"
-        parts = [f"{key} {value}" for key, value in self.totals.items() if not isinstance(value, (dict, list))]
-        parts += [f"dropped {reason} {count}" for reason, count in sorted(self.drops.items())]
-        return f"{self.stage}: {', '.join(parts) or 'done'} ({sum(self.seconds.values()):.1f} s, run {self.run_id})"
+from jobs.runtime.context import Context
+from jobs.runtime.ledger import LedgerRow, failed_files, too_many_failed
+from jobs.runtime.partitions import WriterFactory
+from jobs.runtime.runs import Outcome, append_run, digest, earlier_outcome, recover_run
 
 
-class Stage:
-    """A run of a stage.
+@dataclass(frozen=True)
+class Publication:
+    """What a stage publishes: files by table, counters, and the rows of its input files for the ledger.
+
+    `complete` is False if input files failed, so that the next run tries them again. `outputs` names the output
+    partitions of a stage that learns them from its work.
+    """
+
+    files: Mapping[str, Sequence[WrittenFile]]
+    totals: Mapping[str, Any]
+    drops: Mapping[str, int] = field(default_factory=dict)
+    complete: bool = True
+    ledger: Sequence[LedgerRow] = ()
+    outputs: Mapping[str, Mapping[str, str]] | None = None
+
+
+class StageRun:
+    """One run of a stage.
 
     Args:
         name: the stage, as in the runs table.
         lake: where it reads and writes.
         config: the whole resolved config, stored in the run's row.
-        semantic: what of the config (and algorithm numbers) changes the result.
+        fingerprint_keys: the config keys and algorithm numbers that affect the result.
         inputs: the inputs by content: run ids, or path, tag and size of files.
         outputs: output tables with their partitions, in the order of publication.
         batch: the batch, empty for stages that have none.
-        reads: the input tables; their versions stand in the run's row and are no part of the fingerprint.
+        reads: the input tables; their versions are recorded in the run's row and not part of the fingerprint.
     """
 
     def __init__(
@@ -72,7 +66,7 @@ class Stage:
         lake: Lake,
         config: Config,
         *,
-        semantic: Mapping[str, Any],
+        fingerprint_keys: Mapping[str, Any],
         inputs: Mapping[str, Any],
         outputs: Mapping[str, Mapping[str, str]],
         batch: str = "",
@@ -82,7 +76,7 @@ class Stage:
         self.outputs: dict[str, Mapping[str, str]]
         self.inputs = dict(inputs)
         self.versions = {snapshot.table: snapshot.version for snapshot in reads}
-        self.fingerprint = digest({"stage": name, "semantic": semantic, "inputs": inputs})
+        self.fingerprint = digest({"stage": name, "semantic": fingerprint_keys, "inputs": inputs})
         self.started = datetime.now(UTC)
         self.run_id = f"{self.started:%Y%m%dT%H%M%S}-{self.fingerprint[:12]}-{uuid.uuid4().hex[:8]}"
         self.set_outputs(outputs)
@@ -90,78 +84,87 @@ class Stage:
 
     def finished(self) -> Outcome | None:
         """Return the outcome of the complete run with this fingerprint that owns the outputs, if there is one."""
-        owners = {run for runs in self._seen.values() for run in runs}
-        if len(owners) != 1 or not all(self._seen.values()):
+        owners = {run for runs in self._published.values() for run in runs}
+        if len(owners) != 1 or not all(self._published.values()):
             return None
-        row = find_run(self.lake, next(iter(owners)), next(iter(self.outputs)))
+        row = recover_run(self.lake, next(iter(owners)), next(iter(self.outputs)))
         if row is None or row["fingerprint"] != self.fingerprint or not row["complete"]:
             return None
-        return _outcome(row)
+        return earlier_outcome(row)
 
-    def done_before(self) -> Outcome | None:
-        """Return the outcome of any complete run with this fingerprint, newest first.
+    def same_work(self) -> Outcome | None:
+        """Return the outcome of the newest complete run with this fingerprint, if there is one.
 
-        For a stage whose output partitions follow from its work; the caller checks that they are still there.
+        For a stage that learns its output partitions from its work; the caller checks that they still exist.
         """
         runs = self.lake.rows("runs")
         same = runs.filter(pc.and_(pc.equal(runs["fingerprint"], self.fingerprint), runs["complete"]))
         rows = same.sort_by([("finished", "descending")]).to_pylist()
-        return _outcome(rows[0]) if rows else None
+        return earlier_outcome(rows[0]) if rows else None
 
     def set_outputs(self, outputs: Mapping[str, Mapping[str, str]]) -> None:
-        """Name the output partitions of a stage that learns them from its work, before it publishes."""
+        """Set the output partitions and note which runs own them now."""
         self.outputs = dict(outputs)
-        self._seen = {table: self.lake.snapshot(table, part).run_ids for table, part in self.outputs.items()}
+        self._published = {table: self.lake.snapshot(table, part).run_ids for table, part in self.outputs.items()}
 
     def writers(self) -> WriterFactory:
-        """Return what workers need to write this run's files."""
+        """Return the factory of this run's writers, for workers."""
         return WriterFactory(self.lake.storage, self.lake.root, self.run_id, self.outputs)
 
     def step(self, name: str) -> None:
-        """Note that the step `name` ends now."""
+        """Record that the step `name` ends now."""
         self._steps.append((name, datetime.now(UTC)))
 
-    def publish(
-        self,
-        files: Mapping[str, Sequence[WrittenFile]],
-        *,
-        totals: Mapping[str, Any],
-        drops: Mapping[str, int],
-        complete: bool = True,
-        ledger: Sequence[Mapping[str, Any]] = (),
-    ) -> Outcome:
-        """Commit the outputs in their order, then the run's row. Raises OutputError when another run was faster."""
-        if ledger:
-            self.append_ledger(ledger)
+    def publish(self, publication: Publication) -> Outcome:
+        """Commit the outputs in their order, then the run's row. Raises OutputError if another run published first."""
+        if publication.outputs is not None:
+            self.set_outputs(publication.outputs)
+        self.append_ledger(publication.ledger)
         self.step("publish")
-        row = self._row(totals, drops, complete)
+        row = self._row(publication)
         for table, partition in self.outputs.items():
             self.lake.publish(
                 table,
                 partition,
-                files[table],
-                expected=self._seen[table],
+                publication.files[table],
+                expected=self._published[table],
                 metadata={"run_id": self.run_id, "fingerprint": self.fingerprint, "run": json.dumps(row)},
             )
         append_run(self.lake, row)
-        self.clean()
-        return Outcome(self.name, self.run_id, True, dict(totals), dict(drops), json.loads(row["seconds"]))
+        self.remove_staging()
+        totals, drops = dict(publication.totals), dict(publication.drops)
+        return Outcome(self.name, self.run_id, True, totals, drops, json.loads(row["seconds"]))
 
-    def append_ledger(self, ledger: Sequence[Mapping[str, Any]]) -> None:
-        """Add one row an input file to the ledger."""
-        rows = [{"run_id": self.run_id, "batch": self.batch, **row} for row in ledger]
+    def append_ledger(self, ledger: Sequence[LedgerRow]) -> None:
+        """Add one row per input file to the ledger."""
+        if not ledger:
+            return
+        rows = [{"run_id": self.run_id, "batch": self.batch, **_ledger_columns(row)} for row in ledger]
         self.lake.append("ledger", pa.Table.from_pylist(rows, schema=SCHEMAS["ledger"]))
+
+    def check_failed(self, ledger: Sequence[LedgerRow]) -> list[LedgerRow]:
+        """Return the rows of the input files that failed.
+
+        Raises InputError if their share is over `max_failed_inputs`; then the ledger keeps its rows, and nothing else
+        is published.
+        """
+        failed = failed_files(self.name, ledger)
+        if error := too_many_failed(self.name, failed, len(ledger), self.config.max_failed_inputs):
+            self.append_ledger(ledger)
+            self.remove_staging()
+            raise error
+        return failed
 
     @property
     def staging(self) -> str:
         """Folder of this run's working files; no other stage reads it."""
         return self.lake.uri("_staging", self.run_id)
 
-    def clean(self) -> None:
+    def remove_staging(self) -> None:
         """Remove this run's working files."""
         self.lake.storage.delete_folder(self.staging)
 
-    def _row(self, totals: Mapping[str, Any], drops: Mapping[str, int], complete: bool) -> dict[str, Any]:
+    def _row(self, publication: Publication) -> dict[str, Any]:
         seconds: dict[str, float] = {}
         for (_, before), (name, after) in zip(self._steps, self._steps[1:], strict=False):
             seconds[name] = round(seconds.get(name, 0.0) + (after - before).total_seconds(), 3)
@@ -173,79 +176,60 @@ class Stage:
             "finished": datetime.now(UTC).isoformat(),
             "code_version": __version__,
             "fingerprint": self.fingerprint,
-            "complete": complete,
+            "complete": publication.complete,
             "config": self.config.model_dump_json(),
             "inputs": json.dumps({**self.inputs, "table_versions": self.versions}, sort_keys=True),
-            "totals": json.dumps(dict(totals), sort_keys=True),
-            "drops": json.dumps(dict(drops), sort_keys=True),
+            "totals": json.dumps(dict(publication.totals), sort_keys=True),
+            "drops": json.dumps(dict(publication.drops), sort_keys=True),
             "seconds": json.dumps(seconds),
         }
 
 
-@dataclass(frozen=True)
-class WriterFactory:
-    """Makes a run's writers inside workers."""
+class Stage(ABC):
+    """A stage of a job: its subclasses say what it reads and writes, and do the work.
 
-    storage: Storage
-    root: str
-    run_id: str
+    Their constructors set `fingerprint_keys`, `inputs`, `outputs` and, for input tables, `reads` (see `StageRun`).
+    """
+
+    name: ClassVar[str]
+    fingerprint_keys: Mapping[str, Any]
+    inputs: Mapping[str, Any]
     outputs: Mapping[str, Mapping[str, str]]
+    reads: Sequence[Snapshot] = ()
+    batch: str = ""
 
-    def __call__(self, table: str, ordinal: int, *, folder: str = "", file_bytes: int = FILE_BYTES) -> PartitionWriter:
-        """Return a writer for one unit's files of `table`."""
-        path = folder or "/".join(f"{key}={value}" for key, value in self.outputs[table].items())
-        return PartitionWriter(
-            self.storage,
-            f"{self.root}/{table}",
-            f"{path}/{self.run_id}",
-            ordinal,
-            SCHEMAS[table],
-            file_bytes=file_bytes,
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    @abstractmethod
+    def execute(self, run: StageRun) -> Publication:
+        """Do the work of the stage and return what it publishes."""
+
+    def earlier(self, run: StageRun) -> Outcome | None:
+        """Return the outcome of an earlier run that makes this one unnecessary."""
+        return run.finished()
+
+    def finished(self) -> Outcome | None:
+        """Return the outcome of an earlier run that did the same work, if there is one, without starting a run."""
+        return self.earlier(self._new_run())
+
+    def run(self) -> Outcome:
+        """Run the stage, unless an earlier run did the same work, and publish its outputs."""
+        run = self._new_run()
+        return self.earlier(run) or run.publish(self.execute(run))
+
+    def _new_run(self) -> StageRun:
+        return StageRun(
+            self.name,
+            self.context.lake,
+            self.context.config,
+            fingerprint_keys=self.fingerprint_keys,
+            inputs=self.inputs,
+            outputs=self.outputs,
+            batch=self.batch,
+            reads=self.reads,
         )
 
 
-def _outcome(row: Mapping[str, Any]) -> Outcome:
-    """Return the outcome of a run that did the work before."""
-    totals, drops, seconds = (json.loads(row[key]) for key in ("totals", "drops", "seconds"))
-    return Outcome(row["stage"], row["run_id"], False, totals, drops, seconds)
-
-
-def digest(value: Any) -> str:
-    """Return the SHA-256 of a value's canonical JSON, in hex."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def find_run(lake: Lake, run_id: str, table: str) -> dict[str, Any] | None:
-    """Return a run's row; one that a killed run left only in the commit of `table` is restored first."""
-    runs = lake.rows("runs")
-    found = runs.filter(pc.equal(runs["run_id"], run_id)).to_pylist()
-    if found:
-        return dict(found[0])
-    for commit in lake.commits(table):
-        if commit.get("run_id") == run_id:
-            append_run(lake, json.loads(commit["run"]))
-            return find_run(lake, run_id, table)
-    return None
-
-
-def append_run(lake: Lake, row: Mapping[str, Any]) -> None:
-    """Add one row to the runs table."""
-    times = {key: datetime.fromisoformat(row[key]) for key in ("started", "finished")}
-    lake.append("runs", pa.Table.from_pylist([{**row, **times}], schema=SCHEMAS["runs"]))
-
-
-def require(lake: Lake, needed_by: str, make_with: str, table: str, **partition: str) -> Snapshot:
-    """Return a published partition, or raise InputError that says which job makes it."""
-    snapshot = lake.snapshot(table, partition)
-    if not snapshot.files:
-        raise InputError(f"{needed_by}: no {table} for {describe(partition)} in {lake.root}: run {make_with} first")
-    return snapshot
-
-
-def same_run(first: Snapshot, second: Snapshot) -> None:
-    """Raise InputError unless two partitions that one stage writes came from the same run."""
-    if first.run_ids != second.run_ids or len(first.run_ids) != 1:
-        raise InputError(
-            f"{first.table} (run {', '.join(first.run_ids)}) and {second.table} (run {', '.join(second.run_ids)}) do "
-            f"not belong together, a run was cut off between them: run the stage that writes them again"
-        )
+def _ledger_columns(row: LedgerRow) -> dict[str, Any]:
+    return {**msgspec.structs.asdict(row), "drops": json.dumps(dict(sorted(row.drops.items())))}

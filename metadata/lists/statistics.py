@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
+
+import msgspec
 
 from metadata.limits import Limits
 from metadata.lists.merge import Entry
@@ -13,8 +15,17 @@ ORIGINS: tuple[Origin, ...] = get_args(Origin)
 EXAMPLES = 3
 
 
-def statistics(entries: Sequence[Entry], limits: Limits) -> dict[str, dict[str, Any]]:
-    """Return, for each source that gave a list entries, their number, the cap, if it was reached, the first entries.
+class SourceStatistics(msgspec.Struct):
+    """The number of entries that a source gave a list, its cap, whether it was reached, and the first entries."""
+
+    entries: int
+    cap: int | None
+    reached: bool
+    examples: list[str]
+
+
+def statistics(entries: Sequence[Entry], limits: Limits) -> dict[str, SourceStatistics]:
+    """Return the statistics of each source that gave a list entries, by origin.
 
     `entries` is a source list: entries of one origin stand in the order in which they were added, the best first.
     """
@@ -28,12 +39,12 @@ def statistics(entries: Sequence[Entry], limits: Limits) -> dict[str, dict[str, 
         "title": limits.title_cap,
     }
     return {
-        origin: {
-            "entries": len(names),
-            "cap": (cap := caps.get(origin)),
-            "reached": cap is not None and len(names) >= cap,
-            "examples": names[:EXAMPLES],
-        }
+        origin: SourceStatistics(
+            len(names),
+            cap := caps.get(origin),
+            cap is not None and len(names) >= cap,
+            names[:EXAMPLES],
+        )
         for origin, names in found.items()
         if names
     }

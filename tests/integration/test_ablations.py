@@ -16,8 +16,8 @@ from curation.errors import UsageError
 from curation.language_keys import MERGED
 from curation.matching.rules import entry_form
 from jobs import balance, compare, explain, match, merge_metadata, report
-from jobs.match import open_matching
-from jobs.runtime.job import Context
+from jobs.runtime.context import Context
+from jobs.runtime.spec import open_match_spec
 from jobs.tasks.metadata import lists as metadata_lists
 from metadata.lists.merge import Entry, metadata_version
 from support.nights import ENTRIES, publish_entries, publish_metadata
@@ -53,7 +53,7 @@ def merged(night_done):
 
 def test_every_text_is_matched_against_the_one_merged_list(merged):
     entries = sorted({word for words in ENTRIES.values() for word in words})
-    match_id = open_matching(merged).match_id
+    match_id = open_match_spec(merged).match_id
     found = {
         (image["image_id"], text["text"]): [entries[i] for i in text["entry_ids"]]
         for image in rows(merged, "matches", match_id=match_id)
@@ -82,7 +82,7 @@ def test_merging_is_done_once_and_leaves_latest_alone(merged, capsys):
     plain = Context(under(merged, "x").config, "again")
     [again] = merge_metadata.run(plain)
     assert not again.fresh
-    assert open_matching(plain).manifest.entries == {lang: len(words) for lang, words in ENTRIES.items()}
+    assert open_match_spec(plain).manifest.entries == {lang: len(words) for lang, words in ENTRIES.items()}
     with pytest.raises(UsageError, match=r"metadata\.version: \w+ is merged already"):
         merge_metadata.run(merged)
     english = plain.config.metadata.model_copy(update={"languages": ["en", "simple"]})
@@ -123,7 +123,7 @@ def test_entries_of_one_form_become_one_with_every_spelling_whatever_buckets_the
         assert [row["entry_id"] for row in found] == list(range(len(expected)))
         assert [(row["entry"], row["origin"], row["score"], row["aliases"]) for row in found] == expected
     assert version == metadata_version({MERGED: [Entry(word, "") for word, *_ in expected]})
-    assert open_matching(under(made, "x", version=version)).manifest.entries == {MERGED: len(expected)}
+    assert open_match_spec(under(made, "x", version=version)).manifest.entries == {MERGED: len(expected)}
 
 
 def test_recipes_are_compared_by_what_they_keep(merged, tmp_path, capsys):

@@ -60,13 +60,13 @@ def test_the_batches_that_rows_are_read_in_change_no_byte(night_done, monkeypatc
     for name in TABLES[1:]:
         shutil.rmtree(Path(context.lake.uri(name)))
 
-    monkeypatch.setattr(splits, "PIECE", 3)
-    for job in (match, balance):
-        monkeypatch.setattr(job, "run_tasks", run_here)
-        monkeypatch.setattr(job, "read_batches", partial(read_batches, rows=7))
+    monkeypatch.setattr("jobs.runtime.context.run_tasks", run_here)
+    monkeypatch.setattr(splits, "RANGE", 3)
+    for job, tasks in ((match, "jobs.tasks.match.match"), (balance, "jobs.tasks.balance.draw")):
+        monkeypatch.setattr(f"{tasks}.read_batches", partial(read_batches, rows=7))
         job.run(context)
-    monkeypatch.setattr(fetch_images, "run_tasks", run_here)
-    monkeypatch.setattr(fetch_images, "ROWS_AT_ONCE", 5)
+    monkeypatch.setattr("jobs.tasks.images.fetch.ROWS_AT_ONCE", 5)
+    monkeypatch.setattr("jobs.tasks.images.shard.ROWS_AT_ONCE", 5)
     fetch_images.run(context)
     assert digests(context.lake) == ours
 

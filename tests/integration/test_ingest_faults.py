@@ -11,7 +11,7 @@ import pytest
 
 from curation.errors import InputError
 from jobs import ingest
-from jobs.runtime.job import Context
+from jobs.runtime.context import Context
 from support.loopback import Answer, file_server, serving
 
 pytestmark = pytest.mark.spark

@@ -22,7 +22,7 @@ from curation.io.storage import Storage
 from curation.lake.lake import Lake
 from jobs import gc, nightly
 from jobs.runtime.config import GcSection
-from jobs.runtime.job import Context
+from jobs.runtime.context import Context
 from support.lakes import TABLES, digests
 from support.nights import write_night
 

@@ -12,7 +12,7 @@ from curation.errors import InputError, UsageError
 from curation.lake.lake import Lake
 from curation.lake.tombstones import add_tombstones
 from jobs import nightly
-from jobs.runtime.job import Context
+from jobs.runtime.context import Context
 from support.nights import write_night
 
 pytestmark = pytest.mark.spark

@@ -12,7 +12,7 @@ import yaml
 from curation.lake.lake import Lake
 from jobs import gc, nightly
 from jobs.runtime.config import GcSection
-from jobs.runtime.job import Context
+from jobs.runtime.context import Context
 from support.lakes import TABLES
 from support.nights import publish_metadata
 

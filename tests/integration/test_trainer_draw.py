@@ -8,7 +8,7 @@ import pytest
 from curation.balance.sampling import DrawKey
 from curation.errors import UsageError
 from jobs import nightly
-from jobs.runtime.job import Context
+from jobs.runtime.context import Context
 from training.data.loader import ShardReader
 from training.data.shard_index import build_index
 

@@ -14,7 +14,7 @@ from curation.errors import InputError, UsageError
 from curation.lake.lake import Lake
 from curation.matching.store import load_matcher, matcher_name, open_manifest
 from jobs import build_metadata, show_metadata
-from jobs.runtime.job import Context
+from jobs.runtime.context import Context
 from support.nights import run_here
 
 pytestmark = pytest.mark.spark
@@ -77,7 +77,7 @@ def entries(made: Context, lang: str) -> dict[str, str]:
 @pytest.fixture
 def here(monkeypatch):
     """Build without Spark's workers, which is faster: for tests of what is built, not of how."""
-    monkeypatch.setattr("jobs.build_metadata.run_tasks", run_here)
+    monkeypatch.setattr("jobs.runtime.context.run_tasks", run_here)
 
 
 def test_every_source_ends_in_the_list_it_belongs_to(build):
@@ -203,13 +203,13 @@ def test_the_version_does_not_depend_on_pieces_and_buckets(build, monkeypatch, t
     (one,) = build_metadata.run(made)
     assert {"unigram", "bigram"} <= set(one.totals["by_wikipedia"]["ltg"])
     assert {"unigram", "bigram"} <= set(one.totals["by_wikipedia"]["zh"])
-    monkeypatch.setattr("jobs.build_metadata.run_tasks", run_here)
+    monkeypatch.setattr("jobs.runtime.context.run_tasks", run_here)
     monkeypatch.setattr("jobs.tasks.metadata.titles.BUCKET_BYTES", 8)
     monkeypatch.setattr("jobs.tasks.metadata.ngrams.BUCKET_BYTES", 64)
     monkeypatch.setattr("jobs.tasks.metadata.ngrams.MAX_BUCKET_BITS", 2)
     monkeypatch.setattr("jobs.tasks.metadata.sorted_runs.CHUNK", 2)
     monkeypatch.setattr("jobs.tasks.metadata.ngrams.VALUES", 2)
-    monkeypatch.setattr("jobs.build_metadata.PIECE_BYTES", 100)
+    monkeypatch.setattr("jobs.build_metadata.SPLIT_BYTES", 100)
     monkeypatch.setattr("jobs.tasks.metadata.lists.LISTS", 0.4)
     monkeypatch.setattr("jobs.tasks.metadata.lists.BLOCK", 3)
     monkeypatch.setattr("jobs.build_metadata.ALGORITHM", -1)
@@ -300,7 +300,7 @@ class Killed(BaseException):
 @pytest.mark.parametrize(
     "moment",
     [
-        "jobs.build_metadata.make_lists",
+        "jobs.build_metadata.MetadataStage._make_lists",
         "jobs.build_metadata.merge_keys",
         "jobs.build_metadata.publish_manifest",
         "curation.lake.lake.Lake.publish",

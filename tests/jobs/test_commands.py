@@ -199,7 +199,7 @@ class TestBadInput:
         other = wat(b"fetchTimeMs: 12", b"charset: utf-8")
         code, line, totals = ingest(wat(page(1)), other)
         assert (code, totals["ledger"][1]["status"]) == (3, "failed")
-        assert "1.warc.wat.gz: none of its 2 records is wat: see ingest.format" in line
+        assert "1.warc.wat.gz: none of its 2 records is valid wat: check ingest.format" in line
         code, _, totals = ingest(wat(page(1)), other, max_failed_inputs=0.5)
         assert (code, totals["images"], totals["files_failed"]) == (0, 1, 1)
 

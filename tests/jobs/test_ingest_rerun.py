@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from jobs import gc, ingest
-from jobs.runtime.job import Context
+from jobs.runtime.context import Context
 from support.loopback import file_server, serving
 
 pytestmark = pytest.mark.spark

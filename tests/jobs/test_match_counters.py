@@ -1,4 +1,4 @@
-"""The match job keeps books of the files it wrote: what is lost or doubled on the way stops the publication."""
+"""The match job compares its counters with the files it wrote: a lost or doubled row stops the publication."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from curation.lake.parquet import PartitionWriter, count_values
 from curation.lake.schemas import SCHEMAS
 from curation.matching import pairs
 from jobs import match
+from jobs.tasks.match.match import WRITTEN_MATCHES, WRITTEN_TEXTS
 from support.nights import publish_metadata, publish_pairs, run_here
 from support.tables import matches_batch
 
@@ -26,7 +27,7 @@ def ready(context, monkeypatch):
     publish_metadata(made)
     texts = [{"source": "alt", "text": text} for text in TEXTS]
     publish_pairs(made, [{"image_id": f"{n:024x}", "texts": texts} for n in range(8)])
-    monkeypatch.setattr(match, "run_tasks", run_here)
+    monkeypatch.setattr("jobs.runtime.context.run_tasks", run_here)
     return made
 
 
@@ -70,7 +71,7 @@ def test_without_a_fault_the_same_is_published(ready):
 
 
 def test_pairs_without_any_match_and_no_pairs_at_all_balance_too(context, monkeypatch):
-    monkeypatch.setattr(match, "run_tasks", run_here)
+    monkeypatch.setattr("jobs.runtime.context.run_tasks", run_here)
     for name, images in (("none", 0), ("nothing", 5)):
         made = context("match", lake=context().config.lake + name)
         publish_metadata(made, {"en": ["xyzzy"]})
@@ -90,5 +91,5 @@ def test_values_are_counted_by_the_footer_in_every_row_group(tmp_path):
             writer._flush()
     path = str(tmp_path / writer.files[0].path)
     texts = [text for _, texts in rows for text in texts]
-    assert count_values(Storage(), path, match.WRITTEN_TEXTS) == len(texts)
-    assert count_values(Storage(), path, match.WRITTEN_MATCHES) == sum(len(ids) for *_, ids in texts)
+    assert count_values(Storage(), path, WRITTEN_TEXTS) == len(texts)
+    assert count_values(Storage(), path, WRITTEN_MATCHES) == sum(len(ids) for *_, ids in texts)

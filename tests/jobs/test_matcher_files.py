@@ -14,6 +14,7 @@ from curation.errors import InputError, UsageError
 from curation.matching.matcher_file import FORMAT, MAGIC, compile_entries
 from curation.matching.store import load_matcher, manifest_path, matcher_name, open_manifest, write_manifest
 from jobs import match
+from jobs.runtime.spec import open_match_spec
 from support.nights import ENTRIES, publish_metadata, publish_pairs, run_here
 
 pytestmark = pytest.mark.spark
@@ -79,7 +80,9 @@ def test_a_wrong_matcher_file_is_refused_in_one_line_that_names_it(lake_with, da
 def test_a_wrong_matcher_file_stops_the_job_and_nothing_is_published(
     lake_with, monkeypatch, data, listed, error, message
 ):
-    monkeypatch.setattr(match, "run_tasks", run_here)  # how errors travel from workers is run_tasks's own test
+    monkeypatch.setattr(
+        "jobs.runtime.context.run_tasks", run_here
+    )  # how errors travel from workers is run_tasks's own test
     made, path = lake_with(data, listed=listed)
     with pytest.raises(error, match=re.escape(f"{path}{message}")):
         match.run(made)
@@ -94,4 +97,4 @@ def test_metadata_compiled_by_another_release_is_refused(context):
     manifest.rename(manifest.with_name("manifest.1.json"))
     assert json.loads(manifest.with_name("manifest.1.json").read_text())["version"] == version
     with pytest.raises(UsageError, match=r"compiled for this release: run jobs\.build_metadata"):
-        match.open_matching(made)
+        open_match_spec(made)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from jobs import balance, explain, ingest, match, rebalance
-from jobs.runtime.job import Context
+from jobs.runtime.context import Context
 from support.nights import ENTRIES, publish_entries, write_night
 
 pytestmark = pytest.mark.spark

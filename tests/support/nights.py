@@ -17,10 +17,10 @@ from curation.lake.parquet import PartitionWriter
 from curation.lake.schemas import SCHEMAS
 from curation.matching.matcher_file import compile_entries
 from curation.matching.store import Manifest, make_latest, matcher_name, write_manifest, write_matcher
-from jobs.match import open_matching
-from jobs.runtime import run_tasks
-from jobs.runtime.job import Context
-from jobs.runtime.stage import Stage
+from jobs.runtime.context import Context
+from jobs.runtime.run_tasks import decode_result, encode_result, result_type
+from jobs.runtime.spec import open_match_spec
+from jobs.runtime.stage import Publication, StageRun
 
 ENTRIES = {
     "en": ["a", "big", "cat", "cat sitting", "dog", "garden", "photo", "red", "red dog", "table", "the"],
@@ -73,21 +73,21 @@ def publish_pairs(made: Context, images: Sequence[dict]) -> None:
     made.lake.declare_batch("b1")
     rows = [{**image, "image_url": f"http://h/{image['image_id']}", "page_url": None} for image in images]
     partition = {"pairs": {"batch": "b1"}}
-    stage = Stage("ingest", made.lake, made.config, semantic={}, inputs={}, outputs=partition, batch="b1")
+    run = StageRun("ingest", made.lake, made.config, fingerprint_keys={}, inputs={}, outputs=partition, batch="b1")
     files = []
     for place in range(4):
-        with stage.writers()("pairs", place) as writer:
+        with run.writers()("pairs", place) as writer:
             part = rows[len(rows) * place // 4 : len(rows) * (place + 1) // 4]
             writer.write(pa.Table.from_pylist(part, schema=SCHEMAS["pairs"]))
         files += writer.files
-    stage.publish({"pairs": files}, totals={}, drops={})
+    run.publish(Publication({"pairs": files}, totals={}))
 
 
 def publish_entries(
     context: Context, entries: Mapping[str, Sequence[str]], aliases: Mapping[str, Sequence[str]] | None = None
 ) -> None:
     """Publish the entries of the metadata, some with aliases, as build_metadata does it."""
-    lake, version = context.lake, open_matching(context).manifest.version
+    lake, version = context.lake, open_match_spec(context).manifest.version
     files = []
     for lang, words in entries.items():
         folder = f"metadata_version={version}/lang={lang}/run"
@@ -102,10 +102,10 @@ def publish_entries(
     lake.publish("entries", {"metadata_version": version}, files, expected=(), metadata={"run_id": "run"})
 
 
-def run_here(_spark, _name, units, process, **_) -> list[run_tasks.Result]:
-    """Do what Spark's workers do in this process, where tests can change what they use."""
-    results = ((index, result) for index, unit in enumerate(units) for result in process(index, unit))
-    return [run_tasks._from_row(run_tasks._to_row(index, result)) for index, result in results]
+def run_here(_spark, _name, units, task, **_) -> list:
+    """Run tasks in this process instead of Spark's workers, so that tests can change what the tasks use."""
+    kind = result_type(task)
+    return [decode_result(encode_result(task(index, unit)), kind) for index, unit in enumerate(units)]
 
 
 def write_night(folder: Path, images: int, *, files: int = 3, start: int = 0) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 from jobs import nightly
 from jobs.runtime import session
 from jobs.runtime.config import Config, SparkSection
-from jobs.runtime.job import Context
+from jobs.runtime.context import Context
 from support.nights import NIGHT, publish_metadata, write_night
 
 

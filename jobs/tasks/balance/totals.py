@@ -1,83 +1,95 @@
-"""Counts up to a batch: the total of the batch before, plus this batch's counts.
+"""Totals: the counts of a match_id up to and including a batch, from the previous totals and the batch's own counts.
 
-Each total lists the runs whose counts are in it. A batch matched again makes the later totals stale: they are rebuilt
-in the lake's order, so that a batch is always balanced with the counts up to it and no others.
+Totals follow the order of batches. If an earlier batch is matched again, the totals from that batch on are stale; those
+that the batch at hand needs are rebuilt in order, and later ones are reported.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
 from curation.balance.counts import LanguageCounts, add_up, counts_table, read_counts
 from curation.lake.lake import Snapshot
-from jobs.runtime.job import Context
-from jobs.runtime.stage import Outcome, Stage
+from jobs.runtime.context import Context
+from jobs.runtime.runs import Outcome
+from jobs.runtime.stage import Publication, Stage, StageRun
 
 log = logging.getLogger(__name__)
 
 ALGORITHM = 1
 
 
-def build_totals(context: Context, match_id: str, batch: str) -> Outcome:
-    """Make the total of a batch that has counts, and any earlier one it needs; return the outcome of the last."""
-    lake = context.lake
-    known = lake.batches()
-    place = known.index(batch) + 1
-    counts = lake.snapshot("counts", {"match_id": match_id})
-    matched = {batch: part for batch in known[:place] if (part := counts.of(batch=batch)).files}
-    for name in known[:place]:
-        if name not in matched:
-            log.warning("batch %s has no counts of match_id %s: it is not in the totals", name, match_id)
-    included = {batch: part.run_ids[0] for batch, part in matched.items()}
+class TotalsStage(Stage):
+    """Adds the counts of one batch to the totals of the batch before it.
 
+    Args:
+        context: the job's context.
+        match_id: whose counts are added.
+        counts: the published counts of the batches up to and including this one, in the lake's order.
+    """
+
+    name: ClassVar[str] = "totals"
+
+    def __init__(self, context: Context, match_id: str, counts: Mapping[str, Snapshot]) -> None:
+        super().__init__(context)
+        self.match_id, self.counts = match_id, counts
+        self.batches = list(counts)
+        self.batch = self.batches[-1]
+        self.fingerprint_keys = {"algorithm": ALGORITHM}
+        self.inputs = {"counts": {batch: part.run_ids[0] for batch, part in counts.items()}}
+        self.outputs = {"totals": {"match_id": match_id, "batch": self.batch}}
+
+    def execute(self, run: StageRun) -> Publication:
+        """Add up the previous totals and the batch's own counts, language by language."""
+        lake = self.context.lake
+        if lake.snapshot("totals", self.outputs["totals"]).files:
+            log.warning(
+                "totals of batch %s are stale because a batch up to it was matched again: rebuilding", self.batch
+            )
+        entries_seen = matches = 0
+        with run.writers()("totals", 0) as writer:
+            for part in add_up(self._parts()):
+                writer.write(counts_table(part))
+                entries_seen, matches = entries_seen + len(part.entry_ids), matches + int(part.counts.sum())
+        run.step("sum")
+        totals = {"batches": len(self.batches), "entries_seen": entries_seen, "matches": matches}
+        return Publication({"totals": writer.files}, totals)
+
+    def _parts(self) -> list[Iterator[LanguageCounts]]:
+        """Return the totals of the previous batch, if there is one, and the batch's own counts."""
+        storage, lake = self.context.storage, self.context.lake
+        previous = [
+            lake.snapshot("totals", {"match_id": self.match_id, "batch": batch}) for batch in self.batches[-2:-1]
+        ]
+        return [read_counts(storage, part) for part in [*previous, self.counts[self.batch]]]
+
+
+def build_totals(context: Context, match_id: str, batch: str) -> Outcome:
+    """Build the totals of a batch that has counts, and any earlier totals they need; return the last outcome."""
+    lake, batches = context.lake, context.lake.batches()
+    index = batches.index(batch) + 1
+    published = lake.snapshot("counts", {"match_id": match_id})
+    counts = {name: part for name in batches[:index] if (part := published.of(batch=name)).files}
+    for name in batches[:index]:
+        if name not in counts:
+            log.warning("batch %s has no counts of match_id %s: it is not in the totals", name, match_id)
     outcome, missing = None, []
-    for number, name in reversed(list(enumerate(matched))):
-        stage = _stage(context, match_id, name, dict(list(included.items())[: number + 1]))
+    for length in range(len(counts), 0, -1):
+        stage = TotalsStage(context, match_id, dict(list(counts.items())[:length]))
         if outcome := stage.finished():
             break
         missing.append(stage)
     for stage in reversed(missing):
-        if lake.snapshot("totals", stage.outputs["totals"]).files:
-            log.warning("totals of batch %s are stale, a batch up to it was matched again: rebuilding", stage.batch)
-        outcome = _publish(stage, add_up(_parts(context, match_id, stage.batch, matched)))
+        outcome = stage.run()
     if missing:
-        _warn_of_later(context, match_id, known[place:])
+        _warn_of_stale(context, match_id, batches[index:])
     assert outcome is not None, "the batch itself has counts"
     return outcome
 
 
-def _parts(context: Context, match_id: str, batch: str, matched: dict[str, Snapshot]) -> list[Iterator[LanguageCounts]]:
-    """Return the total of the batch before, if there is one, and the batch's own counts."""
-    before = list(matched)[: list(matched).index(batch)][-1:]
-    totals = [context.lake.snapshot("totals", {"match_id": match_id, "batch": name}) for name in before]
-    return [read_counts(context.storage, part) for part in [*totals, matched[batch]]]
-
-
-def _warn_of_later(context: Context, match_id: str, later: list[str]) -> None:
+def _warn_of_stale(context: Context, match_id: str, later: list[str]) -> None:
     totals = context.lake.snapshot("totals", {"match_id": match_id})
     if stale := [batch for batch in later if totals.of(batch=batch).files]:
-        log.warning("totals of the later batches %s are now stale: run their nights again", ", ".join(stale))
-
-
-def _stage(context: Context, match_id: str, batch: str, included: dict[str, str]) -> Stage:
-    return Stage(
-        "totals",
-        context.lake,
-        context.config,
-        semantic={"algorithm": ALGORITHM},
-        inputs={"counts": included},
-        outputs={"totals": {"match_id": match_id, "batch": batch}},
-        batch=batch,
-    )
-
-
-def _publish(stage: Stage, summed: Iterable[LanguageCounts]) -> Outcome:
-    seen = matches = 0
-    with stage.writers()("totals", 0) as writer:
-        for part in summed:
-            writer.write(counts_table(part))
-            seen, matches = seen + len(part.entry_ids), matches + int(part.counts.sum())
-    stage.step("sum")
-    totals = {"batches": len(stage.inputs["counts"]), "entries_seen": seen, "matches": matches}
-    return stage.publish({"totals": writer.files}, totals=totals, drops={})
+        log.warning("totals of the later batches %s are now stale: run these batches again", ", ".join(stale))

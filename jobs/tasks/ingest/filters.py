@@ -1,7 +1,7 @@
-"""The steps between reading and grouping that a config asks for, in their one fixed order.
+"""The filter steps that a config asks for, between reading and grouping, in a fixed order.
 
-sample of images, URL block list, entities, mojibake, controls, length, file names, e-mail addresses, cards, phone
-numbers, text block lists
+The order: sample of images, URL block list, entities, mojibake, controls, length, file names, e-mail addresses, cards,
+phone numbers, text block lists.
 """
 
 from __future__ import annotations
@@ -13,34 +13,33 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from curation import models
 from curation.errors import InputError, UsageError
 from curation.filters import pii, text_quality
 from curation.filters.base import Keep, Note, Rewrite, Step, sample_of_images
 from curation.filters.blocklists import TextBlockList, UrlBlockList, entries
 from curation.io.storage import Storage
-from curation.lid.identifier import cached, labels_of, model_sha256
+from curation.lid.identifier import cached, model_sha256
 from jobs.runtime.config import Config
-from metadata.labels import map_labels
+from jobs.runtime.spec import lid_labels, lid_model
 from metadata.languages import LanguageTable
 
 URLS = "urls"
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Which steps to take: the config, and its block lists by content. Plans of the same content are equal."""
+class FilterPlan:
+    """The steps of a config, with its block lists by content; plans with equal content are equal."""
 
     config: Config = field(compare=False)
     storage: Storage = field(compare=False)
     section: str  # the config's section ingest, as JSON
     seed: int
-    lists: tuple[tuple[str, str, str], ...]  # (key, place, SHA-256)
-    model: str | None  # what of the language identification block lists depend on
+    lists: tuple[tuple[str, str, str], ...]  # (key, path, SHA-256)
+    model: str | None  # the part of language identification that block lists depend on
 
     @property
     def digests(self) -> list[Any]:
-        """What the lists hold, and who says of which language a text is."""
+        """The content of the lists and the language identification that they use, as fingerprint keys."""
         return [[key, digest] for key, _, digest in self.lists] + ([self.model] if self.model else [])
 
     def entries(self, path: str) -> list[str]:
@@ -48,43 +47,43 @@ class Plan:
         return entries(self.storage.read_bytes(path))
 
     def steps(self) -> Sequence[Step]:
-        """Return the steps; a process makes them once."""
-        return _made(self)
+        """Return the steps, created once per process."""
+        return _steps(self)
 
 
-def plan(config: Config, storage: Storage) -> Plan:
-    """Look at the block lists that the config names. Raises UsageError for one that is missing or of no language."""
+def plan_filters(config: Config, storage: Storage) -> FilterPlan:
+    """Read the block lists that the config names. Raises UsageError for a missing file or an unknown language."""
     filters = config.ingest.filters
     known = {*LanguageTable.load().label_to_lang.values(), "all"}
     for lang in filters.block_texts:
         if lang not in known:
-            raise UsageError(f"ingest.filters.block_texts: {lang!r} is no language key (nor `all`)")
-    places = [(URLS, path) for path in filters.block_urls] + sorted(filters.block_texts.items())
+            raise UsageError(f"ingest.filters.block_texts: {lang!r} is not a language key or `all`")
+    lists_by_key = [(URLS, path) for path in filters.block_urls] + sorted(filters.block_texts.items())
     try:
-        lists = tuple((key, path, hashlib.sha256(storage.read_bytes(path)).hexdigest()) for key, path in places)
+        lists = tuple((key, path, hashlib.sha256(storage.read_bytes(path)).hexdigest()) for key, path in lists_by_key)
     except InputError as error:
         raise UsageError(f"ingest.filters: {error}") from error
     model = _model(config) if filters.block_texts else None
     digest = f"{model_sha256(model)} {config.match.lid_labels} {config.match.min_lid_score}" if model else None
-    return Plan(config, storage, config.ingest.model_dump_json(), config.seed, lists, digest)
+    return FilterPlan(config, storage, config.ingest.model_dump_json(), config.seed, lists, digest)
 
 
 @lru_cache(maxsize=4)
-def _made(wanted: Plan) -> Sequence[Step]:
-    return [*_of_images(wanted), *_cleaning(wanted), *_of_texts(wanted)]
+def _steps(plan: FilterPlan) -> Sequence[Step]:
+    return [*_of_images(plan), *_cleaning(plan), *_of_texts(plan)]
 
 
-def _of_images(wanted: Plan) -> Iterator[Step]:
-    section = wanted.config.ingest
+def _of_images(plan: FilterPlan) -> Iterator[Step]:
+    section = plan.config.ingest
     if section.sample < 1 and section.sample_of == "images":
-        yield sample_of_images(section.sample, wanted.config.seed)
+        yield sample_of_images(section.sample, plan.config.seed)
     if section.filters.block_urls:
-        blocked = UrlBlockList(line for key, path, _ in wanted.lists if key == URLS for line in wanted.entries(path))
+        blocked = UrlBlockList(line for key, path, _ in plan.lists if key == URLS for line in plan.entries(path))
         yield Keep("blocked_url", lambda o: not (blocked(o.image_url) or blocked(o.page_url)))
 
 
-def _cleaning(wanted: Plan) -> Iterator[Step]:
-    section = wanted.config.ingest.clean
+def _cleaning(plan: FilterPlan) -> Iterator[Step]:
+    section = plan.config.ingest.clean
     if section.entities:
         yield Rewrite("entities", text_quality.without_entities)
     if section.mojibake == "repair":
@@ -97,8 +96,8 @@ def _cleaning(wanted: Plan) -> Iterator[Step]:
         yield Rewrite("controls_removed", text_quality.without_controls)
 
 
-def _of_texts(wanted: Plan) -> Iterator[Step]:
-    filters = wanted.config.ingest.filters
+def _of_texts(plan: FilterPlan) -> Iterator[Step]:
+    filters = plan.config.ingest.filters
     if (least := filters.min_chars) is not None:
         yield Keep("too_short", lambda o: len(o.text) >= least)
     if (most := filters.max_chars) is not None:
@@ -109,8 +108,8 @@ def _of_texts(wanted: Plan) -> Iterator[Step]:
         if treatment != "keep":
             yield _personal(kind, treatment)
     if filters.block_texts:
-        phrases = {key: wanted.entries(path) for key, path, _ in wanted.lists if key != URLS}
-        yield TextBlockList(phrases, _identify(wanted.config))
+        phrases = {key: plan.entries(path) for key, path, _ in plan.lists if key != URLS}
+        yield TextBlockList(phrases, _identify(plan.config))
 
 
 def _personal(kind: str, treatment: str) -> Step:
@@ -120,21 +119,18 @@ def _personal(kind: str, treatment: str) -> Step:
 
 
 def _model(config: Config) -> Path:
-    section = config.match
-    model = models.default_model_path() if section.lid_model == "default" else Path(section.lid_model)
-    if not model.is_file():
-        raise UsageError(f"match.lid_model: no file {model}, which ingest.filters.block_texts needs")
-    return model
+    try:
+        return lid_model(config)
+    except UsageError as error:
+        raise UsageError(f"{error}: ingest.filters.block_texts needs it") from error
 
 
 def _identify(config: Config) -> Callable[[Sequence[str]], Sequence[str]]:
-    """Return what names the languages of texts, as match would; the model is loaded when a text asks for it."""
-    section = config.match
+    """Return a function that identifies languages as match does; it loads the model when it is first called."""
 
     def identify(texts: Sequence[str]) -> Sequence[str]:
         model = _model(config)
-        own = None if section.lid_labels == "default" else Path(section.lid_labels)
-        labels = map_labels(labels_of(model), LanguageTable.load(), own)
-        return cached(model, labels, section.min_lid_score).identify(texts)[0]
+        labels = lid_labels(config, model, LanguageTable.load())
+        return cached(model, labels, config.match.min_lid_score).identify(texts)[0]
 
     return identify

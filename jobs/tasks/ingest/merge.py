@@ -1,6 +1,6 @@
-"""The second pass of ingest: every bucket's groups are merged, images of earlier batches recognised, pairs written.
+"""The second pass of ingest: merge every bucket's groups, look images up in earlier batches, write pairs.
 
-Merging a bucket opens every staged file. So where there are many, `Combine` first makes one of every few hundred.
+Merging a bucket opens every staged file. If there are many, `Combine` first merges a few hundred files into one.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -15,16 +16,15 @@ from curation.dedup.across_batches import earlier_groups, files_of_bucket, is_kn
 from curation.dedup.by_image import GROUPS, finish, merge_groups
 from curation.io.storage import Storage, join
 from curation.lake import shuffle
-from curation.lake.lake import DataFile
+from curation.lake.lake import DataFile, WrittenFile
 from curation.occurrence import Counters
-from jobs.runtime.run_tasks import Result, file_results
-from jobs.runtime.stage import WriterFactory
-from jobs.tasks.ingest.read import bucket_numbers
+from jobs.runtime.partitions import WriterFactory
+from jobs.tasks.ingest.read import StagedGroups, bucket_numbers
 
 
 @dataclass(frozen=True)
 class Earlier:
-    """The pairs of earlier batches, and what becomes of images that are among them: drop, keep or merge."""
+    """The pairs of earlier batches, and the action for images that are among them: drop, keep or merge."""
 
     action: str
     batches: Mapping[str, Sequence[DataFile]]
@@ -37,15 +37,23 @@ class Earlier:
     def files(self, bucket: int, bits: int) -> list[str]:
         """Return the files that can hold images of a bucket."""
         return [
-            files[place].path
+            files[index].path
             for files in self.batches.values()
-            for place in files_of_bucket([file.name for file in files], bucket, bits)
+            for index in files_of_bucket([file.name for file in files], bucket, bits)
         ]
+
+
+class MergedBucket(msgspec.Struct):
+    """The written pairs of a bucket, the change that merging made to the counters, and the number of texts written."""
+
+    files: list[WrittenFile]
+    counters: Counters
+    texts: int
 
 
 @dataclass(frozen=True)
 class Combine:
-    """Merges the groups of some staged files into one, a bucket at a time."""
+    """Merges the groups of some staged files into one file, one bucket at a time."""
 
     storage: Storage
     seed: int
@@ -53,8 +61,8 @@ class Combine:
     bits: int
     staging: str
 
-    def __call__(self, index: int, paths: Sequence[str]) -> Iterator[Result]:
-        """Yield the combined file, with what merging changed in the books."""
+    def __call__(self, index: int, paths: Sequence[str]) -> StagedGroups:
+        """Return the combined file with the change that merging made to the counters."""
         path, counters = join(self.staging, f"combined-{shuffle.staged_name(index)}"), Counters()
 
         def buckets() -> Iterator[pa.Table]:
@@ -65,7 +73,7 @@ class Combine:
                 yield table
 
         shuffle.write_buckets(self.storage, path, GROUPS, buckets())
-        yield Result("combined", stats={"path": path, "books": counters.to_dict()})
+        return StagedGroups(path, counters)
 
 
 @dataclass(frozen=True)
@@ -80,23 +88,23 @@ class MergeBucket:
     writers: WriterFactory
     earlier: Earlier | None
 
-    def __call__(self, index: int, bucket: int) -> Iterator[Result]:
-        """Yield the written files; the first with what merging changed in the books."""
+    def __call__(self, index: int, bucket: int) -> MergedBucket:
+        """Return the written files and the change that merging made to the counters."""
         parts = (shuffle.read_bucket(self.storage, path, bucket, self.bits, bucket_numbers) for path in self.staged)
         table, change = merge_groups(parts, self.seed, self.max_texts)
         if self.earlier:
-            table, more = self._meet_earlier(table, self.earlier, bucket)
+            table, more = self._merge_earlier(table, self.earlier, bucket)
             change += more
         with self.writers("pairs", index) as writer:
             writer.write(finish(table))
         texts = pc.sum(pc.list_value_length(table["texts"])).as_py() or 0
-        yield from file_results("pairs", writer.files, {"books": change.to_dict(), "texts": texts})
+        return MergedBucket(writer.files, change, texts)
 
-    def _meet_earlier(self, table: pa.Table, earlier: Earlier, bucket: int) -> tuple[pa.Table, Counters]:
-        """Recognise images of earlier batches; return what to publish, and what changed in the books."""
+    def _merge_earlier(self, table: pa.Table, earlier: Earlier, bucket: int) -> tuple[pa.Table, Counters]:
+        """Apply the action to images of earlier batches; return the groups to publish, and the change of counters."""
         paths = earlier.files(bucket, self.bits)
-        seen = pa.array(is_known(self.storage, paths, table["image_id"]))
-        again, counters = table.filter(seen), Counters()
+        known = pa.array(is_known(self.storage, paths, table["image_id"]))
+        again, counters = table.filter(known), Counters()
         if not again.num_rows:
             return table, counters
         counters.notes["seen_images"] = again.num_rows
@@ -106,7 +114,7 @@ class MergeBucket:
             references = pc.coalesce(again["image_url"], again["image_ref"]).to_pylist()
             counters.drop("seen_image", references)
             counters.drops["seen_image"] = copies
-            return table.filter(pc.invert(seen)), counters
+            return table.filter(pc.invert(known)), counters
         if earlier.action == "merge":
             before = earlier_groups(self.storage, paths, again["image_id"])
             texts, copies = _texts_and_copies(before)
@@ -118,6 +126,6 @@ class MergeBucket:
 
 
 def _texts_and_copies(groups: pa.Table) -> tuple[int, int]:
-    """Return how many texts groups have, and how often those occurred."""
+    """Return how many texts groups have, and how often these occurred."""
     texts = pc.sum(pc.list_value_length(groups["texts"])).as_py() or 0
     return texts, pc.sum(pc.list_flatten(groups["copies"])).as_py() or 0

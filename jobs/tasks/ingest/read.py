@@ -1,7 +1,7 @@
 """The first pass of ingest: every input file is read once, its texts grouped by image and staged in hash buckets.
 
-What a whole file gave is kept under a name that says what was read and how. A later run of the batch, with more files,
-after a failure or a kill, finds it there in place of reading the file again.
+The groups of a file that was read to its end are cached under a name that hashes the file's content and the settings it
+was read with. A later run of the batch, after more files, a failure or a kill, takes them from there.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 
@@ -27,11 +28,26 @@ from curation.readers.extract import FileReport
 from curation.readers.tabular import Columns, read_jsonl, read_parquet
 from curation.readers.wat import read_wat
 from curation.readers.webdataset import read_webdataset
-from jobs.runtime.ledger import failed_row, ledger_row
-from jobs.runtime.run_tasks import Result
-from jobs.tasks.ingest.filters import Plan
+from jobs.runtime.ledger import LedgerRow, failed_row, ledger_row
+from jobs.tasks.ingest.filters import FilterPlan
 
 ALGORITHM = 2
+COUNTERS = "books"  # key of the counters in a cached file; renaming it would discard every cache
+
+
+class StagedGroups(msgspec.Struct):
+    """A file of staged groups, with their counters; `reused` if an earlier run staged them."""
+
+    path: str
+    counters: Counters
+    reused: bool = False
+
+
+class ReadResult(msgspec.Struct):
+    """The ledger row of an input file, and its staged groups unless it failed."""
+
+    ledger: LedgerRow
+    staged: StagedGroups | None = None
 
 
 @dataclass(frozen=True)
@@ -41,82 +57,77 @@ class ReadFile:
     inputs: Storage
     storage: Storage
     section: IngestSection
-    plan: Plan
+    plan: FilterPlan
     seed: int
     bits: int
     staging: str
-    kept: str
+    group_cache: str
 
-    def __call__(self, index: int, file: FileStat) -> Iterator[Result]:
-        """Yield the staged file with its books, and the input's ledger row."""
-        started = time.monotonic()
-        kept = self._kept_path(file)
-        notes = shuffle.read_notes(self.storage, kept, GROUPS) if kept else None
-        if notes is not None and "books" in notes:
-            counters, reading = Counters.from_dict(json.loads(notes["books"])), FileReport(file.path)
-            yield Result("staged", stats={"path": kept, "books": counters.to_dict(), "reused": True})
+    def __call__(self, index: int, file: FileStat) -> ReadResult:
+        """Return the staged groups with their counters, and the input's ledger row."""
+        started, cached, report = time.monotonic(), self._cached_path(file), FileReport(file.path)
+        notes = shuffle.read_notes(self.storage, cached, GROUPS) if cached else None
+        if cached and notes is not None and COUNTERS in notes:
+            staged = StagedGroups(cached, Counters.from_dict(json.loads(notes[COUNTERS])), reused=True)
         else:
-            reading = FileReport(file.path)
             try:
-                with self.inputs.open_stream(file) as stream:
-                    texts = base.apply(self._occurrences(stream, reading), self.plan.steps(), reading.counters)
-                    table, counters = group(texts, self.seed, self.section.max_texts_per_image)
-                self._check_readable(reading)
+                table, counters = self._read(file, report)
             except InputError as error:
-                yield Result("ledger", stats=failed_row(file, str(error), started))
-                return
-            counters += reading.counters
-            path = self._stage(index, kept if reading.status == "ok" else None, table, counters)
-            yield Result("staged", stats={"path": path, "books": counters.to_dict(), "reused": False})
+                return ReadResult(failed_row(file, str(error), started))
+            path = cached if cached and report.status == "ok" else join(self.staging, shuffle.staged_name(index))
+            staged = StagedGroups(self._stage(path, table, counters), counters)
+        totals, status = staged.counters, report.status
         row = ledger_row(
-            file,
-            reading.status,
-            read=counters.read,
-            kept=counters.kept,
-            drops=counters.drops,
-            error=reading.error,
-            started=started,
+            file, report.error, read=totals.read, kept=totals.kept, drops=totals.drops, started=started, status=status
         )
-        yield Result("ledger", stats=row)
+        return ReadResult(row, staged)
 
-    def _occurrences(self, stream: Any, reading: FileReport) -> Iterator[Occurrence]:
+    def _read(self, file: FileStat, report: FileReport) -> tuple[pa.Table, Counters]:
+        """Return the groups of a file and their counters. Raises InputError if it cannot be read."""
+        with self.inputs.open_stream(file) as stream:
+            texts = base.apply(self._occurrences(stream, report), self.plan.steps(), report.counters)
+            table, counters = group(texts, self.seed, self.section.max_texts_per_image)
+        self._check_readable(report)
+        return table, counters + report.counters
+
+    def _occurrences(self, stream: Any, report: FileReport) -> Iterator[Occurrence]:
         section = self.section
         if section.format == "wat":
-            return read_wat(stream, reading, section.robots)
+            return read_wat(stream, report, section.robots)
         columns = Columns(
             section.text_columns, section.url_column, section.ref_column, section.page_column, section.image_column
         )
         read = {"parquet": read_parquet, "jsonl": read_jsonl, "webdataset": read_webdataset}[section.format]
-        return read(stream, reading, columns)
+        return read(stream, report, columns)
 
-    def _check_readable(self, reading: FileReport) -> None:
-        """Raise InputError when every record of a whole file is broken: it is most likely of another format."""
-        notes = reading.counters.notes
+    def _check_readable(self, report: FileReport) -> None:
+        """Raise InputError if every record of a whole file is broken: it is most likely of another format."""
+        notes = report.counters.notes
         broken = notes["broken_record"]
         readable = notes["records"] - broken if self.section.format == "wat" else notes["rows"]
-        if broken and not readable and reading.error is None:
+        if broken and not readable and report.error is None:
             raise InputError(
-                f"{reading.name}: none of its {broken} records is {self.section.format}: see ingest.format"
+                f"{report.name}: none of its {broken} records is valid {self.section.format}: check ingest.format"
             )
 
-    def _stage(self, index: int, kept: str | None, table: pa.Table, counters: Counters) -> str:
-        path = kept or join(self.staging, shuffle.staged_name(index))
+    def _stage(self, path: str, table: pa.Table, counters: Counters) -> str:
         parts = shuffle.split_sorted(table, bucket_numbers(table, self.bits), 1 << self.bits)
-        shuffle.write_buckets(self.storage, path, GROUPS, parts, {"books": json.dumps(counters.to_dict())})
+        shuffle.write_buckets(self.storage, path, GROUPS, parts, {COUNTERS: json.dumps(counters.to_dict())})
         return path
 
-    def _kept_path(self, file: FileStat) -> str | None:
-        """Return where the groups of a file of this content, read in this way, are kept."""
+    def _cached_path(self, file: FileStat) -> str | None:
+        """Return where the groups of a file with this content, read with these settings, are cached."""
         if not file.etag:
             return None
-        meaning = [file.path, file.size, file.etag, self.section.reading(), self.plan.digests, self.seed, ALGORITHM]
-        name = hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
-        return join(self.kept, f"{name}.arrow")
+        reader_keys = self.section.reader_keys()
+        keys = [file.path, file.size, file.etag, reader_keys, self.plan.digests, self.seed, ALGORITHM]
+        name = hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()
+        return join(self.group_cache, f"{name}.arrow")
 
 
-def crashed(_: int, file: FileStat) -> Result:
-    """Return the ledger row of an input that takes down any process that reads it."""
-    return Result("ledger", stats=failed_row(file, "its reader crashes", time.monotonic()))
+def crashed(_: int, file: FileStat) -> ReadResult:
+    """Return the result of an input that crashes any process that reads it."""
+    return ReadResult(failed_row(file, "its reader crashes", time.monotonic()))
 
 
 def bucket_numbers(rows: pa.Table, bits: int) -> np.ndarray[Any, Any]:

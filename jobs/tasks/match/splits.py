@@ -1,4 +1,4 @@
-"""What a task of the match job gets: files of pairs by bytes, and counts by pieces of a language's entries."""
+"""The work units of the match job: files of pairs grouped by bytes, and counts grouped by ranges of entries."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ import pyarrow as pa
 from curation.lake.lake import DataFile
 from curation.lake.schemas import SCHEMAS
 
-PIECE = 1 << 16  # entries
+RANGE = 1 << 16  # entries
 SPREAD = 64  # tasks that a batch is spread over before any of them gets `match.unit_bytes`
-FLOOR = 64 << 20  # bytes of a unit whose staged counts are some hundredths of its matches
+FLOOR = 64 << 20  # bytes of a work unit whose staged counts are some hundredths of its matches
 FEWEST = 8  # tasks that even a small batch is spread over
 
 
-def units_of(files: Sequence[DataFile], unit_bytes: int) -> list[list[DataFile]]:
-    """Group files of pairs, in their order, into units of about `unit_bytes`; less, if they were fewer than SPREAD.
+def group_files(files: Sequence[DataFile], unit_bytes: int) -> list[list[DataFile]]:
+    """Group files of pairs, in their order, into work units of about `unit_bytes`.
 
-    Every unit stages the counts of all entries it has seen, so large ones keep these small beside the matches. Units of
-    a batch that makes less than SPREAD large ones are a SPREAD-th of it, but not under FLOOR, as far as that leaves
-    FEWEST of them.
+    Every work unit stages the counts of all entries it has seen, so large ones keep the counts small beside the
+    matches. A batch too small for SPREAD units of `unit_bytes` is cut into SPREAD units, but of at least FLOOR bytes
+    as long as that leaves FEWEST of them.
     """
     total = sum(file.size for file in files)
     target = min(unit_bytes, max(total / SPREAD, min(FLOOR, total / FEWEST)))
     units: list[list[DataFile]] = []
-    held = 0
+    size = 0
     for file in files:
-        if not units or held >= target:
+        if not units or size >= target:
             units.append([])
-            held = 0
+            size = 0
         units[-1].append(file)
-        held += file.size
+        size += file.size
     return units
 
 
-class Piece(NamedTuple):
-    """Entries `start` to `end` of a language, whose counts one task adds up: no task gets all of a large language."""
+class EntryRange(NamedTuple):
+    """Entries `start` to `end` of a language: no task adds up the counts of a whole large language."""
 
     lang: str
     start: int
     end: int
 
-    def of(self, counts: Mapping[str, pa.Table]) -> pa.Table:
-        """Return the rows of this piece from tables by language, sorted by entry."""
+    def select(self, counts: Mapping[str, pa.Table]) -> pa.Table:
+        """Return the rows of this range from tables by language, sorted by entry."""
         if self.lang not in counts:
             return SCHEMAS["counts"].empty_table()
         table = counts[self.lang]
@@ -53,21 +53,24 @@ class Piece(NamedTuple):
         return table.slice(first, end - first)
 
 
-def pieces_of(entries: Mapping[str, int]) -> list[Piece]:
-    """Cut every language's entries, of which there are so many, into pieces."""
-    starts = [(lang, start) for lang in sorted(entries) for start in range(0, entries[lang], PIECE)]
-    return [Piece(lang, start, start + PIECE) for lang, start in starts]
+def entry_ranges(entries: Mapping[str, int]) -> list[EntryRange]:
+    """Cut the entries of every language into ranges; `entries` is their number by language."""
+    starts = [(lang, start) for lang in sorted(entries) for start in range(0, entries[lang], RANGE)]
+    return [EntryRange(lang, start, start + RANGE) for lang, start in starts]
 
 
-def piece_ranges(rows: Sequence[Sequence[int]], most: int = 2_000_000) -> list[range]:
-    """Cut the pieces into runs of about `most` staged rows, at least one."""
+def group_ranges(rows: Sequence[Sequence[int]], most: int = 2_000_000) -> list[range]:
+    """Group the entry ranges into runs of about `most` staged rows, at least one run.
+
+    `rows` holds, for each staged file, the number of rows of each entry range.
+    """
     if not rows:
         return [range(0)]
     sums = [sum(column) for column in zip(*rows, strict=True)]
-    ranges, start, held = [], 0, 0
-    for index, size in enumerate(sums):
-        if held and held + size > most:
-            ranges.append(range(start, index))
-            start, held = index, 0
-        held += size
-    return [*ranges, range(start, len(sums))]
+    runs, start, size = [], 0, 0
+    for index, rows_of_range in enumerate(sums):
+        if size and size + rows_of_range > most:
+            runs.append(range(start, index))
+            start, size = index, 0
+        size += rows_of_range
+    return [*runs, range(start, len(sums))]

@@ -1,12 +1,12 @@
-"""The lists part of build_metadata: each Wikipedia's source list, and a key's entries from those that merge into it.
+"""The lists of build_metadata: the source list of each Wikipedia, and each key's entries merged from its source lists.
 
-Most keys have one source list, `other` nearly half of all. So that no task holds more than two, however many merge:
+Most keys have one source list, but `other` has nearly half of all. So that no task holds more than two lists:
 
-    MakeList      makes one Wikipedia's list, and stages it in its key's buckets by a hash of the entry form
-    MergeBucket   merges one bucket of a key that has several: all spellings of a form are in it
-    WriteEntries  merges a key's one bucket, or its sorted buckets lazily, and writes its entries
+    MakeList      makes the list of one Wikipedia and stages it in its key's buckets by a hash of the normalized entry
+    MergeBucket   merges one bucket of a key that has several; it contains all spellings of an entry
+    WriteEntries  merges a key's only bucket, or its sorted buckets lazily, and writes its entries
 
-How many buckets a key has follows from how many Wikipedias it has and changes nothing.
+The number of buckets of a key depends on its number of Wikipedias and does not affect the result.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from hashlib import sha256
 from itertools import islice
 from math import ceil
 
+import msgspec
 import pyarrow as pa
 
 from curation.io.storage import Storage, join
@@ -25,8 +26,8 @@ from curation.lake import shuffle
 from curation.lake.lake import DataFile, WrittenFile
 from curation.lake.parquet import read_batches
 from curation.lake.schemas import SCHEMAS
-from jobs.runtime.run_tasks import Result, RunTasks, file_results
-from jobs.runtime.stage import WriterFactory
+from jobs.runtime.context import Context
+from jobs.runtime.partitions import WriterFactory
 from jobs.tasks.metadata.ngrams import RankedGrams
 from jobs.tasks.metadata.sorted_runs import SortedRows, merge_sorted, write_sorted
 from jobs.tasks.metadata.titles import RankedTitles
@@ -42,21 +43,47 @@ from metadata.lists.merge import (
     formed,
     merge_formed,
 )
-from metadata.lists.statistics import statistics
+from metadata.lists.statistics import SourceStatistics, statistics
 
-LISTS = 2  # whose entries one bucket holds on average; the result does not depend on it
-BLOCK = 1 << 16  # entries that are written at a time
+LISTS = 2  # per bucket, on average; the result does not depend on it
+BLOCK = 1 << 16  # entries written at a time
 
 Bucket = tuple[str, int]  # a key and one of its buckets
-Keys = Mapping[str, Sequence[str]]  # the Wikipedias that are built of every key, in the order in which they merge
+Keys = Mapping[str, Sequence[str]]  # the built Wikipedias of every key, in the order in which they merge
+
+
+class MadeList(msgspec.Struct):
+    """The written source list of a Wikipedia, where it is staged for merging, and its sources (see `statistics`)."""
+
+    code: str
+    files: list[WrittenFile]
+    staged: str
+    sources: dict[str, SourceStatistics]
+
+
+class MergedBucket(msgspec.Struct):
+    """Where the merged entries of one bucket of a key are staged, sorted."""
+
+    key: str
+    rows: SortedRows
+
+
+class WrittenEntries(msgspec.Struct):
+    """The written entries of a key, their number and number by origin, and the digest of the list."""
+
+    key: str
+    files: list[WrittenFile]
+    entries: int
+    by_origin: dict[str, int]
+    digest: str
 
 
 @dataclass(frozen=True)
 class MakeList:
-    """Makes one Wikipedia's source list and stages it in buckets.
+    """Makes the source list of one Wikipedia and stages it in buckets.
 
-    `lemmas` are staged files whose record batch n holds the lemmas of Wikipedia n of `codes`; `made` the files of
-    those lists that an earlier build made.
+    `lemmas` are staged files whose record batch n holds the lemmas of Wikipedia n of `codes`; `made` are the files of
+    the lists that an earlier build made.
     """
 
     storage: Storage
@@ -70,15 +97,15 @@ class MakeList:
     titles: RankedTitles
     writers: WriterFactory
 
-    def __call__(self, index: int, code: str) -> Iterator[Result]:
-        """Yield the written list, what each source gave it, and where it is staged."""
+    def __call__(self, index: int, code: str) -> MadeList:
+        """Return the written list, the statistics of its sources, and where it is staged."""
         entries = self._read(self.made[code]) if code in self.made else self._make(code)
         with self.writers("source_lists", index, folder=f"wikipedia={code}") as writer:
             writer.write(_list_table(entries))
-        yield from file_results("source_lists", in_partition(writer.files, wikipedia=code))
         path = join(self.staging, f"list-{shuffle.staged_name(index)}")
         shuffle.write_buckets(self.storage, path, FORMED, shuffle.spread(formed(entries), "form", self.buckets[code]))
-        yield Result("list", stats={"code": code, "path": path, "sources": statistics(entries, self.limits[code])})
+        files = in_partition(writer.files, wikipedia=code)
+        return MadeList(code, files, path, statistics(entries, self.limits[code]))
 
     def _read(self, files: Iterable[DataFile]) -> list[Entry]:
         return [
@@ -89,8 +116,8 @@ class MakeList:
         ]
 
     def _make(self, code: str) -> list[Entry]:
-        place, limits = self.codes.index(code), self.limits[code]
-        lemmas = shuffle.read_buckets(self.storage, self.lemmas, range(place, place + 1))
+        index, limits = self.codes.index(code), self.limits[code]
+        lemmas = shuffle.read_buckets(self.storage, self.lemmas, range(index, index + 1))
         unigrams, bigrams = self.grams.best(code, limits)
         return source_list(
             limits,
@@ -109,26 +136,26 @@ class MergeBucket:
     staging: str
     lists: Mapping[str, Sequence[str]]
 
-    def __call__(self, index: int, unit: Bucket) -> Iterator[Result]:
-        """Yield where the bucket's merged entries lie, sorted."""
+    def __call__(self, index: int, unit: Bucket) -> MergedBucket:
+        """Return where the bucket's merged entries are staged, sorted."""
         key, bucket = unit
         merged = merge_formed(shuffle.read_buckets(self.storage, self.lists[key], range(bucket, bucket + 1)))
         path = join(self.staging, f"merged-{shuffle.staged_name(index)}")
         rows = write_sorted(self.storage, path, pa.table(columns_of(merged, MERGED.names), schema=MERGED))
-        yield Result("merged", stats={"key": key, "rows": rows})
+        return MergedBucket(key, rows)
 
 
 @dataclass(frozen=True)
 class WriteEntries:
-    """Writes the entries of one key, from its merged buckets or, where it has one, from its staged lists."""
+    """Writes the entries of one key, from its merged buckets, or from its staged lists if it has one bucket."""
 
     storage: Storage
     lists: Mapping[str, Sequence[str]]
     merged: Mapping[str, Sequence[SortedRows]]
     writers: WriterFactory
 
-    def __call__(self, index: int, key: str) -> Iterator[Result]:
-        """Yield the written entries, how many there are by origin, and their digest."""
+    def __call__(self, index: int, key: str) -> WrittenEntries:
+        """Return the written entries, their number by origin, and the digest of the list."""
         digest, origins, count = sha256(), Counter[str](), 0
         with self.writers("entries", index, folder=f"lang={key}") as writer:
             for entries in self._blocks(key):
@@ -136,8 +163,7 @@ class WriteEntries:
                 digest.update(digest_lines(entries))
                 origins.update(entry.origin for entry in entries)
                 count += len(entries)
-        yield from file_results("entries", in_partition(writer.files, lang=key))
-        yield Result("key", stats={"lang": key, "entries": count, "digest": digest.hexdigest(), "merged": origins})
+        return WrittenEntries(key, in_partition(writer.files, lang=key), count, origins, digest.hexdigest())
 
     def _blocks(self, key: str) -> Iterator[list[Entry]]:
         if key not in self.merged:
@@ -149,27 +175,29 @@ class WriteEntries:
 
 
 def bucket_counts(keys: Keys) -> dict[str, int]:
-    """Return over how many buckets the list of each Wikipedia is spread."""
+    """Return the number of buckets for the list of each Wikipedia."""
     return {code: ceil(len(codes) / LISTS) for codes in keys.values() for code in codes}
 
 
 def merge_keys(
-    run: RunTasks, storage: Storage, staging: str, keys: Keys, lists: Mapping[str, str], writers: WriterFactory
-) -> list[Result]:
+    context: Context, staging: str, keys: Keys, lists: Mapping[str, str], writers: WriterFactory
+) -> list[WrittenEntries]:
     """Merge the staged lists, `lists` by Wikipedia, into the entries of every key, and write these."""
     staged = {key: [lists[code] for code in codes] for key, codes in keys.items()}
     buckets = bucket_counts(keys)
     counts = {key: buckets[codes[0]] for key, codes in keys.items()}
     units = [(key, bucket) for key, count in counts.items() if count > 1 for bucket in range(count)]
     merged: dict[str, list[SortedRows]] = {}
-    for result in run("build_metadata: merging", units, MergeBucket(storage, staging, staged)):
-        merged.setdefault(result.stats["key"], []).append(tuple(result.stats["rows"]))
-    return run("build_metadata: entries", list(keys), WriteEntries(storage, staged, merged, writers))
+    merge = MergeBucket(context.storage, staging, staged)
+    for bucket in context.run_tasks("build_metadata: merging", units, merge):
+        merged.setdefault(bucket.key, []).append(bucket.rows)
+    write = WriteEntries(context.storage, staged, merged, writers)
+    return context.run_tasks("build_metadata: entries", list(keys), write)
 
 
-def in_partition(files: Iterable[WrittenFile], **partition: str) -> Iterator[WrittenFile]:
-    """Yield written files marked with the part of their partition that this commit's other files do not share."""
-    return (replace(file, partition=partition) for file in files)
+def in_partition(files: Iterable[WrittenFile], **partition: str) -> list[WrittenFile]:
+    """Return written files with those keys of their partition that differ within one commit."""
+    return [replace(file, partition=partition) for file in files]
 
 
 def _list_table(entries: Sequence[Entry]) -> pa.Table:

@@ -1,22 +1,30 @@
-"""The matchers of a metadata version: every list compiled for both rule sets, a list and rule set a task."""
+"""The matchers of a metadata version: every list is compiled for both rule sets, one list and rule set per task."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+import msgspec
 
 from curation.io.storage import Storage, join
 from curation.lake.lake import Lake, WrittenFile
 from curation.lake.parquet import read_batches
 from curation.matching.matcher_file import compile_entries
 from curation.matching.store import Manifest, manifest_path, matcher_name, write_manifest, write_matcher
-from jobs.runtime.run_tasks import Result
 
 RULES = ("worldwide", "reference")
 
 
+class CompiledMatcher(msgspec.Struct):
+    """The name of a matcher file and the SHA-256 of its content."""
+
+    name: str
+    sha256: str
+
+
 @dataclass(frozen=True)
-class Compile:
+class CompileMatcher:
     """Compiles one language's entries for one rule set."""
 
     storage: Storage
@@ -24,8 +32,8 @@ class Compile:
     version: str
     files: Mapping[str, Sequence[WrittenFile]]
 
-    def __call__(self, _: int, unit: tuple[str, str]) -> Iterator[Result]:
-        """Yield the matcher's name and checksum."""
+    def __call__(self, _: int, unit: tuple[str, str]) -> CompiledMatcher:
+        """Return the matcher's name and checksum."""
         lang, rules = unit
         entries = (
             entry
@@ -34,16 +42,16 @@ class Compile:
             for entry in batch["entry"].to_pylist()
         )
         sha256 = write_matcher(self.storage, self.lake, self.version, rules, lang, compile_entries(entries, rules))
-        yield Result("matcher", stats={"name": matcher_name(rules, lang), "sha256": sha256})
+        return CompiledMatcher(matcher_name(rules, lang), sha256)
 
 
-def publish_manifest(lake: Lake, version: str, entries: Mapping[str, int], compiled: Iterable[Result]) -> None:
-    """Store a version's manifest: its entries by language, and what `Compile` gave."""
-    checksums = {result.stats["name"]: result.stats["sha256"] for result in compiled}
+def publish_manifest(lake: Lake, version: str, entries: Mapping[str, int], compiled: Iterable[CompiledMatcher]) -> None:
+    """Write a version's manifest: the number of entries by language, and the checksums of its matchers."""
+    checksums = {matcher.name: matcher.sha256 for matcher in compiled}
     write_manifest(lake.storage, lake.root, Manifest(version, dict(entries), checksums))
 
 
 def is_published(lake: Lake, version: str) -> bool:
-    """Tell whether a version's entries and its matchers' manifest are there."""
+    """Return whether a version's entries and the manifest of its matchers are published."""
     entries = lake.snapshot("entries", {"metadata_version": version})
     return bool(entries.files) and lake.storage.exists(manifest_path(lake.root, version))

@@ -1,14 +1,15 @@
-"""The n-gram part of build_metadata: dumps counted in parallel, grams of large Wikipedias summed and ranked by buckets.
+"""The n-grams of build_metadata: dumps are counted in parallel, grams of large Wikipedias ranked by bucket.
 
-`ReadDump` stages a dump file's counts in buckets by a hash of a gram's first word. A small Wikipedia has one bucket,
-and its list ranks it whole. A large one takes three more steps, a bucket a task, so that no task holds all grams:
+`ReadDump` stages the counts of a dump file in buckets by a hash of a gram's first word. A small Wikipedia has one
+bucket, which is ranked as a whole when its list is made. A large one takes three more steps, one task per bucket, so
+that no task holds all grams:
 
-    SumGrams         sums a bucket; ranks its unigrams; sends its bigrams on, with c1, by a hash of the second word
-    MeasureBigrams   joins c2, and stages PMI values in their order; from these comes the percentile, exactly
+    SumGrams         sums a bucket, ranks its unigrams, and passes its bigrams on, with c1, by a hash of the second word
+    MeasureBigrams   joins c2 and stages the PMI values in order; the exact percentile follows from them
     RankBigrams      scores a bucket's bigrams and stages them best first
 
-`RankedGrams` merges the ranked buckets lazily, as far as a list has room. How many buckets there are follows from the
-size of the dump and changes nothing.
+`RankedGrams` merges the ranked buckets lazily, up to the capacity of a list. The number of buckets depends on the size
+of the dump and does not affect the result.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, TypeVar, cast
 
+import msgspec
 import pyarrow as pa
 
 from curation.io.storage import Storage, join
 from curation.lake import shuffle
-from jobs.runtime.ledger import ledger_result
-from jobs.runtime.run_tasks import Result, RunTasks
+from jobs.runtime.context import Context
+from jobs.runtime.ledger import LedgerRow, ledger_row
 from jobs.tasks.metadata.sorted_runs import SortedRows, chunk_count, merge_sorted, write_sorted
 from metadata.languages import LanguageTable
 from metadata.limits import Limits, share_of
@@ -46,7 +48,7 @@ from metadata.ngrams.rank import (
 from metadata.ngrams.tokens import joiner
 from metadata.sources import Source
 
-BUCKET_BYTES = 16 << 20  # of dump files as they lie on disk; the result does not depend on it
+BUCKET_BYTES = 16 << 20  # of dump files as stored; the result does not depend on it
 MAX_BUCKET_BITS = 10
 VALUES = 1 << 14  # PMI values of one chunk
 
@@ -55,11 +57,15 @@ MEASURED = pa.schema([("name", pa.string()), ("count", pa.int64()), ("pmi", pa.f
 RANKED = pa.schema([("name", pa.string()), ("score", pa.float64())])
 
 Unit = tuple[str, int]  # a Wikipedia and one of its buckets
+Result = TypeVar("Result")
 
 
 @dataclass
 class StagedGrams:
-    """Where one Wikipedia's counts lie: files with their number of record batches, bucket n at n modulo `buckets`."""
+    """The staged counts of one Wikipedia: files with their number of record batches.
+
+    Batch n holds bucket n modulo `buckets`.
+    """
 
     buckets: int
     files: list[tuple[str, int]] = field(default_factory=list)
@@ -71,7 +77,7 @@ class StagedGrams:
 
 
 def bucket_counts(sources: Iterable[Source]) -> dict[str, int]:
-    """Return how many buckets each Wikipedia's grams are spread over."""
+    """Return the number of buckets for the grams of each Wikipedia."""
     sizes: dict[str, int] = {}
     for source in sources:
         if source.kind == "dump":
@@ -79,25 +85,51 @@ def bucket_counts(sources: Iterable[Source]) -> dict[str, int]:
     return {code: 1 << min(MAX_BUCKET_BITS, shuffle.bucket_bits(size, BUCKET_BYTES)) for code, size in sizes.items()}
 
 
+class CountedDump(msgspec.Struct):
+    """The staged counts of a dump file of one Wikipedia, its own names of namespaces, and its ledger row."""
+
+    code: str
+    staged: tuple[str, int]
+    namespaces: list[str]
+    ledger: LedgerRow
+
+
+class SummedGrams(msgspec.Struct):
+    """Where the ranked unigrams and the bigrams of a bucket are staged, and the number of bigram positions."""
+
+    unigrams: SortedRows
+    bigrams: str
+    positions: int
+
+
+class MeasuredBigrams(msgspec.Struct):
+    """Where the bigrams of a bucket are staged by rising PMI; each chunk's rows, lowest and highest PMI."""
+
+    path: str
+    chunks: list[tuple[int, float, float]]
+
+
 @dataclass(frozen=True)
 class ReadDump:
-    """Counts one dump file, or a piece of one, and stages its counts in buckets."""
+    """Counts one dump file, or a split of one, and stages its counts in buckets."""
 
     storage: Storage
     table: LanguageTable
     staging: str
     buckets: Mapping[str, int]
 
-    def __call__(self, index: int, source: Source) -> Iterator[Result]:
-        """Yield where the counts are staged, and the ledger row of the file."""
+    def __call__(self, index: int, source: Source) -> CountedDump:
+        """Return where the counts are staged, and the ledger row of the file."""
         started, counters = time.monotonic(), DumpCounters()
         (file,), code = source.files, source.code
         path = join(self.staging, shuffle.staged_name(index))
         windows = count_dump(file.path, self._open, self.table.languages[code], counters, source.piece)
-        pieces = (piece for grams in windows for piece in shuffle.spread(grams, "first", self.buckets[code]))
-        batches = len(shuffle.write_buckets(self.storage, path, GRAMS, pieces))
-        yield Result("dump", stats={"code": code, "staged": [path, batches], "namespaces": sorted(counters.namespaces)})
-        yield ledger_result(file, counters.error, counters.read, counters.kept, counters.drops, started)
+        parts = (part for grams in windows for part in shuffle.spread(grams, "first", self.buckets[code]))
+        batches = len(shuffle.write_buckets(self.storage, path, GRAMS, parts))
+        row = ledger_row(
+            file, counters.error, read=counters.read, kept=counters.kept, drops=counters.drops, started=started
+        )
+        return CountedDump(code, (path, batches), sorted(counters.namespaces), row)
 
     def _open(self, path: str) -> BinaryIO:
         return cast("BinaryIO", self.storage.open_input(path))
@@ -111,8 +143,8 @@ class SumGrams:
     staging: str
     staged: Mapping[str, StagedGrams]
 
-    def __call__(self, index: int, unit: Unit) -> Iterator[Result]:
-        """Yield where its ranked unigrams and its bigrams lie, and how many positions these have."""
+    def __call__(self, index: int, unit: Unit) -> SummedGrams:
+        """Return where its ranked unigrams and its bigrams are staged, and the number of bigram positions."""
         code, bucket = unit
         staged = self.staged[code]
         grams = sum_grams(staged.read(self.storage, bucket))
@@ -122,37 +154,37 @@ class SumGrams:
         path = join(self.staging, shuffle.staged_name(index))
         shuffle.write_buckets(self.storage, path, BIGRAMS, shuffle.spread(bigrams, "second", staged.buckets))
         positions = int(bigrams["count"].to_numpy().sum())
-        yield Result("sums", stats={"unit": unit, "unigrams": ranked, "bigrams": path, "positions": positions})
+        return SummedGrams(ranked, path, positions)
 
 
 @dataclass(frozen=True)
 class MeasureBigrams:
-    """Computes the PMI of the bigrams whose second word lies in one bucket."""
+    """Computes the PMI of the bigrams whose second word is in one bucket."""
 
     storage: Storage
     staging: str
-    sums: Mapping[str, Sequence[Mapping[str, Any]]]
+    sums: Mapping[str, Sequence[SummedGrams]]
     joiners: Mapping[str, str]
 
-    def __call__(self, index: int, unit: Unit) -> Iterator[Result]:
-        """Yield where the bigrams lie by rising PMI, with the bounds of each chunk."""
+    def __call__(self, index: int, unit: Unit) -> MeasuredBigrams:
+        """Return where the bigrams are staged by rising PMI, with the bounds of each chunk."""
         code, bucket = unit
         sums = self.sums[code]
-        paths = [made["bigrams"] for made in sums]
+        paths = [part.bigrams for part in sums]
         bigrams = shuffle.read_table(self.storage, paths, range(bucket, bucket + 1), BIGRAMS)
-        path, rows = sums[bucket]["unigrams"]
+        path, rows = sums[bucket].unigrams
         words = shuffle.read_table(self.storage, [path], range(chunk_count(rows)), RANKED)
         unigrams = pa.table({"first": words["name"], "count": words["score"].cast(pa.int64())})
         both, second = bigrams["count"].to_numpy(), word_counts(bigrams["second"], unigrams)
-        positions = sum(made["positions"] for made in sums)
+        positions = sum(part.positions for part in sums)
         values = pmi(both, bigrams["first_count"].to_numpy(), second, positions)
         names = joined(bigrams["first"], bigrams["second"], self.joiners[code])
         measured = pa.table([names, bigrams["count"], values], schema=MEASURED).sort_by("pmi")
         chunks = [measured.slice(start, VALUES) for start in range(0, measured.num_rows, VALUES)]
         path = join(self.staging, shuffle.staged_name(index))
         shuffle.write_buckets(self.storage, path, MEASURED, chunks)
-        bounds = [[len(chunk), chunk["pmi"][0].as_py(), chunk["pmi"][-1].as_py()] for chunk in chunks]
-        yield Result("measured", stats={"unit": unit, "path": path, "chunks": bounds})
+        bounds = [(len(chunk), chunk["pmi"][0].as_py(), chunk["pmi"][-1].as_py()) for chunk in chunks]
+        return MeasuredBigrams(path, bounds)
 
 
 @dataclass(frozen=True)
@@ -161,19 +193,19 @@ class RankBigrams:
 
     storage: Storage
     staging: str
-    measured: Mapping[str, Sequence[Mapping[str, Any]]]
+    measured: Mapping[str, Sequence[MeasuredBigrams]]
     limits: Mapping[str, Limits]
     percentiles: Mapping[str, float]
 
-    def __call__(self, index: int, unit: Unit) -> Iterator[Result]:
-        """Yield where the ranked bigrams lie."""
+    def __call__(self, index: int, unit: Unit) -> SortedRows:
+        """Return where the ranked bigrams are staged."""
         code, bucket = unit
-        found = self.measured[code][bucket]
-        bigrams = shuffle.read_table(self.storage, [found["path"]], range(len(found["chunks"])), MEASURED)
+        measured = self.measured[code][bucket]
+        bigrams = shuffle.read_table(self.storage, [measured.path], range(len(measured.chunks)), MEASURED)
         both, values = (bigrams[column].to_numpy() for column in ("count", "pmi"))
-        kept, scores = scored(both, values, self.limits[code], self.percentiles.get(code, 0.0))
-        table = best_first(bigrams["name"].filter(pa.array(kept)), pa.array(scores))
-        yield Result("bigrams", stats={"unit": unit, "ranked": _write_ranked(self.storage, self.staging, index, table)})
+        keep_mask, scores = scored(both, values, self.limits[code], self.percentiles.get(code, 0.0))
+        table = best_first(bigrams["name"].filter(pa.array(keep_mask)), pa.array(scores))
+        return _write_ranked(self.storage, self.staging, index, table)
 
 
 @dataclass(frozen=True)
@@ -202,52 +234,51 @@ class RankedGrams:
 
 
 def rank_grams(
-    run: RunTasks,
-    storage: Storage,
+    context: Context,
     staging: str,
     table: LanguageTable,
     staged: Mapping[str, StagedGrams],
     limits: Mapping[str, Limits],
 ) -> RankedGrams:
     """Rank the grams of the large Wikipedias; those of the others are ranked when their lists are made."""
+    storage = context.storage
     units = [(code, bucket) for code in staged for bucket in range(staged[code].buckets) if staged[code].buckets > 1]
     if not units:
         return RankedGrams(storage, table, staged, {})
     joiners = {code: joiner(table.languages[code]) for code, _ in units}
-    sums = _by_code(run("build_metadata: sums", units, SumGrams(storage, staging, staged)))
+    summed = context.run_tasks("build_metadata: sums", units, SumGrams(storage, staging, staged))
+    sums = _by_code(units, summed)
     measure = MeasureBigrams(storage, staging, sums, joiners)
-    measured = _by_code(run("build_metadata: PMI", units, measure))
+    measured = _by_code(units, context.run_tasks("build_metadata: PMI", units, measure))
     percentiles = {
-        code: _percentile(storage, found)
-        for code, found in measured.items()
-        if limits[code].bigram_score == "rescored" and any(made["chunks"] for made in found)
+        code: _percentile(storage, parts)
+        for code, parts in measured.items()
+        if limits[code].bigram_score == "rescored" and any(part.chunks for part in parts)
     }
     rank = RankBigrams(storage, staging, measured, limits, percentiles)
-    ranked = _by_code(run("build_metadata: bigrams", units, rank))
-    large = {
-        code: ([made["unigrams"] for made in sums[code]], [made["ranked"] for made in ranked[code]]) for code in sums
-    }
+    ranked = _by_code(units, context.run_tasks("build_metadata: bigrams", units, rank))
+    large = {code: ([part.unigrams for part in sums[code]], ranked[code]) for code in sums}
     return RankedGrams(storage, table, staged, large)
 
 
-def _percentile(storage: Storage, measured: Sequence[Mapping[str, Any]]) -> float:
-    places = [(found["path"], batch) for found in measured for batch in range(len(found["chunks"]))]
+def _percentile(storage: Storage, measured: Sequence[MeasuredBigrams]) -> float:
+    chunks = [(part.path, batch) for part in measured for batch in range(len(part.chunks))]
 
     def read(number: int) -> Floats:
-        path, batch = places[number]
+        path, batch = chunks[number]
         (table,) = shuffle.read_buckets(storage, [path], range(batch, batch + 1))
         values: Floats = table["pmi"].to_numpy()
         return values
 
-    return percentile_of_chunks([Chunk(*bounds) for found in measured for bounds in found["chunks"]], read)
+    return percentile_of_chunks([Chunk(*bounds) for part in measured for bounds in part.chunks], read)
 
 
-def _by_code(results: Iterable[Result]) -> dict[str, list[Mapping[str, Any]]]:
-    """Return the figures of each Wikipedia's buckets in their order, which is that of the units."""
-    found: dict[str, list[Mapping[str, Any]]] = {}
-    for result in results:
-        found.setdefault(result.stats["unit"][0], []).append(result.stats)
-    return found
+def _by_code(units: Sequence[Unit], results: Sequence[Result]) -> dict[str, list[Result]]:
+    """Return the results of each Wikipedia's buckets, in the order of the work units."""
+    by_code: dict[str, list[Result]] = {}
+    for (code, _), result in zip(units, results, strict=True):
+        by_code.setdefault(code, []).append(result)
+    return by_code
 
 
 def _until(floor: int, ranked: Ranked) -> Ranked:

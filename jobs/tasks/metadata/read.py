@@ -1,28 +1,38 @@
-"""The reading part of build_metadata: every source file read once, its counts staged."""
+"""The reading task of build_metadata: every source file is read once and its counts are staged."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
+import msgspec
+
 from curation.io.storage import Storage
-from jobs.runtime.ledger import failed_row
-from jobs.runtime.run_tasks import Result
-from jobs.tasks.metadata.ngrams import ReadDump, StagedGrams
-from jobs.tasks.metadata.titles import ReadViews
-from jobs.tasks.metadata.wordnet import ReadWordnets
+from jobs.runtime.ledger import LedgerRow, failed_row, merge_rows
+from jobs.tasks.metadata.ngrams import CountedDump, ReadDump, StagedGrams
+from jobs.tasks.metadata.titles import CountedViews, ReadViews
+from jobs.tasks.metadata.wordnet import ReadWordnets, StagedLemmas
 from metadata.languages import LanguageTable
 from metadata.sources import Source
 
 log = logging.getLogger(__name__)
 
 
+class SourceResult(msgspec.Struct):
+    """The ledger rows of a source's files, and its staged counts by kind; a source that failed has none."""
+
+    ledger: list[LedgerRow]
+    dump: CountedDump | None = None
+    views: CountedViews | None = None
+    wordnets: StagedLemmas | None = None
+
+
 @dataclass(frozen=True)
 class ReadSource:
-    """Reads one source and stages its counts: a dump's n-grams, views and lemmas by Wikipedia."""
+    """Reads one source and stages its counts by Wikipedia: the n-grams of a dump, page views, or lemmas."""
 
     storage: Storage
     table: LanguageTable
@@ -32,21 +42,23 @@ class ReadSource:
     view_buckets: int
     gram_buckets: Mapping[str, int]
 
-    def __call__(self, index: int, source: Source) -> Iterator[Result]:
-        """Yield where the counts are staged, and the ledger rows of the files."""
+    def __call__(self, index: int, source: Source) -> SourceResult:
+        """Return where the counts are staged, and the ledger rows of the files."""
         if source.kind == "views":
-            yield from ReadViews(self.storage, self.table, self.codes, self.staging, self.view_buckets)(
-                index, *source.files
-            )
-        elif source.kind == "dump":
-            yield from ReadDump(self.storage, self.table, self.staging, self.gram_buckets)(index, source)
-        else:
-            yield from ReadWordnets(self.storage, self.table, self.codes, self.wiktionary, self.staging)(index, source)
+            read_views = ReadViews(self.storage, self.table, self.codes, self.staging, self.view_buckets)
+            views = read_views(index, *source.files)
+            return SourceResult([views.ledger], views=views)
+        if source.kind == "dump":
+            dump = ReadDump(self.storage, self.table, self.staging, self.gram_buckets)(index, source)
+            return SourceResult([dump.ledger], dump=dump)
+        read_wordnets = ReadWordnets(self.storage, self.table, self.codes, self.wiktionary, self.staging)
+        wordnets = read_wordnets(index, source)
+        return SourceResult(wordnets.ledger, wordnets=wordnets)
 
 
 @dataclass(frozen=True)
-class Staged:
-    """Where the counts of all sources lie, and what is to be known of the wordnets among them.
+class StagedSources:
+    """Where the counts of all sources are staged, the ledger rows of their files, and notes on the wordnets.
 
     `lemmas` are files whose record batch n holds the lemmas of Wikipedia n of `codes`; `unmapped` the wordnet files of
     languages without a Wikipedia.
@@ -54,6 +66,7 @@ class Staged:
 
     codes: Sequence[str]
     view_buckets: int
+    ledger: Sequence[LedgerRow]
     grams: dict[str, StagedGrams] = field(default_factory=dict)
     namespaces: dict[str, frozenset[str]] = field(default_factory=dict)
     views: list[tuple[str, int]] = field(default_factory=list)
@@ -62,31 +75,34 @@ class Staged:
     notes: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, results: Iterable[Result], read: ReadSource) -> Staged:
-        """Collect what `read` gave."""
-        staged = cls(read.codes, read.view_buckets)
+    def collect(cls, results: Sequence[SourceResult], read: ReadSource) -> StagedSources:
+        """Collect the results of `read`."""
+        ledger = merge_rows(row for result in results for row in result.ledger)
+        staged = cls(read.codes, read.view_buckets, ledger)
         for result in results:
-            stats = result.stats
-            if result.kind == "dump":
-                code = stats["code"]
-                grams = staged.grams.setdefault(code, StagedGrams(read.gram_buckets[code]))
-                grams.files.append(tuple(stats["staged"]))
-                known = staged.namespaces.get(code, frozenset())
-                staged.namespaces[code] = known | frozenset(stats["namespaces"])
-            elif result.kind == "views":
-                staged.views.append(tuple(stats["staged"]))
-            elif result.kind == "wordnet":
-                staged.lemmas.append(stats["path"])
-                staged.unmapped.extend(stats["unmapped"])
-                staged.notes.extend(stats["notes"])
-        if staged.unmapped:
-            names = ", ".join(PurePath(path).name for path in staged.unmapped)
-            log.warning("build_metadata: wordnets of languages without a Wikipedia in the table, left out: %s", names)
-        for note in staged.notes:
-            log.info("build_metadata: %s", note)
+            if result.dump:
+                staged._add_dump(result.dump, read.gram_buckets)
+            if result.views:
+                staged.views.append(result.views.staged)
+            if result.wordnets:
+                staged.lemmas.append(result.wordnets.path)
+                staged.unmapped.extend(result.wordnets.unmapped)
+                staged.notes.extend(result.wordnets.notes)
         return staged
 
+    def _add_dump(self, dump: CountedDump, buckets: Mapping[str, int]) -> None:
+        self.grams.setdefault(dump.code, StagedGrams(buckets[dump.code])).files.append(dump.staged)
+        self.namespaces[dump.code] = self.namespaces.get(dump.code, frozenset()) | frozenset(dump.namespaces)
 
-def crashed(_: int, source: Source) -> Result:
-    """Return the ledger row of a source that takes down any process that reads it."""
-    return Result("ledger", stats=failed_row(source.files[0], "its reader crashes", time.monotonic()))
+    def log_notes(self) -> None:
+        """Log the wordnets that were left out, and the notes on the others."""
+        if self.unmapped:
+            names = ", ".join(PurePath(path).name for path in self.unmapped)
+            log.warning("build_metadata: wordnets of languages without a Wikipedia in the table, left out: %s", names)
+        for note in self.notes:
+            log.info("build_metadata: %s", note)
+
+
+def crashed(_: int, source: Source) -> SourceResult:
+    """Return the result of a source that crashes any process that reads it."""
+    return SourceResult([failed_row(source.files[0], "its reader crashes", time.monotonic())])

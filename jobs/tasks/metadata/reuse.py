@@ -1,16 +1,16 @@
-"""Which Wikipedias' lists an earlier build has made already, from the same files with the same settings.
+"""Find the source lists that an earlier build made from the same files with the same settings.
 
 A source list depends on its own dumps, the page views, the wordnets of its language, its limits and its row of the
-language table, and on nothing of any other Wikipedia. So each build notes in its run's row a fingerprint of these for
-every list, and the next build reads and counts only what a changed list needs. A list made from a file that could not
-be read to its end has no fingerprint, so it is made again.
+language table, and on nothing of any other Wikipedia. Each build therefore records a fingerprint of these for every
+list in its run's row, and the next build reads and counts only the sources of changed lists. A list made from a file
+that could not be read to its end has no fingerprint, so it is made again.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import PurePath
 from typing import Any
 
@@ -18,17 +18,36 @@ import pyarrow.compute as pc
 
 from curation.io.storage import FileStat
 from curation.lake.lake import DataFile, Lake
-from jobs.runtime.stage import digest
+from jobs.runtime.ledger import LedgerRow
+from jobs.runtime.runs import digest
 from metadata.languages import LanguageTable
 from metadata.limits import Limits
 from metadata.lists.wordnet import wikipedia_of, wordnet_files
 from metadata.sources import Source
 
 
+@dataclass(frozen=True)
+class Reuse:
+    """Which lists need not be made: the files of each list, the fingerprint of each, and the lists made earlier."""
+
+    files: Mapping[str, Sequence[FileStat]]
+    fingerprints: Mapping[str, str]
+    made: Mapping[str, Sequence[DataFile]]
+
+    def sound(self, failed: Iterable[LedgerRow]) -> dict[str, str]:
+        """Return the fingerprints of the lists to which none of the failed files belongs."""
+        unread = {row.path for row in failed}
+        return {
+            code: fingerprint
+            for code, fingerprint in self.fingerprints.items()
+            if unread.isdisjoint(file.path for file in self.files[code])
+        }
+
+
 def files_of_lists(
     sources: Iterable[Source], codes: Sequence[str], table: LanguageTable, *, wiktionary: bool
 ) -> dict[str, list[FileStat]]:
-    """Return the files that each Wikipedia's list is made from, in the order in which they are read."""
+    """Return the files of each Wikipedia's list, in the order in which they are read."""
     files: dict[str, list[FileStat]] = {code: [] for code in codes}
     for source in sources:
         if source.kind == "wordnet":
@@ -43,11 +62,11 @@ def files_of_lists(
 
 
 def fingerprint(files: Sequence[FileStat], limits: Limits, code: str, table: LanguageTable, algorithm: Any) -> str:
-    """Return what a Wikipedia's list follows from: files by name, size and tag, limits, its row of the table."""
+    """Return the fingerprint of a Wikipedia's list: files by name, size and tag, limits, its row of the table."""
     row = asdict(table.languages[code])
-    meaning = {key: row[key] for key in ("spacing", "segmenter", "sites", "wordnets")}
+    row_keys = {key: row[key] for key in ("spacing", "segmenter", "sites", "wordnets")}
     content = [[PurePath(file.path).name, file.size, file.etag] for file in files]
-    return digest({"files": content, "limits": asdict(limits), "row": meaning, "algorithm": algorithm})
+    return digest({"files": content, "limits": asdict(limits), "row": row_keys, "algorithm": algorithm})
 
 
 def made_before(lake: Lake, fingerprints: Mapping[str, str]) -> dict[str, tuple[DataFile, ...]]:
@@ -60,12 +79,12 @@ def made_before(lake: Lake, fingerprints: Mapping[str, str]) -> dict[str, tuple[
     found: dict[str, tuple[DataFile, ...]] = {}
     for run in builds.select(["run_id", "totals"]).to_pylist():
         for code, same in json.loads(run["totals"]).get("fingerprints", {}).items():
-            # the run's own list: another run may have published one for the same version from other files
+            # of this run: another run may have published a list for the same version from other files
             if fingerprints.get(code) == same and (files := lists.get((run["run_id"], code))):
                 found.setdefault(code, tuple(files))
     return found
 
 
 def sources_of(sources: Iterable[Source], codes: Collection[str]) -> list[Source]:
-    """Return the sources to read when only these Wikipedias' lists are to be made."""
+    """Return the sources to read if only the lists of these Wikipedias are to be made."""
     return [source for source in sources if codes and (source.kind != "dump" or source.code in codes)]

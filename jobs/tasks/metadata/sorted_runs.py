@@ -1,7 +1,7 @@
-"""Sorted rows of many buckets, merged as far as they are asked for.
+"""Merge the sorted rows of many buckets lazily.
 
-Each bucket is staged by itself as one Arrow file with a record batch a chunk. A merge holds one chunk of each, so
-hundreds of buckets of any size can be merged at once.
+Each bucket is staged as one Arrow file with one record batch per chunk. A merge holds one chunk of each bucket, so it
+can merge hundreds of buckets of any size.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from curation.lake import shuffle
 
 CHUNK = 2048  # rows
 
-SortedRows = tuple[str, int]  # a staged file and how many rows it holds
+SortedRows = tuple[str, int]  # a staged file and its number of rows
 
 
 def chunk_count(rows: int) -> int:
-    """Return how many chunks so many rows make."""
+    """Return the number of chunks of this many rows."""
     return -(-rows // CHUNK)
 
 
@@ -31,7 +31,7 @@ def chunks(table: pa.Table) -> Iterator[pa.Table]:
 
 
 def write_sorted(storage: Storage, path: str, table: pa.Table) -> SortedRows:
-    """Stage a sorted table and return where it lies."""
+    """Stage a sorted table and return its path and number of rows."""
     shuffle.write_buckets(storage, path, table.schema, chunks(table))
     return path, table.num_rows
 
@@ -39,6 +39,6 @@ def write_sorted(storage: Storage, path: str, table: pa.Table) -> SortedRows:
 def merge_sorted(
     storage: Storage, parts: Sequence[SortedRows], columns: Sequence[str], key: Callable[[tuple[Any, ...]], Any]
 ) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows of all parts in the order of `key`, by which each is sorted."""
+    """Yield the rows of all parts in the order of `key`; each part is sorted by it."""
     read = (shuffle.read_rows(storage, path, range(chunk_count(rows)), columns) for path, rows in parts)
     return heapq.merge(*read, key=key)

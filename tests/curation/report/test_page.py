@@ -19,8 +19,9 @@ from curation.lake.schemas import SCHEMAS
 from curation.report.page import STAGES, Report, StageRun, TopEntry, render, summarise
 from jobs import report as job
 from jobs.runtime.config import Config
-from jobs.runtime.job import Context
-from jobs.runtime.stage import Stage
+from jobs.runtime.context import Context
+from jobs.runtime.stage import Publication
+from jobs.runtime.stage import StageRun as Run
 
 NIGHT = datetime(2024, 6, 1, 3, 14, tzinfo=UTC)
 HOSTILE = '<img src=x onerror="alert(1)">&amp;'
@@ -317,13 +318,14 @@ ROWS = {
 def publish(context: Context, stage: str, parts=None, rows=ROWS, **publishing) -> str:
     """Publish a stage's tables as its job would and return the run id."""
     parts = parts or PARTS[stage]
-    run = Stage(stage, context.lake, context.config, semantic={}, inputs={}, outputs=parts, batch="b1")
+    run = Run(stage, context.lake, context.config, fingerprint_keys={}, inputs={}, outputs=parts, batch="b1")
     files = {}
     for table in parts:
         with run.writers()(table, 0) as writer:
             writer.write(pa.Table.from_pylist(rows.get(table, []), schema=SCHEMAS[table]))
         files[table] = writer.files
-    return run.publish(files, **{"totals": TOTALS.get(stage, {}), "drops": DROPS.get(stage, {})} | publishing).run_id
+    counters = {"totals": TOTALS.get(stage, {}), "drops": DROPS.get(stage, {})}
+    return run.publish(Publication(files, **counters | publishing)).run_id
 
 
 def publish_entries(context: Context, lang: str, entries: list[str]) -> None:

@@ -1,90 +1,117 @@
-"""The sink runs a unit a task, brings every result back once, and survives what kills a worker."""
+"""Every work unit is one task with one typed result, and work survives whatever kills a worker."""
 
 from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import pytest
 from pyspark import TaskContext
 
 from curation.errors import InputError, UsageError
-from jobs.runtime.run_tasks import Result, run_tasks
+from curation.lake.lake import WrittenFile
+from curation.occurrence import Counters
+from jobs.runtime.run_tasks import decode_result, encode_result, result_type, run_tasks
 
 pytestmark = pytest.mark.spark
 
 
-def test_every_unit_is_one_task_and_results_come_in_unit_order(spark):
-    def process(index, unit):
-        yield Result("task", stats={"task": TaskContext.get().partitionId(), "unit": unit})
-        yield Result("second")
+class Typed(msgspec.Struct):
+    files: list[WrittenFile]
+    counters: Counters
+    langs: dict[str, int]
+    range: tuple[str, int]
+    error: str | None = None
 
-    results = run_tasks(spark, "test", ["a", "b", "c", "d", "e"], process)
-    tasks = [result for result in results if result.kind == "task"]
-    assert [result.stats["unit"] for result in tasks] == ["a", "b", "c", "d", "e"]
-    assert len({result.stats["task"] for result in tasks}) == 5
-    assert [result.unit for result in results if result.kind == "second"] == [0, 1, 2, 3, 4]
+
+@dataclass(frozen=True)
+class TypedTask:
+    path: str
+
+    def __call__(self, index: int, unit: str) -> Typed:
+        files = [WrittenFile(f"{self.path}/{unit}", index, 1, "0", {"lang": unit})]
+        counters = Counters(read=2, kept=1, drops=Counter(empty=1), samples={"empty": ["x"]})
+        return Typed(files, counters, Counter(en=index), ("a", 1))
+
+
+def test_every_unit_is_one_task_and_results_come_in_unit_order(spark):
+    def task(index, unit):
+        return [TaskContext.get().partitionId(), unit]
+
+    results = run_tasks(spark, "test", ["a", "b", "c", "d", "e"], task)
+    assert [unit for _, unit in results] == ["a", "b", "c", "d", "e"]
+    assert len({task for task, _ in results}) == 5
+
+
+def test_a_result_arrives_with_the_type_that_the_task_declares(spark):
+    task = TypedTask("p")
+    assert run_tasks(spark, "test", ["x", "y"], task) == [task(0, "x"), task(1, "y")]
+    assert result_type(task) is Typed
+
+
+def test_a_result_of_another_type_than_declared_is_refused():
+    with pytest.raises(msgspec.ValidationError):
+        decode_result(encode_result({"files": "none"}), Typed)
 
 
 def test_without_units_nothing_runs(spark):
-    assert run_tasks(spark, "test", [], lambda index, unit: []) == []
+    assert run_tasks(spark, "test", [], lambda index, unit: None) == []
 
 
 def test_a_users_mistake_comes_back_as_itself_with_its_own_line(spark):
-    def process(index, unit):
+    def task(index, unit):
         raise UsageError(f"unit {unit} has no column `url`")
 
     with pytest.raises(UsageError, match=r"^unit x has no column `url`$"):
-        run_tasks(spark, "test", ["x"], process)
+        run_tasks(spark, "test", ["x"], task)
 
 
 def test_a_bug_comes_back_with_the_workers_traceback(spark):
-    def process(index, unit):
-        return [Result("never")] * (1 // unit)
+    def task(index, unit):
+        return 1 // unit
 
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
-        run_tasks(spark, "test", [0], process)
+        run_tasks(spark, "test", [0], task)
 
 
-def test_storage_that_fails_for_a_moment_is_tried_again_and_named_when_it_stays_away(spark, tmp_path):
-    def process(index, unit):
+def test_a_temporary_storage_error_is_retried_and_a_lasting_one_names_the_unit(spark, tmp_path):
+    def task(index, unit):
         mark = Path(unit)
         if not mark.exists():
             mark.touch()
             raise OSError("connection reset")
-        yield Result("done")
+        return "done"
 
     def away(index, unit):
         raise OSError("connection reset")
 
-    assert [r.kind for r in run_tasks(spark, "test", [str(tmp_path / "a")], process)] == ["done"]
+    assert run_tasks(spark, "test", [str(tmp_path / "a")], task) == ["done"]
     with pytest.raises(InputError, match=r"'x'.*connection reset"):
         run_tasks(spark, "test", ["x"], away)
 
 
 def test_a_worker_killed_once_is_retried_and_counts_once(spark, tmp_path):
-    def process(index, unit):
+    def task(index, unit):
         mark = Path(unit)
         if not mark.exists():
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        yield Result("done", stats={"unit": index})
+        return index
 
-    units = [str(tmp_path / name) for name in "ab"]
-    assert [r.stats["unit"] for r in run_tasks(spark, "test", units, process)] == [0, 1]
+    assert run_tasks(spark, "test", [str(tmp_path / name) for name in "ab"], task) == [0, 1]
 
 
 def test_a_unit_that_kills_every_worker_is_named_and_the_others_finish(spark):
-    def process(index, unit):
+    def task(index, unit):
         if unit == "poison":
             os.kill(os.getpid(), signal.SIGKILL)
-        yield Result("done", stats={"unit": unit})
+        return f"done {unit}"
 
-    def on_crash(index, unit):
-        return Result("crashed", stats={"unit": unit})
-
-    results = run_tasks(spark, "test", ["good", "poison"], process, on_crash=on_crash)
-    assert [(r.kind, r.stats["unit"]) for r in results] == [("done", "good"), ("crashed", "poison")]
+    results = run_tasks(spark, "test", ["good", "poison"], task, on_crash=lambda index, unit: f"crashed {unit}")
+    assert results == ["done good", "crashed poison"]
     with pytest.raises(InputError, match="poison"):
-        run_tasks(spark, "test", ["poison"], process)
+        run_tasks(spark, "test", ["poison"], task)

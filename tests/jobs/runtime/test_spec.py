@@ -1,4 +1,4 @@
-"""What is part of a match_id, and what is not."""
+"""Which settings are part of a match_id, and which are not."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import fasttext
 import pytest
 
 from curation.errors import UsageError
-from jobs.match import open_matching
 from jobs.runtime.config import Config
-from jobs.runtime.job import Context
+from jobs.runtime.context import Context
+from jobs.runtime.spec import open_match_spec
 from support.nights import publish_metadata
 
 
 @pytest.fixture
 def opened(tmp_path):
-    """Open the matching of a lake with metadata, under some `match` keys; no Spark needed."""
+    """Open the match spec of a lake with metadata, with some `match` keys; no Spark needed."""
 
     def make(**keys):
         context = Context(Config(lake=str(tmp_path / "lake"), batch="b", match=keys), "test")
         publish_metadata(context)
-        return open_matching(context)
+        return open_match_spec(context)
 
     return make
 
@@ -32,12 +32,12 @@ def iso_model(tmp_path):
     return str(tmp_path / "iso.bin")
 
 
-def test_the_default_meaning_has_these_keys(opened):
+def test_a_default_match_id_hashes_these_keys(opened):
     keys = {"metadata_version", "language_table", "rules", "lid_model", "min_lid_score", "algorithm", "unicode"}
-    assert set(opened().meaning) == keys
+    assert set(opened().keys) == keys
 
 
-def test_scripts_are_part_of_the_meaning_only_where_they_have_a_say(opened):
+def test_the_script_override_is_part_of_match_id_only_if_it_is_on(opened):
     plain, by_script = opened(script_languages=False), opened(script_languages=True)
     assert plain.match_id == opened().match_id != by_script.match_id
     text = ["ร้าน Starbucks Reserve"]
@@ -45,7 +45,7 @@ def test_scripts_are_part_of_the_meaning_only_where_they_have_a_say(opened):
     assert by_script.identifier().identify([*text, "the dog"])[0][1] == "en"
 
 
-def test_a_label_map_is_part_of_the_meaning_where_it_changes_something(opened, iso_model, tmp_path):
+def test_a_label_map_is_part_of_match_id_only_if_it_changes_a_language(opened, iso_model, tmp_path):
     path = tmp_path / "labels.tsv"
     path.write_text("# the same as the table\nen\ten\n")
     plain = opened()
@@ -61,4 +61,4 @@ def test_a_label_map_is_part_of_the_meaning_where_it_changes_something(opened, i
         ids.add(opened(lid_model=iso_model, lid_labels=str(path)).match_id)
     assert len({*ids, plain.match_id}) == 4
     path.write_text("*\tde\n")
-    assert opened(lid_model=iso_model, lid_labels=str(path)).match_id in ids, "the same map, said otherwise"
+    assert opened(lid_model=iso_model, lid_labels=str(path)).match_id in ids, "the same map, written differently"

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.lake.lake import DataFile
-from jobs.tasks.match import splits as match_units
-from jobs.tasks.match.splits import FEWEST, FLOOR, SPREAD, Piece, piece_ranges, pieces_of, units_of
+from jobs.tasks.match import splits
+from jobs.tasks.match.splits import FEWEST, FLOOR, SPREAD, EntryRange, entry_ranges, group_files, group_ranges
 from support.tables import counts_table
 
 seen_entries = st.dictionaries(st.sampled_from(["de", "en", "ja"]), st.sets(st.integers(0, 20)))
@@ -19,38 +19,38 @@ seen_entries = st.dictionaries(st.sampled_from(["de", "en", "ja"]), st.sets(st.i
 def test_pieces_hold_every_count_once_in_order_and_no_more_than_their_size(seen, size, most):
     entries = {"de": 21, "en": 21, "ja": 21, "unseen": 4, "empty": 0}
     tables = {lang: counts_table(*((lang, i, i + 1) for i in ids)) for lang, ids in seen.items() if ids}
-    default, match_units.PIECE = match_units.PIECE, size
+    default, splits.RANGE = splits.RANGE, size
     try:
-        pieces = pieces_of(entries)
+        pieces = entry_ranges(entries)
     finally:
-        match_units.PIECE = default
-    staged = [piece.of(tables) for piece in pieces]
+        splits.RANGE = default
+    staged = [piece.select(tables) for piece in pieces]
     assert all(table.num_rows <= size for table in staged)
     expected = [tables[lang] for lang in sorted(tables)]
     assert pa.concat_tables([counts_table(), *staged]).equals(pa.concat_tables([counts_table(), *expected]))
 
     rows = [table.num_rows for table in staged]
-    ranges = piece_ranges([rows, rows], most)
+    ranges = group_ranges([rows, rows], most)
     assert [place for part in ranges for place in part] == list(range(len(pieces)))
     filled = [[rows[n] for n in part if rows[n]] for part in ranges]
     assert all(len(part) <= 1 or 2 * sum(part) <= most for part in filled)
 
 
 def test_a_language_is_cut_at_fixed_entries():
-    assert pieces_of({"en": match_units.PIECE + 1, "de": 3}) == [
-        Piece("de", 0, match_units.PIECE),
-        Piece("en", 0, match_units.PIECE),
-        Piece("en", match_units.PIECE, 2 * match_units.PIECE),
+    assert entry_ranges({"en": splits.RANGE + 1, "de": 3}) == [
+        EntryRange("de", 0, splits.RANGE),
+        EntryRange("en", 0, splits.RANGE),
+        EntryRange("en", splits.RANGE, 2 * splits.RANGE),
     ]
-    assert pieces_of({}) == []
-    assert piece_ranges([]) == [range(0)]
-    assert piece_ranges([[]]) == [range(0)]
+    assert entry_ranges({}) == []
+    assert group_ranges([]) == [range(0)]
+    assert group_ranges([[]]) == [range(0)]
 
 
 @given(st.lists(st.integers(0, 1000), max_size=300), st.integers(1, 2000))
 def test_units_hold_every_file_once_in_order_and_are_as_large_as_asked_but_for_the_last(sizes, unit_bytes):
     files = [DataFile(f"{place:06d}.parquet", size, 1, {}) for place, size in enumerate(sizes)]
-    units = units_of(files, unit_bytes)
+    units = group_files(files, unit_bytes)
     assert [file for unit in units for file in unit] == files
     target = min(unit_bytes, max(sum(sizes) / SPREAD, min(FLOOR, sum(sizes) / FEWEST)))
     held = [[file.size for file in unit] for unit in units]
@@ -72,7 +72,7 @@ def test_units_hold_every_file_once_in_order_and_are_as_large_as_asked_but_for_t
 )
 def test_units_are_large_where_that_leaves_enough_of_them(megabytes, tasks, unit):
     files = [DataFile(f"{place:06d}.parquet", megabytes << 8, 1, {}) for place in range(4096)]
-    units = units_of(files, 1 << 30)
+    units = group_files(files, 1 << 30)
     assert tasks * 0.9 <= len(units) <= tasks
     held = [sum(file.size for file in files) / (1 << 20) for files in units[:-1]]
     assert all(unit <= size <= unit + megabytes / 4096 for size in held)

@@ -1,0 +1,62 @@
+"""The context of a job: its configuration, and the storage, lake and Spark session that follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+from pyspark.sql import SparkSession
+
+from curation.io.storage import Storage
+from curation.lake.lake import Lake
+from jobs.runtime import session
+from jobs.runtime.config import Config
+from jobs.runtime.run_tasks import Task, run_tasks
+
+Unit = TypeVar("Unit")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Context:
+    """The configuration of a job, and what follows from it; the Spark session starts on first use."""
+
+    config: Config
+    name: str
+
+    @cached_property
+    def storage(self) -> Storage:
+        """The storage of the lake and of metadata's sources."""
+        return self.config.open_storage()
+
+    @cached_property
+    def lake(self) -> Lake:
+        """The lake of the configuration."""
+        assert self.config.lake is not None, "checked when the config was read"
+        return Lake(self.config.lake, self.storage)
+
+    @cached_property
+    def spark(self) -> SparkSession:
+        """The Spark session."""
+        return session.start(self.name, self.config.spark)
+
+    @property
+    def batch(self) -> str:
+        """The batch of the configuration."""
+        assert self.config.batch is not None, "checked when the config was read"
+        return self.config.batch
+
+    def run_tasks(
+        self,
+        name: str,
+        units: Sequence[Unit],
+        task: Task[Unit, Result],
+        *,
+        on_crash: Task[Unit, Result] | None = None,
+        at_once: int | None = None,
+    ) -> list[Result]:
+        """Run a task over work units on Spark and return their results in order (see `jobs.runtime.run_tasks`)."""
+        progress_s = self.config.progress_s
+        return run_tasks(self.spark, name, units, task, progress_s=progress_s, on_crash=on_crash, at_once=at_once)

@@ -1,0 +1,51 @@
+"""Published partitions that a stage reads, and writers for those that it publishes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from curation.errors import InputError
+from curation.io.storage import Storage
+from curation.lake.lake import Lake, Snapshot, describe
+from curation.lake.parquet import FILE_BYTES, PartitionWriter
+from curation.lake.schemas import SCHEMAS
+
+
+@dataclass(frozen=True)
+class WriterFactory:
+    """Creates the writers of a run inside workers."""
+
+    storage: Storage
+    root: str
+    run_id: str
+    outputs: Mapping[str, Mapping[str, str]]
+
+    def __call__(self, table: str, ordinal: int, *, folder: str = "", file_bytes: int = FILE_BYTES) -> PartitionWriter:
+        """Return a writer for the files of `table` that one work unit writes."""
+        path = folder or "/".join(f"{key}={value}" for key, value in self.outputs[table].items())
+        return PartitionWriter(
+            self.storage,
+            f"{self.root}/{table}",
+            f"{path}/{self.run_id}",
+            ordinal,
+            SCHEMAS[table],
+            file_bytes=file_bytes,
+        )
+
+
+def require(lake: Lake, needed_by: str, make_with: str, table: str, **partition: str) -> Snapshot:
+    """Return a published partition, or raise InputError that names the job that makes it."""
+    snapshot = lake.snapshot(table, partition)
+    if not snapshot.files:
+        raise InputError(f"{needed_by}: no {table} for {describe(partition)} in {lake.root}: run {make_with} first")
+    return snapshot
+
+
+def check_same_run(first: Snapshot, second: Snapshot) -> None:
+    """Raise InputError unless two partitions that one stage publishes came from the same run."""
+    if first.run_ids != second.run_ids or len(first.run_ids) != 1:
+        raise InputError(
+            f"{first.table} (run {', '.join(first.run_ids)}) and {second.table} (run {', '.join(second.run_ids)}) do "
+            f"not belong together because a run was interrupted between them: run the stage that writes them again"
+        )

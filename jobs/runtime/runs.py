@@ -1,0 +1,83 @@
+"""The `runs` table: one row per finished run of a stage, and its recovery from a commit.
+
+A stage commits its tables first and appends its row in `runs` last. Each commit carries that row too, so the run of a
+stage that was killed in between can be found, and its row restored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation.lake.lake import Lake
+from curation.lake.schemas import SCHEMAS
+
+
+@dataclass
+class Outcome:
+    """What a stage did, for the summary line, the metrics and the next stage; `fresh` is False if it had no work."""
+
+    stage: str
+    run_id: str
+    fresh: bool
+    totals: dict[str, Any] = field(default_factory=dict)
+    drops: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def line(self) -> str:
+        """Return the one-line summary of the run."""
+        if not self.fresh:
+            return f"{self.stage}: nothing to do, run {self.run_id} did the same work already"
+        parts = [f"{key} {value}" for key, value in self.totals.items() if not isinstance(value, (dict, list))]
+        parts += [f"dropped {reason} {count}" for reason, count in sorted(self.drops.items())]
+        return f"{self.stage}: {', '.join(parts) or 'done'} ({sum(self.seconds.values()):.1f} s, run {self.run_id})"
+
+
+def earlier_outcome(row: Mapping[str, Any]) -> Outcome:
+    """Return the outcome of an earlier run, from its row."""
+    totals, drops, seconds = (json.loads(row[key]) for key in ("totals", "drops", "seconds"))
+    return Outcome(row["stage"], row["run_id"], False, totals, drops, seconds)
+
+
+def digest(value: Any) -> str:
+    """Return the SHA-256 of a value's canonical JSON, in hex."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def find_run(lake: Lake, run_id: str, table: str) -> dict[str, Any] | None:
+    """Return a run's row, from `runs` or from the run's commit of `table`; None if neither has it. Writes nothing."""
+    return _recorded(lake, run_id) or _committed(lake, run_id, table)
+
+
+def recover_run(lake: Lake, run_id: str, table: str) -> dict[str, Any] | None:
+    """Return a run's row as `find_run` does; a row found only in the commit of `table` is added to `runs`."""
+    if row := _recorded(lake, run_id):
+        return row
+    if committed := _committed(lake, run_id, table):
+        append_run(lake, committed)
+        return _recorded(lake, run_id)
+    return None
+
+
+def append_run(lake: Lake, row: Mapping[str, Any]) -> None:
+    """Add one row to the `runs` table."""
+    times = {key: datetime.fromisoformat(row[key]) for key in ("started", "finished")}
+    lake.append("runs", pa.Table.from_pylist([{**row, **times}], schema=SCHEMAS["runs"]))
+
+
+def _recorded(lake: Lake, run_id: str) -> dict[str, Any] | None:
+    runs = lake.rows("runs")
+    rows = runs.filter(pc.equal(runs["run_id"], run_id)).to_pylist()
+    return dict(rows[0]) if rows else None
+
+
+def _committed(lake: Lake, run_id: str, table: str) -> dict[str, Any] | None:
+    commits = (commit for commit in lake.commits(table) if commit.get("run_id") == run_id)
+    return next((json.loads(commit["run"]) for commit in commits), None)

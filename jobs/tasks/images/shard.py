@@ -1,0 +1,74 @@
+"""The task that joins one bucket of curated rows with their images into shards."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation.io.storage import Storage
+from curation.lake.lake import DataFile, WrittenFile
+from curation.lake.parquet import read_batches
+from curation.lake.schemas import PICTURE_COLUMNS, SCHEMAS
+from curation.lake.tombstones import Tombstones
+from jobs.runtime.partitions import WriterFactory
+from jobs.tasks.images.splits import Slice, read_slices
+
+ROWS_AT_ONCE = 256
+
+
+class BuiltShard(msgspec.Struct):
+    """The written shards of a bucket, their rows by language, and how many curated rows are not in them and why."""
+
+    files: list[WrittenFile]
+    langs: dict[str, int]
+    tombstone: int
+    without_image: int
+
+
+@dataclass(frozen=True)
+class BuildShard:
+    """Joins one bucket's curated rows with their images, in curated order; `images` are the files of each bucket."""
+
+    storage: Storage
+    images: Sequence[Sequence[DataFile]]
+    tombstones: Tombstones
+    shard_bytes: int
+    writers: WriterFactory
+
+    def __call__(self, index: int, slices: Sequence[Slice]) -> BuiltShard:
+        """Return the written shards."""
+        curated = read_slices(self.storage, slices, SCHEMAS["curated"].names)
+        usable = curated.filter(self.tombstones.keep_mask(curated))
+        images = self._images(index)
+        positions = pc.index_in(usable["image_id"], images["image_id"])
+        with self.writers("shards", index, file_bytes=self.shard_bytes) as writer:
+            rows = usable.filter(pc.is_valid(positions))
+            positions = positions.drop_null()
+            for start in range(0, rows.num_rows, ROWS_AT_ONCE):
+                part = rows.slice(start, ROWS_AT_ONCE)
+                joined = images.take(positions.slice(start, ROWS_AT_ONCE))
+                for name, _ in PICTURE_COLUMNS:
+                    part = part.append_column(name, joined[name])
+                writer.write(part)
+        return BuiltShard(
+            files=writer.files,
+            langs=Counter(rows["lang"].to_pylist()),
+            tombstone=curated.num_rows - usable.num_rows,
+            without_image=usable.num_rows - rows.num_rows,
+        )
+
+    def _images(self, index: int) -> pa.Table:
+        """Return the fetched images of a bucket."""
+        names = ["image_id", "status", *(name for name, _ in PICTURE_COLUMNS)]
+        batches = [
+            batch.filter(pc.equal(batch["status"], "ok"))
+            for file in self.images[index]
+            for batch in read_batches(self.storage, file.path, names, ROWS_AT_ONCE)
+        ]
+        schema = pa.schema([SCHEMAS["images"].field(name) for name in names])
+        return pa.Table.from_batches([batch.cast(schema) for batch in batches], schema)
