@@ -90,7 +90,7 @@ class BalanceStage(Stage):
         return Publication({"thresholds": writer.files, "curated": curated}, totals, drops)
 
     def _thresholds(self) -> pa.Table:
-        """Return the threshold of every language; an empty table if the lake has no match yet, which is no error."""
+        """Return the threshold of every language; an empty table if the lake has no match yet."""
         counts = {part.lang: part.counts for part in read_counts(self.context.storage, self._counts())}
         source_of_p = {key: self.recipe[key] for key in SOURCES_OF_P if key in self.recipe}
         if not counts:

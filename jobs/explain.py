@@ -167,10 +167,10 @@ class Explainer:
         return self.context.lake.snapshot(table, partition)
 
     def _rows(
-        self, snapshot: Snapshot, columns: list[str] | None = None, **wanted: Sequence[Any]
+        self, snapshot: Snapshot, columns: list[str] | None = None, **values: Sequence[Any]
     ) -> list[dict[str, Any]]:
         storage = self.context.storage
-        return [row for file in snapshot.files for row in find_rows(storage, file.path, wanted, columns).to_pylist()]
+        return [row for file in snapshot.files for row in find_rows(storage, file.path, values, columns).to_pylist()]
 
 
 class ExplainOptions(CommandOptions):
@@ -188,7 +188,7 @@ COMMAND = Command("python -m jobs.explain", __doc__ or "", ExplainOptions, Confi
 
 
 def explain(argv: Sequence[str]) -> None:
-    """Explain what the arguments ask for, on stdout."""
+    """Write the explanation of an image or a text to stdout."""
     options, config = COMMAND.parse(argv)
     if (options.image_id is None) == (options.text is None):
         raise UsageError(f"give one of --image_id and --text (see {COMMAND.prog} --help)")

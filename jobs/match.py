@@ -101,7 +101,7 @@ def check_counts(
     matched: Sequence[MatchedFiles],
     counted: Sequence[SummedCounts],
 ) -> None:
-    """Raise OutputError unless every image read is written or dropped, and the files hold what was counted."""
+    """Raise OutputError unless every image read is written or dropped, and the files contain the counted rows."""
     written = sum(file.rows for part in matched for file in part.files)
     if totals["images"] != read or totals["images_matched"] != written or read != written + sum(drops.values()):
         raise OutputError(f"match: counts do not add up: read {read} images, {written} written + dropped {drops}")

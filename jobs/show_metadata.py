@@ -1,12 +1,12 @@
-"""Shows what a metadata version holds, and where each entry came from.
+"""Shows the content of a metadata version, and the sources of each entry.
 
     python -m jobs.show_metadata --config c.yaml                                 every Wikipedia: its list, its entries
     python -m jobs.show_metadata --config c.yaml --lang zh --origin bigram       the best entries of a language
-    python -m jobs.show_metadata --config c.yaml --entry "New York" --lang en    where an entry came from
+    python -m jobs.show_metadata --config c.yaml --entry "New York" --lang en    the sources of an entry
 
-Without `--lang` and `--entry` it says for every Wikipedia of the language table whether it has a list of its own, is
-merged into another or stands in `other`, with its entries by origin, and ends with code 4 if one is in no list. Reads
-the published tables of the config's lake without Spark, and writes to stdout.
+Without `--lang` and `--entry` it prints, for every Wikipedia of the language table, whether it has a list of its own,
+is merged into another or into `other`, with the number of entries by origin; it exits with 4 if one is in no list.
+Reads the published tables of the config's lake without Spark and writes to stdout.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ TOP = 20
 NAMED = 5
 
 
-class Shown:
-    """One metadata version. Raises UsageError when the lake does not have it."""
+class MetadataView:
+    """One metadata version. Raises UsageError if the lake does not have it."""
 
     def __init__(self, context: Context) -> None:
         self._storage, self._lake = context.storage, context.lake
@@ -47,12 +47,12 @@ class Shown:
         self.of_version = {"metadata_version": self.manifest.version}
 
     def lists(self) -> list[tuple[Covered, dict[str, int]]]:
-        """Return what becomes of every Wikipedia, with the entries of its source list by origin."""
+        """Return the coverage of every Wikipedia, with the entries of its source list by origin."""
         files: dict[str, list[str]] = {}
         for file in self._lake.snapshot("source_lists", self.of_version).files:
             files.setdefault(file.partition["wikipedia"], []).append(file.path)
         covered = coverage(self.table, self.manifest.entries, files)
-        return [(found, self._origins(files.get(found.code, []))) for found in covered]
+        return [(each, self._origins(files.get(each.code, []))) for each in covered]
 
     def _origins(self, paths: Sequence[str]) -> dict[str, int]:
         counts: Counter[str] = Counter()
@@ -63,7 +63,7 @@ class Shown:
 
     def best(self, lang: str, origin: str | None, top: int) -> Iterator[dict[str, Any]]:
         """Yield the first entries of each origin in each source list of a key, in the order of that list."""
-        for code in self.table.sources(self._known(lang)):
+        for code in self.table.sources(self._check_key(lang)):
             left = Counter({name: top for name in ORIGINS if origin in (None, name)})
             for file in self._lake.snapshot("source_lists", {**self.of_version, "wikipedia": code}).files:
                 for batch in read_batches(self._storage, file.path):
@@ -73,8 +73,8 @@ class Shown:
                             yield {"wikipedia": code, **row}
 
     def origins(self, text: str, lang: str | None) -> Iterator[dict[str, Any]]:
-        """Yield the entries that stand for a text, one a key, with every source list that has it."""
-        for key in [self._known(lang)] if lang else self.manifest.entries:
+        """Yield the entry of a text in each key that has one, with every source list that contains it."""
+        for key in [self._check_key(lang)] if lang else self.manifest.entries:
             for entry in self._entries(key, text):
                 spellings = [entry["entry"], *entry["aliases"]]
                 sources = [
@@ -85,10 +85,10 @@ class Shown:
                 yield {"lang": key, **entry, "sources": sources}
 
     def _entries(self, lang: str, text: str) -> Iterator[dict[str, Any]]:
-        """Yield the entry of a text: the same, or one with it among its aliases."""
+        """Yield the entry that equals a text, or else those with the text among their aliases."""
         snapshot = self._snapshot("entries", lang=lang)
-        if found := self._rows(snapshot, entry=[text]):
-            yield from found
+        if rows := self._rows(snapshot, entry=[text]):
+            yield from rows
             return
         for file in snapshot.files if entry_form(text) else ():
             for batch in read_batches(self._storage, file.path):
@@ -96,7 +96,7 @@ class Shown:
                 hits = pc.list_parent_indices(batch["aliases"]).filter(pc.equal(flat, text))
                 yield from batch.take(hits).to_pylist()
 
-    def _known(self, lang: str) -> str:
+    def _check_key(self, lang: str) -> str:
         if lang not in self.manifest.entries:
             raise UsageError(f"--lang: version {self.manifest.version} has no list {lang!r}")
         return lang
@@ -104,17 +104,17 @@ class Shown:
     def _snapshot(self, table: str, **partition: str) -> Snapshot:
         return self._lake.snapshot(table, {**self.of_version, **partition})
 
-    def _rows(self, snapshot: Snapshot, **wanted: Sequence[Any]) -> list[dict[str, Any]]:
-        return [row for file in snapshot.files for row in find_rows(self._storage, file.path, wanted).to_pylist()]
+    def _rows(self, snapshot: Snapshot, **values: Sequence[Any]) -> list[dict[str, Any]]:
+        return [row for file in snapshot.files for row in find_rows(self._storage, file.path, values).to_pylist()]
 
 
 def list_lines(version: str, lists: Sequence[tuple[Covered, dict[str, int]]]) -> Iterator[str]:
-    """Yield a line a Wikipedia, and a sum."""
+    """Yield one line per Wikipedia, and a summary."""
     yield "\t".join(("wikipedia", "list", *ORIGINS, "name"))
-    for found, counts in lists:
-        how = found.how if found.built else f"{found.how}: not built"
-        yield "\t".join((found.code, how, *(str(counts[origin]) for origin in ORIGINS), found.name))
-    kinds = Counter(found.how.split()[0] for found, _ in lists if found.built)
+    for each, counts in lists:
+        how = each.how if each.built else f"{each.how}: not built"
+        yield "\t".join((each.code, how, *(str(counts[origin]) for origin in ORIGINS), each.name))
+    kinds = Counter(each.how.split()[0] for each, _ in lists if each.built)
     parts = [
         f"{kinds['own']} with a list of their own",
         f"{kinds['merged']} merged into another",
@@ -123,11 +123,11 @@ def list_lines(version: str, lists: Sequence[tuple[Covered, dict[str, int]]]) ->
     yield f"version {version}: {len(lists)} Wikipedias: {', '.join(parts)}, {len(lists) - kinds.total()} not built"
 
 
-def entry_lines(found: dict[str, Any]) -> Iterator[str]:
-    """Yield where one entry came from."""
-    also = f", also written {', '.join(found['aliases'])}" if found["aliases"] else ""
-    yield f"{found['entry']}: {found['lang']} {found['entry_id']}, from {found['origin']}{_score(found)}{also}"
-    for row in found["sources"]:
+def entry_lines(entry: dict[str, Any]) -> Iterator[str]:
+    """Yield the sources of one entry as lines."""
+    also = f", also written {', '.join(entry['aliases'])}" if entry["aliases"] else ""
+    yield f"{entry['entry']}: {entry['lang']} {entry['entry_id']}, from {entry['origin']}{_score(entry)}{also}"
+    for row in entry["sources"]:
         yield f"  {row['wikipedia']}: {row['entry']}, {row['origin']}, place {row['place']}{_score(row)}"
 
 
@@ -136,9 +136,9 @@ def _score(row: dict[str, Any]) -> str:
 
 
 class ShowOptions(CommandOptions):
-    """What to show of the metadata."""
+    """Which part of the metadata to show."""
 
-    entry: str | None = Field(None, description="show where this entry came from")
+    entry: str | None = Field(None, description="show the sources of this entry")
     lang: str | None = Field(None, description="language key: show its best entries, or look up --entry there only")
     origin: Origin | None = Field(None, description="with --lang: show entries of this origin only")
     top: int = Field(TOP, ge=0, description="with --lang: number of entries per origin and Wikipedia")
@@ -149,35 +149,35 @@ COMMAND = Command("python -m jobs.show_metadata", __doc__ or "", ShowOptions, Co
 
 
 def show(argv: Sequence[str]) -> None:
-    """Show what the arguments ask for, on stdout."""
+    """Write the requested part of the metadata to stdout."""
     options, config = COMMAND.parse(argv)
-    shown = Shown(Context(config, "show_metadata"))
+    view = MetadataView(Context(config, "show_metadata"))
     if options.entry is not None:
-        entries = list(shown.origins(options.entry, options.lang))
+        entries = list(view.origins(options.entry, options.lang))
         if not entries:
             where = f"the list {options.lang}" if options.lang else "any list"
             raise InputError(
-                f"show_metadata: {options.entry!r} is no entry of {where} of version {shown.manifest.version}"
+                f"show_metadata: {options.entry!r} is not an entry of {where} of version {view.manifest.version}"
             )
         write(entries, [line for entry in entries for line in entry_lines(entry)], as_json=options.json_)
     elif options.lang is not None:
-        rows = list(shown.best(options.lang, options.origin, options.top))
+        rows = list(view.best(options.lang, options.origin, options.top))
         write(
             rows,
             [f"{r['wikipedia']}\t{r['origin']}\t{r['score'] or ''}\t{r['entry']}" for r in rows],
             as_json=options.json_,
         )
     else:
-        lists = shown.lists()
+        lists = view.lists()
         values = [{"wikipedia": f.code, "lang": f.lang, "built": f.built, **counts} for f, counts in lists]
-        write(values, list(list_lines(shown.manifest.version, lists)), as_json=options.json_)
-        if missing := [found.code for found, _ in lists if not found.built]:
+        write(values, list(list_lines(view.manifest.version, lists)), as_json=options.json_)
+        if missing := [each.code for each, _ in lists if not each.built]:
             more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
             raise OutputError(f"show_metadata: in no list: {', '.join(missing[:NAMED])}{more}: build them too")
 
 
 def write(values: Sequence[dict[str, Any]], lines: Sequence[str], *, as_json: bool) -> None:
-    """Write values as JSON, or as the lines that a person reads."""
+    """Write values as JSON, or as readable lines."""
     sys.stdout.write(json.dumps(values, ensure_ascii=False, indent=1) + "\n" if as_json else "\n".join(lines) + "\n")
 
 

@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Context:
-    """The configuration of a job, and what follows from it; the Spark session starts on first use."""
+    """The configuration of a job, with its storage, lake and Spark session, which start on first use."""
 
     config: Config
     name: str

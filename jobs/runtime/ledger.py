@@ -1,4 +1,4 @@
-"""The ledger: what was read from each input file, and when too many files failed."""
+"""The ledger: one row per input file with rows read, kept and dropped, and the limit of failed files."""
 
 from __future__ import annotations
 

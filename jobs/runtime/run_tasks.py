@@ -49,7 +49,7 @@ Task = Callable[[int, Unit], Result]
 
 
 class Answer(msgspec.Struct):
-    """What came of a work unit: its encoded result, or an error with the name of its class (empty for a bug)."""
+    """The answer to a work unit: its encoded result, or an error with the name of its class (empty for a bug)."""
 
     result: bytes = b""
     error_class: str | None = None

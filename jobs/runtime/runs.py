@@ -22,7 +22,7 @@ from curation.lake.schemas import SCHEMAS
 
 @dataclass
 class Outcome:
-    """What a stage did, for the summary line, the metrics and the next stage; `fresh` is False if it had no work."""
+    """The outcome of a stage, for the summary line, the metrics and the next stage; `fresh` is False without work."""
 
     stage: str
     run_id: str

@@ -1,4 +1,4 @@
-"""The Spark session, and the check that Java is there before one is asked for."""
+"""Start the Spark session, after a check that Java is installed."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from jobs.runtime.config import SparkSection
 JAVA = 17
 ROOT = Path(__file__).resolve().parents[2]
 QUIET = {"spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
-MOST_OF_A_SOCKETS_NAME = 36  # characters for the folder of temporary files, of the 103 that all systems allow
+MAX_TEMP_FOLDER = 36  # characters of the folder of temporary files, of the 103 that socket paths may have
 LOOPBACK = {
-    # The JVM only hands out tasks: to compile its code well takes more time than to run it, and so do many GC threads.
+    # The JVM only schedules tasks: optimizing its code and running many GC threads would take longer than the work.
     "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
     "spark.ui.enabled": "false",
     "spark.driver.bindAddress": "127.0.0.1",
@@ -30,20 +30,20 @@ LOOPBACK = {
 
 
 def start(name: str, section: SparkSection) -> SparkSession:
-    """Return the running session (spark-submit's, or an earlier step's), else start one as the config says.
+    """Return the active session (spark-submit's, or an earlier step's), or start one as configured.
 
-    Raises UsageError when Java 17 or newer is missing.
+    Raises UsageError if Java 17 or newer is missing.
     """
     if running := SparkSession.getActiveSession():
         return running
     check_java()
-    # Workers run this interpreter and find these packages, whatever `python3` on the PATH would find.
+    # Workers run this interpreter with these packages, not the `python3` on the PATH.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     search = os.environ.get("PYTHONPATH", "")
     if str(ROOT) not in search.split(os.pathsep):
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), search]))
     builder = SparkSession.builder.appName(f"worldcurate {name}")
-    if "PYSPARK_GATEWAY_PORT" not in os.environ:  # spark-submit sets it, and its own settings hold
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:  # spark-submit sets it, and its settings apply
         builder = builder.master(with_retries(section.master))
         settings = QUIET
         if section.master.startswith("local"):
@@ -57,12 +57,12 @@ def start(name: str, section: SparkSection) -> SparkSession:
 
 
 def unix_sockets() -> dict[str, str]:
-    """Return settings by which workers and the JVM talk through sockets in a folder that goes with this process.
+    """Return settings that let workers and the JVM use Unix sockets in a folder that is removed with this process.
 
-    Over TCP, which stays where the folder's name is too long for a socket's, they wait 40 ms in every task for delayed
-    acknowledgements.
+    Over TCP every task waits 40 ms for delayed acknowledgements; it is used only if the folder's path is too long for a
+    socket.
     """
-    if len(tempfile.gettempdir()) > MOST_OF_A_SOCKETS_NAME:
+    if len(tempfile.gettempdir()) > MAX_TEMP_FOLDER:
         return {}
     folder = tempfile.mkdtemp(prefix="worldcurate-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -70,7 +70,7 @@ def unix_sockets() -> dict[str, str]:
 
 
 def with_retries(master: str) -> str:
-    """Give a local master the four tries a task has on a cluster."""
+    """Give a local master the four attempts per task that a cluster makes."""
     master = "local[1]" if master == "local" else master
     return re.sub(r"^local\[([^,\]]+)\]$", r"local[\1,4]", master)
 
@@ -83,7 +83,7 @@ def check_java() -> None:
     if java is None or not Path(java).exists():
         raise UsageError(f"no Java found{f' at {java}' if java else ''}. {how}")
     command = [java, "-version"]
-    said = subprocess.run(command, capture_output=True, text=True, check=False).stderr  # noqa: S603 - the user's Java
-    found = re.search(r'version "(?:1\.)?(\d+)', said)
-    if not found or int(found.group(1)) < JAVA:
-        raise UsageError(f"{java} is {found.group(0) if found else 'no working Java'}. {how}")
+    output = subprocess.run(command, capture_output=True, text=True, check=False).stderr  # noqa: S603 - the user's Java
+    version = re.search(r'version "(?:1\.)?(\d+)', output)
+    if not version or int(version.group(1)) < JAVA:
+        raise UsageError(f"{java} is {version.group(0) if version else 'not a working Java'}. {how}")

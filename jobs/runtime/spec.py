@@ -69,7 +69,7 @@ class MatchSpec:
 
 
 def open_match_spec(context: Context) -> MatchSpec:
-    """Read what the config's `match` and `metadata.version` refer to.
+    """Read the metadata version, model and labels that the config names.
 
     Raises UsageError if the metadata version or the language-ID model is missing, or if the model has labels that
     neither the language table nor the file `match.lid_labels` maps to a language.
@@ -92,7 +92,7 @@ def open_match_spec(context: Context) -> MatchSpec:
 
 
 def lid_model(config: Config) -> Path:
-    """Return the path of the language-ID model. Raises UsageError if there is no such file."""
+    """Return the path of the language-ID model. Raises UsageError if the file does not exist."""
     name = config.match.lid_model
     model = models.default_model_path() if name == "default" else Path(name)
     if not model.is_file():

@@ -32,7 +32,7 @@ from jobs.runtime.runs import Outcome, append_run, digest, earlier_outcome, reco
 
 @dataclass(frozen=True)
 class Publication:
-    """What a stage publishes: files by table, counters, and the rows of its input files for the ledger.
+    """The output of a stage: files by table, counters, and the rows of its input files for the ledger.
 
     `complete` is False if input files failed, so that the next run tries them again. `outputs` names the output
     partitions of a stage that learns them from its work.
@@ -186,7 +186,7 @@ class StageRun:
 
 
 class Stage(ABC):
-    """A stage of a job: its subclasses say what it reads and writes, and do the work.
+    """A stage of a job: subclasses declare its inputs and outputs, and do the work.
 
     Their constructors set `fingerprint_keys`, `inputs`, `outputs` and, for input tables, `reads` (see `StageRun`).
     """
@@ -203,7 +203,7 @@ class Stage(ABC):
 
     @abstractmethod
     def execute(self, run: StageRun) -> Publication:
-        """Do the work of the stage and return what it publishes."""
+        """Do the work of the stage and return its output."""
 
     def earlier(self, run: StageRun) -> Outcome | None:
         """Return the outcome of an earlier run that makes this one unnecessary."""

@@ -1,4 +1,4 @@
-"""Merged metadata, and recipes side by side: what they keep is what slow arithmetic over the tables says."""
+"""Merged metadata, and recipes side by side: they keep what slow arithmetic over the tables says."""
 
 from __future__ import annotations
 

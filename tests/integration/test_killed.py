@@ -56,7 +56,7 @@ ORDER = ["staging", *(f"{when} {table}" for table in TABLES for when in ("mid", 
 
 
 def kill_at(moment: Moment, config: Path, lake: Lake) -> bool:
-    """Start the night and kill all of it at a moment; tell whether it came before the night ended."""
+    """Start the night and kill all of it at a moment; return whether that was before the night ended."""
     before = set(Path(lake.root).rglob("*"))
     command = [sys.executable, "-m", "jobs.nightly", "--config", str(config), "--spark.master", "local[2]"]
     night = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)

@@ -76,7 +76,7 @@ def entries(made: Context, lang: str) -> dict[str, str]:
 
 @pytest.fixture
 def here(monkeypatch):
-    """Build without Spark's workers, which is faster: for tests of what is built, not of how."""
+    """Build without Spark's workers, which is faster: for tests of the result only."""
     monkeypatch.setattr("jobs.runtime.context.run_tasks", run_here)
 
 

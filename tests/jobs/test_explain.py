@@ -154,7 +154,7 @@ def test_totals_that_changed_since_are_refused(explained):
 def test_a_buried_image_says_so(command, explained):
     kept = next(iter(read(explained, "shards")))
     add_tombstones(explained.lake, image_ids=[kept], reason="takedown")
-    assert "verdict: buried" in command("--image_id", kept)[1]
+    assert "verdict: hidden" in command("--image_id", kept)[1]
 
 
 def test_text_without_entries_or_threshold_is_never_kept(explained):

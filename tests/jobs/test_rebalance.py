@@ -27,7 +27,7 @@ def ids(context, **partition):
 
 @pytest.fixture
 def two_nights(night_done, tmp_path):
-    """The finished night b1, and b2 as far as it is matched."""
+    """The finished night b1, and b2, which is only matched."""
     section = night_done.config.ingest.model_copy(update={"inputs": write_night(tmp_path / "more", 90, start=120)})
     context = Context(night_done.config.model_copy(update={"batch": "b2", "ingest": section}), "b2")
     for job in (ingest, match):

@@ -109,7 +109,7 @@ def run_here(_spark, _name, units, task, **_) -> list:
 
 
 def write_night(folder: Path, images: int, *, files: int = 3, start: int = 0) -> list[str]:
-    """Write JSONL inputs with image references to pictures beside them; some are missing, some are no pictures."""
+    """Write JSONL inputs with image references to pictures beside them; some are missing, some are not pictures."""
     folder.mkdir(parents=True, exist_ok=True)
     lines: list[list[str]] = [[] for _ in range(files)]
     for number in range(start, start + images):

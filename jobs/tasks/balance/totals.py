@@ -1,7 +1,7 @@
 """Totals: the counts of a match_id up to and including a batch, from the previous totals and the batch's own counts.
 
 Totals follow the order of batches. If an earlier batch is matched again, the totals from that batch on are stale; those
-that the batch at hand needs are rebuilt in order, and later ones are reported.
+that the balanced batch needs are rebuilt in order, and later ones are reported.
 """
 
 from __future__ import annotations

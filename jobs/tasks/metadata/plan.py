@@ -17,7 +17,7 @@ from metadata.sources import Source, check_known, find_sources, wanted
 
 @dataclass(frozen=True)
 class BuildPlan:
-    """What is built from which files: Wikipedias, the keys they merge into, limits, and segmenters by Wikipedia."""
+    """The Wikipedias to build, the keys they merge into, limits, sources, and segmenters by Wikipedia."""
 
     table: LanguageTable
     codes: Sequence[str]
@@ -28,7 +28,7 @@ class BuildPlan:
 
 
 def plan_build(context: Context) -> BuildPlan:
-    """Read what the config asks for. Raises UsageError for unknown names, InputError for missing files."""
+    """Plan the build that the config asks for. Raises UsageError for unknown names, InputError for missing files."""
     section, table = context.config.metadata, LanguageTable.load()
     codes = wanted(section, table)
     overrides = limit_overrides(context)
