@@ -15,7 +15,7 @@ pytestmark = pytest.mark.spark
 
 @pytest.mark.parametrize("together", [2, 200])
 def test_real_files_give_the_pairs_of_an_independent_reader(context, shared_data, monkeypatch, together):
-    monkeypatch.setattr(ingest, "TOGETHER", together)
+    monkeypatch.setattr(ingest, "FILES_AT_ONCE", together)
     paths = sorted((shared_data / "crawl").glob("dev-*.warc.wat.gz"))
     made = context("ingest", ingest={"inputs": [str(path) for path in paths], "bucket_bytes": 1 << 20})
     (outcome,) = ingest.run(made)

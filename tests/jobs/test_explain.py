@@ -151,7 +151,7 @@ def test_totals_that_changed_since_are_refused(explained):
         Explainer(explained)
 
 
-def test_a_buried_image_says_so(command, explained):
+def test_a_hidden_image_says_so(command, explained):
     kept = next(iter(read(explained, "shards")))
     add_tombstones(explained.lake, image_ids=[kept], reason="takedown")
     assert "verdict: hidden" in command("--image_id", kept)[1]

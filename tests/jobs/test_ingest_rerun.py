@@ -75,7 +75,7 @@ def test_growing_inputs_read_only_the_new_files_and_give_what_reading_all_gives(
         os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     with caplog.at_level("INFO"):
         (outcome,) = ingest.run(grown)
-    assert "1 of 5 files had been read before" in caplog.text
+    assert "1 of 5 files had been read by an earlier run" in caplog.text
     assert len(content(grown)) > 1  # with more bytes come more buckets
     write(files[0], "a", rows_of("a"))
     (scratch,) = ingest.run(again(made, tmp_path / "scratch", inputs=files))
@@ -113,7 +113,7 @@ def test_other_settings_of_reading_read_again_and_old_groups_go_with_gc(context,
         ingest.run(again(made, max_texts_per_image=2))
         assert "read before" not in caplog.text
         ingest.run(again(made, bucket_bytes=1 << 20))
-        assert "2 of 2 files had been read before" in caplog.text
+        assert "2 of 2 files had been read by an earlier run" in caplog.text
     assert len(list(Path(groups).iterdir())) == 4
     hours = made.config.gc.model_copy(update={"retention_hours": 0})
     gc.run(Context(made.config.model_copy(update={"gc": hours}), "gc"))
@@ -133,7 +133,7 @@ def test_a_killed_run_is_continued_where_it_was(context, files, tmp_path, caplog
         server.faults.clear()
         with caplog.at_level("INFO"):
             (outcome,) = ingest.run(made)
-        assert "4 of 5 files had been read before" in caplog.text
+        assert "4 of 5 files had been read by an earlier run" in caplog.text
         (scratch,) = ingest.run(again(made, tmp_path / "scratch"))
     assert figures(outcome) == figures(scratch)
     assert content(made) == content(again(made, tmp_path / "scratch"))
