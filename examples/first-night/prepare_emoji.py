@@ -1,10 +1,10 @@
-"""Turns the emoji pictures and their names into rows for ingest, and holds some emoji out for evaluation.
+"""Turn emoji images and their names into rows for ingest, and hold some emoji out for evaluation.
 
     python prepare_emoji.py DATA OUT
 
-DATA is the unpacked data folder. OUT gets `emoji.parquet` (one row a picture and language, with two texts), and of the
-held-out emoji `pictures/`, `labels.jsonl` and `classes.json` for `training.evaluate`. Variants of one emoji (skin, sex,
-age, hair, direction, members of a family) stand on one side.
+DATA is the unpacked data folder. The script writes `emoji.parquet` to OUT (one row per image and language, with two
+texts) and, for the held-out emoji, `pictures/`, `labels.jsonl` and `classes.json` for `training.evaluate`. All variants
+of an emoji (skin, sex, age, hair, direction, members of a family) are on the same side of the split.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from curation.hashing import u64, uniform
 LANGUAGES = ["ar", "de", "el", "en", "es", "fa", "fr", "he", "it", "ja", "ko", "nl", "pl", "pt", "ru", "th", "tr", "uk"]
 HELD_OUT = 0.15
 
-# Skin tones, hair, sex signs, the arrow of direction, the joiner and variation selectors make variants only.
+# Skin tones, hair, sex symbols, the direction arrow, the joiner and variation selectors only make variants.
 MODIFIERS = dict.fromkeys(map(ord, "🏻🏼🏽🏾🏿🦰🦱🦲🦳♀♂➡\u200d\ufe0e\ufe0f"))
 SAME = {"👨": "🧑", "👩": "🧑", "👦": "🧒", "👧": "🧒", "👴": "🧓", "👵": "🧓", "🤴": "🫅", "👸": "🫅", "🤶": "🎅"}
 SAME |= {"👫": "🧑🤝🧑", "👬": "🧑🤝🧑", "👭": "🧑🤝🧑", "💏": "🧑❤💋🧑", "💑": "🧑❤🧑"}
@@ -35,31 +35,31 @@ Row = dict[str, str]
 
 
 def base(emoji: str) -> str:
-    """Return what an emoji has in common with its variants."""
+    """Return the form that an emoji shares with all its variants."""
     plain = emoji.translate(MODIFIERS) or emoji
     people = "".join(SAME.get(char, char) for char in plain)
     return "".join(char for char, _ in groupby(people))
 
 
-def held_out(emoji: str) -> bool:
-    """Tell on which side an emoji and its variants are."""
+def is_held_out(emoji: str) -> bool:
+    """Return whether an emoji and its variants are held out."""
     return uniform(u64(0, "held-out emoji", base(emoji))) < HELD_OUT
 
 
-def described(row: Row) -> str:
-    """Return an emoji's name with the keywords that Unicode lists for it."""
+def describe(row: Row) -> str:
+    """Return an emoji's name followed by the keywords that Unicode lists for it."""
     keywords = [word for word in row["keywords"].split("|") if word and word != row["tts"]]
     return row["tts"] + (": " + ", ".join(keywords) if keywords else "")
 
 
 def write_rows(rows: Iterable[Row], pictures: Path, out: Path) -> None:
-    """Write `emoji.parquet`: one row group, because the fetch reads its rows in hashed order."""
+    """Write `emoji.parquet` as one row group, because the fetch reads its rows in hash order."""
     table = [
         {
             "ref": f"{out / 'emoji.parquet'}#{number}",
             "locale": row["lang"],
             "name": row["tts"],
-            "described": described(row),
+            "described": describe(row),
             "image": (pictures / row["png"]).read_bytes(),
         }
         for number, row in enumerate(rows)
@@ -68,7 +68,7 @@ def write_rows(rows: Iterable[Row], pictures: Path, out: Path) -> None:
 
 
 def write_evaluation(rows: Iterable[Row], pictures: Path, out: Path) -> None:
-    """Write the held-out pictures, their labels, and their names by language."""
+    """Write the held-out images, their labels, and their names by language."""
     classes: dict[str, dict[str, list[str]]] = {}
     (out / "pictures").mkdir(exist_ok=True)
     for row in rows:
@@ -81,19 +81,19 @@ def write_evaluation(rows: Iterable[Row], pictures: Path, out: Path) -> None:
 
 
 def main(data: Path, out: Path) -> None:
-    """Read the table of names, split it by emoji, and write both sides."""
+    """Read the table of names, split it by emoji, and write both parts."""
     out.mkdir(exist_ok=True)
     with (data / "emoji-pairs-base.tsv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE) if row["lang"] in LANGUAGES]
     pictures = data / "emoji64"
-    write_rows([row for row in rows if not held_out(row["emoji"])], pictures, out)
-    write_evaluation([row for row in rows if held_out(row["emoji"])], pictures, out)
-    for side in (False, True):
-        here = [row for row in rows if held_out(row["emoji"]) is side]
-        emoji = {row["emoji"] for row in here}
+    write_rows([row for row in rows if not is_held_out(row["emoji"])], pictures, out)
+    write_evaluation([row for row in rows if is_held_out(row["emoji"])], pictures, out)
+    for held_out in (False, True):
+        split = [row for row in rows if is_held_out(row["emoji"]) is held_out]
+        emoji = {row["emoji"] for row in split}
         bases = {base(name) for name in emoji}
-        name = "held out" if side else "training"
-        sys.stdout.write(f"{name}: {len(here)} rows, {len(emoji)} emoji of {len(bases)} bases\n")
+        name = "held out" if held_out else "training"
+        sys.stdout.write(f"{name}: {len(split)} rows, {len(emoji)} emoji of {len(bases)} bases\n")
 
 
 if __name__ == "__main__":
