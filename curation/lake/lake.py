@@ -25,6 +25,7 @@ from deltalake.transaction import AddAction, RemoveAction, Transaction
 
 from curation.errors import InputError, OutputError, UsageError
 from curation.io.storage import Storage, first_line, join, normal
+from curation.lake.layout import LakeLayout, run_id_of
 from curation.lake.schemas import PARTITIONS, SCHEMAS
 
 PARTITION_VALUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -48,7 +49,7 @@ class DataFile:
     @property
     def run_id(self) -> str:
         """The run that wrote the file."""
-        return self.path.split("/")[-2]
+        return run_id_of(self.path)
 
 
 @dataclass(frozen=True)
@@ -104,12 +105,17 @@ class Lake:
     """
 
     def __init__(self, root: str, storage: Storage) -> None:
-        self.root = normal(root)
+        self.layout = LakeLayout(normal(root))
         self.storage = storage
+
+    @property
+    def root(self) -> str:
+        """The folder or prefix of the lake."""
+        return self.layout.root
 
     def uri(self, *parts: str) -> str:
         """Return the location of something in the lake."""
-        return join(self.root, *parts)
+        return self.layout.path(*parts)
 
     # Reading
 
@@ -119,13 +125,13 @@ class Lake:
         Raises InputError when that version is not (or no longer) there, or the lake cannot be reached.
         """
         try:
-            return DeltaTable(self.uri(name), version=version, storage_options=self.storage.delta_options())
+            return DeltaTable(self.layout.table(name), version=version, storage_options=self.storage.delta_options())
         except TableNotFoundError:
             return None
         except Exception as error:
             if version is not None:
-                raise InputError(f"{self.uri(name)} has no version {version}") from error
-            raise InputError(f"cannot read {self.uri(name)}: {first_line(error)}") from error
+                raise InputError(f"{self.layout.table(name)} has no version {version}") from error
+            raise InputError(f"cannot read {self.layout.table(name)}: {first_line(error)}") from error
 
     def snapshot(self, name: str, partition: Mapping[str, str] | None = None, version: int | None = None) -> Snapshot:
         """Return the files of the partitions that agree with `partition`; no files when nothing is published."""
@@ -135,7 +141,7 @@ class Lake:
         actions = pa.table(table.get_add_actions(flatten=True)).to_pylist()
         files = [
             DataFile(
-                path=join(self.uri(name), action["path"]),
+                path=join(self.layout.table(name), action["path"]),
                 size=action["size_bytes"],
                 rows=action["num_records"],
                 partition={key: action[f"partition.{key}"] for key in PARTITIONS[name]},
@@ -229,19 +235,19 @@ class Lake:
         # a rival that creates the table at the same moment makes this call fail, and the table is there
         with suppress(CommitFailedError):
             DeltaTable.create(
-                self.uri(name),
+                self.layout.table(name),
                 schema=pa.schema(fields),
                 mode="ignore",
                 partition_by=list(PARTITIONS[name]),
                 storage_options=self.storage.delta_options(),
             )
-        return DeltaTable(self.uri(name), storage_options=self.storage.delta_options())
+        return DeltaTable(self.layout.table(name), storage_options=self.storage.delta_options())
 
     # Batches and recipes
 
     def batches(self) -> list[str]:
         """Return the batches in the order in which they were first declared."""
-        files = self.storage.list_files(self.uri("batches"))
+        files = self.storage.list_files(self.layout.batches)
         return [json.loads(self.storage.read_bytes(file.path))["batch"] for file in files]
 
     def declare_batch(self, batch: str) -> list[str]:
@@ -252,13 +258,12 @@ class Lake:
         if not PARTITION_VALUE.fullmatch(batch):
             raise UsageError(f"batch: {batch!r} must be letters, digits, '.', '_' or '-'")
         while batch not in (known := self.batches()):
-            place = self.uri("batches", f"{len(known):08d}.json")
-            self.storage.put_if_absent(place, json.dumps({"batch": batch}).encode())
+            self.storage.put_if_absent(self.layout.batch(len(known)), json.dumps({"batch": batch}).encode())
         return known[: known.index(batch) + 1]
 
     def freeze_recipe(self, name: str, meaning: Mapping[str, Any]) -> None:
         """Record what a recipe's name means at its first use; refuse the name for anything else (UsageError)."""
-        path = self.uri("recipes", f"{name}.json")
+        path = self.layout.recipe(name)
         self.storage.put_if_absent(path, json.dumps(meaning, indent=1, sort_keys=True).encode())
         self.check_recipe(name, meaning)
 
@@ -278,11 +283,11 @@ class Lake:
 
     def knows_recipe(self, name: str) -> bool:
         """Tell whether a recipe's name was used."""
-        return self.storage.exists(self.uri("recipes", f"{name}.json"))
+        return self.storage.exists(self.layout.recipe(name))
 
     def recipe(self, name: str) -> dict[str, Any]:
         """Return what a recipe's name was frozen to. Raises InputError when it was never used."""
-        return dict(json.loads(self.storage.read_bytes(self.uri("recipes", f"{name}.json"))))
+        return dict(json.loads(self.storage.read_bytes(self.layout.recipe(name))))
 
 
 def describe(partition: Mapping[str, str]) -> str:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from curation.io.storage import Storage, join
 from curation.lake.lake import WrittenFile
+from curation.lake.layout import data_file_name
 
 ROW_GROUP_BYTES = 32 << 20
 FILE_BYTES = 256 << 20
@@ -46,7 +47,8 @@ class PartitionWriter:
     ) -> None:
         self._storage = storage
         self._root = root
-        self._stem = f"{folder}/{ordinal:06d}"
+        self._folder = folder
+        self._ordinal = ordinal
         self._schema = schema
         self._file_bytes = file_bytes
         self._pending: list[pa.Table] = []
@@ -74,8 +76,8 @@ class PartitionWriter:
         rows = pa.concat_tables(self._pending).combine_chunks() if self._pending else self._schema.empty_table()
         self._pending, self._pending_bytes = [], 0
         if self._file is None:
-            name = f"{self._stem}.{len(self.files):04d}-{uuid.uuid4().hex}.parquet"
-            self._file = _OpenFile(self._storage, self._root, name, self._schema)
+            name = data_file_name(self._ordinal, len(self.files), uuid.uuid4().hex)
+            self._file = _OpenFile(self._storage, self._root, f"{self._folder}/{name}", self._schema)
         self._file.write(rows)
         if self._file.size >= self._file_bytes:
             self._end_file()

@@ -17,9 +17,13 @@ from functools import lru_cache
 
 from curation.errors import OutputError, UsageError
 from curation.io import host_cache
-from curation.io.storage import Storage, join
+from curation.io.storage import Storage
+from curation.lake import layout
+from curation.lake.layout import LakeLayout
 from curation.matching.matcher import ALGORITHM, Matcher
 from curation.matching.matcher_file import FORMAT
+
+RELEASE = f"{ALGORITHM}.{FORMAT}"  # matchers of other numbers are not read
 
 
 @dataclass(frozen=True)
@@ -37,12 +41,12 @@ class Manifest:
 
 def matcher_name(rules: str, lang: str) -> str:
     """Return a matcher's path below its version."""
-    return f"{rules}.{ALGORITHM}.{FORMAT}/{lang}.matcher"
+    return layout.matcher_name(rules, RELEASE, lang)
 
 
 def write_matcher(storage: Storage, lake: str, version: str, rules: str, lang: str, data: bytes) -> str:
     """Store a compiled matcher and return its SHA-256; one that is there already is left alone if it is the same."""
-    path = join(lake, "matchers", version, matcher_name(rules, lang))
+    path = LakeLayout(lake).matcher(version, matcher_name(rules, lang))
     digest = hashlib.sha256(data).hexdigest()
     if not storage.put_if_absent(path, data) and hashlib.sha256(storage.read_bytes(path)).hexdigest() != digest:
         raise OutputError(f"{path} exists with other content: move it away and run jobs.build_metadata again")
@@ -51,7 +55,7 @@ def write_matcher(storage: Storage, lake: str, version: str, rules: str, lang: s
 
 def manifest_path(lake: str, version: str) -> str:
     """Return where a version's manifest lies, for the matchers this code reads."""
-    return join(lake, "matchers", version, f"manifest.{ALGORITHM}.{FORMAT}.json")
+    return LakeLayout(lake).manifest(version, RELEASE)
 
 
 def write_manifest(storage: Storage, lake: str, manifest: Manifest) -> None:
@@ -61,13 +65,13 @@ def write_manifest(storage: Storage, lake: str, manifest: Manifest) -> None:
 
 def make_latest(storage: Storage, lake: str, version: str) -> None:
     """Make a version the one that `metadata.version: latest` means."""
-    storage.write_bytes(join(lake, "matchers", "latest.json"), json.dumps({"version": version}).encode())
+    storage.write_bytes(LakeLayout(lake).latest_matchers, json.dumps({"version": version}).encode())
 
 
 def open_manifest(storage: Storage, lake: str, version: str) -> Manifest:
     """Return the manifest of a version, or of the latest. Raises UsageError when it was never built."""
     if version == "latest":
-        pointer = join(lake, "matchers", "latest.json")
+        pointer = LakeLayout(lake).latest_matchers
         if not storage.exists(pointer):
             raise UsageError(f"metadata.version: {lake} has no metadata yet: run jobs.build_metadata first")
         version = json.loads(storage.read_bytes(pointer))["version"]
@@ -83,5 +87,5 @@ def open_manifest(storage: Storage, lake: str, version: str) -> Manifest:
 @lru_cache(maxsize=512)
 def load_matcher(storage: Storage, lake: str, version: str, rules: str, lang: str, sha256: str) -> Matcher:
     """Return a matcher, loaded once a process. Raises InputError when the file is damaged or not the one named."""
-    path = join(lake, "matchers", version, matcher_name(rules, lang))
+    path = LakeLayout(lake).matcher(version, matcher_name(rules, lang))
     return Matcher.open(host_cache.checked_file(storage, path, sha256), rules, checked=True)
