@@ -31,7 +31,7 @@ from curation.balance.thresholds import entry_probability
 from curation.cli.config import BalanceSection
 from curation.hashing import u64_column
 from curation.lake import shuffle
-from curation.lake.parquet import read_batches
+from curation.lake.parquet_read import read_batches
 from curation.lake.schemas import IMAGE_COLUMNS, MATCHED_TEXT, SCHEMAS
 from curation.matching.store import Manifest, make_latest, write_manifest
 from jobs import balance

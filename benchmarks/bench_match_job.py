@@ -26,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 from common import sentences, table
 
-from curation.lake.parquet import read_batches
+from curation.lake.parquet_read import read_batches
 from curation.lake.schemas import SCHEMAS
 from curation.matching.matcher_file import compile_entries
 from curation.matching.pairs import PairMatcher

@@ -18,8 +18,8 @@ import pyarrow as pa
 
 from curation.errors import InputError
 from curation.io.storage import Storage
-from curation.lake.lake import Snapshot
-from curation.lake.parquet import read_batches
+from curation.lake.files import Snapshot
+from curation.lake.parquet_read import read_batches
 from curation.lake.schemas import SCHEMAS
 
 ROWS = 1 << 16

@@ -15,7 +15,6 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -25,75 +24,14 @@ from deltalake.transaction import AddAction, RemoveAction, Transaction
 
 from curation.errors import InputError, OutputError, UsageError
 from curation.io.storage import Storage, first_line, join, normal
-from curation.lake.layout import LakeLayout, run_id_of
+from curation.lake.files import DataFile as DataFile
+from curation.lake.files import Snapshot as Snapshot
+from curation.lake.files import WrittenFile as WrittenFile
+from curation.lake.layout import LakeLayout
 from curation.lake.schemas import PARTITIONS, SCHEMAS
 
 PARTITION_VALUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 COMMIT_TRIES = 20
-
-
-@dataclass(frozen=True)
-class DataFile:
-    """One data file of a table version: its full path, size in bytes, rows, partition and the run that wrote it."""
-
-    path: str
-    size: int
-    rows: int
-    partition: Mapping[str, str]
-
-    @property
-    def name(self) -> str:
-        """The file name; names of one partition sort in row order."""
-        return self.path.rpartition("/")[2]
-
-    @property
-    def run_id(self) -> str:
-        """The run that wrote the file."""
-        return run_id_of(self.path)
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """The files of some partitions of a table at one version, in row order."""
-
-    table: str
-    version: int
-    files: tuple[DataFile, ...]
-
-    @property
-    def run_ids(self) -> tuple[str, ...]:
-        """The runs that wrote these files, sorted."""
-        return tuple(sorted({file.run_id for file in self.files}))
-
-    def of(self, **partition: str) -> Snapshot:
-        """Return the part of this snapshot in some partitions."""
-        files = (f for f in self.files if all(f.partition[key] == value for key, value in partition.items()))
-        return Snapshot(self.table, self.version, tuple(files))
-
-    @property
-    def rows(self) -> int:
-        """Rows in all files."""
-        return sum(file.rows for file in self.files)
-
-    @property
-    def size(self) -> int:
-        """Bytes in all files."""
-        return sum(file.size for file in self.files)
-
-
-@dataclass(frozen=True)
-class WrittenFile:
-    """A data file that waits for its commit.
-
-    `path` is relative to the table, `size` in bytes, `sha256` of the bytes; `partition` holds the keys that tell this
-    file's partition from others published in the same commit.
-    """
-
-    path: str
-    size: int
-    rows: int
-    sha256: str
-    partition: Mapping[str, str] = field(default_factory=dict)
 
 
 class Lake:

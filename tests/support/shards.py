@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 from PIL import Image, ImageDraw
 
 from curation.io.storage import Storage
-from curation.lake.lake import Lake, WrittenFile
+from curation.lake.files import WrittenFile
+from curation.lake.lake import Lake
 from curation.lake.schemas import SCHEMAS
 
 SMALL = {"batch_size": 16, "image_size": 16, "vocab_size": 320, "seed": 3, "log_every": 1}

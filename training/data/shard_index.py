@@ -28,7 +28,8 @@ from curation.balance.sampling import DrawKey, kept
 from curation.errors import InputError, UsageError
 from curation.hashing import u64, uniform
 from curation.io.storage import Storage, first_line
-from curation.lake.lake import Lake, Snapshot
+from curation.lake.files import Snapshot
+from curation.lake.lake import Lake
 from curation.lake.tombstones import Tombstones
 
 Bits = npt.NDArray[np.uint8]

@@ -9,7 +9,8 @@ import pytest
 from curation.errors import InputError, OutputError
 from curation.io.storage import Storage
 from curation.lake.lake import Lake
-from curation.lake.parquet import PartitionWriter, read_rows
+from curation.lake.parquet import PartitionWriter
+from curation.lake.parquet_read import read_rows
 from curation.lake.schemas import SCHEMAS
 
 storage = Storage()

@@ -10,7 +10,8 @@ import pytest
 
 from curation.errors import OutputError, UsageError
 from curation.io.storage import Storage
-from curation.lake.lake import Lake, WrittenFile
+from curation.lake.files import WrittenFile
+from curation.lake.lake import Lake
 from curation.lake.parquet import PartitionWriter
 from curation.lake.schemas import SCHEMAS
 

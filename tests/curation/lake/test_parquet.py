@@ -12,7 +12,7 @@ import pytest
 
 from curation.io.storage import Storage
 from curation.lake import parquet
-from curation.lake.parquet import PartitionWriter, find_rows, read_batches, read_rows
+from curation.lake.parquet import PartitionWriter
 
 SCHEMA = pa.schema([("n", pa.int64()), ("blob", pa.large_binary())])
 
@@ -71,27 +71,3 @@ def test_a_row_larger_than_a_group_is_a_group_of_its_own(tmp_path, small_groups)
 def test_without_rows_there_is_one_empty_file(tmp_path):
     paths = write(tmp_path, rows(0), 1)
     assert [pq.read_table(path, partitioning=None).num_rows for path in paths] == [0]
-
-
-def test_reading_a_range_touches_only_its_rows(tmp_path, small_groups):
-    table = rows(100)
-    (path,) = write(tmp_path, table, 10)
-    for start, stop in [(0, 0), (0, 1), (15, 45), (99, 100), (0, 100)]:
-        assert read_rows(Storage(), str(path), start, stop).equals(table.slice(start, stop - start))
-    assert sum(batch.num_rows for batch in read_batches(Storage(), str(path), ["n"], rows=7)) == 100
-
-
-def test_rows_are_found_by_value_in_the_row_groups_that_may_hold_them(tmp_path, monkeypatch):
-    path = tmp_path / "sorted.parquet"
-    table = pa.table({"lang": ["de"] * 50 + ["en"] * 50, "id": [*range(50), *range(50)], "x": range(100)})
-    pq.write_table(table, path, row_group_size=10)
-    read = []
-    whole = pq.ParquetFile.read_row_groups
-    monkeypatch.setattr(
-        pq.ParquetFile, "read_row_groups", lambda self, groups, **k: read.append(groups) or whole(self, groups, **k)
-    )
-    found = find_rows(Storage(), str(path), {"lang": ["en"], "id": [3, 41, 99]})
-    assert found.to_pylist() == [{"lang": "en", "id": 3, "x": 53}, {"lang": "en", "id": 41, "x": 91}]
-    assert read == [[5, 9]]
-    assert find_rows(Storage(), str(path), {"lang": ["fr"]}, ["x"]).num_rows == 0
-    assert find_rows(Storage(), str(path), {"id": [7]}, ["x"]).to_pylist() == [{"x": 7}, {"x": 57}]
