@@ -3,12 +3,10 @@ from __future__ import annotations
 from collections import defaultdict
 
 import pyarrow as pa
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.dedup.by_image import GROUPS, finish, group, merge_groups
-from curation.errors import OutputError
 from curation.hashing import text_hash
 from curation.lake.schemas import SCHEMAS
 from curation.occurrence import Counters, Occurrence
@@ -77,7 +75,7 @@ def test_grouping_is_its_definition(rows, seed, max_texts):
 
 @settings(deadline=None)
 @given(occurrences, st.integers(0, 9), st.integers(1, 4), st.data())
-def test_rows_and_books_are_the_same_however_the_input_is_split_and_merged(rows, seed, max_texts, data):
+def test_rows_and_counters_are_the_same_however_the_input_is_split_and_merged(rows, seed, max_texts, data):
     tables, counters = [], Counters(read=len(rows))
     rest = data.draw(st.permutations(rows))
     while rest:
@@ -125,21 +123,6 @@ def test_real_files_grouped_one_by_one_and_at_once_are_the_same(shared_data):
     assert sums(counters) == sums(expected)
     assert merged.num_rows == 5930
     assert max(len(texts) for texts in merged["texts"].to_pylist()) == 2
-
-
-def test_books_that_do_not_balance_are_refused():
-    for counters in (Counters(read=1), Counters(kept=1), Counters(read=1, kept=2, over_cap=-1)):
-        with pytest.raises(OutputError, match="do not balance"):
-            counters.check()
-    Counters(read=3, kept=1, duplicates=1).__add__(Counters(drops={"empty_text": 1})).check()
-
-
-def test_books_survive_plain_data():
-    counters = Counters(7, 1, 2, 3)
-    counters.drops["scheme"] += 1
-    counters.notes["pages"] += 2
-    assert Counters.from_dict(counters.to_dict()) == counters
-    assert Counters.from_dict((counters + counters).to_dict()).to_dict()["drops"] == {"scheme": 2}
 
 
 def test_many_rows_of_lone_images_stay_as_they_are():
