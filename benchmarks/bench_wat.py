@@ -26,7 +26,7 @@ from warcio.archiveiterator import ArchiveIterator
 from curation.io.gzip_stream import Gunzip
 from curation.readers.extract import FileReport
 from curation.readers.wat import read_records, read_wat
-from curation.readers.wat_record import decode
+from curation.readers.wat_record import decode_envelope
 
 SOURCES = ("alt", "title", "data-image-title")
 REPEATS = 15
@@ -62,11 +62,11 @@ def by_cc2dataset(path: Path) -> int:
 
 def ours(path: Path) -> int:
     """Count the occurrences our reader reads."""
-    reading = FileReport(path.name)
+    report = FileReport(path.name)
     with path.open("rb") as stream:
-        for _ in read_wat(stream, reading):
+        for _ in read_wat(stream, report):
             pass
-    return reading.counters.read
+    return report.counters.read
 
 
 def measured(ways: dict[str, Callable[[Path], object]], files: Sequence[Path]) -> dict[str, float]:
@@ -101,7 +101,7 @@ def decoded(path: Path) -> None:
     notes: Counter[str] = Counter()
     with path.open("rb") as stream:
         for body in read_records(stream, FileReport(path.name)):
-            decode(body, notes)
+            decode_envelope(body, notes)
 
 
 def main() -> None:

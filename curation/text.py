@@ -1,4 +1,4 @@
-"""The default cleaning of texts: NFC, white space collapsed and trimmed, nothing that UTF-8 cannot hold."""
+"""The default cleaning of texts: NFC, white space collapsed and trimmed, valid UTF-8."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from unicodedata import is_normalized, normalize
 
 
 def clean(text: str) -> str:
-    """Return a text in NFC, each run of white space one space, trimmed, lone surrogates replaced by U+FFFD.
+    """Return a text in NFC, with runs of white space collapsed to one space, trimmed, lone surrogates as U+FFFD.
 
-    White space is what `str.isspace` says, the no-break and ideographic spaces included. Cleaning twice changes
-    nothing more.
+    White space is defined by `str.isspace`, which includes no-break and ideographic spaces. Cleaning is idempotent.
     """
     if not text.isascii() and not is_normalized("NFC", text := valid_unicode(text)):
         text = normalize("NFC", text)
@@ -18,18 +17,18 @@ def clean(text: str) -> str:
 
 
 def clean_all(values: Sequence[object]) -> list[str | None]:
-    """Return each text cleaned, as `clean` does, and None for what is no text.
+    """Return each text cleaned, as `clean` does, and None for each value that is not a text.
 
-    Most texts are clean already, which is seen faster of all of a page together.
+    Most texts are already clean; checking all texts of a page at once is faster.
     """
     try:
-        joined = " ".join(values)  # type: ignore[arg-type]  # what is no text is refused here
+        joined = " ".join(values)  # type: ignore[arg-type]  # a value that is not a text raises TypeError
     except TypeError:
         return [clean(value) if isinstance(value, str) else None for value in values]
     if "" in values:
-        joined = " ".join(filter(None, values))  # type: ignore[arg-type]  # all are texts, from here on
+        joined = " ".join(filter(None, values))  # type: ignore[arg-type]  # all values are texts here
     normal = is_normalized("NFC", joined)  # parts of an NFC text are NFC
-    # The space is the only white space that is printable, and surrogates are not.
+    # The space is the only printable white space; surrogates are not printable.
     if normal and joined.isprintable() and "  " not in joined and joined[:1] != " " != joined[-1:]:
         return list(values)  # type: ignore[arg-type]
     if normal and valid_unicode(joined) is joined:
@@ -38,9 +37,9 @@ def clean_all(values: Sequence[object]) -> list[str | None]:
 
 
 def valid_unicode(text: str) -> str:
-    """Return a text that encodes to UTF-8: surrogate pairs become their character, lone surrogates U+FFFD."""
+    """Return a text that UTF-8 can encode: surrogate pairs become their character, lone surrogates U+FFFD."""
     try:
-        text.encode()  # the fastest way to look
+        text.encode()  # the fastest check
     except UnicodeEncodeError:
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return text

@@ -1,8 +1,7 @@
-"""Image URLs: resolved, normalised and hashed to image ids.
+"""Resolves and normalizes image URLs, and hashes them to image ids.
 
-The id of an image is a hash of its normalised URL, so the rules here are fixed for good: changing one would change
-every id. They are written out, not borrowed from `urllib`, whose `urljoin` differs between versions of Python and drops
-empty path segments.
+The id of an image is a hash of its normalized URL, so these rules must never change: another rule would change ids.
+They are implemented here because `urllib.parse.urljoin` differs between Python versions and drops empty path segments.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ from curation.text import valid_unicode
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
-# Most URLs of the web are written in normal form already: lower-case scheme and host, no port, visible ASCII.
+# Most URLs on the web are already in normal form: lower-case scheme and host, no port, visible ASCII.
 _normal = re.compile(r'https?://[a-z0-9._-]+(?:[/?][!"$-~]*)?').fullmatch
 _normal_start = re.compile(r"https?://[a-z0-9._-]+(?:[/?]|\Z)").match
-# RFC 3986, appendix B, with the scheme's alphabet of section 3.1; the fragment is cut off before.
+# RFC 3986, appendix B, with the scheme characters of section 3.1; the fragment is removed before.
 _split = re.compile(r"(?:([a-zA-Z][a-zA-Z0-9+.-]*):)?(?://([^/?]*))?([^?]*)(?:\?(.*))?", re.DOTALL).fullmatch
 _split_host = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]*)(?::([0-9]{0,9}))?").fullmatch
 _forbidden_in_host = re.compile(r"[\x00-\x20#/:<>?@\[\\\]^|\x7f]").search  # WHATWG URL, section 3.5
@@ -29,10 +28,10 @@ _removed = str.maketrans("", "", "\t\r\n ")
 
 
 class UrlError(ValueError):
-    """A reference that gives no image URL.
+    """A reference that cannot be turned into an image URL.
 
-    `reason` says why: `data_uri`, `scheme` (neither http nor https), or `unresolvable` (relative without a base, or
-    without a valid host).
+    `reason` is `data_uri`, `scheme` (neither http nor https) or `unresolvable` (relative without a base, or without a
+    valid host).
     """
 
     def __init__(self, reason: str) -> None:
@@ -48,27 +47,20 @@ class _Parts(NamedTuple):
 
 
 def image_id(reference: str) -> str:
-    """Return the id of an image: the first 24 hex digits of the SHA-224 of its normalised URL (or image reference)."""
+    """Return the id of an image: the first 24 hex digits of the SHA-224 of its normalized URL (or image reference)."""
     return sha224(reference.encode()).hexdigest()[:24]
 
 
 def normalize_url(url: str, base: str | None) -> str:
-    """Return the normal form of an image URL; normalising it again changes nothing.
+    """Return the normal form of an image URL; normalizing is idempotent.
 
-    The URL is stripped, freed of its fragment and of tabs, line breaks and spaces, and resolved against the absolute
-    URL `base` (RFC 3986, section 5.2, with `http:x` taken as relative, as browsers do). Only relative paths lose
-    their dot segments. Scheme and host become lower case, the host IDNA, the default port goes, and non-ASCII is
-    percent-encoded as UTF-8. Raises UrlError.
+    The URL is stripped, its fragment, tabs, line breaks and spaces are removed, and it is resolved against the absolute
+    URL `base` (RFC 3986, section 5.2, with `http:x` taken as relative, as in browsers). Dot segments are removed from
+    relative paths only. The scheme and host are lowercased, the host is converted to IDNA, the default port is removed,
+    and non-ASCII characters are percent-encoded as UTF-8. Raises UrlError.
     """
-    if url.isascii() and "#" not in url and url.split(None, 1) == [url]:  # most: neither white space nor fragment
-        if url[0] != "/" and _normal_start(url):
-            return url
-        if roots := _roots(base):
-            if url[:2] == "//":
-                if _normal_start(absolute := roots[0].partition("//")[0] + url):
-                    return absolute
-            elif "/." not in url and (url[0] == "/" or (url[0] not in ".?" and ":" not in url)):
-                return roots[url[0] != "/"] + url
+    if plain := _normalize_plain(url, base):
+        return plain
     if url[:64].lstrip()[:5].lower() == "data:":  # may be megabytes long
         raise UrlError("data_uri")
     scheme, authority, path, query = _resolve(_parse(url), base)
@@ -78,10 +70,26 @@ def normalize_url(url: str, base: str | None) -> str:
     return f"{scheme}://{_normal_authority(authority or '', DEFAULT_PORTS[scheme])}{_percent_encoded(rest)}"
 
 
-def effective_base(page: str, href: str | None) -> str | None:
-    """Return the URL that a page's relative references start from: its `<base href>` joined to its own URL.
+def _normalize_plain(url: str, base: str | None) -> str | None:
+    """Return the normal form of a URL that needs no parsing, as most need none; None for the others."""
+    if not url.isascii() or "#" in url or url.split(None, 1) != [url]:  # non-ASCII, a fragment or white space
+        return None
+    if url[0] != "/" and _normal_start(url):
+        return url
+    if roots := _roots(base):
+        if url[:2] == "//":
+            if _normal_start(absolute := roots[0].partition("//")[0] + url):
+                return absolute
+        elif "/." not in url and (url[0] == "/" or (url[0] not in ".?" and ":" not in url)):
+            return roots[url[0] != "/"] + url
+    return None
 
-    A `<base>` that gives no http(s) URL is ignored, as in browsers. None when the page's own URL gives none either.
+
+def effective_base(page: str, href: str | None) -> str | None:
+    """Return the base of a page's relative references: its `<base href>`, resolved against its own URL.
+
+    As in browsers, a `<base>` that does not give an http(s) URL is ignored. None if the page's own URL gives none
+    either.
     """
     for url, base in ((href, page), (page, None)):
         if url:
@@ -93,19 +101,19 @@ def effective_base(page: str, href: str | None) -> str | None:
 
 
 def host(url: str) -> str:
-    """Return the host of a normalised URL, without user and port."""
+    """Return the host of a normalized URL, without user and port."""
     authority = re.split("[/?]", url.partition("://")[2], maxsplit=1)[0].rpartition("@")[2]
-    found = _split_host(authority)
-    return str(found[1]) if found else ""
+    match = _split_host(authority)
+    return str(match[1]) if match else ""
 
 
 def _parse(url: str) -> _Parts:
     url = valid_unicode(url.partition("#")[0]).strip()
     if " " in url or not url.isprintable():
         url = url.translate(_removed)
-    found = _split(url)
-    assert found is not None, "the pattern matches every string"
-    scheme, authority, path, query = found.groups()
+    match = _split(url)
+    assert match is not None, "the pattern matches every string"
+    scheme, authority, path, query = match.groups()
     return _Parts(scheme and scheme.lower(), authority, path, query)
 
 
@@ -114,7 +122,7 @@ _parse_base = lru_cache(maxsize=256)(_parse)
 
 @lru_cache(maxsize=256)
 def _roots(base_url: str | None) -> tuple[str, str] | None:
-    """Return what an absolute and what a relative plain path is appended to; None when it takes the long way."""
+    """Return the prefixes of absolute and of relative plain paths; None if paths must be resolved in full."""
     if not base_url:
         return None
     if _normal(base_url):
@@ -134,7 +142,7 @@ def _roots(base_url: str | None) -> tuple[str, str] | None:
 
 
 def _resolve(reference: _Parts, base_url: str | None) -> _Parts:
-    """Resolve a reference (RFC 3986, section 5.2.2). Raises UrlError when it needs a base and there is none."""
+    """Resolve a reference (RFC 3986, section 5.2.2). Raises UrlError if it needs a base and has none."""
     scheme, authority, path, query = reference
     if scheme not in (None, *DEFAULT_PORTS) or (scheme and authority is not None):
         return reference
@@ -154,26 +162,26 @@ def _without_dots(path: str) -> str:
     """Remove the segments `.` and `..` from an absolute path (RFC 3986, section 5.2.4)."""
     if "/." not in path:
         return path
-    kept: list[str] = []
+    resolved: list[str] = []
     segments = path.split("/")[1:]
     for segment in segments:
         if segment == "..":
-            del kept[-1:]
+            del resolved[-1:]
         elif segment != ".":
-            kept.append(segment)
+            resolved.append(segment)
     if segments[-1] in (".", ".."):
-        kept.append("")
-    return "/" + "/".join(kept)
+        resolved.append("")
+    return "/" + "/".join(resolved)
 
 
 @lru_cache(maxsize=4096)
 def _normal_authority(authority: str, default_port: int) -> str:
     """Return `user@host:port` with a normal host and without the default port. Raises UrlError."""
     user, at, host_port = authority.rpartition("@")
-    found = _split_host(host_port)
-    if not host_port or found is None:
+    match = _split_host(host_port)
+    if not host_port or match is None:
         raise UrlError("unresolvable")
-    name, port = found.groups()
+    name, port = match.groups()
     name = name.lower()
     if not name.isascii():
         try:
@@ -187,4 +195,4 @@ def _normal_authority(authority: str, default_port: int) -> str:
 
 
 def _percent_encoded(part: str) -> str:
-    return part if part.isascii() else _non_ascii.sub(lambda found: quote(found[0], safe=""), part)
+    return part if part.isascii() else _non_ascii.sub(lambda match: quote(match[0], safe=""), part)

@@ -1,1 +1,1 @@
-"""Read crawls and tables into occurrences."""
+"""Readers of crawls and tables; they yield occurrences."""

@@ -1,4 +1,4 @@
-"""From the values of an input to occurrences: what every reader shares."""
+"""Turns the raw values of a page or row into occurrences; shared by all readers."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from curation.urls import UrlError, normalize_url
 
 @dataclass
 class FileReport:
-    """What became of one input file: its books, and the error that cut it short, if any.
+    """The result of reading one input file: its counters, and the error that cut it short, if any.
 
-    Readers count into it as they go: `read` and `drops` of the books, the rest is `group`'s. `name` is the file's,
-    for messages.
+    Readers update `counters.read`, `drops` and `notes` while they yield; grouping counts the rest. `name` is the file
+    name for messages.
     """
 
     name: str
@@ -28,66 +28,71 @@ class FileReport:
         return "ok" if self.error is None else "partial"
 
 
-# One value: the URL of its image, where the value stood, and the value.
-Cell = tuple[object, str, object]
+# One value that may be a text: the URL of its image, its source (attribute or column), and the value.
+RawValue = tuple[object, str, object]
 
 
 def occurrences_of(
     counters: Counters,
-    cells: Sequence[Cell],
+    values: Sequence[RawValue],
     *,
     base: str | None,
     page_url: str | None,
     image_ref: str | None = None,
     refused: str | None = None,
 ) -> list[Occurrence]:
-    """Return the usable occurrences among the values of a page or row, an image's side by side; count all of them.
+    """Return the usable occurrences among the values of a page or row, and count all of them.
 
-    Dropped are, in this order: everything when it is `refused`, under the reason given there; a value that is no string
-    (`not_text`), a text empty after cleaning (`empty_text`), then a text whose image has neither a usable URL nor an
-    `image_ref`, that of a row's one image: `no_reference`, or a reason of `UrlError`. Where there is an `image_ref`, an
-    unusable URL is left out and noted (`bad_url`).
+    The values of one image must be adjacent. Values are dropped for these reasons, in this order:
+
+    - `refused`, if given, drops everything under that reason;
+    - `not_text`: the value is not a string;
+    - `empty_text`: the text is empty after cleaning;
+    - `no_reference`, or the reason of a `UrlError`: the image has neither a usable URL nor an `image_ref`.
+
+    `image_ref` belongs to the only image of a row. With an `image_ref`, an unusable URL is left out and noted
+    (`bad_url`).
     """
-    counters.read += len(cells)
+    counters.read += len(values)
     if refused:
-        counters.drop(refused, [url or image_ref for url, _, _ in cells])
+        counters.drop(refused, [url or image_ref for url, _, _ in values])
         return []
-    found: list[Occurrence] = []
+    usable: list[Occurrence] = []
     dropped: dict[str, list[object]] = {"empty_text": []}
     empty = dropped["empty_text"]
-    known: dict[str, tuple[str | None, str]] = {}  # a page shows many an image again
-    for (url, source, _), text in zip(cells, clean_all([cell[2] for cell in cells]), strict=True):
+    resolved: dict[str, tuple[str | None, str]] = {}  # pages often repeat an image
+    for (url, source, _), text in zip(values, clean_all([value[2] for value in values]), strict=True):
         if not text:
             (empty if text is not None else dropped.setdefault("not_text", [])).append(url or image_ref)
             continue
         if isinstance(url, str):
-            pair = known.get(url)
-            if pair is None:
-                pair = known[url] = _image_url(url, base)
-            image_url, reason = pair
+            result = resolved.get(url)
+            if result is None:
+                result = resolved[url] = _image_url(url, base)
+            image_url, reason = result
         else:
             image_url, reason = None, "no_reference" if url is None else "unresolvable"
         if image_url is None and image_ref is None:
             dropped.setdefault(reason, []).append(url)
         else:
-            found.append(Occurrence(image_url, page_url, image_ref, source, text))
-    if found and image_ref is not None and image_url is None and url is not None:
+            usable.append(Occurrence(image_url, page_url, image_ref, source, text))
+    if usable and image_ref is not None and image_url is None and url is not None:
         counters.notes["bad_url"] += 1
-    for why, examples in dropped.items():
-        counters.drop(why, examples)
-    return found
+    for reason, references in dropped.items():
+        counters.drop(reason, references)
+    return usable
 
 
 def note_images(counters: Counters, images: int, without_text: int) -> None:
-    """Note how many images a page or row has, and how many of them have no text: those are no occurrences."""
+    """Note how many images a page or row has, and how many have no text and so give no occurrence."""
     counters.notes["images"] += images
     if without_text:
         counters.notes["images_without_text"] += without_text
 
 
 def _image_url(url: str, base: str | None) -> tuple[str | None, str]:
-    """Return the normal form of an image URL, or None and the reason why there is none."""
-    if url.startswith("data:"):  # as many are: raising takes longer
+    """Return the normal form of an image URL and "", or None and the reason why it has none."""
+    if url.startswith("data:"):  # common, and an exception is slower
         return None, "data_uri"
     try:
         return normalize_url(url, base), ""
@@ -95,6 +100,6 @@ def _image_url(url: str, base: str | None) -> tuple[str | None, str]:
         return None, error.reason
 
 
-def name_of(value: object) -> str | None:
-    """Return a page URL or image reference as stored: stripped, valid UTF-8; None when there is none."""
+def clean_reference(value: object) -> str | None:
+    """Return a page URL or image reference as it is stored: stripped, valid UTF-8; None if it is empty."""
     return valid_unicode(value).strip() or None if isinstance(value, str) else None

@@ -1,4 +1,4 @@
-"""Text and JSON as crawls and exports really hold them: mostly clean, now and then with broken bytes."""
+"""Decodes text and JSON of crawls and exports, which are mostly clean but sometimes contain invalid bytes."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Any
 import orjson
 
 
-def loads(data: bytes, notes: Counter[str]) -> Any:
+def parse_json(data: bytes, notes: Counter[str]) -> Any:
     """Return the value of a JSON document.
 
-    What `orjson` refuses, such as lone surrogate escapes or huge numbers, `json` gets to try, with invalid UTF-8
-    replaced by U+FFFD and noted. Raises ValueError when that fails too.
+    Documents that `orjson` rejects, such as those with lone surrogate escapes or huge numbers, are parsed by `json`,
+    with invalid UTF-8 replaced by U+FFFD and noted. Raises ValueError if that fails too.
     """
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
         pass
     try:
-        return json.loads(decode(data, notes))
+        return json.loads(decode_utf8(data, notes))
     except RecursionError:
         raise ValueError("nested too deep") from None
 
 
-def decode(value: Any, notes: Counter[str]) -> Any:
-    """Return bytes as text, invalid UTF-8 replaced by U+FFFD and noted (`invalid_utf8`); other values as they are."""
+def decode_utf8(value: Any, notes: Counter[str]) -> Any:
+    """Return bytes as text, with invalid UTF-8 replaced by U+FFFD and noted (`invalid_utf8`); other values as is."""
     if not isinstance(value, bytes):
         return value
     try:

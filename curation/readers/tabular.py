@@ -1,7 +1,7 @@
-"""Reading tables of images and texts: Parquet files, and JSON Lines, plain or gzip.
+"""Reads tables of images and texts: Parquet files, and JSON Lines, plain or gzip.
 
-A row names its image by a URL, by a reference to bytes at hand, or both, and holds its texts in one or more columns,
-each a string or a list of strings. The source of a text is the name of its column.
+A row names its image by a URL, by a reference to image bytes, or both. Its texts are in one or more columns, each a
+string or a list of strings. The source of a text is the name of its column.
 """
 
 from __future__ import annotations
@@ -19,23 +19,26 @@ from curation.errors import InputError, UsageError
 from curation.io.gzip_stream import Gunzip
 from curation.io.storage import first_line
 from curation.occurrence import Occurrence
-from curation.readers.extract import Cell, FileReport, name_of, note_images, occurrences_of
-from curation.readers.lenient_json import decode, loads
+from curation.readers.extract import FileReport, RawValue, clean_reference, note_images, occurrences_of
+from curation.readers.lenient_json import decode_utf8, parse_json
 from curation.urls import effective_base
 
 BATCH_ROWS = 4096
 MAX_LINE = 64 << 20  # bytes
-ROW = "path#row"  # no column's name
+ROW = "path#row"  # key of the generated reference; cannot be a column name
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns of a table hold what.
+    """The names of the columns of a table.
 
-    `url` is the image's URL, `ref` a path, or `path#member-or-row`, of its bytes, `page` the URL of the page,
-    from which relative URLs start. `image` is a column of a Parquet file with the bytes themselves: it is not read, the
-    rows are referred to as `path#row`. Where `ref` or `image` is given, a table may lack the column `url`.
+    Attributes:
+        texts: the texts.
+        url: URL of the image; optional in the table if `ref` or `image` is given.
+        ref: path of the image bytes, or `path#member-or-row`.
+        page: URL of the page, the base of relative URLs.
+        image: the image bytes, in a Parquet file. They are not read; the row is referred to as `path#row`.
     """
 
     texts: Sequence[str]
@@ -52,85 +55,85 @@ class Columns:
 
 
 def read_parquet(
-    stream: BinaryIO, reading: FileReport, columns: Columns, row_groups: Sequence[int] | None = None
+    stream: BinaryIO, report: FileReport, columns: Columns, row_groups: Sequence[int] | None = None
 ) -> Iterator[Occurrence]:
-    """Yield the usable occurrences of a Parquet file, or of some of its row groups; count into `reading`.
+    """Yield the usable occurrences of a Parquet file, or of some of its row groups; count into `report`.
 
-    Where a page cannot be decoded, reading ends with `reading.error` set and the rows before it yielded. Raises
-    InputError when the file is no whole Parquet file, UsageError when a column is missing or holds no strings.
+    If a page cannot be decoded, the rows before it are yielded and `report.error` is set. Raises InputError if the file
+    is not a complete Parquet file, UsageError if a column is missing or does not hold strings.
     """
     try:
         file = pq.ParquetFile(stream, page_checksum_verification=True)
     except (OSError, pa.ArrowException, InputError) as error:
-        raise InputError(f"cannot read {reading.name}: {first_line(error)}") from error
-    names = _checked_columns(file.schema_arrow, columns, reading.name)
+        raise InputError(f"cannot read {report.name}: {first_line(error)}") from error
+    names = _checked_columns(file.schema_arrow, columns, report.name)
     if columns.image is not None:
         columns = replace(columns, ref=ROW)
-    for first, batch in _batches(file, names, row_groups, reading):
-        values = [_strings(column, reading) for column in batch.columns]
-        for number, cells in enumerate(zip(*values, strict=True), first):
-            row = dict(zip(batch.schema.names, cells, strict=True))
+    for first, batch in _batches(file, names, row_groups, report):
+        columns_read = [_strings(column, report) for column in batch.columns]
+        for number, values in enumerate(zip(*columns_read, strict=True), first):
+            row = dict(zip(batch.schema.names, values, strict=True))
             if columns.image is not None:
-                row[ROW] = f"{reading.name}#{number}"
-            yield from row_occurrences(row, columns, reading)
+                row[ROW] = f"{report.name}#{number}"
+            yield from row_occurrences(row, columns, report)
 
 
-def read_jsonl(stream: BinaryIO, reading: FileReport, columns: Columns) -> Iterator[Occurrence]:
-    """Yield the usable occurrences of a JSON Lines file, plain or gzip; count into `reading`.
+def read_jsonl(stream: BinaryIO, report: FileReport, columns: Columns) -> Iterator[Occurrence]:
+    """Yield the usable occurrences of a JSON Lines file, plain or gzip; count into `report`.
 
-    A line that is no JSON object is noted (`broken_record`) and the next one read. Where the file is cut off or
-    corrupt, reading ends with `reading.error` set and the lines before the damage yielded. Raises InputError when the
-    file cannot be read at all, UsageError when no row has one of the columns.
+    A line that is not a JSON object is noted (`broken_record`) and skipped. If the file is truncated or corrupt, the
+    lines before the damage are yielded and `report.error` is set. Raises InputError if the file cannot be read at all,
+    UsageError if a required column occurs in no row.
     """
     missing = set(columns.required)
     rows = 0
-    for line in _lines(stream, reading):
+    for line in _lines(stream, report):
         try:
-            row = loads(line, reading.counters.notes)
+            row = parse_json(line, report.counters.notes)
         except ValueError:
             row = None
         if not isinstance(row, dict):
-            reading.counters.notes["broken_record"] += 1
+            report.counters.notes["broken_record"] += 1
             continue
         rows += 1
         if missing:
             missing.difference_update(row)
-        yield from row_occurrences(row, columns, reading)
-    if rows and missing and reading.error is None:
-        raise UsageError(f"{reading.name}: no row has the column {min(missing)!r}")
+        yield from row_occurrences(row, columns, report)
+    if rows and missing and report.error is None:
+        raise UsageError(f"{report.name}: no row has the column {min(missing)!r}")
 
 
-def row_occurrences(row: Mapping[str, object], columns: Columns, reading: FileReport) -> list[Occurrence]:
-    """Return the usable occurrences of a row; count into `reading`."""
-    reading.counters.notes["rows"] += 1
+def row_occurrences(row: Mapping[str, object], columns: Columns, report: FileReport) -> list[Occurrence]:
+    """Return the usable occurrences of a row; count into `report`."""
+    report.counters.notes["rows"] += 1
     url = row.get(columns.url)
     if isinstance(url, str) and not url.strip():
         url = None
-    ref = name_of(row.get(columns.ref)) if columns.ref else None
-    page = name_of(row.get(columns.page)) if columns.page else None
+    ref = clean_reference(row.get(columns.ref)) if columns.ref else None
+    page = clean_reference(row.get(columns.page)) if columns.page else None
     base = effective_base(page, None) if page else None
-    named = [(name, row.get(name)) for name in columns.texts]
-    cells: list[Cell] = [
+    texts = [(name, row.get(name)) for name in columns.texts]
+    values: list[RawValue] = [
         (url, name, value)
-        for name, values in named
-        for value in (values if isinstance(values, list) else [values])
+        for name, text in texts
+        for value in (text if isinstance(text, list) else [text])
         if value is not None
     ]
-    note_images(reading.counters, 1, without_text=not cells)
-    return occurrences_of(reading.counters, cells, base=base, page_url=page, image_ref=ref)
+    note_images(report.counters, 1, without_text=not values)
+    return occurrences_of(report.counters, values, base=base, page_url=page, image_ref=ref)
 
 
-def _lines(stream: BinaryIO, reading: FileReport) -> Iterator[bytes]:
-    """Yield the lines that are not blank. One cut off by damage is left out, one over `MAX_LINE` noted."""
+def _lines(stream: BinaryIO, report: FileReport) -> Iterator[bytes]:
+    """Yield the lines that are not blank, without a line cut off by damage; note lines longer than `MAX_LINE`."""
     try:
         lines = io.BufferedReader(Gunzip(stream), 1 << 16)
     except (OSError, InputError) as error:
-        raise InputError(f"cannot read {reading.name}: {first_line(error)}") from error
+        raise InputError(f"cannot read {report.name}: {first_line(error)}") from error
     first = True
     try:
         while line := lines.readline(MAX_LINE):
             if len(line) == MAX_LINE and not line.endswith(b"\n"):
-                reading.counters.notes["oversized_record"] += 1
+                report.counters.notes["oversized_record"] += 1
                 while line and not line.endswith(b"\n"):
                     line = lines.readline(MAX_LINE)
                 continue
@@ -139,11 +142,11 @@ def _lines(stream: BinaryIO, reading: FileReport) -> Iterator[bytes]:
             if not line.isspace():
                 yield line
     except (OSError, InputError) as error:
-        reading.error = first_line(error)
+        report.error = first_line(error)
 
 
 def _checked_columns(schema: pa.Schema, columns: Columns, name: str) -> list[str]:
-    """Return the columns to read. Raises UsageError when one is missing or of a type that holds no text."""
+    """Return the columns to read. Raises UsageError if one is missing or its type cannot hold text."""
     for column in [*columns.required, *([columns.image] if columns.image else [])]:
         if column not in schema.names:
             raise UsageError(f"{name}: no column {column!r}, only {', '.join(schema.names)}")
@@ -167,11 +170,11 @@ def _holds_text(kind: pa.DataType) -> bool:
 
 
 def _batches(
-    file: pq.ParquetFile, names: list[str], row_groups: Sequence[int] | None, reading: FileReport
+    file: pq.ParquetFile, names: list[str], row_groups: Sequence[int] | None, report: FileReport
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Yield the rows in batches, none across two row groups, each with the number of its first row in the file.
+    """Yield the rows in batches, each from one row group, with the number of the batch's first row in the file.
 
-    Damage in one row group leaves the rows of those before it.
+    If a row group is damaged, the rows of the row groups before it are yielded.
     """
     starts = [0, *accumulate(file.metadata.row_group(group).num_rows for group in range(file.num_row_groups))]
     try:
@@ -181,11 +184,11 @@ def _batches(
                 yield first, batch
                 first += batch.num_rows
     except (OSError, pa.ArrowException, InputError) as error:
-        reading.error = first_line(error)
+        report.error = first_line(error)
 
 
-def _strings(column: pa.Array, reading: FileReport) -> list[Any]:
-    """Return a column as strings or lists of strings, invalid UTF-8 replaced and noted."""
+def _strings(column: pa.Array, report: FileReport) -> list[Any]:
+    """Return a column as strings or lists of strings, with invalid UTF-8 replaced and noted."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     try:
@@ -193,5 +196,8 @@ def _strings(column: pa.Array, reading: FileReport) -> list[Any]:
     except UnicodeDecodeError:
         nested = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
         values = column.cast(pa.list_(pa.binary()) if nested else pa.binary()).to_pylist()
-    notes = reading.counters.notes
-    return [[decode(v, notes) for v in value] if isinstance(value, list) else decode(value, notes) for value in values]
+    notes = report.counters.notes
+    return [
+        [decode_utf8(v, notes) for v in value] if isinstance(value, list) else decode_utf8(value, notes)
+        for value in values
+    ]

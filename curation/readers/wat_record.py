@@ -1,8 +1,8 @@
-"""The parts of a WAT record that matter here, decoded straight into structs: the rest is checked and passed over.
+"""Decodes the parts of a WAT record that ingest needs directly into structs; the rest is validated and skipped.
 
-Most of a record is links to pages and scripts. Their `path` says so, and nothing else of them is decoded: the decoder
-knows the paths that occur, and learns new ones as it meets them. A record whose values are of other types than these,
-or that is no JSON to a strict reader, is decoded the general way.
+Most of a record is links to pages and scripts. The decoder recognizes them by their `path` and skips their other
+fields. It knows common paths and learns new ones when a record contains them. A record with values of unexpected types,
+or one that a strict JSON parser rejects, is decoded generically.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import Any, Generic, TypeVar, Union
 
 import msgspec
 
-from curation.readers.lenient_json import loads
+from curation.readers.lenient_json import parse_json
 from curation.text import valid_unicode
 
 IMAGE_PATH = "IMG@/src"
 KNOWN_PATHS = ("A@/href", "AREA@/href", "FORM@/action", "IFRAME@/src", "INPUT@/src", "LINK@/href", "SCRIPT@/src")
-MOST_PATHS = 500  # any tag with a background or data-href makes one more
+MOST_PATHS = 500  # every tag with a background or data-href adds one
 
 L = TypeVar("L")
 
 
 class Link(msgspec.Struct, gc=False, tag_field="path", tag=IMAGE_PATH):
-    """An image of a page, with its texts. The last four name the picture where `url` holds a placeholder."""
+    """An image of a page with its texts. The last four fields hold the image's URL if `url` is a placeholder."""
 
     url: str | None = None
     alt: str | None = None
@@ -37,14 +37,14 @@ class Link(msgspec.Struct, gc=False, tag_field="path", tag=IMAGE_PATH):
 
 
 class Head(msgspec.Struct, gc=False):
-    """The head of a page; its `Metas` stay JSON, for they are seldom needed."""
+    """The head of a page. Its `Metas` remain JSON because they are rarely needed."""
 
     base: str | None = msgspec.field(default=None, name="Base")
     metas: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="Metas")
 
 
 class Html(msgspec.Struct, Generic[L], gc=False):
-    """What the crawler found in a page."""
+    """The head and links that the crawler extracted from a page."""
 
     head: Head | None = msgspec.field(default=None, name="Head")
     links: list[L] | None = msgspec.field(default=None, name="Links")
@@ -58,19 +58,19 @@ class Response(msgspec.Struct, Generic[L], gc=False):
 
 
 class Payload(msgspec.Struct, Generic[L], gc=False):
-    """The payload of the record that a WAT record is about."""
+    """The payload of the record that a WAT record describes."""
 
     response: Response[L] | None = msgspec.field(default=None, name="HTTP-Response-Metadata")
 
 
 class Header(msgspec.Struct, gc=False):
-    """The WARC header of the record that a WAT record is about."""
+    """The WARC header of the record that a WAT record describes."""
 
     uri: str | None = msgspec.field(default=None, name="WARC-Target-URI")
 
 
 class Envelope(msgspec.Struct, Generic[L], gc=False):
-    """What a WAT record says."""
+    """The envelope of a WAT record."""
 
     header: Header | None = msgspec.field(default=None, name="WARC-Header-Metadata")
     payload: Payload[L] | None = msgspec.field(default=None, name="Payload-Metadata")
@@ -83,14 +83,14 @@ class Record(msgspec.Struct, Generic[L], gc=False):
 
 
 class _Decoder:
-    """Decodes records of the usual shape whose links have known paths; what it knows changes its speed alone."""
+    """Decodes records of the usual shape whose links have known paths. Known paths affect speed only, not results."""
 
     def __init__(self) -> None:
         self._others: dict[str, type] = {}
         self.learn(KNOWN_PATHS)
 
     def learn(self, paths: Iterable[str]) -> None:
-        """Know these paths from now on."""
+        """Add link paths to skip."""
         new = {path for path in paths if path != IMAGE_PATH and path == valid_unicode(path)} - self._others.keys()
         if new and len(self._others) + len(new) <= MOST_PATHS:
             for path in new:
@@ -99,31 +99,31 @@ class _Decoder:
             self._decode = msgspec.json.Decoder(Record[links]).decode
 
     def decode(self, body: bytes) -> Envelope[Any] | None:
-        """Return the envelope; None when the record is another way or no envelope at all."""
+        """Return the envelope; None if the record has another shape or is not an envelope at all."""
         try:
             envelope = self._decode(body).envelope
         except (ValueError, RecursionError):
             return None
-        # what has neither part may still be an envelope of other things
+        # without either part, the generic decoder decides whether it is an envelope
         return envelope if envelope and (envelope.header or envelope.payload) else None
 
 
 _decoder = _Decoder()
 
 
-def decode(body: bytes, notes: Counter[str]) -> Envelope[Any] | None:
-    """Return the envelope of a WAT record, None when the record is no JSON or no WAT.
+def decode_envelope(body: bytes, notes: Counter[str]) -> Envelope[Any] | None:
+    """Return the envelope of a WAT record; None if the record is not JSON or not a WAT record.
 
-    Where a record has a value of another type than the structs say, the value stands there as it is. Invalid UTF-8 is
-    noted where it is read, not where it is passed over.
+    A value whose type differs from the struct's is kept unchanged. Invalid UTF-8 is noted in the parts that are
+    decoded, not in those that are skipped.
     """
     return _decoder.decode(body) or _decode_any(body, notes)
 
 
 def _decode_any(body: bytes, notes: Counter[str]) -> Envelope[Any] | None:
-    """Return the envelope of whatever JSON a record holds."""
+    """Return the envelope of a record that may be any JSON."""
     try:
-        document = loads(body, notes)
+        document = parse_json(body, notes)
     except ValueError:
         return None
     envelope = _dig(document, "Envelope")
@@ -138,10 +138,10 @@ def _decode_any(body: bytes, notes: Counter[str]) -> Envelope[Any] | None:
         links = [_image(link) for link in links if link.get("path") == IMAGE_PATH]
     else:
         links = None
-    found = Html(Head(head.get("Base"), head.get("Metas")), links)  # type: ignore[arg-type]  # decoded, not raw
+    page = Html(Head(head.get("Base"), head.get("Metas")), links)  # type: ignore[arg-type]  # decoded, not raw
     return Envelope(
         Header(_dig(envelope, "WARC-Header-Metadata").get("WARC-Target-URI")),
-        Payload(Response(found, response.get("Headers"))),  # type: ignore[arg-type]  # the same
+        Payload(Response(page, response.get("Headers"))),  # type: ignore[arg-type]  # likewise
     )
 
 
@@ -150,30 +150,30 @@ def _image(link: dict[str, Any]) -> Link:
 
 
 def _dig(value: Any, *keys: str) -> dict[str, Any]:
-    """Return the object below a path of keys, an empty one where the path does not lead to an object."""
+    """Return the object at a path of keys; an empty one if there is no object at that path."""
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
     return value if isinstance(value, dict) else {}
 
 
 def images_of(links: list[Any]) -> list[Link]:
-    """Return the images among the links of a page, each with the URL of its picture.
+    """Return the images among the links of a page, each with its URL.
 
-    Where `url` is missing or a `data:` placeholder for a picture loaded later, `data-src`, `data-original`,
-    `data-lazy-src` or the largest picture of `srcset` takes its place.
+    A `url` that is missing or a `data:` placeholder for a lazily loaded image is replaced by `data-src`,
+    `data-original`, `data-lazy-src` or the largest image of `srcset`.
     """
     images = [link for link in links if type(link) is Link]
     for link in images:
         if link.srcset is None and link.data_src is None and link.data_original is None and link.data_lazy_src is None:
             continue
         if link.url is None or (isinstance(link.url, str) and link.url.startswith("data:")):
-            others = (link.data_src, link.data_original, link.data_lazy_src, _largest(link.srcset))
-            link.url = next((o for o in others if isinstance(o, str) and o and not o.startswith("data:")), link.url)
+            urls = (link.data_src, link.data_original, link.data_lazy_src, _largest(link.srcset))
+            link.url = next((u for u in urls if isinstance(u, str) and u and not u.startswith("data:")), link.url)
     return images
 
 
 def _largest(srcset: object) -> str | None:
-    """Return the URL of a srcset with the largest width or density; the first of equals."""
+    """Return the URL with the largest width or density of a srcset, the first of equals."""
     candidates = [part.split() for part in srcset.split(", ")] if isinstance(srcset, str) else []
     return max((c for c in candidates if c), key=_size, default=[None])[0]
 

@@ -107,14 +107,14 @@ def test_groups_of_nothing_have_the_schema():
 def test_real_files_grouped_one_by_one_and_at_once_are_the_same(shared_data):
     everything, tables, counters = [], [], Counters()
     for path in sorted(shared_data.glob("crawl/dev-*.warc.wat.gz")):
-        reading = FileReport(path.name)
+        report = FileReport(path.name)
         with path.open("rb") as stream:
-            rows = list(read_wat(stream, reading))
+            rows = list(read_wat(stream, report))
         table, part = group(rows, 0, 2)
-        (reading.counters + part).check()
+        (report.counters + part).check()
         everything += rows
         tables.append(table)
-        counters += reading.counters + part
+        counters += report.counters + part
     merged, change = merge_groups(tables, 0, 2)
     whole, expected = group(everything, 0, 2)
     counters += change

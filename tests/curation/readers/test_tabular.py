@@ -31,13 +31,13 @@ SCHEMA = pa.schema(
 
 
 def jsonl(data, columns=COLUMNS):
-    reading = FileReport("x.jsonl")
-    return list(read_jsonl(io.BytesIO(data), reading, columns)), reading
+    report = FileReport("x.jsonl")
+    return list(read_jsonl(io.BytesIO(data), report, columns)), report
 
 
 def parquet(data, columns=COLUMNS, row_groups=None):
-    reading = FileReport("x.parquet")
-    return list(read_parquet(io.BytesIO(data), reading, columns, row_groups)), reading
+    report = FileReport("x.parquet")
+    return list(read_parquet(io.BytesIO(data), report, columns, row_groups)), report
 
 
 def as_jsonl(values):
@@ -95,7 +95,7 @@ def slow_rows(table):
 @given(tables, st.integers(1, 3))
 def test_both_formats_give_the_occurrences_of_the_table(table, group_rows):
     found, read = slow_rows(table)
-    for occurrences, reading in (
+    for occurrences, report in (
         jsonl(as_jsonl(table)),
         jsonl(gzip.compress(as_jsonl(table))),
         parquet(as_parquet(table)),
@@ -104,9 +104,9 @@ def test_both_formats_give_the_occurrences_of_the_table(table, group_rows):
     ):
         assert [astuple(occurrence) for occurrence in occurrences] == found
         assert all(o.reference == (o.image_url or o.image_ref) for o in occurrences)
-        assert (reading.counters.read, reading.status) == (read, "ok")
-        assert reading.counters.read == len(occurrences) + reading.counters.drops.total()
-        assert reading.counters.notes["rows"] == len(table)
+        assert (report.counters.read, report.status) == (read, "ok")
+        assert report.counters.read == len(occurrences) + report.counters.drops.total()
+        assert report.counters.notes["rows"] == len(table)
 
 
 def test_the_row_groups_of_a_file_are_read_apart():
@@ -118,15 +118,15 @@ def test_the_row_groups_of_a_file_are_read_apart():
 
 
 def test_a_row_without_url_and_reference_is_dropped_with_its_texts():
-    occurrences, reading = jsonl(as_jsonl([row(caption="a", more=["b", None, ""])]))
+    occurrences, report = jsonl(as_jsonl([row(caption="a", more=["b", None, ""])]))
     assert occurrences == []
-    assert reading.counters.drops == {"no_reference": 2, "empty_text": 1}
+    assert report.counters.drops == {"no_reference": 2, "empty_text": 1}
 
 
 def test_a_reference_stands_in_for_a_url_that_is_no_url():
-    (occurrence,), reading = jsonl(as_jsonl([row(url="1f600.png", ref="emoji.tar#1f600.png", caption="face")]))
+    (occurrence,), report = jsonl(as_jsonl([row(url="1f600.png", ref="emoji.tar#1f600.png", caption="face")]))
     assert (occurrence.image_url, occurrence.page_url, occurrence.image_ref) == (None, None, "emoji.tar#1f600.png")
-    assert reading.counters.notes["bad_url"] == 1
+    assert report.counters.notes["bad_url"] == 1
 
 
 def test_text_columns_take_many_types():
@@ -179,9 +179,9 @@ def test_a_column_that_holds_no_text_is_refused():
 
 def test_json_values_that_are_no_text_are_counted():
     rows_read = [row(url="http://a.example/", caption=5, more=["a", ["b"], {}]), row(url=7, caption="a")]
-    occurrences, reading = jsonl(as_jsonl(rows_read))
+    occurrences, report = jsonl(as_jsonl(rows_read))
     assert [o.text for o in occurrences] == ["a"]
-    assert reading.counters.drops == {"not_text": 3, "unresolvable": 1}
+    assert report.counters.drops == {"not_text": 3, "unresolvable": 1}
 
 
 def test_columns_may_be_absent_from_some_json_rows():
@@ -196,38 +196,38 @@ GOOD = as_jsonl([row(url="http://a.example/", caption="good")])
 
 @pytest.mark.parametrize("line", [b"{", b"[]", b"5", b'"x"', b"\xff", b"{}" * 2, b"[" * 100_000])
 def test_a_broken_line_is_noted_and_the_next_one_read(line):
-    occurrences, reading = jsonl(GOOD + line + b"\n" + GOOD)
+    occurrences, report = jsonl(GOOD + line + b"\n" + GOOD)
     assert [o.text for o in occurrences] == ["good", "good"]
-    assert (reading.counters.notes["broken_record"], reading.status) == (1, "ok")
+    assert (report.counters.notes["broken_record"], report.status) == (1, "ok")
 
 
 def test_blank_lines_byte_order_marks_and_a_missing_last_line_end_are_no_matter():
-    occurrences, reading = jsonl(b"\xef\xbb\xbf" + GOOD + b"\n \r\n" + GOOD.replace(b"\n", b"\r\n") + GOOD.rstrip())
+    occurrences, report = jsonl(b"\xef\xbb\xbf" + GOOD + b"\n \r\n" + GOOD.replace(b"\n", b"\r\n") + GOOD.rstrip())
     assert len(occurrences) == 3
-    assert reading.counters.notes["broken_record"] == 0
+    assert report.counters.notes["broken_record"] == 0
 
 
 def test_a_line_too_long_is_noted_and_passed_over(monkeypatch):
     monkeypatch.setattr(rows, "MAX_LINE", 200)
     for length in (199, 200, 201, 399, 400, 401, 1000):
-        occurrences, reading = jsonl(GOOD + b"x" * length + b"\n" + GOOD)
+        occurrences, report = jsonl(GOOD + b"x" * length + b"\n" + GOOD)
         assert len(occurrences) == 2
-        assert reading.counters.notes["oversized_record"] == (length > 199)
-        assert reading.counters.notes["broken_record"] == (length <= 199)
+        assert report.counters.notes["oversized_record"] == (length > 199)
+        assert report.counters.notes["broken_record"] == (length <= 199)
 
 
 def test_invalid_utf8_and_lone_surrogates_are_replaced():
     line = GOOD.replace(b"good", b"a\xff\\ud800")
-    occurrences, reading = jsonl(line)
+    occurrences, report = jsonl(line)
     assert [o.text for o in occurrences] == ["a\ufffd\ufffd"]
-    assert reading.counters.notes["invalid_utf8"] == 1
+    assert report.counters.notes["invalid_utf8"] == 1
     column = pa.array([b"a\xff", b"ok"])
     for texts in (column, pa.array([[b"a\xff"], [b"ok"]])):
         unchecked = pa.list_(pa.string()) if pa.types.is_list(texts.type) else pa.string()
         table = pa.table({"url": ["http://a.example/"] * 2, "text": texts.cast(unchecked, safe=False)})
-        occurrences, reading = parquet(as_parquet(table), Columns(["text"]))
+        occurrences, report = parquet(as_parquet(table), Columns(["text"]))
         assert [o.text for o in occurrences] == ["a\ufffd", "ok"]
-        assert reading.counters.notes["invalid_utf8"] == 1
+        assert report.counters.notes["invalid_utf8"] == 1
 
 
 # Damaged files
@@ -238,19 +238,19 @@ def test_a_truncated_gzip_keeps_the_lines_before_its_end():
     clean_rows, _ = jsonl(plain)
     packed = gzip.compress(plain)
     for cut in range(2, len(packed), 7):
-        occurrences, reading = jsonl(packed[:cut])
+        occurrences, report = jsonl(packed[:cut])
         assert occurrences == clean_rows[: len(occurrences)]
-        assert reading.status == "partial"
-        assert "end early" in reading.error
+        assert report.status == "partial"
+        assert "end early" in report.error
     assert len(jsonl(packed[: len(packed) // 2])[0]) > 15
     assert len(jsonl(packed[:-1])[0]) == 50
 
 
 def test_a_column_that_damage_may_have_taken_is_not_missed():
     plain = as_jsonl([{"url": "http://a.example/", "caption": f"{i}"} for i in range(99)]) + as_jsonl([{"more": "x"}])
-    occurrences, reading = jsonl(gzip.compress(plain)[:-20], Columns(["caption", "more"]))
+    occurrences, report = jsonl(gzip.compress(plain)[:-20], Columns(["caption", "more"]))
     assert len(occurrences) > 1
-    assert reading.status == "partial"
+    assert report.status == "partial"
 
 
 def test_a_corrupt_gzip_keeps_the_lines_before_the_damage():
@@ -258,10 +258,10 @@ def test_a_corrupt_gzip_keeps_the_lines_before_the_damage():
     packed = bytearray(gzip.compress(plain))
     middle = len(packed) // 2
     packed[middle : middle + 40] = bytes(40)
-    occurrences, reading = jsonl(bytes(packed))
+    occurrences, report = jsonl(bytes(packed))
     assert len(occurrences) > 15
     assert [o.text for o in occurrences[:15]] == [o.text for o in jsonl(plain)[0][:15]]
-    assert reading.status == "partial"
+    assert report.status == "partial"
 
 
 def test_a_corrupt_parquet_page_keeps_the_rows_before_it():
@@ -271,10 +271,10 @@ def test_a_corrupt_parquet_page_keeps_the_rows_before_it():
     damaged = bytearray(data)
     place = data.index(table[1500]["caption"].encode())
     damaged[place] ^= 1
-    occurrences, reading = parquet(bytes(damaged))
+    occurrences, report = parquet(bytes(damaged))
     assert occurrences == whole[:1000]
-    assert (reading.status, reading.counters.read) == ("partial", 1000)
-    assert "\n" not in reading.error
+    assert (report.status, report.counters.read) == ("partial", 1000)
+    assert "\n" not in report.error
 
 
 @pytest.mark.parametrize("data", [b"", b"PAR1", b"no parquet at all", as_parquet([row()])[:-3]])
@@ -303,9 +303,9 @@ def test_real_captions_are_read(fixtures_dir):
     columns = Columns(["caption_reference_description"], "image_url", page="page_url")
     read = kept = 0
     for path in sorted((fixtures_dir / "iglue/datasets/wit/annotations").glob("*.jsonl")):
-        reading = FileReport(path.name)
+        report = FileReport(path.name)
         with path.open("rb") as stream:
-            kept += sum(1 for _ in read_jsonl(stream, reading, columns))
-        assert reading.status == "ok"
-        read += reading.counters.read
+            kept += sum(1 for _ in read_jsonl(stream, report, columns))
+        assert report.status == "ok"
+        read += report.counters.read
     assert (read, kept) == (14_216, 14_214)  # two captions are empty

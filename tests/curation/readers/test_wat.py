@@ -20,8 +20,8 @@ from support.slow_wat import slow_read
 
 
 def read(data):
-    reading = FileReport("x.wat")
-    return list(read_wat(io.BytesIO(data), reading)), reading
+    report = FileReport("x.wat")
+    return list(read_wat(io.BytesIO(data), report)), report
 
 
 def record(body, kind="metadata"):
@@ -47,8 +47,8 @@ GOOD = record(page({"url": "good.png", "alt": "good"}))
 
 
 def texts(data):
-    occurrences, reading = read(data)
-    assert reading.status == "ok"
+    occurrences, report = read(data)
+    assert report.status == "ok"
     return [occurrence.text for occurrence in occurrences]
 
 
@@ -56,14 +56,14 @@ def test_real_files_give_the_images_texts_and_drops_of_an_independent_reader(sha
     urls, counts = set(), Counter()
     for path in sorted(shared_data.glob("crawl/*.warc.wat.gz")):
         data = path.read_bytes()
-        occurrences, reading = read(data)
+        occurrences, report = read(data)
         found, drops, counted = slow_read(data)
         assert [(o.image_url, o.page_url, o.source, o.text) for o in occurrences] == found
-        assert reading.counters.drops == drops
-        assert reading.counters.read == len(found) + drops.total()
-        assert reading.counters.notes["images"] == counted["images"]
-        assert reading.counters.notes["images_without_text"] == counted["without text"]
-        assert reading.status == "ok"
+        assert report.counters.drops == drops
+        assert report.counters.read == len(found) + drops.total()
+        assert report.counters.notes["images"] == counted["images"]
+        assert report.counters.notes["images_without_text"] == counted["without text"]
+        assert report.status == "ok"
         urls.update(o.image_url for o in occurrences)
         counts += counted
     # The figures of the data's own description, which counts one blank title and 25 blank data-image-titles more.
@@ -77,7 +77,7 @@ def test_real_files_give_the_images_texts_and_drops_of_an_independent_reader(sha
 
 def test_an_image_gives_one_occurrence_for_each_of_its_texts():
     image = {"url": "a.png", "alt": " an  alt ", "title": "a title", "data-image-title": "cafe\u0301", "width": "3"}
-    occurrences, reading = read(record(page(image)))
+    occurrences, report = read(record(page(image)))
     assert [(o.source, o.text) for o in occurrences] == [
         ("alt", "an alt"),
         ("title", "a title"),
@@ -86,7 +86,7 @@ def test_an_image_gives_one_occurrence_for_each_of_its_texts():
     assert {o.image_url for o in occurrences} == {"http://a.example/dir/a.png"}
     assert {o.page_url for o in occurrences} == {"http://a.example/dir/"}
     assert len({o.reference for o in occurrences}) == 1
-    assert (reading.counters.read, reading.counters.drops) == (3, Counter())
+    assert (report.counters.read, report.counters.drops) == (3, Counter())
 
 
 def test_every_text_is_read_and_every_dropped_one_has_its_reason():
@@ -99,14 +99,14 @@ def test_every_text_is_read_and_every_dropped_one_has_its_reason():
         {"url": "b.png", "alt": 5, "title": None},
         {"url": "c.png"},
     )
-    occurrences, reading = read(record(document))
+    occurrences, report = read(record(document))
     assert occurrences == []
-    assert reading.counters.read == 9
-    assert reading.counters.drops == {
+    assert report.counters.read == 9
+    assert report.counters.drops == {
         "empty_text": 3, "data_uri": 1, "scheme": 1, "unresolvable": 2, "no_reference": 1, "not_text": 1,
     }  # fmt: skip
-    assert reading.counters.notes["images_without_text"] == 1
-    reading.counters.check()
+    assert report.counters.notes["images_without_text"] == 1
+    report.counters.check()
 
 
 @pytest.mark.parametrize(
@@ -122,9 +122,9 @@ def test_every_text_is_read_and_every_dropped_one_has_its_reason():
     ],
 )
 def test_relative_urls_start_from_the_base(uri, base, url):
-    occurrences, reading = read(record(page({"url": "i.png", "alt": "x"}, uri=uri, base=base)))
+    occurrences, report = read(record(page({"url": "i.png", "alt": "x"}, uri=uri, base=base)))
     assert [o.image_url for o in occurrences] == ([url] if url else [])
-    assert reading.counters.drops["unresolvable"] == (0 if url else 1)
+    assert report.counters.drops["unresolvable"] == (0 if url else 1)
 
 
 def test_absolute_urls_of_pages_without_a_web_address_are_kept():
@@ -143,25 +143,25 @@ def test_pages_that_refuse_machines_are_dropped_and_counted():
     refusing = page({"url": "a", "alt": "b", "title": ""}, {"url": "c", "alt": "d"})
     html = refusing["Envelope"]["Payload-Metadata"]["HTTP-Response-Metadata"]["HTML-Metadata"]
     html["Head"]["Metas"] = [{"name": "robots", "content": "noindex, noimageai"}]
-    occurrences, reading = read(record(refusing) + GOOD)
+    occurrences, report = read(record(refusing) + GOOD)
     assert [o.text for o in occurrences] == ["good"]
-    assert reading.counters.drops == {"noimageai": 3}
-    assert (reading.counters.notes["page_noimageai"], reading.counters.notes["page_noindex"]) == (1, 1)
-    for honour, drops in ((["noindex"], {"noindex": 3}), ([], {"empty_text": 1})):
-        reading = FileReport("x.wat")
-        list(read_wat(io.BytesIO(record(refusing)), reading, honour))
-        assert reading.counters.drops == drops
-        assert reading.counters.notes["page_noindex"] == 1
+    assert report.counters.drops == {"noimageai": 3}
+    assert (report.counters.notes["page_noimageai"], report.counters.notes["page_noindex"]) == (1, 1)
+    for honored, drops in ((["noindex"], {"noindex": 3}), ([], {"empty_text": 1})):
+        report = FileReport("x.wat")
+        list(read_wat(io.BytesIO(record(refusing)), report, honored))
+        assert report.counters.drops == drops
+        assert report.counters.notes["page_noindex"] == 1
 
 
 def test_a_page_that_refuses_machines_and_has_no_texts_is_read():
     refusing = page({"url": "a"})
     response = refusing["Envelope"]["Payload-Metadata"]["HTTP-Response-Metadata"]
     response["Headers"] = {"X-Robots-Tag": "noai"}
-    occurrences, reading = read(record(refusing) + GOOD)
+    occurrences, report = read(record(refusing) + GOOD)
     assert [o.text for o in occurrences] == ["good"]
-    assert reading.counters.drops == {}
-    assert reading.counters.notes["page_noai"] == 1
+    assert report.counters.drops == {}
+    assert report.counters.notes["page_noai"] == 1
 
 
 # Broken records
@@ -169,16 +169,16 @@ def test_a_page_that_refuses_machines_and_has_no_texts_is_read():
 
 @pytest.mark.parametrize("body", [b"{", b"", b"[]", b"null", b"{}", b'{"Envelope":5}', b"[" * 100_000, b"\xff"])
 def test_a_broken_record_is_noted_and_the_next_one_read(body):
-    occurrences, reading = read(GOOD + record(body) + GOOD)
+    occurrences, report = read(GOOD + record(body) + GOOD)
     assert [o.text for o in occurrences] == ["good", "good"]
-    assert reading.counters.notes["broken_record"] == 1
-    assert reading.status == "ok"
+    assert report.counters.notes["broken_record"] == 1
+    assert report.status == "ok"
 
 
 def test_invalid_utf8_is_replaced_and_noted():
-    occurrences, reading = read(record(json.dumps(page({"url": "a", "alt": "a?b"})).encode().replace(b"?", b"\xff")))
+    occurrences, report = read(record(json.dumps(page({"url": "a", "alt": "a?b"})).encode().replace(b"?", b"\xff")))
     assert [o.text for o in occurrences] == ["a\ufffdb"]
-    assert reading.counters.notes["invalid_utf8"] == 1
+    assert report.counters.notes["invalid_utf8"] == 1
 
 
 def test_lone_surrogates_are_replaced():
@@ -189,11 +189,11 @@ def test_lone_surrogates_are_replaced():
 
 def test_a_record_too_big_is_noted_and_passed_over(monkeypatch):
     monkeypatch.setattr(wat, "MAX_RECORD", 2000)
-    occurrences, reading = read(GOOD + record(b" " * 2001) + GOOD)
+    occurrences, report = read(GOOD + record(b" " * 2001) + GOOD)
     assert [o.text for o in occurrences] == ["good", "good"]
-    assert reading.counters.notes["oversized_record"] == 1
-    occurrences, reading = read(GOOD + record(b" " * 2001).replace(b": 2001", b": 99999") + GOOD)
-    assert ([o.text for o in occurrences], reading.status) == (["good"], "partial")
+    assert report.counters.notes["oversized_record"] == 1
+    occurrences, report = read(GOOD + record(b" " * 2001).replace(b": 2001", b": 99999") + GOOD)
+    assert ([o.text for o in occurrences], report.status) == (["good"], "partial")
 
 
 junk = st.recursive(
@@ -215,9 +215,9 @@ def test_records_of_any_shape_are_survived_and_booked(value, key):
         return [planted(item) for item in document] if isinstance(document, list) else document
 
     data = record(planted(page({"url": "a", "alt": "b"}, base="/"))) + GOOD
-    occurrences, reading = read(data)
+    occurrences, report = read(data)
     assert occurrences[-1].text == "good"
-    assert reading.counters.read == len(occurrences) + reading.counters.drops.total()
+    assert report.counters.read == len(occurrences) + report.counters.drops.total()
 
 
 # Damaged files
@@ -231,23 +231,23 @@ def test_a_file_cut_anywhere_keeps_what_is_before_and_says_so():
         whole = 0
         ends = [sum(map(len, parts[: i + 1])) for i in range(len(parts))]
         for cut in range(1, len(data)):
-            occurrences, reading = read(data[:cut])
+            occurrences, report = read(data[:cut])
             assert [o.text for o in occurrences] == [f"text {i}" for i in range(len(occurrences))]
             assert len(occurrences) >= sum(end <= cut for end in ends)
-            if reading.status == "ok":
+            if report.status == "ok":
                 whole += 1
                 assert cut in ends
             else:
-                assert reading.error
+                assert report.error
         assert whole == max(0, len(parts) - 1)  # a cut between two records cannot be seen
     assert len(read(gzip.compress(plain)[:-1])[0]) == 3
 
 
 def test_a_record_cut_off_is_damage_of_the_file_and_no_broken_record():
     for data in (GOOD + GOOD[:-20], gzip.compress(GOOD) + gzip.compress(GOOD)[:-20]):
-        occurrences, reading = read(data)
-        assert ([o.text for o in occurrences], reading.status) == (["good"], "partial")
-        assert not reading.counters.notes["broken_record"]
+        occurrences, report = read(data)
+        assert ([o.text for o in occurrences], report.status) == (["good"], "partial")
+        assert not report.counters.notes["broken_record"]
 
 
 def test_damaged_files_lose_nothing_from_before_the_damage_and_give_nothing_false(shared_data):
@@ -275,11 +275,11 @@ def test_damaged_files_lose_nothing_from_before_the_damage_and_give_nothing_fals
             damaged[where : where + 50] = choose.randbytes(50)
         else:
             damaged[where:where] = choose.randbytes(choose.randrange(1, 9))
-        occurrences, reading = read(bytes(damaged))
+        occurrences, report = read(bytes(damaged))
         assert occurrences == clean[: len(occurrences)]
         assert len(occurrences) >= until[max(i for i, start in enumerate(starts) if start <= where)]
-        partial += reading.status == "partial"
-        assert reading.counters.read == len(occurrences) + reading.counters.drops.total()
+        partial += report.status == "partial"
+        assert report.counters.read == len(occurrences) + report.counters.drops.total()
     assert partial > 290
 
 
@@ -290,16 +290,16 @@ def test_any_bytes_are_survived():
         damaged = bytearray(plain)
         for _ in range(choose.randrange(1, 9)):
             damaged[choose.randrange(len(damaged))] = choose.randrange(256)
-        occurrences, reading = read(bytes(damaged))
-        assert reading.counters.read == len(occurrences) + reading.counters.drops.total()
+        occurrences, report = read(bytes(damaged))
+        assert report.counters.read == len(occurrences) + report.counters.drops.total()
     for data in (b"\x00", b"no warc\n" * 9, b"\x1f\x8b\x08", gzip.compress(b"no warc")):
         assert read(data)[1].status == "partial"
 
 
 def test_an_empty_file_has_no_occurrences():
     for data in (b"", gzip.compress(b"")):
-        occurrences, reading = read(data)
-        assert (occurrences, reading.status, reading.counters.read) == ([], "ok", 0)
+        occurrences, report = read(data)
+        assert (occurrences, report.status, report.counters.read) == ([], "ok", 0)
 
 
 class Failing(io.BytesIO):
@@ -323,10 +323,10 @@ def test_a_file_that_cannot_be_read_at_all_is_an_input_error():
 
 def test_a_connection_lost_on_the_way_keeps_the_rows_before(monkeypatch):
     monkeypatch.setattr("curation.io.gzip_stream.BLOCK", len(GOOD) + 10)
-    reading = FileReport("x.wat")
-    occurrences = list(read_wat(Failing(GOOD * 3, 1), reading))
+    report = FileReport("x.wat")
+    occurrences = list(read_wat(Failing(GOOD * 3, 1), report))
     assert [o.text for o in occurrences] == ["good"]
-    assert (reading.status, reading.error) == ("partial", "connection reset")
+    assert (report.status, report.error) == ("partial", "connection reset")
 
 
 def test_a_file_is_read_as_it_is_consumed():

@@ -23,10 +23,10 @@ RECORDS = 9
 
 
 def read(data):
-    reading = FileReport("x.wat")
-    found = list(read_wat(io.BytesIO(data), reading))
-    assert reading.counters.read == len(found) + reading.counters.drops.total()
-    return found, reading
+    report = FileReport("x.wat")
+    found = list(read_wat(io.BytesIO(data), report))
+    assert report.counters.read == len(found) + report.counters.drops.total()
+    return found, report
 
 
 def members(data, count):
@@ -79,10 +79,10 @@ def damaged(data, dice):
 def check(corpus, dice):
     data, starts, before, clean = dice.choice(corpus)
     broken, where = damaged(data, dice)
-    found, reading = read(broken)
+    found, report = read(broken)
     whole = before[bisect_right(starts, where) - 1]
     assert found[:whole] == clean[:whole]
-    if data.startswith(b"\x1f\x8b") and reading.status == "ok" and found != clean:
+    if data.startswith(b"\x1f\x8b") and report.status == "ok" and found != clean:
         # no checksum speaks of members that are gone, twice there, or cut off between two
         assert set(found) <= set(clean)
 

@@ -15,7 +15,7 @@ from curation.readers import wat_record as envelope
 from curation.readers.extract import FileReport
 from curation.readers.robots import directives
 from curation.readers.wat import read_wat
-from curation.readers.wat_record import decode, images_of
+from curation.readers.wat_record import decode_envelope, images_of
 
 values = st.none() | st.sampled_from(
     ["", "x", 'a "quoted" {brace}', "é\u3042", "IMG@/src", "noindex, noai", "\ud83d", "b.jpg ²x, c.jpg ٣x"]
@@ -74,11 +74,11 @@ def test_whatever_records_say_all_values_are_read_or_counted_as_dropped(several)
     head = "WARC/1.0\r\nWARC-Type: metadata\r\nContent-Length: %d\r\n\r\n"
     bodies = [json.dumps(record).encode() for record in several]
     data = b"".join((head % len(body)).encode() + body + b"\r\n\r\n" for body in bodies)
-    reading = FileReport("x.wat")
-    found = list(read_wat(io.BytesIO(data), reading))
-    assert reading.error is None
-    assert reading.counters.notes["records"] == len(several)
-    assert reading.counters.read == len(found) + reading.counters.drops.total()
+    report = FileReport("x.wat")
+    found = list(read_wat(io.BytesIO(data), report))
+    assert report.error is None
+    assert report.counters.notes["records"] == len(several)
+    assert report.counters.read == len(found) + report.counters.drops.total()
 
 
 @settings(deadline=None)
@@ -86,7 +86,7 @@ def test_whatever_records_say_all_values_are_read_or_counted_as_dropped(several)
 def test_the_fast_way_and_the_general_way_see_the_same(record, separators, ascii_only):
     body = json.dumps(record, separators=separators, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     general = envelope._decode_any(body, Counter())
-    assert seen(decode(body, Counter())) == seen(general)
+    assert seen(decode_envelope(body, Counter())) == seen(general)
 
 
 def test_new_paths_are_learned_and_change_nothing_but_the_speed():

@@ -28,8 +28,8 @@ def tar(members, form=tarfile.USTAR_FORMAT):
 
 
 def read(data, name="x.tar", **columns):
-    reading = FileReport(name)
-    return list(read_webdataset(io.BytesIO(data), reading, Columns(**{"texts": ["caption"], **columns}))), reading
+    report = FileReport(name)
+    return list(read_webdataset(io.BytesIO(data), report, Columns(**{"texts": ["caption"], **columns}))), report
 
 
 SAMPLES = [
@@ -51,7 +51,7 @@ SAMPLES = [
 def test_every_sample_gives_its_texts_with_a_reference_to_its_picture(tmp_path):
     path = tmp_path / "x.tar"
     path.write_bytes(tar(SAMPLES))
-    occurrences, reading = read(path.read_bytes(), str(path))
+    occurrences, report = read(path.read_bytes(), str(path))
     assert [(o.image_url, o.image_ref and o.image_ref.rpartition("#")[2], o.source, o.text) for o in occurrences] == [
         ("http://h/1.jpg", "a/1.jpg", "txt", "ein Hund"),
         ("http://h/1.jpg", "a/1.jpg", "caption", "a dog"),
@@ -59,8 +59,8 @@ def test_every_sample_gives_its_texts_with_a_reference_to_its_picture(tmp_path):
         (None, "a/2.png", "caption", "猫"),
         (None, "a/3.webp", "txt", "three"),
     ]
-    assert reading.counters.drops == {"no_reference": 1, "empty_text": 1}
-    assert (reading.counters.read, reading.status) == (7, "ok")
+    assert report.counters.drops == {"no_reference": 1, "empty_text": 1}
+    assert (report.counters.read, report.status) == (7, "ok")
     bytes_of = References(open_local, max_bytes=100)
     assert [bytes_of.read(o.image_ref) for o in occurrences[2:]] == [b"jpeg 1", b"png 2", b"webp 3"]
 
@@ -87,11 +87,11 @@ def test_bad_members_cost_themselves_alone(monkeypatch):
 
     monkeypatch.setattr(webdataset, "MAX_MEMBER", 20)
     bad = [("1.jpg", b"j"), ("1.json", b"{"), ("1.txt", b"one"), ("2.jpg", b"j"), ("2.txt", b"\xff two")]
-    occurrences, reading = read(
+    occurrences, report = read(
         tar([*bad, ("3.jpg", b"j"), ("3.txt", b"long" * 9), ("4.jpg", b"j"), ("4.txt", b"four")])
     )
     assert [o.text for o in occurrences] == ["one", "\ufffd two", "four"]
-    notes = reading.counters.notes
+    notes = report.counters.notes
     assert (notes["broken_record"], notes["oversized_record"], notes["invalid_utf8"]) == (1, 1, 1)
     with pytest.raises(InputError, match=r"cannot read x\.tar"):
         read(b"no tar at all" * 99)
@@ -103,9 +103,9 @@ def test_rows_with_their_pictures_are_referred_to_by_their_number(tmp_path):
     )
     path = tmp_path / "x.parquet"
     pq.write_table(table, path, row_group_size=3)
-    reading = FileReport(str(path))
+    report = FileReport(str(path))
     with path.open("rb") as stream:
-        occurrences = list(read_parquet(stream, reading, Columns(["caption"], image="pixels")))
+        occurrences = list(read_parquet(stream, report, Columns(["caption"], image="pixels")))
     bytes_of = References(open_local, max_bytes=100, column="pixels")
     assert [(o.text, bytes_of.read(o.image_ref)) for o in occurrences] == [
         (f"text {n}", f"picture {n}".encode()) for n in range(10)
