@@ -23,8 +23,8 @@ from curation.cli.settings import load_config
 from curation.errors import InputError, UsageError
 from curation.lake.lake import Lake
 from training.config import TrainConfig
-from training.data.loader import ShardReader
 from training.data.shard_index import Split, build_index
+from training.data.shard_reader import ShardReader
 from training.data.tokenizer import Tokenizer
 from training.distributed import World, join
 from training.engine import checkpoint

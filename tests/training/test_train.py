@@ -23,8 +23,8 @@ from training.config import TrainConfig
 from training.distributed import World
 from training.engine import checkpoint
 from training.engine.checkpoint import TrainingState
-from training.engine.trainer import learning_rate, parameter_groups
-from training.evaluate import embed_images, embed_texts
+from training.engine.optimizer import learning_rate
+from training.evaluation.embed import embed_images, embed_texts
 from training.models.metaclip2 import TwoTowers
 from training.train import main, train
 
@@ -212,27 +212,6 @@ def test_the_command_prints_a_summary_and_ends_with_the_documented_code(train_ya
     said = capsys.readouterr()
     assert said.out == ""
     assert "error: no shards of recipe 'none'" in said.err
-
-
-def test_the_learning_rate_rises_to_its_peak_and_falls_to_zero():
-    rates = [learning_rate(step, peak=2.0, warmup=10, total=110) for step in range(111)]
-    assert rates[0] == pytest.approx(0.2)
-    assert rates[9] == rates[10] == max(rates) == 2.0
-    assert rates[60] == pytest.approx(1.0)
-    assert rates[110] == pytest.approx(0.0)
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-
-
-def test_only_matrices_decay(whole_run):
-    model, _ = checkpoint.load_model(Path(whole_run[1]["checkpoint"]))
-    decayed, others = parameter_groups(model, 0.1)
-    assert (decayed["weight_decay"], others["weight_decay"]) == (0.1, 0.0)
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
-    exempt = {names[id(parameter)] for parameter in others["params"]}
-    assert "logit_scale" in exempt
-    assert "vision_model.embeddings.class_embedding" in exempt
-    assert all("bias" in name or "norm" in name or name.endswith(("logit_scale", "class_embedding")) for name in exempt)
-    assert len(decayed["params"]) + len(exempt) == len(names)
 
 
 def test_the_logit_scale_is_clamped(config):

@@ -19,8 +19,8 @@ import numpy as np
 from curation.balance.sampling import DrawKey
 from curation.errors import UsageError
 from curation.io.storage import Storage
-from training.data.loader import ShardReader
 from training.data.shard_index import SCAN_THREADS, Bits, ShardIndex
+from training.data.shard_reader import ShardReader
 from training.distributed import World
 
 log = logging.getLogger(__name__)

@@ -26,27 +26,14 @@ from training.data.tokenizer import Tokenizer
 from training.distributed import World
 from training.engine import checkpoint
 from training.engine.checkpoint import TrainingState
-from training.evaluate import held_out_retrieval
+from training.engine.optimizer import learning_rate, parameter_groups
+from training.evaluation.retrieval import held_out_retrieval
 from training.losses.contrastive import contrastive_loss
 from training.models.metaclip2 import TwoTowers
 
 log = logging.getLogger(__name__)
 
 MAX_LOGIT_SCALE = math.log(100)  # on the logarithm, as CLIP bounds it (arXiv 2103.00020, section 2.5)
-
-
-def learning_rate(step: int, *, peak: float, warmup: int, total: int) -> float:
-    """Return the learning rate of a step (counted from 0): linear warm-up, then half a cosine down to 0."""
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    return peak * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup))) / 2
-
-
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Split parameters for AdamW: matrices decay; vectors (biases, norms) and the logit scale do not."""
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
 class Trainer:

@@ -16,8 +16,8 @@ from support import shards
 from support.shards import matched_row, publish_matched, shard_row
 from training.config import TrainConfig
 from training.data.epoch_draw import _scan, draw_epoch
-from training.data.loader import ShardReader
 from training.data.shard_index import build_index, is_held_out
+from training.data.shard_reader import ShardReader
 from training.distributed import World
 from training.engine import checkpoint
 from training.engine.checkpoint import TrainingState

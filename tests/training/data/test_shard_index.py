@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from curation.errors import InputError, UsageError
 from curation.lake.tombstones import add_tombstones
 from support.shards import shard_row
-from training.data.loader import ShardReader
 from training.data.shard_index import build_index, is_held_out
+from training.data.shard_reader import ShardReader
 
 
 def texts(index, lake) -> list[str]:

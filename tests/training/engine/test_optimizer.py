@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import pytest
+
+from training.engine.optimizer import learning_rate, parameter_groups
+from training.models.metaclip2 import PRESETS, build_model
+
+
+def test_the_learning_rate_rises_to_its_peak_and_falls_to_zero():
+    rates = [learning_rate(step, peak=2.0, warmup=10, total=110) for step in range(111)]
+    assert rates[0] == pytest.approx(0.2)
+    assert rates[9] == rates[10] == max(rates) == 2.0
+    assert rates[60] == pytest.approx(1.0)
+    assert rates[110] == pytest.approx(0.0)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+def test_only_matrices_decay(tokenizer):
+    model = build_model(PRESETS["tiny"], tokenizer)
+    decayed, others = parameter_groups(model, 0.1)
+    assert (decayed["weight_decay"], others["weight_decay"]) == (0.1, 0.0)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    exempt = {names[id(parameter)] for parameter in others["params"]}
+    assert "logit_scale" in exempt
+    assert "vision_model.embeddings.class_embedding" in exempt
+    assert all("bias" in name or "norm" in name or name.endswith(("logit_scale", "class_embedding")) for name in exempt)
+    assert len(decayed["params"]) + len(exempt) == len(names)
