@@ -1,4 +1,4 @@
-"""The processes of a run: one alone, or those that torchrun started."""
+"""The processes of a training run: a single process, or those that torchrun started."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class World:
-    """This process's rank among `size` processes, and the device it computes on."""
+    """The rank of this process among `size` processes, and its device."""
 
     rank: int
     size: int
@@ -26,17 +26,17 @@ class World:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is rank 0, which writes and reports for all."""
+        """Whether this is rank 0, which writes files and reports for all ranks."""
         return self.rank == 0
 
     def broadcast_from_main(self, make: Callable[[], T]) -> T:
-        """Return on every rank what rank 0 makes.
+        """Call `make` on rank 0 and return its result on every rank.
 
-        When rank 0 fails with a WorldcurateError it alone reports it; the others exit with the same code.
+        If rank 0 fails with a WorldcurateError, only rank 0 reports it; the other ranks exit with the same code.
         """
         if self.size == 1:
             return make()
-        sent: list[Any] = [None, 1]  # the value, and the code to exit with
+        sent: list[Any] = [None, 1]  # the result and the exit code
         try:
             if self.is_main:
                 sent = [make(), 0]
@@ -51,9 +51,9 @@ class World:
         return value
 
     def all_gather(self, make: Callable[[], T]) -> list[T]:
-        """Return on every rank what each rank makes, in the order of the ranks.
+        """Call `make` on every rank and return all results, in rank order, on every rank.
 
-        A rank that fails with a WorldcurateError reports it itself; the others exit with the first such code.
+        A rank that fails with a WorldcurateError reports it; the other ranks exit with the code of the first failure.
         """
         if self.size == 1:
             return [make()]
@@ -72,7 +72,7 @@ class World:
         return [value for value, _ in received]
 
     def mean(self, value: torch.Tensor) -> float:
-        """Return the mean over all ranks of a scalar tensor."""
+        """Return the mean of a scalar tensor over all ranks."""
         total = value.detach().clone()
         if self.size > 1:
             dist.all_reduce(total)
@@ -80,8 +80,8 @@ class World:
 
 
 @contextmanager
-def join() -> Iterator[World]:
-    """Join the processes that torchrun started (NCCL with GPUs, gloo without), or be the only one."""
+def join_process_group() -> Iterator[World]:
+    """Join the processes that torchrun started (NCCL with GPUs, gloo without), or run as a single process."""
     cuda = torch.cuda.is_available()
     if "RANK" not in os.environ:
         yield World(0, 1, torch.device("cuda" if cuda else "cpu"))

@@ -1,10 +1,10 @@
-"""Zero-shot classification and retrieval: what a trained model knows without being trained for it.
+"""Measure the zero-shot accuracy of a checkpoint, per language.
 
     python -m training.evaluate --checkpoint DIR --images labels.jsonl --classes classes.json
 
-`labels.jsonl` has one `{"image": path, "label": class}` a line, paths relative to its own folder; `classes.json` is
-`{"languages": {language: {class: [prompt, …]}}}`. A language need not name every class: its images are those whose
-label it names. One JSON line a language goes to stdout.
+Each line of `labels.jsonl` is `{"image": path, "label": class}`, with paths relative to its folder; `classes.json` is
+`{"languages": {language: {class: [prompt, …]}}}`. A language may omit classes: it is evaluated on the images whose
+label it lists. Results are printed to stdout, one JSON line per language.
 """
 
 from __future__ import annotations
@@ -27,17 +27,19 @@ from training.models.metaclip2 import TwoTowers
 
 
 class EvaluateConfig(BaseSettings):
-    """All keys of an evaluation."""
+    """All configuration keys of an evaluation."""
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix="WORLDCURATE_EVALUATE_")
 
-    checkpoint: str | None = Field(None, description="a checkpoint, or the output folder of a training run")
-    images: str | None = Field(None, description="labels.jsonl: one {image, label} a line")
+    checkpoint: str | None = Field(
+        None, description="a checkpoint folder, or the output folder of a training run (its newest checkpoint)"
+    )
+    images: str | None = Field(None, description="labels.jsonl: one {image, label} per line")
     classes: str | None = Field(None, description="classes.json: {languages: {language: {class: [prompt, …]}}}")
 
 
 def main(argv: Sequence[str]) -> None:
-    """Read the arguments and print one JSON line a language."""
+    """Read the arguments and print one JSON line per language."""
     config = load_config(
         EvaluateConfig,
         argv,
@@ -47,7 +49,9 @@ def main(argv: Sequence[str]) -> None:
     )
     folder = checkpoint.find(Path(config.checkpoint or ""))
     if folder is None:
-        raise InputError(f"checkpoint: {config.checkpoint} holds no checkpoint")
+        raise InputError(
+            f"checkpoint: {config.checkpoint} contains no checkpoint: pass a checkpoint or an output folder"
+        )
     model, tokenizer = checkpoint.load_model(folder)
     TwoTowers(model).to("cuda" if torch.cuda.is_available() else "cpu")
     images, labels = read_labels(Path(config.images or ""))

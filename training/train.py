@@ -2,9 +2,9 @@
 
     torchrun --nproc-per-node 2 -m training.train --config t.yaml
 
-Progress goes to stderr and to TensorBoard files in the output folder, a JSON summary to stdout at the end. The exit
-codes are those of every command (0 done, 1 bug, 2 usage or config, 3 input); torchrun itself ends with 1 whenever one
-of its processes failed, and prints their codes.
+Progress is logged to stderr and to TensorBoard files in the output folder; a JSON summary is printed to stdout at the
+end. The exit codes are those of all commands (0 done, 1 bug, 2 usage or config, 3 input). torchrun itself exits with 1
+if any of its processes failed, and prints their codes.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from curation.cli.settings import load_config
 from curation.errors import InputError, UsageError
 from curation.lake.lake import Lake
 from training.config import TrainConfig
-from training.data.shard_index import Split, build_index
+from training.data.shard_index import TrainValSplit, build_index
 from training.data.shard_reader import ShardReader
 from training.data.tokenizer import Tokenizer
-from training.distributed import World, join
+from training.distributed import World, join_process_group
 from training.engine import checkpoint
-from training.engine.checkpoint import TrainingState
-from training.engine.trainer import Trainer
+from training.engine.checkpoint import ResumePoint, TrainingState
+from training.engine.trainer import RunStart, Trainer
 from training.models.metaclip2 import PRESETS, build_model
 
 log = logging.getLogger(__name__)
 
-TOKENIZER_TEXTS = 1_000_000  # shards are in hashed order, so the first texts are a fair sample
+TOKENIZER_TEXTS = 1_000_000  # shards are in hash order, so the first texts are a random sample
 
-# Keys that decide which sample comes when and what the weights mean; a run cannot be resumed under others.
+# Keys that determine the order of the samples and the meaning of the weights; they must not change on resume.
 ORDER_KEYS = ("recipe", "batches", "draw", "validation_share", "seed", "shuffle_streams", "shuffle_window")
 FIXED_KEYS = (*ORDER_KEYS, "batch_size", "preset", "image_size")
 
@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> None:
         description="train a MetaClip2 model on the shards of a recipe",
         required=("lake", "output"),
     )
-    with join() as world:
+    with join_process_group() as world:
         if not world.is_main:
             logging.getLogger().setLevel(logging.WARNING)
         summary = train(config, world)
@@ -59,53 +59,57 @@ def main(argv: Sequence[str]) -> None:
 
 
 def train(config: TrainConfig, world: World) -> dict[str, Any]:
-    """Train to the configured number of steps and return the summary of the run.
+    """Train up to the configured number of steps and return the summary of the run.
 
-    Raises UsageError when the configuration does not fit the checkpoint or the data, InputError when shards or a
-    checkpoint cannot be read, OutputError when the loss is not finite. Checkpoints saved before stay usable.
+    Raises UsageError if the configuration does not fit the checkpoint or the data, InputError if shards or a
+    checkpoint cannot be read, OutputError if the loss is not finite. Checkpoints saved before an error stay usable.
     """
     if config.batch_size % world.size:
         raise UsageError(f"batch_size: {config.batch_size} is not a multiple of the {world.size} processes")
-    folder, state = world.broadcast_from_main(lambda: _resumed(config))
-    split = world.broadcast_from_main(lambda: _index(config, state))
-    if folder:
-        model, tokenizer = checkpoint.load_model(folder)
+    resume = world.broadcast_from_main(lambda: _find_resume_point(config))
+    split = world.broadcast_from_main(lambda: _index_shards(config, resume.state if resume else None))
+    if resume:
+        model, tokenizer = checkpoint.load_model(resume.folder)
     else:
-        tokenizer = world.broadcast_from_main(lambda: _tokenizer(config, split))
+        tokenizer = world.broadcast_from_main(lambda: _make_tokenizer(config, split))
         model = build_model(PRESETS[config.preset], tokenizer, side=config.image_size, seed=config.seed)
-    trainer = Trainer(config, world, split, model, tokenizer, state)
-    if folder:
-        checkpoint.restore(folder, trainer.optimizer)
-    return trainer.run()
+    return Trainer(config, world, split, RunStart(model, tokenizer, resume)).run()
 
 
-def _resumed(config: TrainConfig) -> tuple[Path | None, TrainingState | None]:
-    """Return the checkpoint to go on from and its state, or two Nones for a new run."""
+def _find_resume_point(config: TrainConfig) -> ResumePoint | None:
+    """Return the checkpoint to resume from; None for a new run."""
     source = Path(config.resume) if isinstance(config.resume, str) else config.output_folder
     folder = checkpoint.find(source)
     if folder is None:
         if isinstance(config.resume, str):
-            raise InputError(f"resume: {source} holds no checkpoint")
-        return None, None
+            raise InputError(f"resume: {source} contains no checkpoint: pass a checkpoint or an output folder")
+        return None
     if not config.resume:
-        raise UsageError(f"output: {source} holds a run already: set resume: true to go on, or choose another folder")
+        raise UsageError(f"output: {source} already contains a run: set resume: true, or choose another folder")
     state = TrainingState.read(folder)
+    _check_same_run(config, folder, state)
+    return ResumePoint(folder, state)
+
+
+def _check_same_run(config: TrainConfig, folder: Path, state: TrainingState) -> None:
+    """Raise UsageError if the checkpoint was trained on another version of the shards or with other fixed keys."""
     if config.version not in (None, state.version):
         raise UsageError(
-            f"version: {folder} was trained on version {state.version} of the shards table and cannot go on with "
-            f"version {config.version}: leave the key out, or start a new run in another output folder"
+            f"version: {folder} was trained on version {state.version} of the shards table and cannot continue with "
+            f"version {config.version}: remove the key, or start a new run in another output folder"
         )
     now = config.model_dump(mode="json")
     then = {key: state.config.get(key, TrainConfig.model_fields[key].default) for key in FIXED_KEYS}
     changed = [key for key in FIXED_KEYS if now[key] != then[key]]
     if changed:
         changes = ", ".join(f"{key} {then[key]!r} -> {now[key]!r}" for key in changed)
-        raise UsageError(f"resume: {folder} was trained with other settings ({changes}): start a new run for these")
-    return folder, state
+        raise UsageError(
+            f"resume: {folder} was trained with other settings ({changes}): start a new run to change them"
+        )
 
 
-def _index(config: TrainConfig, state: TrainingState | None) -> Split:
-    assert config.lake is not None, "checked when the config was read"
+def _index_shards(config: TrainConfig, state: TrainingState | None) -> TrainValSplit:
+    assert config.lake is not None, "load_config requires this key"
     lake = Lake(config.lake, config.open_storage())
     split = build_index(
         lake,
@@ -119,12 +123,12 @@ def _index(config: TrainConfig, state: TrainingState | None) -> Split:
     if state and index.run_ids != state.run_ids:
         raise UsageError(
             f"resume: version {index.version} of the shards in {lake.root} was written by {', '.join(index.run_ids)}, "
-            f"but the checkpoint was trained on {', '.join(state.run_ids)}: this is another lake"
+            f"but the checkpoint was trained on {', '.join(state.run_ids)}: use that lake, or start a new run"
         )
     if state and index.samples != state.samples:
         log.warning(
-            "%d pairs to train on, %d when the checkpoint was saved: tombstones came or went, and the order of the "
-            "samples is another one from here on",
+            "%d pairs to train on, %d when the checkpoint was saved: tombstones have changed, so the order of the "
+            "samples differs from here on",
             index.samples,
             state.samples,
         )
@@ -135,7 +139,7 @@ def _index(config: TrainConfig, state: TrainingState | None) -> Split:
     return split
 
 
-def _tokenizer(config: TrainConfig, split: Split) -> Tokenizer:
+def _make_tokenizer(config: TrainConfig, split: TrainValSplit) -> Tokenizer:
     context_length = PRESETS[config.preset].context_length
     if config.tokenizer != "train":
         return Tokenizer.read(config.tokenizer, context_length)

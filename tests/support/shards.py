@@ -1,4 +1,4 @@
-"""A small lake of shards, published as the fetch stage publishes them."""
+"""A small lake of shards, published in the same way as by the fetch stage."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from curation.lake.schemas import SCHEMAS
 
 SMALL = {"batch_size": 16, "image_size": 16, "vocab_size": 320, "seed": 3, "log_every": 1}
 
-COLOURS = ["red", "green", "blue", "yellow", "black", "orange"]
+COLORS = ["red", "green", "blue", "yellow", "black", "orange"]
 SHAPES = ["circle", "square", "bar", "cross"]
 
 
 def draw(number: int, side: int = 24) -> tuple[bytes, str]:
-    """A coloured shape that differs from every other number's, and its caption."""
-    colour, shape = COLOURS[number % 6], SHAPES[number // 6 % 4]
+    """Draw a colored shape that is unique to the number; return it as PNG with its caption."""
+    color, shape = COLORS[number % 6], SHAPES[number // 6 % 4]
     image = Image.new("RGB", (side, side + number % 3), (255, 255, 255 - number % 50))
     pen, (low, high) = ImageDraw.Draw(image), (side // 5 + number % 2, side - side // 5)
     boxes = {
@@ -34,12 +34,12 @@ def draw(number: int, side: int = 24) -> tuple[bytes, str]:
         "cross": [(low, side // 2 - 2, high, side // 2 + 2), (side // 2 - 2, low, side // 2 + 2, high)],
     }
     for box in boxes[shape]:
-        pen.rectangle(box, fill=colour)
+        pen.rectangle(box, fill=color)
     if shape == "circle":
-        pen.ellipse((low, low, high, high), fill=colour)
-    sink = io.BytesIO()
-    image.save(sink, "PNG")
-    return sink.getvalue(), f"a {colour} {shape}"
+        pen.ellipse((low, low, high, high), fill=color)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue(), f"a {color} {shape}"
 
 
 def shard_row(number: int, *, host: str = "a.example") -> dict[str, object]:
@@ -62,12 +62,12 @@ def shard_row(number: int, *, host: str = "a.example") -> dict[str, object]:
 
 
 def matched_row(number: int) -> dict[str, object]:
-    """A row of shards of every matched pair: one to four texts that differ, each with a keep probability."""
+    """Return a row of shards of every matched pair: one to four different texts, each with a keep probability."""
     caption = draw(number)[1]
-    chances = [(0.1, 0.4, 0.75, 1.0, 0.0)[(number + 2 * k) % 5] for k in range(1 + number % 4)]
+    probabilities = [(0.1, 0.4, 0.75, 1.0, 0.0)[(number + 2 * k) % 5] for k in range(1 + number % 4)]
     fields = {"source": "alt", "lang": "en", "lang_score": 1.0, "entry_ids": [number % 6]}
-    texts = [{**fields, "text": f"{caption} {k}", "keep_probability": keep} for k, keep in enumerate(chances)]
-    published = {"text": texts[-1]["text"], "keep_probability": chances[-1]}
+    texts = [{**fields, "text": f"{caption} {k}", "keep_probability": keep} for k, keep in enumerate(probabilities)]
+    published = {"text": texts[-1]["text"], "keep_probability": probabilities[-1]}
     return {**shard_row(number), **published, "texts": texts}
 
 
@@ -77,30 +77,32 @@ def publish_matched(shard_lake: ShardLake, rows: int) -> None:
 
 
 class ShardLake:
-    """A lake in a folder, with what tests need to publish shards into it."""
+    """A lake in a local folder, with methods to publish shards."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.lake = Lake(str(root), Storage())
 
     def publish(self, rows, *, batch="b1", recipe="default", group_rows=10, file_rows=30, selection="drawn", run="r1"):
-        """Replace a partition; the run's row stands in the commit, and its totals say how pairs were selected."""
+        """Replace a partition; the commit holds the run's row, whose totals record the selection."""
         partition = {"recipe": recipe, "batch": batch}
-        seen = self.lake.snapshot("shards", partition).run_ids
+        expected = self.lake.snapshot("shards", partition).run_ids
         files = []
         for start in range(0, len(rows), file_rows):
             path = f"recipe={recipe}/batch={batch}/{run}/{start // file_rows:06d}.0000-{run}.parquet"
             table = pa.Table.from_pylist(rows[start : start + file_rows], schema=SCHEMAS["shards"])
-            target = self.root / "shards" / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            pq.write_table(table, target, row_group_size=group_rows)
-            files.append(WrittenFile(path, target.stat().st_size, table.num_rows, ""))
+            file = self.root / "shards" / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            pq.write_table(table, file, row_group_size=group_rows)
+            files.append(WrittenFile(path, file.stat().st_size, table.num_rows, ""))
         totals = json.dumps({"selection": selection})
         run_row = json.dumps({"run_id": run, "totals": totals})
-        return self.lake.publish("shards", partition, files, expected=seen, metadata={"run_id": run, "run": run_row})
+        return self.lake.publish(
+            "shards", partition, files, expected=expected, metadata={"run_id": run, "run": run_row}
+        )
 
     def add_run(self, run: str, selection: str) -> None:
-        """Add the run's row to the runs table, as a stage does after its commit."""
+        """Add the run's row to the table `runs`, as a stage does after its commit."""
         now = datetime.now(UTC)
         texts = dict.fromkeys(["batch", "code_version", "fingerprint", "inputs", "config", "drops", "seconds"], "")
         totals = json.dumps({"selection": selection})

@@ -1,4 +1,4 @@
-"""Trains by each configuration named, one after the other in the same processes, which cost seconds to start."""
+"""Train with each given configuration, one after another in the same processes, because starting them is slow."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import sys
 
 from curation.cli.settings import load_config
 from training.config import TrainConfig
-from training.distributed import join
+from training.distributed import join_process_group
 from training.train import train
 
 if __name__ == "__main__":
-    with join() as world:
+    with join_process_group() as world:
         for path in sys.argv[1:]:
             config = load_config(TrainConfig, ["--config", path], prog="train_each", description="", required=())
             summary = train(config, world)

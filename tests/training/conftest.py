@@ -1,4 +1,4 @@
-"""Lakes of shards, a tokenizer and one run with two processes, for the tests of training."""
+"""Fixtures for the training tests: lakes of shards, a tokenizer, and runs of two processes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from training.data.tokenizer import Tokenizer
 
 
 class TwoProcesses(NamedTuple):
-    """A run of two processes: its lake, its output folder and its summary."""
+    """A run of two processes: its lake, output folder and summary."""
 
     lake: Path
     output: Path
@@ -26,7 +26,7 @@ class TwoProcesses(NamedTuple):
 
 @pytest.fixture(scope="session")
 def two_processes(tmp_path_factory) -> dict[str, TwoProcesses]:
-    """A run on 50 drawn pairs and one on 200 matched images that draws for itself, after each other in one start."""
+    """Two runs in one process start: on 50 published pairs, and on 200 matched images with per-epoch sampling."""
     root = tmp_path_factory.mktemp("two-processes")
     keys = {
         "published": {"steps": 6, "save_every": 3},
@@ -34,14 +34,14 @@ def two_processes(tmp_path_factory) -> dict[str, TwoProcesses]:
     }
     ShardLake(root / "published").publish([shard_row(n) for n in range(50)])
     publish_matched(ShardLake(root / "online"), 200)
-    paths = []
-    for draw_, own in keys.items():
-        paths.append(str(root / f"{draw_}.yaml"))
-        places = {"lake": str(root / draw_), "output": str(root / f"{draw_}-out")}
-        Path(paths[-1]).write_text(json.dumps(SMALL | own | places), encoding="utf-8")
+    configs = []
+    for name, run_keys in keys.items():
+        configs.append(str(root / f"{name}.yaml"))
+        paths_of_run = {"lake": str(root / name), "output": str(root / f"{name}-out")}
+        Path(configs[-1]).write_text(json.dumps(SMALL | run_keys | paths_of_run), encoding="utf-8")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
-        [*command, str(Path(train_each.__file__)), *paths],
+        [*command, str(Path(train_each.__file__)), *configs],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
         text=True,

@@ -26,13 +26,13 @@ def test_keys_come_from_the_file_the_environment_and_flags_in_this_order(load, m
     assert config.open_storage().region == "eu"
 
 
-@pytest.mark.parametrize(("given", "meant"), [("true", True), ("False", False), ("no", False), ("runs/a", "runs/a")])
-def test_resume_is_a_switch_or_a_path(load, given, meant):
-    assert load(**BASE, resume=given).resume == meant
-    assert load("--resume", given, **BASE).resume == meant
+@pytest.mark.parametrize(("value", "expected"), [("true", True), ("False", False), ("no", False), ("runs/a", "runs/a")])
+def test_resume_is_a_switch_or_a_path(load, value, expected):
+    assert load(**BASE, resume=value).resume == expected
+    assert load("--resume", value, **BASE).resume == expected
 
 
-def test_the_length_is_in_steps_or_in_pairs(load):
+def test_the_length_is_given_in_steps_or_in_pairs(load):
     assert load(**BASE).total_steps == 5
     by_pairs = load(lake="/l", output="/o", seen_pairs=1001, batch_size=100)
     assert by_pairs.total_steps == 11
@@ -61,7 +61,7 @@ def test_warm_up_defaults_to_a_tenth_and_at_most_2000(load):
         ({"lake": None}, "key `lake` is missing"),
     ],
 )
-def test_a_wrong_key_is_named_in_one_line(load, keys, line):
+def test_an_invalid_key_is_named_in_one_line(load, keys, line):
     with pytest.raises(UsageError, match=line) as caught:
         load(**(BASE | keys))
     assert "\n" not in str(caught.value)

@@ -7,37 +7,37 @@ import torch
 import torch.multiprocessing as mp
 
 from curation.errors import InputError
-from training.distributed import join
+from training.distributed import join_process_group
 
 
 def one_process(rank: int, port: int, results) -> None:
     variables = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     os.environ.update({key: str(value) for key, value in variables.items()})
-    said: list[object] = []
+    events: list[object] = []
 
     def fail():
         raise InputError("no such shards")
 
-    with join() as world:
-        said.append(world.broadcast_from_main(lambda: f"made by {rank}"))
-        said.append(world.mean(torch.tensor(float(rank))))
+    with join_process_group() as world:
+        events.append(world.broadcast_from_main(lambda: f"made by {rank}"))
+        events.append(world.mean(torch.tensor(float(rank))))
         try:
             world.broadcast_from_main(fail)
         except InputError as error:
-            said.append(str(error))
+            events.append(str(error))
         except SystemExit as error:
-            said.append(error.code)
-        said.append(world.all_gather(lambda: rank * 10))
+            events.append(error.code)
+        events.append(world.all_gather(lambda: rank * 10))
         try:
             world.all_gather(fail if rank == 1 else lambda: rank)
         except InputError as error:
-            said.append(str(error))
+            events.append(str(error))
         except SystemExit as error:
-            said.append(error.code)
-    results.put((rank, world.is_main, said))
+            events.append(error.code)
+    results.put((rank, world.is_main, events))
 
 
-def test_what_a_rank_makes_reaches_all_and_its_failure_ends_all_with_its_code():
+def test_results_reach_all_ranks_and_a_failure_ends_all_ranks_with_its_code():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -49,8 +49,8 @@ def test_what_a_rank_makes_reaches_all_and_its_failure_ends_all_with_its_code():
     ]
 
 
-def test_a_process_without_torchrun_is_alone():
-    with join() as world:
+def test_without_torchrun_there_is_one_process():
+    with join_process_group() as world:
         assert (world.rank, world.size, world.is_main) == (0, 1, True)
         assert world.broadcast_from_main(lambda: 5) == 5
         assert world.all_gather(lambda: 5) == [5]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from curation.cli.run import run_command
-from support.shards import COLOURS, SHAPES, draw, shard_row
+from support.shards import COLORS, SHAPES, draw, shard_row
 from training.config import TrainConfig
 from training.distributed import World
 from training.evaluate import main
@@ -17,9 +17,9 @@ from training.train import train
 def files(tmp_path):
     for number in range(24):
         (tmp_path / f"{number}.png").write_bytes(draw(number)[0])
-    rows = [{"image": f"{number}.png", "label": COLOURS[number % 6]} for number in range(24)]
+    rows = [{"image": f"{number}.png", "label": COLORS[number % 6]} for number in range(24)]
     (tmp_path / "labels.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n\n")
-    languages = {"en": {colour: [f"a {colour} {shape}" for shape in SHAPES] for colour in COLOURS}}
+    languages = {"en": {color: [f"a {color} {shape}" for shape in SHAPES] for color in COLORS}}
     (tmp_path / "classes.json").write_text(json.dumps({"languages": languages}))
     return tmp_path
 
@@ -29,7 +29,7 @@ def flags(folder, checkpoint) -> list[str]:
     return ["--checkpoint", str(checkpoint), "--images", str(labels), "--classes", str(classes)]
 
 
-def test_a_trained_model_names_colours_it_was_never_told_about(shard_lake, files, capsys):
+def test_a_trained_model_classifies_colors_without_labels(shard_lake, files, capsys):
     shard_lake.publish([shard_row(n) for n in range(24, 168)], group_rows=50, file_rows=200)
     output = files / "model"
     keys = {"batch_size": 24, "steps": 60, "lr": 1e-3, "image_size": 16, "vocab_size": 320, "log_every": 60}
@@ -44,5 +44,5 @@ def test_a_trained_model_names_colours_it_was_never_told_about(shard_lake, files
 
 def test_bad_input_ends_with_the_documented_code(files, capsys):
     assert run_command(main, flags(files, files / "nowhere")) == 3
-    assert "holds no checkpoint" in capsys.readouterr().err
+    assert "contains no checkpoint" in capsys.readouterr().err
     assert run_command(main, ["--checkpoint", "x"]) == 2

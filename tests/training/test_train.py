@@ -50,7 +50,7 @@ def config(lake, tmp_path):
 
 @pytest.fixture(scope="module")
 def whole_run(lake, tmp_path_factory):
-    """An undisturbed run of one process: its output folder and summary."""
+    """An uninterrupted run of one process: its output folder and summary."""
     output = tmp_path_factory.mktemp("whole")
     return output, train(TrainConfig(lake=str(lake), output=str(output), **SMALL), ALONE)
 
@@ -70,7 +70,7 @@ def embeddings(folder: Path) -> torch.Tensor:
 def test_a_run_reports_what_it_did(whole_run):
     output, summary = whole_run
     assert (summary["steps"], summary["seen_pairs"], summary["processes"]) == (6, 96, 1)
-    assert (summary["epoch"], summary["position"]) == (1, 48), "50 pairs are 3 batches of 16 an epoch"
+    assert (summary["epoch"], summary["position"]) == (1, 48), "50 pairs are 3 batches of 16 per epoch"
     assert summary["checkpoint"] == str(output / "checkpoints" / "step-00000006")
     assert sorted(p.name for p in (output / "checkpoints").glob("step-*")) == ["step-00000003", "step-00000006"]
     losses = scalars(output, "loss")
@@ -81,7 +81,7 @@ def test_a_run_reports_what_it_did(whole_run):
     assert [value for _, value in scalars(output, "lr")] == pytest.approx(expected)
 
 
-def test_a_resumed_run_ends_bit_for_bit_as_an_undisturbed_one(whole_run, config, tmp_path):
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(whole_run, config, tmp_path):
     output, summary = whole_run
     resumed = train(config(resume=str(output / "checkpoints" / "step-00000003")), ALONE)
     assert resumed["loss"] == summary["loss"]
@@ -90,7 +90,7 @@ def test_a_resumed_run_ends_bit_for_bit_as_an_undisturbed_one(whole_run, config,
     assert scalars(tmp_path / "out", "loss") == scalars(output, "loss")[3:]
 
 
-def test_two_processes_train_as_one_does_and_their_run_is_resumed_by_one(whole_run, config, two_processes):
+def test_two_processes_train_as_one_does_and_one_process_can_resume_their_run(whole_run, config, two_processes):
     output, summary = whole_run
     both = two_processes["published"]
     assert [both.summary[key] for key in ("processes", "steps", "seen_pairs")] == [2, 6, 96]
@@ -106,7 +106,7 @@ def test_two_processes_train_as_one_does_and_their_run_is_resumed_by_one(whole_r
     assert torch.allclose(embeddings(Path(resumed["checkpoint"])), reference, atol=2e-3)
 
 
-def test_resume_true_goes_on_where_the_output_stands_or_starts(config, caplog):
+def test_resume_true_continues_from_the_newest_checkpoint_or_starts_a_new_run(config, caplog):
     first = train(config(resume=True, steps=2), ALONE)
     assert first["steps"] == 2
     more = train(config(resume=True, steps=4), ALONE)
@@ -115,14 +115,14 @@ def test_resume_true_goes_on_where_the_output_stands_or_starts(config, caplog):
         again = train(config(resume=True, steps=4), ALONE)
     assert "nothing to do: 4 steps are done" in caplog.text
     assert again["checkpoint"] == more["checkpoint"]
-    with pytest.raises(UsageError, match=r"output: .* holds a run already: set resume: true"):
+    with pytest.raises(UsageError, match=r"output: .* already contains a run: set resume: true"):
         train(config(), ALONE)
 
 
 @pytest.mark.parametrize(
     ("keys", "line"),
     [
-        ({"version": 0}, "version: .* was trained on version 1 of the shards table and cannot go on with version 0"),
+        ({"version": 0}, "version: .* was trained on version 1 of the shards table and cannot continue with version 0"),
         ({"seed": 4}, r"trained with other settings \(seed 3 -> 4\)"),
         (
             {"validation_share": 0.5, "preset": "vit_b_32"},
@@ -142,24 +142,22 @@ def test_a_resumed_run_stays_on_its_version_of_the_table(shard_lake, config):
     shard_lake.publish([shard_row(n) for n in range(20)], run="r2")
     more = train(config(**keys, steps=4), ALONE)
     assert more["table_version"] == first["table_version"] == 1
-    assert (more["epoch"], more["position"]) == (1, 16), "50 pairs an epoch still"
+    assert (more["epoch"], more["position"]) == (1, 16), "still 50 pairs per epoch"
 
 
-def test_a_tombstone_is_honoured_by_a_resumed_run_and_said(shard_lake, config, caplog):
+def test_a_resumed_run_applies_new_tombstones_and_logs_the_change(shard_lake, config, caplog):
     keys = {"lake": str(shard_lake.root), "resume": True}
     shard_lake.publish([shard_row(n) for n in range(ROWS)])
     train(config(**keys, steps=2), ALONE)
     add_tombstones(shard_lake.lake, image_ids=[shard_row(n)["image_id"] for n in range(10)], reason="asked")
     more = train(config(**keys, steps=4), ALONE)
-    assert "40 pairs to train on, 50 when the checkpoint was saved: tombstones came or went" in caplog.text
-    assert (more["epoch"], more["position"]) == (1, 32), "40 pairs are 2 batches of 16 an epoch"
+    assert "40 pairs to train on, 50 when the checkpoint was saved: tombstones have changed" in caplog.text
+    assert (more["epoch"], more["position"]) == (1, 32), "40 pairs are 2 batches of 16 per epoch"
 
 
 def test_another_lake_of_the_same_version_is_refused(whole_run, shard_lake, config):
     shard_lake.publish([shard_row(n) for n in range(ROWS)], run="r9")
-    with pytest.raises(
-        UsageError, match="was written by r9, but the checkpoint was trained on r1: this is another lake"
-    ):
+    with pytest.raises(UsageError, match="was written by r9, but the checkpoint was trained on r1: use that lake"):
         train(config(lake=str(shard_lake.root), resume=str(whole_run[0])), ALONE)
 
 
@@ -168,7 +166,7 @@ def test_settings_that_do_not_fit_are_refused(config):
         train(config(batch_size=64), ALONE)
     with pytest.raises(UsageError, match="batch_size: 16 is not a multiple of the 3 processes"):
         train(config(), World(0, 3, torch.device("cpu")))
-    with pytest.raises(InputError, match="resume: nowhere holds no checkpoint"):
+    with pytest.raises(InputError, match="resume: nowhere contains no checkpoint"):
         train(config(resume="nowhere"), ALONE)
     with pytest.raises(UsageError, match=r"tokenizer: cannot read absent\.json"):
         train(config(tokenizer="absent.json"), ALONE)
@@ -181,12 +179,12 @@ def test_a_loss_that_is_not_finite_ends_the_run(config):
 
 @pytest.mark.parametrize(("keys", "tolerance"), [({"precision": "bf16"}, 0.05), ({"grad_checkpointing": True}, 1e-4)])
 def test_saving_memory_changes_the_loss_little(whole_run, config, tmp_path, keys, tolerance):
-    train(config(**keys, steps=2), ALONE)  # the first step's gradients are in the second one's loss
+    train(config(**keys, steps=2), ALONE)  # the loss of the second step depends on the gradients of the first
     for (_, loss), (_, whole) in zip(scalars(tmp_path / "out", "loss"), scalars(whole_run[0], "loss")[:2], strict=True):
         assert loss == pytest.approx(whole, abs=tolerance)
 
 
-def test_held_out_pairs_are_measured_and_not_trained_on(config, tmp_path):
+def test_retrieval_is_measured_on_the_held_out_pairs(config, tmp_path):
     summary = train(config(validation_share=0.3, batch_size=8, validation_pairs=7), ALONE)
     assert summary["held_out_pairs"] == 7
     assert 0 <= summary["image_to_text_recall"] <= 1
@@ -204,14 +202,14 @@ def test_a_tokenizer_file_is_used_and_saved(config, tokenizer, tmp_path):
 def test_the_command_prints_a_summary_and_ends_with_the_documented_code(train_yaml, lake, tmp_path, capsys):
     path = train_yaml(**(SMALL | {"steps": 1}), lake=str(lake), output=str(tmp_path / "out"))
     assert run_command(main, ["--config", str(path)]) == 0
-    said = capsys.readouterr()
-    assert json.loads(said.out)["steps"] == 1
-    assert "step 1 of 1" in said.err
+    output = capsys.readouterr()
+    assert json.loads(output.out)["steps"] == 1
+    assert "step 1 of 1" in output.err
     assert run_command(main, ["--config", str(path)]) == 2
     assert run_command(main, ["--config", str(path), "--output", str(tmp_path / "o2"), "--recipe", "none"]) == 3
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert "error: no shards of recipe 'none'" in said.err
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "error: no shards of recipe 'none'" in output.err
 
 
 def test_the_logit_scale_is_clamped(config):
@@ -221,7 +219,7 @@ def test_the_logit_scale_is_clamped(config):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
-def test_a_run_killed_in_the_middle_goes_on_to_the_same_end(train_yaml, lake, tmp_path, processes):
+def test_a_killed_run_resumes_to_the_same_result(train_yaml, lake, tmp_path, processes):
     keys = SMALL | {"steps": 150, "save_every": 10, "resume": True, "lake": str(lake)}
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
 
@@ -239,12 +237,12 @@ def test_a_run_killed_in_the_middle_goes_on_to_the_same_end(train_yaml, lake, tm
     for process in (*map(int, ranks), killed.pid):
         os.kill(process, signal.SIGKILL)
     killed.communicate()
-    reached = TrainingState.read(checkpoint.find(tmp_path / "killed")).step
-    assert 10 <= reached < 150, "killed too late to prove anything"
-    ends = {}
+    step_reached = TrainingState.read(checkpoint.find(tmp_path / "killed")).step
+    assert 10 <= step_reached < 150, "killed too late to prove anything"
+    weights = {}
     for output in ("killed", "whole"):
-        said, _ = start(output).communicate()
-        summary = json.loads(said)
+        stdout, _ = start(output).communicate()
+        summary = json.loads(stdout)
         assert summary["steps"] == 150
-        ends[output] = load_file(Path(summary["checkpoint"]) / "model.safetensors")
-    assert all(torch.equal(ends["killed"][name], ends["whole"][name]) for name in ends["whole"])
+        weights[output] = load_file(Path(summary["checkpoint"]) / "model.safetensors")
+    assert all(torch.equal(weights["killed"][name], weights["whole"][name]) for name in weights["whole"])

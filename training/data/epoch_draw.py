@@ -1,10 +1,10 @@
-"""The pairs of an epoch, drawn from shards of every matched pair by the draw that balance makes once.
+"""Sample the pairs of an epoch from shards of every matched pair, as balance does once for published pairs.
 
 Shards with `balance.selection: all` hold every matched image, and each of its matched texts with its keep probability
-under the published thresholds. At every epoch one text an image is chosen and the pair drawn, by the functions of
-`curation.balance.sampling` with the epoch in their key. Every rank scans some of the files, of which it reads ids,
-texts and probabilities but no image, and sends the others one bit a row. So all ranks train on the same pairs in the
-same number of steps, and the draw of an epoch that is resumed is the one it began with.
+under the published thresholds. Every epoch chooses one text per image and then draws the pair, with the functions of
+`curation.balance.sampling` and the epoch in their key. Each rank scans a share of the files. It reads ids, texts and
+probabilities, but no images, and sends one bit per row to the other ranks. All ranks therefore train on the same pairs
+and run the same number of steps, and a resumed epoch continues with its original draw.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ log = logging.getLogger(__name__)
 
 
 def draw_epoch(index: ShardIndex, storage: Storage, key: DrawKey, world: World, *, batch_size: int) -> ShardIndex:
-    """Return the samples that `key` draws from an index of every matched pair, the same on every rank.
+    """Return an index of the samples that `key` draws from every matched pair; it is the same on every rank.
 
-    Every rank calls this. Raises InputError when a file cannot be read or holds nothing to draw from, UsageError when
-    the draw does not fill one batch.
+    All ranks must call this together. Raises InputError if a file cannot be read or has no texts or probabilities to
+    draw from, UsageError if the draw does not fill one batch.
     """
     parts = world.all_gather(lambda: _scan(index, storage, key, range(world.rank, len(index.files), world.size)))
     drawn: Mapping[int, Bits] = {group: bits for part in parts for group, bits in part.items()}
@@ -47,7 +47,7 @@ def draw_epoch(index: ShardIndex, storage: Storage, key: DrawKey, world: World, 
 
 
 def _scan(index: ShardIndex, storage: Storage, key: DrawKey, files: range) -> dict[int, Bits]:
-    """Return, for each row group of some files, one bit a row: set for drawn samples."""
+    """Return, for each row group of some files, one bit per row, set for drawn samples."""
     reader = ShardReader(index, storage)
 
     def scan(group: int) -> tuple[int, Bits]:
@@ -57,6 +57,6 @@ def _scan(index: ShardIndex, storage: Storage, key: DrawKey, files: range) -> di
             drawn[rows] = mask
         return group, np.packbits(drawn)
 
-    mine = np.flatnonzero(np.isin(index.group_file, files))
+    groups = np.flatnonzero(np.isin(index.group_file, files))
     with ThreadPoolExecutor(SCAN_THREADS) as pool:
-        return dict(pool.map(scan, mine.tolist()))
+        return dict(pool.map(scan, groups.tolist()))

@@ -1,13 +1,13 @@
-"""Loading batches: each rank and worker reads the row groups its positions lie in, decodes, crops and tokenises.
+"""Load batches: every rank and worker reads the row groups of its positions, then decodes, crops and tokenizes.
 
-A row group is read once per worker and window (see `training.data.sample_order`) with the columns training
-needs, and its images are decoded one by one as their turn comes. Where the index has a draw's key, the texts are those
-that the draw chose.
+A row group is read once per worker and window (see `training.data.sample_order`). Its images are decoded one by one,
+when their positions come up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from curation.errors import InputError, WorldcurateError
 from curation.hashing import u64
 from curation.io.storage import Storage
-from training.data.sample_order import EpochOrder, Progress, SampleOrder, own_positions
+from training.data.sample_order import DataState, EpochOrder, SampleOrder, worker_positions
 from training.data.shard_index import ShardIndex
 from training.data.shard_reader import ShardReader
 from training.data.tokenizer import Tokenizer
@@ -25,7 +25,7 @@ from training.data.transforms import decode, random_box, resize
 
 
 class Batch(NamedTuple):
-    """A rank's part of a step, ordered by position.
+    """The part of one step that a rank computes, ordered by position.
 
     `positions` int64 (b,), `images` uint8 (b, side, side, 3), `tokens` int32 (b, context length).
     """
@@ -35,20 +35,39 @@ class Batch(NamedTuple):
     tokens: torch.Tensor
 
 
+@dataclass(frozen=True)
+class LoaderConfig:
+    """How one rank loads its batches.
+
+    Attributes:
+        order: order of the samples, and the seed of their crops.
+        image_size: side of the images in pixels.
+        batch_size: pairs per step over all ranks, a multiple of `world_size`.
+        rank: this rank among `world_size`.
+        world_size: number of ranks.
+        num_workers: loader processes; 0 loads in the calling process.
+        pin_memory: whether batches are copied to pinned memory, for transfers to a GPU.
+    """
+
+    order: SampleOrder
+    image_size: int
+    batch_size: int
+    rank: int = 0
+    world_size: int = 1
+    num_workers: int = 0
+    pin_memory: bool = False
+
+
 class ShardDataset(IterableDataset[Any]):
-    """The batches of one rank from some progress on; a loader worker yields its share of each.
+    """The batches of one rank from a data state on; each loader worker yields its share of every batch.
 
     Args:
         index: the samples.
-        storage: how the files are reached.
+        storage: access to the files.
         tokenizer: encodes the texts.
-        order: the order of the samples and the seed of their crops.
-        image_size: side of the images in pixels.
-        batch_size: pairs of one step over all ranks, a multiple of `world`.
-        begin: progress at which the first batch begins.
-        steps: how many batches there are.
-        rank: this rank among `world`.
-        world: number of ranks.
+        config: how the batches are loaded.
+        start: data state before the first batch.
+        steps: number of batches.
     """
 
     def __init__(
@@ -56,22 +75,20 @@ class ShardDataset(IterableDataset[Any]):
         index: ShardIndex,
         storage: Storage,
         tokenizer: Tokenizer,
-        order: SampleOrder,
+        config: LoaderConfig,
         *,
-        image_size: int,
-        batch_size: int,
-        begin: Progress,
+        start: DataState,
         steps: int,
-        rank: int = 0,
-        world: int = 1,
     ) -> None:
-        self._index, self._storage, self._tokenizer, self._order = index, storage, tokenizer, order
-        self._image_size, self._batch_size = image_size, batch_size
-        self._begin, self._steps = begin, steps
-        self._rank, self._world = rank, world
+        self.config = config
+        self._index, self._storage, self._tokenizer = index, storage, tokenizer
+        self._start, self._steps = start, steps
 
     def __iter__(self) -> Iterator[Batch | WorldcurateError]:
-        """Yield a batch a step. An expected error is yielded, since one that is raised would lose its one line."""
+        """Yield one batch per step.
+
+        Expected errors are yielded, because the DataLoader would wrap a raised one in a traceback of many lines.
+        """
         info = get_worker_info()
         try:
             yield from self.batches(info.id, info.num_workers) if info else self.batches()
@@ -79,32 +96,38 @@ class ShardDataset(IterableDataset[Any]):
             yield error
 
     def batches(self, worker: int = 0, workers: int = 1) -> Iterator[Batch]:
-        """Yield, for every step, the share of one loader worker. Raises InputError when a sample cannot be read."""
-        reader = ShardReader(self._index, self._storage)
-        progress, epoch, places = self._begin, -1, None
+        """Yield one loader worker's share of every step. Raises InputError if a sample cannot be read."""
+        config, reader = self.config, ShardReader(self._index, self._storage)
+        state, epoch, order = self._start, -1, None
         for _ in range(self._steps):
-            progress = progress.fitting(self._batch_size, self._index.samples)
-            if places is None or progress.epoch != epoch:
-                epoch, places = progress.epoch, self._order.epoch(progress.epoch, self._index.counts)
-                reader.rewind()
-            positions = own_positions(
-                progress.position, self._batch_size, rank=self._rank, world=self._world, worker=worker, workers=workers
+            state = state.batch_start(config.batch_size, self._index.samples)
+            if order is None or state.epoch != epoch:
+                epoch, order = state.epoch, config.order.epoch(state.epoch, self._index.counts)
+                reader.release()
+            positions = worker_positions(
+                state.position,
+                config.batch_size,
+                rank=config.rank,
+                world_size=config.world_size,
+                worker=worker,
+                workers=workers,
             )
-            yield self._load(reader, places, epoch, positions)
-            progress = progress.after(self._batch_size)
+            yield self._load(reader, order, epoch, positions)
+            state = state.advance(config.batch_size)
 
-    def _load(self, reader: ShardReader, places: EpochOrder, epoch: int, positions: range) -> Batch:
-        images = np.empty((len(positions), self._image_size, self._image_size, 3), np.uint8)
+    def _load(self, reader: ShardReader, order: EpochOrder, epoch: int, positions: range) -> Batch:
+        size, seed = self.config.image_size, self.config.order.seed
+        images = np.empty((len(positions), size, size, 3), np.uint8)
         texts = []
         for number, position in enumerate(positions):
-            place = places.place(position)
-            data, text = reader.sample(place)
+            location = order.locate(position)
+            data, text = reader.sample(location)
             try:
                 image = decode(data)
             except InputError as error:
-                raise InputError(f"{reader.describe(place)}: {error}") from error
-            box = random_box(*image.size, u64(self._order.seed, "crop", str(epoch), str(position)))
-            images[number] = resize(image, box, self._image_size)
+                raise InputError(f"{reader.describe(location)}: {error}") from error
+            box = random_box(*image.size, u64(seed, "crop", str(epoch), str(position)))
+            images[number] = resize(image, box, size)
             texts.append(text)
         return Batch(
             torch.tensor(positions, dtype=torch.int64),
@@ -113,16 +136,18 @@ class ShardDataset(IterableDataset[Any]):
         )
 
 
-def load_batches(dataset: ShardDataset, *, num_workers: int, pin: bool = False) -> Iterator[Batch]:
-    """Yield a rank's batches, put together from its workers' shares. Raises what a worker ran into.
+def load_batches(dataset: ShardDataset) -> Iterator[Batch]:
+    """Yield a rank's batches, merged from the shares of its workers. Raises the errors of the workers.
 
-    Workers are spawned, not forked: a fork would inherit the threads of Arrow and of the tokenizer half alive.
+    Workers are spawned, not forked: a forked child would inherit the locks of Arrow's and the tokenizer's threads, but
+    not the threads that release them.
     """
+    num_workers = dataset.config.num_workers
     loader: DataLoader[Batch | WorldcurateError] = DataLoader(
         dataset,
         batch_size=None,
         num_workers=num_workers,
-        pin_memory=pin,
+        pin_memory=dataset.config.pin_memory,
         multiprocessing_context="spawn" if num_workers else None,
     )
     shares: list[Batch] = []
@@ -136,7 +161,7 @@ def load_batches(dataset: ShardDataset, *, num_workers: int, pin: bool = False) 
 
 
 def merge(shares: list[Batch]) -> Batch:
-    """Return the rows of several batches in the order of their positions."""
+    """Return the rows of several batches, ordered by position."""
     if len(shares) == 1:
         return shares[0]
     whole = Batch(*(torch.cat(column) for column in zip(*shares, strict=True)))

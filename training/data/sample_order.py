@@ -1,20 +1,21 @@
-"""The order in which samples are seen: a seeded function of the epoch, the same for any number of ranks and workers.
+"""The order of the samples: a seeded function of the epoch, equal for any number of ranks and workers.
 
-Samples are counted per row group, and an epoch's order is built in three steps:
+Samples are counted per row group. The order of an epoch is built in three steps:
 
-1. The row groups are shuffled and laid end to end. What they hold, n samples, is cut into `streams` equal pieces.
-2. Within a stream, windows of `window` samples are shuffled.
-3. The streams are woven: position p of the epoch is the sample number p // streams of stream p mod streams. The
-   n mod streams samples that are left come last.
+1. The row groups are shuffled and concatenated. Their n samples are cut into `streams` parts of equal length.
+2. Each stream is cut into windows of `window` samples, and each window is shuffled.
+3. The streams are interleaved round-robin: position p of the epoch is sample p // streams of stream p mod streams. The
+   remaining n mod streams samples come last.
 
-Rank r of R takes the positions p with p mod R = r, and its worker j of N those with (p // R) mod N = j. So each sees
-whole streams when R·N divides `streams`, reads its row groups once and one after the other, and holds those of one
-window per stream (with the default window and row groups of 32 MiB, about 100 MB a stream); with other numbers the same
-samples come in the same order and only more row groups are read twice.
+Rank r of R loads the positions p with p mod R = r; its worker j of N loads those with (p // R) mod N = j. If R·N
+divides `streams`, each worker reads whole streams: it reads its row groups one after another, each once, and holds the
+row groups of one window per stream (about 100 MB per stream with the default window and row groups of 32 MiB). With
+other numbers of ranks or workers the order is the same, but more row groups are read more than once.
 
-A batch never crosses the end of an epoch: the positions that do not fill one are left out, others in every epoch, so
-no batch holds a pair twice (which the contrastive loss would take for a wrong match). Progress is the epoch and the
-position where the next batch begins: resuming is arithmetic, whatever the number of ranks and workers was before.
+A batch never crosses the end of an epoch. Positions that do not fill a batch are skipped; every epoch skips other
+samples. No batch therefore holds a pair twice, which the contrastive loss would treat as a negative. The data state is
+the epoch and the position where the next batch starts, so resuming is plain arithmetic, also with another number of
+ranks or workers.
 """
 
 from __future__ import annotations
@@ -29,37 +30,42 @@ from curation.hashing import u64
 Integers = npt.NDArray[np.int64]
 
 
-class Progress(NamedTuple):
-    """Where the next batch begins: a position in [0, samples) of an epoch."""
+class DataState(NamedTuple):
+    """The start of the next batch: an epoch and a position in [0, samples)."""
 
     epoch: int = 0
     position: int = 0
 
-    def fitting(self, batch_size: int, samples: int) -> Progress:
-        """Return where a batch of this size begins: here, or in the next epoch when this one has too few left."""
-        return self if self.position + batch_size <= samples else Progress(self.epoch + 1, 0)
+    def batch_start(self, batch_size: int, samples: int) -> DataState:
+        """Return where the next batch starts: here, or in the next epoch if too few samples are left in this one."""
+        return self if self.position + batch_size <= samples else DataState(self.epoch + 1, 0)
 
-    def after(self, batch_size: int) -> Progress:
-        """Return where the batch that begins here ends."""
-        return Progress(self.epoch, self.position + batch_size)
+    def advance(self, batch_size: int) -> DataState:
+        """Return the state after a batch that starts here."""
+        return DataState(self.epoch, self.position + batch_size)
 
 
-class Place(NamedTuple):
-    """Where a sample lies: the `row`-th sample of row group `group`.
+class SampleLocation(NamedTuple):
+    """The location of a sample: the `row`-th sample of row group `group`.
 
-    `stream` is the stream it came by, `turn` the group's place in the epoch's shuffled sequence of groups. The
-    stream's window, and all that follows of the stream, lies in the groups from `oldest` on in that sequence.
+    Attributes:
+        stream: the stream that the sample belongs to.
+        window_start: index, in the epoch's shuffled sequence of row groups, of the group where the sample's window
+            starts. The rest of the stream needs no earlier group.
+        group_index: index of the sample's row group in that sequence.
+        group: number of the row group in the shard index.
+        row: number of the sample in the row group.
     """
 
     stream: int
-    oldest: int
-    turn: int
+    window_start: int
+    group_index: int
     group: int
     row: int
 
 
 class SampleOrder(NamedTuple):
-    """What determines the order of every epoch, besides how many samples each row group holds."""
+    """The parameters that, with the number of samples per row group, determine the order of every epoch."""
 
     seed: int = 0
     streams: int = 16
@@ -71,59 +77,62 @@ class SampleOrder(NamedTuple):
 
 
 class EpochOrder:
-    """The order of one epoch over row groups with `counts` samples each, as the module describes it.
+    """The order of one epoch over row groups with `counts` samples each, as described in the module docstring.
 
-    A position is placed in O(log groups); only the current window's permutation of each stream is kept.
+    Locating a position takes O(log groups); per stream only the permutation of the current window is stored.
     """
 
     def __init__(self, order: SampleOrder, epoch: int, counts: Integers) -> None:
         self._order, self._epoch = order, epoch
         self._groups = permutation(len(counts), order.seed, "groups", epoch)
-        self._ends = np.cumsum(counts[self._groups])
-        self._length = int(counts.sum()) // order.streams
-        self._shuffles: dict[int, tuple[int, Integers]] = {}
+        self._group_ends = np.cumsum(counts[self._groups])
+        self._stream_length = int(counts.sum()) // order.streams
+        self._window_shuffles: dict[int, tuple[int, Integers]] = {}
 
-    def place(self, position: int) -> Place:
-        """Return where the sample at a position lies."""
-        stream, begin, sample = self._unweave(position)
-        turn = int(np.searchsorted(self._ends, sample, side="right"))
-        group = int(self._groups[turn])
-        row = sample - (int(self._ends[turn - 1]) if turn else 0)
-        return Place(stream, int(np.searchsorted(self._ends, begin, side="right")), turn, group, row)
+    def locate(self, position: int) -> SampleLocation:
+        """Return the location of the sample at a position."""
+        stream, window_offset, offset = self._deinterleave(position)
+        group_index = int(np.searchsorted(self._group_ends, offset, side="right"))
+        group = int(self._groups[group_index])
+        row = offset - (int(self._group_ends[group_index - 1]) if group_index else 0)
+        window_start = int(np.searchsorted(self._group_ends, window_offset, side="right"))
+        return SampleLocation(stream, window_start, group_index, group, row)
 
-    def _unweave(self, position: int) -> tuple[int, int, int]:
-        """Return a position's stream, and in the sequence of all samples: its window's begin and its sample."""
+    def _deinterleave(self, position: int) -> tuple[int, int, int]:
+        """Return a position's stream and, as offsets in the concatenated groups, its window's start and its sample."""
         streams, size = self._order.streams, self._order.window
-        woven = self._length * streams
-        if position >= woven:
-            return streams, woven, position
-        nth, stream = divmod(position, streams)
-        window, within = divmod(nth, size)
-        begin = stream * self._length + window * size
-        return stream, begin, begin + int(self._shuffle(stream, window)[within])
+        interleaved = self._stream_length * streams
+        if position >= interleaved:
+            return streams, interleaved, position
+        index_in_stream, stream = divmod(position, streams)
+        window, index_in_window = divmod(index_in_stream, size)
+        window_offset = stream * self._stream_length + window * size
+        return stream, window_offset, window_offset + int(self._window_shuffle(stream, window)[index_in_window])
 
-    def _shuffle(self, stream: int, window: int) -> Integers:
-        if self._shuffles.get(stream, (-1,))[0] != window:
-            size = min(self._order.window, self._length - window * self._order.window)
+    def _window_shuffle(self, stream: int, window: int) -> Integers:
+        if self._window_shuffles.get(stream, (-1,))[0] != window:
+            size = min(self._order.window, self._stream_length - window * self._order.window)
             shuffled = permutation(size, self._order.seed, "window", self._epoch, stream, window)
-            self._shuffles[stream] = (window, shuffled)
-        return self._shuffles[stream][1]
+            self._window_shuffles[stream] = (window, shuffled)
+        return self._window_shuffles[stream][1]
 
 
 def permutation(size: int, seed: int, purpose: str, *keys: int) -> Integers:
-    """Return a seeded permutation of range(size): the order of as many raw draws of a PCG-64.
+    """Return a seeded permutation of range(size): the sort order of the raw output of a PCG64 generator.
 
-    NumPy promises that raw streams stay the same over its versions, which it does not of `Generator.permutation`.
+    NumPy guarantees that raw streams stay the same across versions, but not `Generator.permutation`.
     """
     draws = np.random.PCG64(u64(seed, purpose, *map(str, keys))).random_raw(size)
     return np.argsort(draws, kind="stable")
 
 
-def own_positions(start: int, batch_size: int, *, rank: int, world: int, worker: int = 0, workers: int = 1) -> range:
+def worker_positions(
+    start: int, batch_size: int, *, rank: int, world_size: int, worker: int = 0, workers: int = 1
+) -> range:
     """Return the positions of the batch [start, start + batch_size) that one worker of one rank loads.
 
-    With batch_size a multiple of `world` every rank gets equally many, wherever the batch begins.
+    If batch_size is a multiple of `world_size`, every rank loads the same number, wherever the batch starts.
     """
-    stride = world * workers
-    first = start + (rank + world * worker - start) % stride
+    stride = world_size * workers
+    first = start + (rank + world_size * worker - start) % stride
     return range(first, start + batch_size, stride)

@@ -1,12 +1,13 @@
-"""Which samples there are: the rows of a recipe's shards at one version of the table, without reading an image.
+"""The index of the samples: the rows of a recipe's shards at one version of the table.
 
-The index is built once, on rank 0, from the Parquet footers, and is small enough to send to every rank: one bit a row
-says whether the row is a sample. Rows with a tombstone are in no index. A validation split takes the images whose hash
-is below its share; the hash depends on the image_id alone, so every run and seed holds out the same images.
+Rank 0 builds the index once, from the Parquet footers and without reading images. It is small enough to broadcast: one
+bit per row says whether the row is a sample. Rows with a tombstone are never samples. The validation split consists of
+the images whose hash is below its share. The hash depends only on the image_id, so every run holds out the same images,
+whatever its seed.
 
-Shards of every matched pair (balance.selection: all) are indexed whole when the run draws for itself:
-`training.data.epoch_draw` makes an index of each epoch's draw from it. Of their held-out images one draw, the same for
-every run, is taken.
+With `draw: online`, the index covers all rows of shards of every matched pair (balance.selection: all), and
+`training.data.epoch_draw` derives an index of each epoch's draw from it. Their validation split is drawn once, with a
+key that is the same for every run.
 """
 
 from __future__ import annotations
@@ -34,23 +35,23 @@ from curation.lake.tombstones import Tombstones
 
 Bits = npt.NDArray[np.uint8]
 SCAN_THREADS = 16
-VALIDATION_KEY = DrawKey(0)  # of every run and seed, as the split itself
+VALIDATION_KEY = DrawKey(0)  # the same for every run and seed, like the split itself
 
 
 @dataclass(frozen=True, eq=False)
 class ShardIndex:
-    """The samples of some shard files: for each row group its file, its number there, and the rows that count.
+    """The samples of a set of shard files.
 
     Attributes:
         version: version of the shards table.
-        run_ids: the runs that wrote the files, sorted.
+        run_ids: ids of the runs that wrote the files, sorted.
         files: paths of the files.
-        group_file: for each row group, its file.
-        group_number: for each row group, its number in the file.
-        group_rows: for each row group, all its rows.
-        counts: for each row group, its samples.
-        bits: one bit a row, set for samples; every row group begins at a byte.
-        key: with what the rows' texts are chosen among their matched texts; None: the published choice.
+        group_file: per row group, the index of its file.
+        group_number: per row group, its number in the file.
+        group_rows: per row group, its number of rows.
+        counts: per row group, its number of samples.
+        bits: one bit per row, set for samples; every row group starts at a byte boundary.
+        key: key that chooses one of the matched texts of each row; None: the published choice.
     """
 
     version: int
@@ -65,7 +66,7 @@ class ShardIndex:
 
     @property
     def samples(self) -> int:
-        """How many samples there are."""
+        """The number of samples."""
         return int(self.counts.sum())
 
     @cached_property
@@ -78,12 +79,12 @@ class ShardIndex:
         return np.flatnonzero(np.unpackbits(self.bits[start:end], count=int(self.group_rows[group])))
 
     def describe(self, group: int, row: int) -> str:
-        """Name a row group's row as an error message does."""
+        """Return file, row group and row for an error message."""
         return f"{self.files[self.group_file[group]]}, row group {self.group_number[group]}, row {row}"
 
 
-class Split(NamedTuple):
-    """The samples to train on and those held out."""
+class TrainValSplit(NamedTuple):
+    """The samples to train on and the held-out samples."""
 
     train: ShardIndex
     validation: ShardIndex
@@ -97,11 +98,11 @@ def build_index(
     version: int | None = None,
     validation_share: float = 0.0,
     online: bool = False,
-) -> Split:
+) -> TrainValSplit:
     """Index the shards of a recipe at a version of the table (default: the newest).
 
-    Raises InputError when nothing is published or a file cannot be read, UsageError unless the shards hold the curated
-    draw or, `online`, every matched pair.
+    Raises InputError if nothing is published or a file cannot be read. Raises UsageError unless the shards hold the
+    curated draw or, with `online`, every matched pair.
     """
     snapshot = _select(lake, lake.snapshot("shards", {"recipe": recipe}, version), recipe, batches)
     _check_selection(lake, snapshot, online=online)
@@ -109,53 +110,53 @@ def build_index(
     with ThreadPoolExecutor(SCAN_THREADS) as pool:
         files = list(pool.map(scan, [file.path for file in snapshot.files]))
     groups = [group for file in files for group in file]
-    return Split(
+    return TrainValSplit(
         train=_assemble(snapshot, files, [group.train for group in groups]),
         validation=_assemble(snapshot, files, [group.validation for group in groups]),
     )
 
 
 def _select(lake: Lake, snapshot: Snapshot, recipe: str, batches: Literal["all"] | Sequence[str]) -> Snapshot:
-    found = sorted({file.partition["batch"] for file in snapshot.files})
-    if not found:
+    published = sorted({file.partition["batch"] for file in snapshot.files})
+    if not published:
         raise InputError(f"no shards of recipe {recipe!r} in {lake.root}: run jobs.fetch_images first")
-    missing = [] if batches == "all" else [batch for batch in batches if batch not in found]
+    missing = [] if batches == "all" else [batch for batch in batches if batch not in published]
     if missing:
         raise InputError(
-            f"batches: recipe {recipe!r} has no shards of {', '.join(missing)}, only of {', '.join(found)}"
+            f"batches: recipe {recipe!r} has no shards of {', '.join(missing)}, only of {', '.join(published)}"
         )
     chosen = [file for file in snapshot.files if batches == "all" or file.partition["batch"] in batches]
     return Snapshot(snapshot.table, snapshot.version, tuple(chosen))
 
 
 def _check_selection(lake: Lake, snapshot: Snapshot, *, online: bool) -> None:
-    """Refuse to train on every matched pair, which would undo the balancing, and to draw twice."""
-    found = _selections(lake, snapshot)
-    if online and found != {"all"}:
+    """Refuse to train on every matched pair, which would undo the balancing, and refuse to draw twice."""
+    selections = _selections(lake, snapshot)
+    if online and selections != {"all"}:
         raise UsageError(
-            "draw: these shards hold the curated draw already, and drawing from it again would balance it twice: "
-            "leave `draw: published`, or balance and fetch with balance.selection: all under another recipe"
+            "draw: these shards already hold the curated draw, and drawing from it again would balance it twice: "
+            "keep `draw: published`, or balance and fetch with balance.selection: all under another recipe"
         )
-    if not online and "all" in found:
+    if not online and "all" in selections:
         raise UsageError(
-            "these shards hold every matched pair (balance.selection: all), not the curated draw: set `draw: online` "
-            "to draw from them at every epoch, or train on a recipe with balance.selection: drawn"
+            "draw: these shards hold every matched pair (balance.selection: all), not the curated draw: set "
+            "`draw: online` to draw from them at every epoch, or train on a recipe with balance.selection: drawn"
         )
 
 
 def _selections(lake: Lake, snapshot: Snapshot) -> set[str]:
-    """Return how the pairs of these shards were selected, as their runs say."""
+    """Return the selections (drawn, all) that the runs of these shards recorded."""
     runs = lake.rows("runs")
-    wanted = runs.filter(pc.is_in(runs["run_id"], pa.array(snapshot.run_ids, pa.string())))
-    totals: list[str] = wanted["totals"].to_pylist()
-    # The row of a run that was killed right after its commit stands in the commit alone.
+    rows = runs.filter(pc.is_in(runs["run_id"], pa.array(snapshot.run_ids, pa.string())))
+    totals: list[str] = rows["totals"].to_pylist()
+    # If a run was killed right after its commit, only the commit holds its row.
     commits = [commit for commit in lake.commits("shards") if commit.get("run_id") in snapshot.run_ids]
     totals += [json.loads(commit["run"])["totals"] for commit in commits if "run" in commit]
-    return {json.loads(figures).get("selection", "drawn") for figures in totals}
+    return {json.loads(counters).get("selection", "drawn") for counters in totals}
 
 
 class _Group(NamedTuple):
-    """A row group: its rows, and one bit a row for those trained on and for those held out."""
+    """A row group: its number of rows, and one bit per row for the training and the validation samples."""
 
     rows: int
     train: Bits
@@ -163,7 +164,7 @@ class _Group(NamedTuple):
 
 
 class _Scan:
-    """Reads one file's footer and, where a choice depends on them, its image ids, URLs, texts and probabilities."""
+    """Reads the footer of one file and, where needed, its image ids, URLs, texts and keep probabilities."""
 
     def __init__(self, storage: Storage, tombstones: Tombstones, validation_share: float, *, online: bool) -> None:
         self._storage = storage
@@ -184,34 +185,34 @@ class _Scan:
 
     def _group(self, file: pq.ParquetFile, number: int) -> _Group:
         rows = file.metadata.row_group(number).num_rows
-        alive, held_out, drawn = np.ones(rows, bool), np.zeros(rows, bool), np.ones(rows, bool)
+        keep, held_out, drawn = np.ones(rows, bool), np.zeros(rows, bool), np.ones(rows, bool)
         if self._columns:
             table = file.read_row_group(number, columns=self._columns).combine_chunks()
-            alive = self._tombstones.keep_mask(table).to_numpy(zero_copy_only=False)
+            keep = self._tombstones.keep_mask(table).to_numpy(zero_copy_only=False)
             if self._share:
                 held_out = np.array([is_held_out(image, self._share) for image in table["image_id"].to_pylist()], bool)
             if self._draws:
-                images, texts, keep = (
+                images, texts, probabilities = (
                     table[name].combine_chunks() for name in ("image_id", "text", "keep_probability")
                 )
-                drawn = kept(VALIDATION_KEY, images, texts, keep.to_numpy())
-        return _Group(rows, np.packbits(alive & ~held_out), np.packbits(alive & held_out & drawn))
+                drawn = kept(VALIDATION_KEY, images, texts, probabilities.to_numpy())
+        return _Group(rows, np.packbits(keep & ~held_out), np.packbits(keep & held_out & drawn))
 
 
 def is_held_out(image_id: str, share: float) -> bool:
-    """Tell whether an image belongs to the validation split of this share; a larger share only adds images."""
+    """Return whether an image belongs to the validation split of this share; a larger share only adds images."""
     return uniform(u64(0, "validation", image_id)) < share
 
 
 def _assemble(snapshot: Snapshot, groups: Sequence[Sequence[_Group]], bits: Sequence[Bits]) -> ShardIndex:
-    """Put the files' row groups, with the bits of one part, one after the other."""
-    places = [(number, group) for number, file in enumerate(groups) for group in range(len(file))]
+    """Concatenate the row groups of all files, with the bits of one split."""
+    numbers = [(file_number, group) for file_number, file in enumerate(groups) for group in range(len(file))]
     return ShardIndex(
         version=snapshot.version,
         run_ids=snapshot.run_ids,
         files=tuple(file.path for file in snapshot.files),
-        group_file=np.array([file for file, _ in places], np.int32),
-        group_number=np.array([group for _, group in places], np.int32),
+        group_file=np.array([file for file, _ in numbers], np.int32),
+        group_number=np.array([group for _, group in numbers], np.int32),
         group_rows=np.array([group.rows for file in groups for group in file], np.int64),
         counts=np.array([np.bitwise_count(part).sum() for part in bits], np.int64),
         bits=np.concatenate(bits) if bits else np.empty(0, np.uint8),

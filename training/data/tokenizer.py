@@ -1,7 +1,7 @@
-"""Texts to token ids: a byte-level BPE trained on the shards, or any `tokenizer.json`.
+"""Tokenize texts with a byte-level BPE trained on the shards, or with any `tokenizer.json`.
 
-Every text becomes `<s> … </s>`, cut to the context length and padded to it. The model reads a text's embedding at its
-first end token, so exactly one may occur: special tokens written out in a text are encoded like any other characters.
+Every text becomes `<s> … </s>`, truncated or padded to the context length. The model reads the embedding of a text at
+its first end token, so exactly one may occur: special tokens that appear in a text are encoded as ordinary characters.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 from curation.errors import UsageError
 from curation.io.storage import first_line
 
-# The names in use for each special token, the ones given here first.
+# Known names of each special token; new tokenizers get the first.
 PAD = ("<pad>", "[PAD]", "<|pad|>")
 BOS = ("<s>", "<bos>", "<|startoftext|>", "[CLS]")
 EOS = ("</s>", "<eos>", "<|endoftext|>", "[SEP]")
@@ -29,10 +29,10 @@ class Tokenizer:
     """A tokenizer with a context length.
 
     Attributes:
-        context_length: tokens of every encoded text, the start and end token and padding included.
-        bos: the start token, None when the vocabulary has none.
-        eos: the end token, which the model pools.
-        pad: the padding token; the end token when the vocabulary has none.
+        context_length: number of tokens of every encoded text, including start token, end token and padding.
+        bos: the start token; None if the vocabulary has none.
+        eos: the end token, at which the model reads the embedding.
+        pad: the padding token; the end token if the vocabulary has none.
     """
 
     def __init__(self, core: tokenizers.Tokenizer, context_length: int) -> None:
@@ -40,7 +40,7 @@ class Tokenizer:
         self.context_length = context_length
         eos = self._find(EOS)
         if eos is None:
-            raise UsageError(f"tokenizer: it has no end token: one of {', '.join(EOS)} must be in its vocabulary")
+            raise UsageError(f"tokenizer: its vocabulary has no end token: add one of {', '.join(EOS)}")
         self.eos = eos
         self.bos = self._find(BOS)
         self.pad = self._find(PAD) or eos
@@ -74,25 +74,25 @@ class Tokenizer:
 
     @classmethod
     def read(cls, path: str | Path, context_length: int) -> Self:
-        """Load a tokenizer.json. Raises UsageError when it is missing, broken, or has no end token."""
+        """Load a tokenizer.json. Raises UsageError if it is missing, broken, or has no end token."""
         try:
             core = tokenizers.Tokenizer.from_file(str(path))
-        except Exception as error:  # the library raises bare Exception, for a missing file and for a broken one
+        except Exception as error:  # the library raises a bare Exception for missing and broken files
             raise UsageError(f"tokenizer: cannot read {path}: {first_line(error)}") from error
         return cls(core, context_length)
 
     @classmethod
     def from_json(cls, text: str, context_length: int) -> Self:
-        """Return the tokenizer that `to_json` described."""
+        """Return the tokenizer that `to_json` serialized."""
         return cls(tokenizers.Tokenizer.from_str(text), context_length)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # the library's own pickle forgets that special tokens in a text are plain text
+        # the library's own pickling loses `encode_special_tokens`
         return type(self).from_json, (self.to_json(), self.context_length)
 
     @property
     def vocab_size(self) -> int:
-        """Ids the model's embedding must hold."""
+        """Number of ids that the model's token embedding must cover."""
         return 1 + max(self._core.get_vocab(with_added_tokens=True).values())
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
@@ -105,11 +105,11 @@ class Tokenizer:
         return next((name for name in names if self._core.token_to_id(name) is not None), None)
 
     def to_json(self) -> str:
-        """Return the tokenizer.json."""
+        """Return the content of the tokenizer.json."""
         return str(self._core.to_str(pretty=False))
 
     def save(self, folder: Path) -> None:
-        """Write `tokenizer.json` and the `tokenizer_config.json` by which Hugging Face's AutoTokenizer loads it."""
+        """Write `tokenizer.json`, and a `tokenizer_config.json` so that Hugging Face's AutoTokenizer can load it."""
         (folder / "tokenizer.json").write_text(self.to_json(), encoding="utf-8")
         config = {
             "tokenizer_class": "PreTrainedTokenizerFast",

@@ -1,7 +1,7 @@
-"""From the bytes of a picture to what the model sees: RGB over white, cropped, resized, normalised.
+"""Image transforms: decode to RGB over white, crop, resize and normalize.
 
-For training a random crop, whose rectangle is a function of a seed alone; for evaluation the centre square.
-Transforms run in the loader and end in uint8; `normalise` runs on the model's device, where floats cost nothing.
+Training uses a random crop whose rectangle depends only on a seed; evaluation uses the center square. The loader
+produces uint8 images; `normalize_pixels` runs on the model's device, so that only a quarter of the bytes are moved.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from curation.io.storage import first_line
 Box = tuple[float, float, float, float]
 Pixels = npt.NDArray[np.uint8]
 
-# Mean and standard deviation of CLIP's training images (arXiv 2103.00020), which Meta CLIP keeps.
+# Mean and standard deviation of CLIP's training images (arXiv 2103.00020), also used by Meta CLIP.
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 
-CROP_AREA = (0.9, 1.0)  # Meta CLIP: random resized crop of 0.9-1.0 of the area
+CROP_AREA = (0.9, 1.0)  # Meta CLIP: random resized crop of 90-100% of the area
 CROP_ASPECT = (3 / 4, 4 / 3)
 CROP_TRIES = 10
 
 
 def decode(data: bytes) -> Image.Image:
-    """Return a picture as upright RGB over white. Raises InputError when it cannot be decoded."""
+    """Decode an image to upright RGB over white. Raises InputError if it cannot be decoded."""
     try:
         image = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
         layer = image.convert("RGBA" if image.has_transparency_data else "RGB")
-    except Exception as error:  # decoders raise nearly every type on damaged bytes
+    except Exception as error:  # decoders raise exceptions of nearly any type on damaged bytes
         raise InputError(f"the image cannot be decoded: {first_line(error)}") from error
     if layer.mode == "RGB":
         return layer
@@ -51,8 +51,8 @@ def resize(image: Image.Image, box: Box, size: int) -> Pixels:
 def random_box(width: int, height: int, seed: int) -> Box:
     """Return the rectangle of a random resized crop (Szegedy et al., arXiv 1409.4842, section 6).
 
-    Area and aspect ratio are drawn, the ratio on a logarithmic scale, until they fit; when they never do, the largest
-    centred rectangle of an allowed ratio is taken.
+    Area and aspect ratio (on a logarithmic scale) are drawn until the rectangle fits into the image. If no try fits,
+    the result is the largest centered rectangle with an allowed ratio.
     """
     rng = np.random.Generator(np.random.PCG64(seed))
     for _ in range(CROP_TRIES):
@@ -65,29 +65,29 @@ def random_box(width: int, height: int, seed: int) -> Box:
             left, top = int(x * (width - w + 1)), int(y * (height - h + 1))
             return left, top, left + w, top + h
     aspect = min(max(width / height, CROP_ASPECT[0]), CROP_ASPECT[1])
-    return _centred(width, height, min(width, height * aspect), min(height, width / aspect))
+    return _centered(width, height, min(width, height * aspect), min(height, width / aspect))
 
 
 def center_box(width: int, height: int) -> Box:
-    """Return the largest centred square."""
+    """Return the largest centered square."""
     side = min(width, height)
-    return _centred(width, height, side, side)
+    return _centered(width, height, side, side)
 
 
-def _centred(width: int, height: int, w: float, h: float) -> Box:
+def _centered(width: int, height: int, w: float, h: float) -> Box:
     left, top = (width - w) / 2, (height - h) / 2
     return left, top, left + w, top + h
 
 
 def normalize_pixels(images: torch.Tensor) -> torch.Tensor:
-    """Turn uint8 images (n, height, width, 3) into float32 (n, 3, height, width) with CLIP's mean and deviation."""
+    """Convert uint8 images (n, height, width, 3) to float32 (n, 3, height, width), normalized as in CLIP."""
     mean = torch.tensor(MEAN, device=images.device)
     std = torch.tensor(STD, device=images.device)
     return ((images.float() / 255 - mean) / std).permute(0, 3, 1, 2).contiguous()
 
 
 def processor_config(size: int) -> dict[str, object]:
-    """Return the `preprocessor_config.json` with which Hugging Face's image processor does what evaluation does."""
+    """Return a `preprocessor_config.json` that makes Hugging Face's image processor match the evaluation transform."""
     return {
         "image_processor_type": "CLIPImageProcessor",
         "do_convert_rgb": True,

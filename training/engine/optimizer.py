@@ -9,14 +9,14 @@ from torch import nn
 
 
 def learning_rate(step: int, *, peak: float, warmup: int, total: int) -> float:
-    """Return the learning rate of a step (counted from 0): linear warm-up, then half a cosine down to 0."""
+    """Return the learning rate of a step (counted from 0): linear warm-up, then cosine decay to 0."""
     if step < warmup:
         return peak * (step + 1) / warmup
     return peak * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup))) / 2
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Split parameters for AdamW: matrices decay; vectors (biases, norms) and the logit scale do not."""
+    """Group parameters for AdamW: matrices are decayed; vectors (biases, norms) and the logit scale are not."""
     matrices = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]

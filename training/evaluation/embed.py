@@ -20,9 +20,9 @@ EMBED_BATCH = 256
 
 @torch.no_grad()
 def embed_images(towers: TwoTowers, images: Sequence[Path | bytes]) -> Tensor:
-    """Return the unit embeddings (n, d), on the CPU, of pictures: the centre square of each.
+    """Return the unit embeddings (n, d), on the CPU, of the center squares of images.
 
-    Raises InputError, naming it, when one cannot be read.
+    Raises InputError with the path of an image that cannot be read.
     """
     size = image_size(towers.model)
     parts = []
@@ -34,16 +34,16 @@ def embed_images(towers: TwoTowers, images: Sequence[Path | bytes]) -> Tensor:
 
 def _pixels(image: Path | bytes, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     try:
-        picture = decode(image if isinstance(image, bytes) else image.read_bytes())
+        decoded = decode(image if isinstance(image, bytes) else image.read_bytes())
     except OSError as error:
         raise InputError(f"cannot read {image!s}: {error.strerror}") from error
     except InputError as error:
         raise InputError(f"{image if isinstance(image, Path) else 'a held-out image'}: {error}") from error
-    return resize(picture, center_box(*picture.size), size)
+    return resize(decoded, center_box(*decoded.size), size)
 
 
 @torch.no_grad()
 def embed_texts(towers: TwoTowers, tokenizer: Tokenizer, texts: Sequence[str]) -> Tensor:
-    """Return the unit embeddings (n, d), on the CPU, of texts."""
+    """Return the unit embeddings (n, d) of texts, on the CPU."""
     starts = range(0, len(texts), EMBED_BATCH)
-    return torch.cat([towers.embed_texts(tokenizer(texts[at : at + EMBED_BATCH])).cpu() for at in starts])
+    return torch.cat([towers.embed_texts(tokenizer(texts[start : start + EMBED_BATCH])).cpu() for start in starts])

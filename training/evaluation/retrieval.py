@@ -19,13 +19,13 @@ from training.models.metaclip2 import TwoTowers
 def retrieval(images: Tensor, texts: Tensor, captions: Sequence[str]) -> dict[str, float]:
     """Return recall@1 from image to text and from text to image.
 
-    What was found is right when its caption equals the asked one's, so pairs with equal captions do not count as
-    wrong for each other.
+    A retrieved item is correct if its caption equals the caption of the query, so pairs with equal captions do not
+    count as errors of each other.
 
     Args:
         images: unit embeddings (n, d).
         texts: unit embeddings (n, d) of their captions.
-        captions: the captions.
+        captions: the captions themselves.
     """
     same = torch.from_numpy(np.unique(np.array(captions), return_inverse=True)[1])
     cosines = images @ texts.T
@@ -39,7 +39,7 @@ def retrieval(images: Tensor, texts: Tensor, captions: Sequence[str]) -> dict[st
 def held_out_retrieval(
     towers: TwoTowers, tokenizer: Tokenizer, index: ShardIndex, storage: Storage, limit: int
 ) -> dict[str, float]:
-    """Return retrieval recall on the first `limit` samples of an index, with the number of pairs."""
+    """Return the recall on the first `limit` samples of an index, and the number of these pairs."""
     pairs = list(_pairs(index, storage, limit))
     towers.eval()
     images = embed_images(towers, [image for image, _ in pairs])
@@ -50,10 +50,10 @@ def held_out_retrieval(
 
 
 def _pairs(index: ShardIndex, storage: Storage, limit: int) -> Iterator[tuple[bytes, str]]:
-    reader, left = ShardReader(index, storage), limit
+    reader, remaining = ShardReader(index, storage), limit
     for group in np.flatnonzero(index.counts).tolist():
         rows = reader.load(group)
-        yield from (rows[row] for row in range(min(left, len(rows))))
-        left -= len(rows)
-        if left <= 0:
+        yield from (rows[row] for row in range(min(remaining, len(rows))))
+        remaining -= len(rows)
+        if remaining <= 0:
             return

@@ -23,17 +23,17 @@ Classes = Mapping[str, Mapping[str, Sequence[str]]]
 def zero_shot(
     model: MetaClip2Model, tokenizer: Tokenizer, images: Sequence[Path | bytes], labels: Sequence[str], classes: Classes
 ) -> list[dict[str, Any]]:
-    """Name every image by the class whose prompts are nearest to it, in each language on its own.
+    """Classify every image by the nearest class, separately for each language.
 
-    A class is the normalised mean of its prompts' embeddings (CLIP, arXiv 2103.00020, section 3.1.4). Returns a
-    dictionary a language: `language`, `n` images whose label it names, `classes`, `correct`, `accuracy`, `chance`
-    (1 / classes), and `low` and `high`, the 95% Wilson interval of the accuracy. Raises InputError when an image
-    cannot be read or no language names any label.
+    A class is represented by the normalized mean of its prompts' embeddings (CLIP, arXiv 2103.00020, section 3.1.4).
+    Returns one dictionary per language: `language`, `n` (images whose label it lists), `classes`, `correct`,
+    `accuracy`, `chance` (1 / classes), and `low` and `high`, the 95% Wilson interval of the accuracy. Raises InputError
+    if an image cannot be read or no language lists any label.
 
     Args:
-        model: the model, on the device to compute on.
-        tokenizer: its tokenizer.
-        images: paths of pictures, or their bytes.
+        model: the model, on its device.
+        tokenizer: the tokenizer of the model.
+        images: paths or bytes of the images.
         labels: the class of each image.
         classes: language -> class -> prompts.
     """
@@ -45,28 +45,28 @@ def zero_shot(
         rows = [number for number, label in enumerate(labels) if label in prompts]
         if not rows:
             continue
-        truth = torch.tensor([names.index(labels[row]) for row in rows])
+        expected = torch.tensor([names.index(labels[row]) for row in rows])
         prototypes = torch.stack([embed_texts(towers, tokenizer, prompts[name]).mean(0) for name in names])
-        named = (embedded[rows] @ normalize(prototypes, dim=-1).T).argmax(1)
-        correct, n = int((named == truth).sum()), len(rows)
+        predicted = (embedded[rows] @ normalize(prototypes, dim=-1).T).argmax(1)
+        correct, n = int((predicted == expected).sum()), len(rows)
         low, high = wilson_interval(correct, n)
         result = {"language": language, "n": n, "classes": len(names), "correct": correct, "accuracy": correct / n}
         results.append({**result, "chance": 1 / len(names), "low": low, "high": high})
     if not results:
-        raise InputError("no language of the classes names the label of any image")
+        raise InputError("classes: no language lists the label of any image")
     return results
 
 
 def wilson_interval(correct: int, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """Return Wilson's score interval of a proportion (JASA 22, 1927), by default at 95%."""
+    """Return the Wilson score interval of a proportion (JASA 22, 1927), at 95% by default."""
     share, squared = correct / n, z * z / n
-    centre = (share + squared / 2) / (1 + squared)
+    center = (share + squared / 2) / (1 + squared)
     spread = z / (1 + squared) * math.sqrt(share * (1 - share) / n + squared / (4 * n))
-    return max(0.0, min(share, centre - spread)), min(1.0, max(share, centre + spread))  # whatever the rounding
+    return max(0.0, min(share, center - spread)), min(1.0, max(share, center + spread))  # guards against rounding
 
 
 def read_labels(path: Path) -> tuple[list[Path], list[str]]:
-    """Read image paths and labels. Raises InputError that names the line."""
+    """Read image paths and labels. Raises InputError with the number of a malformed line."""
     images, labels = [], []
     for number, line in enumerate(_read(path).splitlines(), start=1):
         if not line.strip():
@@ -79,12 +79,12 @@ def read_labels(path: Path) -> tuple[list[Path], list[str]]:
         images.append(path.parent / image)
         labels.append(str(label))
     if not images:
-        raise InputError(f"{path} names no image")
+        raise InputError(f"{path} lists no images")
     return images, labels
 
 
 def read_classes(path: Path) -> dict[str, dict[str, list[str]]]:
-    """Read the prompts of every language. Raises InputError that names what is wrong."""
+    """Read the prompts of every language. Raises InputError if the file is malformed or a class has no prompt."""
     try:
         languages = json.loads(_read(path))["languages"]
         checked = {

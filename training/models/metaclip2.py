@@ -1,4 +1,4 @@
-"""The model: Hugging Face's MetaClip2 with random weights, in sizes from one for a CPU to the published one."""
+"""The model: Hugging Face's MetaClip2 with random weights, in sizes from tiny, for a CPU, to the published ViT-H/14."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from training.data.transforms import normalize_pixels
 
 
 class Tower(NamedTuple):
-    """One encoder: width of the residual stream, layers, attention heads; the MLP is four times as wide."""
+    """The size of one encoder: width of the residual stream, layers, attention heads; the MLP is four times as wide."""
 
     width: int
     layers: int
@@ -23,7 +23,7 @@ class Tower(NamedTuple):
 
 
 class Preset(NamedTuple):
-    """A model size: input side and patch side in pixels, context in tokens, embedding dimension, both encoders."""
+    """A model size: image and patch side in pixels, context length in tokens, embedding dimension, both encoders."""
 
     image_size: int
     patch_size: int
@@ -33,7 +33,7 @@ class Preset(NamedTuple):
     text: Tower
 
 
-# B to L as in CLIP (arXiv 2103.00020, table 20); H/14 as the published worldwide model (arXiv 2507.22062).
+# B to L follow CLIP (arXiv 2103.00020, table 20); H/14 follows the published worldwide model (arXiv 2507.22062).
 PRESETS = {
     "tiny": Preset(64, 8, 32, 128, Tower(96, 3, 3), Tower(128, 3, 4)),
     "vit_b_32": Preset(224, 32, 77, 512, Tower(768, 12, 12), Tower(512, 12, 8)),
@@ -44,20 +44,20 @@ PRESETS = {
 
 
 def build_model(preset: Preset, tokenizer: Tokenizer, *, side: int | None = None, seed: int = 0) -> MetaClip2Model:
-    """Return a model with random weights for this tokenizer's ids and images of `side` pixels (default: the preset's).
+    """Return a model with random weights for this tokenizer and images of `side` pixels (default: the preset's).
 
-    Raises UsageError when the image is not a whole number of patches.
+    Raises UsageError if the image side is not a multiple of the patch side.
     """
     side = side or preset.image_size
     if side % preset.patch_size:
-        raise UsageError(f"image_size: {side} is not a multiple of the preset's patch, {preset.patch_size} pixels")
+        raise UsageError(f"image_size: {side} is not a multiple of the preset's patch side, {preset.patch_size} pixels")
     text = MetaClip2TextConfig(
         **_tower(preset.text, preset.embedding),
         vocab_size=tokenizer.vocab_size,
         max_position_embeddings=preset.context_length,
         pad_token_id=tokenizer.pad_id,
         bos_token_id=tokenizer.bos_id,
-        eos_token_id=tokenizer.eos_id,  # the token whose state is the text's embedding
+        eos_token_id=tokenizer.eos_id,  # the model reads the text's embedding at this token
     )
     vision = MetaClip2VisionConfig(
         **_tower(preset.vision, preset.embedding), image_size=side, patch_size=preset.patch_size
@@ -79,19 +79,27 @@ def _tower(tower: Tower, embedding: int) -> dict[str, Any]:
 
 def image_size(model: MetaClip2Model) -> int:
     """Return the side of a model's square input in pixels."""
-    return int(model.config.vision_config.image_size)  # type: ignore[union-attr, arg-type]  # typed loosely there
+    return int(model.config.vision_config.image_size)  # type: ignore[union-attr, arg-type]  # typed loosely in transformers
 
 
 def context_length(model: MetaClip2Model) -> int:
-    """Return how many tokens a model's text encoder reads."""
+    """Return the context length of a model's text encoder in tokens."""
     return int(model.config.text_config.max_position_embeddings)  # type: ignore[union-attr]  # as above
 
 
-MAX_TEXT_GROUPS, MIN_TEXT_GROUP = 4, 16  # groups a batch of texts is cut into, and texts in each
+def enable_activation_checkpointing(model: MetaClip2Model) -> None:
+    """Make a model recompute activations in the backward pass instead of storing them."""
+    # transformers 5.0 has only the second name; later releases deprecate it
+    names = ("activation_checkpointing_enable", "gradient_checkpointing_enable")
+    enable = next(getattr(model, name) for name in names if hasattr(model, name))
+    enable({"use_reentrant": False})
+
+
+MAX_TEXT_GROUPS, MIN_TEXT_GROUP = 4, 16  # groups per batch of texts; texts per group
 
 
 class TwoTowers(nn.Module):
-    """Both encoders in one forward pass, which is what DDP hooks into.
+    """Both encoders in one forward pass, as DDP requires.
 
     Args:
         model: the wrapped MetaClip2Model.
@@ -106,7 +114,7 @@ class TwoTowers(nn.Module):
 
         Args:
             images: uint8 of shape (n, height, width, 3), on any device.
-            tokens: ids of shape (n, length), best on the CPU: their lengths steer the work.
+            tokens: ids of shape (n, length), preferably on the CPU, because their lengths control the grouping.
         """
         return self.embed_images(images), self.embed_texts(tokens), self.model.logit_scale.exp()
 
@@ -118,9 +126,8 @@ class TwoTowers(nn.Module):
     def embed_texts(self, tokens: Tensor) -> Tensor:
         """Return the unit embeddings of texts.
 
-        Attention is causal and a text is read at its end token, so what follows that changes nothing. Texts of like
-        length go through the encoder together, cut to the longest of them; most alt texts are far shorter than the
-        context.
+        Attention is causal and the embedding is read at the end token, so later tokens have no effect. Texts of similar
+        length are encoded together, truncated to the longest of them; most alt texts are far shorter than the context.
         """
         lengths = tokens.eq(self.model.text_model.eos_token_id).int().argmax(1) + 1
         by_length = lengths.argsort(stable=True)

@@ -24,7 +24,7 @@ from training.engine.checkpoint import TrainingState
 from training.train import train
 
 ALONE = World(0, 1, torch.device("cpu"))
-ROWS, BURIED = 200, 7
+ROWS, REMOVED = 200, 7
 SMALL = shards.SMALL | {"steps": 9, "save_every": 4, "draw": "online"}
 
 
@@ -40,19 +40,19 @@ def samples(index, lake) -> list[tuple[bytes, str]]:
 
 
 def oracle(row, seed: int, epoch: int) -> str | None:
-    """The text that an epoch trains this row with, hash by hash; None when the pair is not drawn."""
+    """Return the text that an epoch draws for this row, computed hash by hash; None if the pair is not drawn."""
     image = row["image_id"]
     text = min(row["texts"], key=lambda text: u64(seed, "epoch-text", str(epoch), image, text["text"]))
     drawn = uniform(u64(seed, "epoch-draw", str(epoch), image, text["text"])) < text["keep_probability"]
     return text["text"] if drawn else None
 
 
-def test_an_epoch_trains_on_what_the_oracle_draws_and_every_epoch_on_other_pairs(shard_lake):
+def test_every_epoch_draws_the_pairs_of_the_oracle_and_epochs_differ(shard_lake):
     lake = publish(shard_lake)
-    add_tombstones(lake, image_ids=[matched_row(BURIED)["image_id"]], reason="asked")
+    add_tombstones(lake, image_ids=[matched_row(REMOVED)["image_id"]], reason="asked")
     index = build_index(lake, "default", online=True).train
     assert index.samples == ROWS - 1
-    rows = [matched_row(n) for n in range(ROWS) if n != BURIED]
+    rows = [matched_row(n) for n in range(ROWS) if n != REMOVED]
     epochs = []
     for epoch in range(3):
         drawn = draw_epoch(index, lake.storage, DrawKey(5, epoch), ALONE, batch_size=2)
@@ -64,7 +64,7 @@ def test_an_epoch_trains_on_what_the_oracle_draws_and_every_epoch_on_other_pairs
     assert epochs[0] != epochs[1] != epochs[2]
 
 
-def test_however_the_files_are_shared_out_the_draw_is_one(shard_lake):
+def test_the_draw_does_not_depend_on_the_distribution_of_files_over_ranks(shard_lake):
     lake = publish(shard_lake)
     index = build_index(lake, "default", online=True).train
     key = DrawKey(5, 1)
@@ -75,7 +75,7 @@ def test_however_the_files_are_shared_out_the_draw_is_one(shard_lake):
         assert all(np.array_equal(whole[group], bits) for part in parts for group, bits in part.items())
 
 
-def test_held_out_pairs_are_drawn_once_for_every_run_and_never_trained_on(shard_lake):
+def test_held_out_pairs_are_the_same_for_every_run_and_never_trained_on(shard_lake):
     lake = publish(shard_lake)
     split = build_index(lake, "default", online=True, validation_share=0.3)
     rows = [matched_row(n) for n in range(ROWS)]
@@ -90,7 +90,7 @@ def test_held_out_pairs_are_drawn_once_for_every_run_and_never_trained_on(shard_
     assert split.train.samples == ROWS - len(held_out)
 
 
-def test_an_epoch_that_fills_no_batch_is_refused(shard_lake):
+def test_an_epoch_with_less_than_one_batch_is_refused(shard_lake):
     lake = publish(shard_lake, rows=40)
     index = build_index(lake, "default", online=True).train
     with pytest.raises(UsageError, match=r"batch_size: 39 is more than the \d+ pairs that epoch 2 draws from 40"):
@@ -98,7 +98,7 @@ def test_an_epoch_that_fills_no_batch_is_refused(shard_lake):
 
 
 @pytest.mark.parametrize("damage", [{"texts": []}, {"texts": [{"text": "a", "entry_ids": [1]}]}])
-def test_shards_without_probabilities_are_named(shard_lake, damage):
+def test_shards_without_texts_or_probabilities_are_named_in_the_error(shard_lake, damage):
     shard_lake.publish([matched_row(1), matched_row(2) | damage], selection="all")
     index = build_index(shard_lake.lake, "default", online=True).train
     with pytest.raises(InputError, match=r"r1\.parquet has rows without texts or probabilities to draw from"):
@@ -115,7 +115,7 @@ def config(shard_lake, tmp_path):
     return make
 
 
-def test_a_resumed_run_ends_bit_for_bit_as_an_undisturbed_one(config, caplog):
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(config, caplog):
     with caplog.at_level(logging.INFO):
         whole = train(config("whole"), ALONE)
     drawn = [line for line in caplog.messages if "pairs drawn from 200 matched images" in line]
@@ -141,7 +141,7 @@ def test_two_processes_draw_and_train_as_one_does(config, two_processes):
     assert checkpoint.find(both.output) is not None
 
 
-def test_a_run_never_draws_twice_nor_trains_on_undrawn_pairs(config, shard_lake):
+def test_a_run_neither_draws_twice_nor_trains_on_unsampled_pairs(config, shard_lake):
     with pytest.raises(UsageError, match="set `draw: online` to draw from them at every epoch"):
         train(config("published", draw="published"), ALONE)
     train(config("online", steps=1), ALONE)

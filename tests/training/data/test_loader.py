@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from curation.errors import InputError
 from curation.hashing import u64
 from support.shards import draw, shard_row
-from training.data.loader import Batch, ShardDataset, ShardReader, load_batches, merge
-from training.data.sample_order import Progress, SampleOrder, own_positions
+from training.data.loader import Batch, LoaderConfig, ShardDataset, load_batches, merge
+from training.data.sample_order import DataState, SampleOrder, worker_positions
 from training.data.shard_index import build_index
+from training.data.shard_reader import ShardReader
 from training.data.transforms import decode, random_box, resize
 
-ROWS, SIDE, ORDER = 67, 8, SampleOrder(5, 4, 6)
+ROWS, SIDE, ORDER, START = 67, 8, SampleOrder(5, 4, 6), DataState()
 
 
 @pytest.fixture
@@ -29,9 +30,9 @@ def published(shard_lake):
 def dataset(published, tokenizer):
     index = build_index(published.lake, "default").train
 
-    def make(order=ORDER, **keys) -> ShardDataset:
-        keys = {"image_size": SIDE, "batch_size": 12, "begin": Progress(), "steps": 12} | keys
-        return ShardDataset(index, published.lake.storage, tokenizer, order, **keys)
+    def make(order=ORDER, start=START, steps=12, **keys) -> ShardDataset:
+        config = LoaderConfig(order=order, image_size=SIDE, batch_size=12, **keys)
+        return ShardDataset(index, published.lake.storage, tokenizer, config, start=start, steps=steps)
 
     return make
 
@@ -40,16 +41,15 @@ def equal(one: Batch, other: Batch) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def test_a_batch_holds_the_rows_the_order_names(dataset, published, tokenizer):
-
+def test_a_batch_contains_the_samples_that_the_order_lists(dataset, published, tokenizer):
     index = build_index(published.lake, "default").train
     numbers = {(f, g, r): 25 * f + 9 * g + r for f in range(3) for g in range(3) for r in range(9)}
     for step, batch in enumerate(dataset()):
-        epoch, begin = divmod(step, ROWS // 12)
-        places = ORDER.epoch(epoch, index.counts)
-        assert batch.positions.tolist() == list(range(12 * begin, 12 * begin + 12))
+        epoch, number = divmod(step, ROWS // 12)
+        epoch_order = ORDER.epoch(epoch, index.counts)
+        assert batch.positions.tolist() == list(range(12 * number, 12 * number + 12))
         for k, position in enumerate(batch.positions.tolist()):
-            group, row = places.place(position)[3:]
+            group, row = epoch_order.locate(position)[3:]
             data, text = draw(numbers[int(index.group_file[group]), int(index.group_number[group]), row])
             image = decode(data)
             box = random_box(*image.size, u64(5, "crop", str(epoch), str(position)))
@@ -57,11 +57,11 @@ def test_a_batch_holds_the_rows_the_order_names(dataset, published, tokenizer):
             assert torch.equal(batch.tokens[k], tokenizer([text])[0])
 
 
-def shared_out(dataset, world: int, workers: int, **keys) -> Iterator[Batch]:
-    """The global batches, put together from what every worker of every rank loads."""
+def global_batches(dataset, world_size: int, workers: int, **keys) -> Iterator[Batch]:
+    """Merge the shares of all workers of all ranks into global batches."""
     shares = [
-        dataset(rank=rank, world=world, **keys).batches(worker, workers)
-        for rank in range(world)
+        dataset(rank=rank, world_size=world_size, **keys).batches(worker, workers)
+        for rank in range(world_size)
         for worker in range(workers)
     ]
     return (merge(list(step)) for step in zip(*shares, strict=True))
@@ -69,23 +69,23 @@ def shared_out(dataset, world: int, workers: int, **keys) -> Iterator[Batch]:
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from([1, 2, 3, 4, 6]), st.integers(1, 4), st.integers(0, 9))
-def test_any_number_of_ranks_and_workers_loads_the_same_batches_and_resumes_anywhere(dataset, world, workers, done):
+def test_any_number_of_ranks_and_workers_loads_the_same_batches_from_any_start(dataset, world_size, workers, done):
     alone = list(dataset(steps=10))
-    begin = Progress()
+    start = DataState()
     for _ in range(done):
-        begin = begin.fitting(12, ROWS).after(12)
-    resumed = list(shared_out(dataset, world, workers, begin=begin, steps=10 - done))
+        start = start.batch_start(12, ROWS).advance(12)
+    resumed = list(global_batches(dataset, world_size, workers, start=start, steps=10 - done))
     assert len(resumed) == 10 - done
     assert all(equal(a, b) for a, b in zip(resumed, alone[done:], strict=True))
 
 
 def test_real_loader_processes_give_the_same_batches(dataset):
-    alone = list(load_batches(dataset(), num_workers=0))
-    with_workers = list(load_batches(dataset(), num_workers=2))
+    alone = list(load_batches(dataset()))
+    with_workers = list(load_batches(dataset(num_workers=2)))
     assert all(equal(a, b) for a, b in zip(with_workers, alone, strict=True))
 
 
-def test_each_row_group_is_read_once_an_epoch_by_one_reader(dataset, monkeypatch):
+def test_one_worker_reads_each_row_group_once_per_epoch(dataset, monkeypatch):
     read: list[int] = []
     plain = ShardReader.read
     monkeypatch.setattr(ShardReader, "read", lambda self, group, *a: (read.append(group), plain(self, group, *a))[1])
@@ -93,8 +93,8 @@ def test_each_row_group_is_read_once_an_epoch_by_one_reader(dataset, monkeypatch
     assert sorted(read) == list(range(8))
     read.clear()
     for rank in range(2):
-        list(dataset(steps=5, order=SampleOrder(0, 2, 6), rank=rank, world=2))
-    assert len(read) <= 8 + 2  # the group the two streams meet in, and the one with the samples left over
+        list(dataset(steps=5, order=SampleOrder(0, 2, 6), rank=rank, world_size=2))
+    assert len(read) <= 8 + 2  # the group that both streams share, and the group with the remaining samples
 
 
 def test_streams_share_a_row_group(shard_lake, tokenizer, monkeypatch):
@@ -103,23 +103,23 @@ def test_streams_share_a_row_group(shard_lake, tokenizer, monkeypatch):
     read: list[int] = []
     plain = ShardReader.read
     monkeypatch.setattr(ShardReader, "read", lambda self, group, *a: (read.append(group), plain(self, group, *a))[1])
-    keys = {"image_size": SIDE, "batch_size": 10, "begin": Progress(), "steps": 8}
-    list(ShardDataset(index, shard_lake.lake.storage, tokenizer, SampleOrder(0, 4, 3), **keys))
+    config = LoaderConfig(SampleOrder(0, 4, 3), image_size=SIDE, batch_size=10)
+    list(ShardDataset(index, shard_lake.lake.storage, tokenizer, config, start=START, steps=8))
     assert sorted(read) == [0, 0, 1, 1], "two row groups, two epochs"
 
 
-def test_a_reader_holds_no_more_than_its_windows(dataset, monkeypatch):
+def test_a_reader_holds_only_the_row_groups_of_its_windows(dataset, monkeypatch):
     held: list[int] = []
     plain = ShardReader.sample
 
-    def sample(self, place):
-        found = plain(self, place)
-        held.append(len(self._held[place.stream]))
-        return found
+    def sample(self, location):
+        pair = plain(self, location)
+        held.append(len(self._held[location.stream]))
+        return pair
 
     monkeypatch.setattr(ShardReader, "sample", sample)
     list(dataset(order=SampleOrder(0, 2, 6)))
-    assert max(held) <= 3  # a window of 6 touches two groups of 9, and one more stays until the next is read
+    assert max(held) <= 3  # a window of 6 spans two groups of 9, and one more is held until the next is read
 
 
 def test_an_image_that_cannot_be_decoded_is_named(shard_lake, tokenizer):
@@ -127,16 +127,16 @@ def test_an_image_that_cannot_be_decoded_is_named(shard_lake, tokenizer):
     rows[13]["image"] = b"not a picture"
     shard_lake.publish(rows, group_rows=10)
     index = build_index(shard_lake.lake, "default").train
-    keys = {"image_size": SIDE, "batch_size": 20, "begin": Progress(), "steps": 1}
-    dataset = ShardDataset(index, shard_lake.lake.storage, tokenizer, SampleOrder(), **keys)
     for workers in (0, 1):
+        config = LoaderConfig(SampleOrder(), image_size=SIDE, batch_size=20, num_workers=workers)
+        dataset = ShardDataset(index, shard_lake.lake.storage, tokenizer, config, start=START, steps=1)
         with pytest.raises(InputError, match=r"^\S+-r1\.parquet, row group 1, row 3: the image cannot be decoded"):
-            list(load_batches(dataset, num_workers=workers))
+            list(load_batches(dataset))
 
 
-def test_own_positions_of_all_workers_merge_into_the_batch():
+def test_the_positions_of_all_workers_merge_into_the_batch():
     def share(rank, worker):
-        positions = own_positions(7, 12, rank=rank, world=2, worker=worker, workers=3)
+        positions = worker_positions(7, 12, rank=rank, world_size=2, worker=worker, workers=3)
         column = torch.tensor(positions, dtype=torch.int64)
         return Batch(column, column[:, None], -column)
 

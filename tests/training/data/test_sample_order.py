@@ -5,15 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.data.sample_order import Place, Progress, SampleOrder, own_positions, permutation
+from training.data.sample_order import DataState, SampleLocation, SampleOrder, permutation, worker_positions
 
 counts_of = st.lists(st.integers(0, 12), min_size=1, max_size=12).filter(any).map(np.array)
 orders = st.builds(SampleOrder, seed=st.integers(0, 3), streams=st.integers(1, 9), window=st.integers(1, 7))
 
 
 def samples_in_order(order: SampleOrder, epoch: int, counts: np.ndarray) -> list[tuple[int, int]]:
-    places = order.epoch(epoch, counts)
-    return [(p.group, p.row) for p in map(places.place, range(int(counts.sum())))]
+    epoch_order = order.epoch(epoch, counts)
+    return [(p.group, p.row) for p in map(epoch_order.locate, range(int(counts.sum())))]
 
 
 @given(counts_of, orders, st.integers(0, 3))
@@ -23,20 +23,20 @@ def test_an_epoch_shows_every_sample_once(counts, order, epoch):
 
 
 def slow_order(order: SampleOrder, epoch: int, counts: np.ndarray) -> list[tuple[int, int]]:
-    """The order as the module's docstring tells it, with lists."""
+    """Build the order as the module docstring describes it, with plain lists."""
     groups = permutation(len(counts), order.seed, "groups", epoch)
-    laid = [(int(group), row) for group in groups for row in range(counts[group])]
-    length = len(laid) // order.streams
+    samples = [(int(group), row) for group in groups for row in range(counts[group])]
+    length = len(samples) // order.streams
     streams = []
     for number in range(order.streams):
-        piece, shuffled = laid[number * length : (number + 1) * length], []
+        stream, shuffled = samples[number * length : (number + 1) * length], []
         for window in range(0, length, order.window):
-            part = piece[window : window + order.window]
+            part = stream[window : window + order.window]
             numbers = permutation(len(part), order.seed, "window", epoch, number, window // order.window)
             shuffled += [part[k] for k in numbers]
         streams.append(shuffled)
-    woven = [stream[k] for k in range(length) for stream in streams]
-    return woven + laid[length * order.streams :]
+    interleaved = [stream[k] for k in range(length) for stream in streams]
+    return interleaved + samples[length * order.streams :]
 
 
 @given(counts_of, orders, st.integers(0, 2))
@@ -45,14 +45,14 @@ def test_the_order_is_the_documented_one(counts, order, epoch):
 
 
 @given(counts_of, orders, st.randoms(use_true_random=False))
-def test_positions_can_be_asked_in_any_order(counts, order, rng):
+def test_positions_can_be_located_in_any_order(counts, order, rng):
     positions = list(range(int(counts.sum())))
     forward = samples_in_order(order, 0, counts)
     rng.shuffle(positions)
-    places = order.epoch(0, counts)
+    epoch_order = order.epoch(0, counts)
     for position in positions:
-        place = places.place(position)
-        assert (place.group, place.row) == forward[position]
+        location = epoch_order.locate(position)
+        assert (location.group, location.row) == forward[position]
 
 
 def test_epochs_and_seeds_have_different_orders():
@@ -72,72 +72,72 @@ def test_a_permutation_is_the_same_on_every_machine():
 @given(
     st.integers(0, 500), st.integers(1, 6), st.integers(1, 12), st.integers(1, 5)
 )  # fmt: skip
-def test_ranks_and_workers_share_out_a_batch(start, world, per_rank, workers):
-    batch_size = world * per_rank
-    shares = [
-        [own_positions(start, batch_size, rank=rank, world=world, worker=w, workers=workers) for w in range(workers)]
-        for rank in range(world)
-    ]
+def test_ranks_and_workers_partition_a_batch(start, world_size, per_rank, workers):
+    batch_size = world_size * per_rank
+
+    def share(rank: int, worker: int) -> range:
+        return worker_positions(start, batch_size, rank=rank, world_size=world_size, worker=worker, workers=workers)
+
+    shares = [[share(rank, worker) for worker in range(workers)] for rank in range(world_size)]
     everything = [position for rank in shares for worker in rank for position in worker]
     assert sorted(everything) == list(range(start, start + batch_size))
     assert all(sum(map(len, rank)) == per_rank for rank in shares)
     for rank, workers_of in enumerate(shares):
-        assert all(position % world == rank for worker in workers_of for position in worker)
+        assert all(position % world_size == rank for worker in workers_of for position in worker)
 
 
-def walk(begin: Progress, batch_size: int, samples: int, steps: int) -> list[Progress]:
-    begins, progress = [], begin
+def batch_starts(state: DataState, batch_size: int, samples: int, steps: int) -> list[DataState]:
+    starts = []
     for _ in range(steps):
-        progress = progress.fitting(batch_size, samples)
-        begins.append(progress)
-        progress = progress.after(batch_size)
-    return begins
+        starts.append(state.batch_start(batch_size, samples))
+        state = starts[-1].advance(batch_size)
+    return starts
 
 
 @given(st.integers(1, 20), st.integers(0, 60), st.integers(1, 12), st.integers(0, 12))
-def test_resuming_at_any_step_sees_the_uninterrupted_tail(batch_size, more, steps, done):
+def test_a_run_resumed_at_any_step_continues_as_an_uninterrupted_one(batch_size, more, steps, done):
     samples, done = batch_size + more, min(done, steps)
-    whole = walk(Progress(), batch_size, samples, steps)
-    stopped = whole[done - 1].after(batch_size) if done else Progress()
-    assert walk(stopped, batch_size, samples, steps - done) == whole[done:]
+    whole = batch_starts(DataState(), batch_size, samples, steps)
+    stopped = whole[done - 1].advance(batch_size) if done else DataState()
+    assert batch_starts(stopped, batch_size, samples, steps - done) == whole[done:]
 
 
 @given(st.integers(1, 20), st.integers(0, 60), st.integers(1, 30))
-def test_batches_are_full_never_cross_an_epoch_and_leave_out_less_than_one(batch_size, more, steps):
+def test_batches_are_full_never_cross_an_epoch_and_skip_less_than_one_batch_per_epoch(batch_size, more, steps):
     samples = batch_size + more
-    begins = walk(Progress(), batch_size, samples, steps)
-    assert all(0 <= position <= samples - batch_size for _, position in begins)
+    starts = batch_starts(DataState(), batch_size, samples, steps)
+    assert all(0 <= position <= samples - batch_size for _, position in starts)
     per_epoch = samples // batch_size
-    assert begins == [Progress(k // per_epoch, k % per_epoch * batch_size) for k in range(steps)]
+    assert starts == [DataState(k // per_epoch, k % per_epoch * batch_size) for k in range(steps)]
 
 
 @settings(max_examples=50)
 @given(counts_of, orders.filter(lambda order: order.streams % 2 == 0))
 def test_two_readers_read_different_streams_and_hold_only_their_windows(counts, order):
-    places = order.epoch(0, counts)
-    woven = int(counts.sum()) // order.streams * order.streams
-    by_rank = [[places.place(p) for p in range(rank, woven, 2)] for rank in (0, 1)]
+    epoch_order = order.epoch(0, counts)
+    interleaved = int(counts.sum()) // order.streams * order.streams
+    by_rank = [[epoch_order.locate(p) for p in range(rank, interleaved, 2)] for rank in (0, 1)]
     assert not {p.stream for p in by_rank[0]} & {p.stream for p in by_rank[1]}
     for rank in by_rank:
-        for stream in {place.stream for place in rank}:
-            own = [place for place in rank if place.stream == stream]
-            assert own == sorted(own, key=lambda place: place.oldest), "windows follow each other"
-            assert all(place.turn >= place.oldest for place in own)
-            assert all(held_groups(place, counts) for place in own)
+        for stream in {location.stream for location in rank}:
+            locations = [location for location in rank if location.stream == stream]
+            by_window = sorted(locations, key=lambda location: location.window_start)
+            assert locations == by_window, "windows follow each other"
+            assert all(location.group_index >= location.window_start for location in locations)
+            assert all(row_exists(location, counts) for location in locations)
 
 
-def held_groups(place: Place, counts: np.ndarray) -> bool:
-    """A place lies in a row group that has such a row."""
-    return 0 <= place.row < counts[place.group]
+def row_exists(location: SampleLocation, counts: np.ndarray) -> bool:
+    return 0 <= location.row < counts[location.group]
 
 
 @pytest.mark.parametrize("streams", [1, 4, 16])
 def test_a_reader_of_one_stream_reads_few_row_groups_at_a_time(streams):
     counts = np.full(64, 100)
-    places = SampleOrder(0, streams, 150).epoch(0, counts)
+    epoch_order = SampleOrder(0, streams, 150).epoch(0, counts)
     for stream in range(streams):
-        own = [places.place(p) for p in range(stream, 6400, streams)]
-        alive = [place.turn - place.oldest for place in own]
-        assert max(alive) <= 2  # a window of 150 touches at most three groups of 100
-        read = [place.turn for place in own]
+        locations = [epoch_order.locate(p) for p in range(stream, 6400, streams)]
+        distances = [location.group_index - location.window_start for location in locations]
+        assert max(distances) <= 2  # a window of 150 spans at most three groups of 100
+        read = [location.group_index for location in locations]
         assert len(set(read)) <= 6400 // streams // 100 + 1

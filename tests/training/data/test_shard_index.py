@@ -19,7 +19,7 @@ def texts(index, lake) -> list[str]:
 
 
 def ids(index) -> list[tuple[int, int, int]]:
-    """(file, row group, row) of every sample."""
+    """Return (file, row group, row) of every sample."""
     return [
         (int(index.group_file[group]), int(index.group_number[group]), int(row))
         for group in range(len(index.counts))
@@ -27,7 +27,7 @@ def ids(index) -> list[tuple[int, int, int]]:
     ]
 
 
-def test_every_row_of_the_recipe_is_a_sample_once(shard_lake):
+def test_every_row_of_the_recipe_is_exactly_one_sample(shard_lake):
     shard_lake.publish([shard_row(n) for n in range(73)])
     shard_lake.publish([shard_row(n) for n in range(99, 112)], batch="b2", run="r2")
     shard_lake.publish([shard_row(5)], recipe="other", run="r3")
@@ -35,12 +35,14 @@ def test_every_row_of_the_recipe_is_a_sample_once(shard_lake):
     assert index.samples == 86
     assert len(index.files) == 4
     assert index.run_ids == ("r1", "r2")
-    wanted = [(f, g, r) for f, rows in enumerate((30, 30, 13, 13)) for g in range(-(-rows // 10)) for r in range(rows)]
-    assert ids(index) == [(f, g, r) for f, g, r in wanted if r < min(10, (30, 30, 13, 13)[f] - 10 * g)]
+    expected = [
+        (f, g, r) for f, rows in enumerate((30, 30, 13, 13)) for g in range(-(-rows // 10)) for r in range(rows)
+    ]
+    assert ids(index) == [(f, g, r) for f, g, r in expected if r < min(10, (30, 30, 13, 13)[f] - 10 * g)]
     assert texts(index, shard_lake.lake) == [shard_row(n)["text"] for n in (*range(73), *range(99, 112))]
 
 
-def test_only_the_asked_batches_are_indexed(shard_lake):
+def test_only_the_requested_batches_are_indexed(shard_lake):
     shard_lake.publish([shard_row(n) for n in range(20)])
     shard_lake.publish([shard_row(n) for n in range(20, 25)], batch="b2", run="r2")
     assert build_index(shard_lake.lake, "default", batches=["b2"]).train.samples == 5
@@ -48,7 +50,7 @@ def test_only_the_asked_batches_are_indexed(shard_lake):
         build_index(shard_lake.lake, "default", batches=["b1", "b3"])
 
 
-def test_a_pinned_version_is_read_though_newer_ones_are_there(shard_lake):
+def test_a_pinned_version_is_read_although_newer_ones_exist(shard_lake):
     old = shard_lake.publish([shard_row(n) for n in range(20)])
     shard_lake.publish([shard_row(n) for n in range(7)], run="r2")
     pinned, newest = (build_index(shard_lake.lake, "default", version=v).train for v in (old, None))
@@ -59,31 +61,31 @@ def test_a_pinned_version_is_read_though_newer_ones_are_there(shard_lake):
         build_index(shard_lake.lake, "default", version=99)
 
 
-def test_nothing_published_says_which_job_to_run(shard_lake):
+def test_without_published_shards_the_error_names_the_job_to_run(shard_lake):
     with pytest.raises(InputError, match=r"no shards of recipe 'default' .* run jobs.fetch_images first"):
         build_index(shard_lake.lake, "default")
 
 
-def test_tombstones_leave_out_image_ids_and_hosts(shard_lake):
+def test_tombstones_exclude_image_ids_and_hosts(shard_lake):
     shard_lake.publish([shard_row(n, host="b.example" if n % 10 == 3 else "a.example") for n in range(40)])
     add_tombstones(
         shard_lake.lake, image_ids=[shard_row(n)["image_id"] for n in (0, 17, 39)], hosts=["B.example"], reason="asked"
     )
     index = build_index(shard_lake.lake, "default").train
-    kept = [n for n in range(40) if n not in (0, 17, 39) and n % 10 != 3]
-    assert [30 * f + 10 * g + r for f, g, r in ids(index)] == kept
-    assert index.samples == len(kept)
+    remaining = [n for n in range(40) if n not in (0, 17, 39) and n % 10 != 3]
+    assert [30 * f + 10 * g + r for f, g, r in ids(index)] == remaining
+    assert index.samples == len(remaining)
 
 
 def test_the_validation_split_is_a_function_of_the_image_id(shard_lake):
     shard_lake.publish([shard_row(n) for n in range(300)], group_rows=64, file_rows=150)
-    of_split = [n for n in range(300) if is_held_out(shard_row(n)["image_id"], 0.2)]
-    buried = [of_split[2], min(set(range(300)) - set(of_split))]
-    add_tombstones(shard_lake.lake, image_ids=[shard_row(n)["image_id"] for n in buried], reason="asked")
+    validation = [n for n in range(300) if is_held_out(shard_row(n)["image_id"], 0.2)]
+    removed = [validation[2], min(set(range(300)) - set(validation))]
+    add_tombstones(shard_lake.lake, image_ids=[shard_row(n)["image_id"] for n in removed], reason="asked")
     train, held_out = build_index(shard_lake.lake, "default", validation_share=0.2)
     numbers = [[150 * f + 64 * g + r for f, g, r in ids(part)] for part in (train, held_out)]
-    assert sorted(numbers[0] + numbers[1]) == [n for n in range(300) if n not in buried]
-    assert numbers[1] == [n for n in of_split if n not in buried]
+    assert sorted(numbers[0] + numbers[1]) == [n for n in range(300) if n not in removed]
+    assert numbers[1] == [n for n in validation if n not in removed]
     assert 30 < len(numbers[1]) < 90
     shard_lake.publish([shard_row(n) for n in reversed(range(300))], run="r2", group_rows=50, file_rows=300)
     again = build_index(shard_lake.lake, "default", validation_share=0.2).validation
@@ -98,7 +100,7 @@ def test_a_larger_share_only_adds_to_the_split(image_id, one, other):
 
 @pytest.mark.parametrize("in_table", [True, False])
 def test_shards_of_every_matched_pair_are_refused(shard_lake, in_table):
-    """Whether the run's row stands in the runs table or, after a kill, only in the commit."""
+    """The run's row is in the table `runs` or, after a kill, only in the commit."""
     shard_lake.publish([shard_row(n) for n in range(20)], selection="drawn" if in_table else "all")
     shard_lake.publish([shard_row(n) for n in range(5)], batch="b2", run="r2")
     shard_lake.add_run("r2", "drawn")
@@ -111,7 +113,7 @@ def test_shards_of_every_matched_pair_are_refused(shard_lake, in_table):
     assert build_index(shard_lake.lake, "default", batches=["b2"]).train.samples == 5
 
 
-def test_an_unreadable_shard_is_named(shard_lake):
+def test_an_unreadable_shard_is_named_in_the_error(shard_lake):
     shard_lake.publish([shard_row(n) for n in range(20)])
     file = next((shard_lake.root / "shards").rglob("*.parquet"))
     content = file.read_bytes()
@@ -123,7 +125,7 @@ def test_an_unreadable_shard_is_named(shard_lake):
         build_index(shard_lake.lake, "default")
 
 
-def test_an_index_travels_to_other_processes(shard_lake):
+def test_an_index_can_be_pickled_and_stays_small(shard_lake):
     shard_lake.publish([shard_row(n) for n in range(45)])
     split = build_index(shard_lake.lake, "default", validation_share=0.3)
     sent = pickle.loads(pickle.dumps(split))

@@ -49,18 +49,18 @@ def test_training_twice_gives_the_same_file():
     assert one == other
 
 
-def test_a_pickled_tokenizer_still_takes_special_tokens_in_a_text_as_text(trained):
+def test_a_pickled_tokenizer_still_encodes_special_tokens_in_a_text_as_characters(trained):
     sent = pickle.loads(pickle.dumps(trained))
     texts = ["a </s> b", "<s>", *TEXTS]
     assert torch.equal(sent(texts), trained(texts))
 
 
-def test_the_saved_folder_is_read_back_and_by_hugging_face(trained, tmp_path):
+def test_this_project_and_hugging_face_read_the_saved_folder(trained, tmp_path):
     trained.save(tmp_path)
     texts = ["a red circle", "a </s> b", "新しい", "x" * 200]
-    mine = Tokenizer.read(tmp_path / "tokenizer.json", 12)
+    ours = Tokenizer.read(tmp_path / "tokenizer.json", 12)
     theirs = AutoTokenizer.from_pretrained(tmp_path)
-    assert torch.equal(mine(texts), trained(texts))
+    assert torch.equal(ours(texts), trained(texts))
     encoded = theirs(texts, padding="max_length", truncation=True, max_length=12)["input_ids"]
     assert encoded == trained(texts).tolist()
 
@@ -72,7 +72,7 @@ def other_tokenizer(names) -> tokenizers.Tokenizer:
     return core
 
 
-def test_any_tokenizer_file_with_an_end_token_will_do(tmp_path):
+def test_any_tokenizer_file_with_an_end_token_is_accepted(tmp_path):
     path = tmp_path / "tokenizer.json"
     other_tokenizer(["<|startoftext|>", "<|endoftext|>"]).save(str(path))
     tokenizer = Tokenizer.read(path, 6)
@@ -83,7 +83,7 @@ def test_any_tokenizer_file_with_an_end_token_will_do(tmp_path):
     assert (tokenizer.bos_id, tokenizer(["a"]).tolist()) == (None, [[0, 3, 3, 3]])
 
 
-def test_files_that_will_not_do_are_named(tmp_path):
+def test_unusable_tokenizer_files_are_named_in_the_error(tmp_path):
     path = tmp_path / "tokenizer.json"
     with pytest.raises(UsageError, match=r"tokenizer: cannot read .*tokenizer\.json"):
         Tokenizer.read(path, 8)
@@ -91,5 +91,5 @@ def test_files_that_will_not_do_are_named(tmp_path):
     with pytest.raises(UsageError, match=r"tokenizer: cannot read .*tokenizer\.json"):
         Tokenizer.read(path, 8)
     other_tokenizer([]).save(str(path))
-    with pytest.raises(UsageError, match="has no end token: one of </s>"):
+    with pytest.raises(UsageError, match="has no end token: add one of </s>"):
         Tokenizer.read(path, 8)

@@ -17,9 +17,9 @@ sides = st.integers(1, 400)
 
 
 def encoded(image: Image.Image, kind="PNG", **options) -> bytes:
-    sink = io.BytesIO()
-    image.save(sink, kind, **options)
-    return sink.getvalue()
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
 
 
 def noise(width: int, height: int) -> Image.Image:
@@ -34,21 +34,21 @@ def test_transparency_becomes_white(mode):
     assert np.array_equal(np.asarray(decode(data)), np.full((4, 4, 3), 255))
 
 
-def test_pictures_are_turned_upright():
+def test_images_are_turned_upright():
     image = noise(6, 3)
     exif = Image.Exif()
     exif[0x0112] = 6
     assert np.array_equal(decode(encoded(image, exif=exif)), np.rot90(np.asarray(image), -1))
 
 
-@pytest.mark.parametrize("data", [b"", b"not a picture", encoded(noise(40, 40))[:300]])
-def test_what_cannot_be_decoded_is_an_input_error(data):
+@pytest.mark.parametrize("data", [b"", b"not an image", encoded(noise(40, 40))[:300]])
+def test_undecodable_bytes_raise_an_input_error(data):
     with pytest.raises(InputError, match="cannot be decoded"):
         decode(data)
 
 
 @given(sides, sides, st.integers(0, 2**64 - 1))
-def test_a_random_box_lies_in_the_image_and_depends_on_the_seed_alone(width, height, seed):
+def test_a_random_box_is_inside_the_image_and_depends_only_on_the_seed(width, height, seed):
     left, top, right, bottom = random_box(width, height, seed)
     assert 0 <= left < right <= width
     assert 0 <= top < bottom <= height
@@ -56,7 +56,7 @@ def test_a_random_box_lies_in_the_image_and_depends_on_the_seed_alone(width, hei
 
 
 @given(st.integers(50, 400), st.floats(0.8, 1.25), st.integers(0, 2**64 - 1))
-def test_a_random_box_of_a_usual_image_keeps_nearly_all_of_it(width, aspect, seed):
+def test_a_random_box_covers_most_of_an_image_with_a_usual_aspect_ratio(width, aspect, seed):
     height = max(1, round(width / aspect))
     left, top, right, bottom = random_box(width, height, seed)
     assert (right - left) * (bottom - top) >= 0.87 * width * height  # 0.9 before rounding to pixels
@@ -68,18 +68,18 @@ def test_random_boxes_differ():
 
 
 @pytest.mark.parametrize(("width", "height"), [(1000, 10), (10, 1000)])
-def test_a_ribbon_is_cut_to_an_allowed_ratio(width, height):
+def test_a_very_wide_or_tall_image_is_cropped_to_an_allowed_ratio(width, height):
     left, top, right, bottom = random_box(width, height, 0)
     assert max(right - left, bottom - top) / min(right - left, bottom - top) == pytest.approx(4 / 3)
 
 
 @pytest.mark.parametrize(("width", "height"), [(64, 64), (90, 64), (64, 70), (300, 200)])
-def test_evaluation_sees_what_hugging_face_processors_see(width, height):
+def test_evaluation_transforms_match_hugging_face_processors(width, height):
     image = noise(width, height)
     ours = normalize_pixels(torch.tensor(resize(image, center_box(width, height), 32))[None])
     config = processor_config(32)
     theirs = CLIPImageProcessorPil(**config)(image, return_tensors="pt")["pixel_values"]
-    # both resize bicubically; they round the crop to whole pixels of the resized image, so odd ratios differ by a shift
+    # Hugging Face crops whole pixels of the resized image, so with uneven ratios its crop is slightly shifted
     tolerance = 1e-2 if width == height else 0.7
     assert (ours - theirs).abs().max() < tolerance * 3
     assert (ours - theirs).abs().mean() < tolerance

@@ -9,7 +9,7 @@ from transformers import AutoModel, AutoTokenizer
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from curation.errors import InputError
-from training.data.sample_order import Progress
+from training.data.sample_order import DataState
 from training.engine import checkpoint
 from training.engine.checkpoint import TrainingState
 from training.models.metaclip2 import PRESETS, Tower, build_model
@@ -26,7 +26,7 @@ def saved(tokenizer, tmp_path):
 
     def save(step: int, keep: int = 3):
         state = TrainingState(
-            step=step, progress=Progress(1, 2 * step), version=4, run_ids=("r",), samples=9, config={"lr": 0.1}
+            step=step, progress=DataState(1, 2 * step), version=4, run_ids=("r",), samples=9, config={"lr": 0.1}
         )
         for parameter in model.parameters():
             parameter.grad = torch.full_like(parameter, 0.01 * step)
@@ -41,21 +41,21 @@ def same_weights(one, other) -> bool:
     return all(torch.equal(one.state_dict()[name], other.state_dict()[name]) for name in one.state_dict())
 
 
-def test_a_checkpoint_gives_back_everything(saved, tokenizer):
+def test_a_checkpoint_restores_everything(saved, tokenizer):
     folder = saved(7)
     assert checkpoint.find(saved.output) == checkpoint.find(folder) == folder
     model, words = checkpoint.load_model(folder)
     assert same_weights(model, saved.model)
     assert torch.equal(words(["a red circle"]), tokenizer(["a red circle"]))
     state = TrainingState.read(folder)
-    assert (state.step, state.progress, state.version, state.run_ids) == (7, Progress(1, 14), 4, ("r",))
+    assert (state.step, state.progress, state.version, state.run_ids) == (7, DataState(1, 14), 4, ("r",))
     assert state.config == {"lr": 0.1}
     optimizer = AdamW(model.parameters(), fused=True)
     checkpoint.restore(folder, optimizer)
-    expected, found = saved.optimizer.state_dict(), optimizer.state_dict()
-    assert found["param_groups"] == expected["param_groups"]
+    expected, restored = saved.optimizer.state_dict(), optimizer.state_dict()
+    assert restored["param_groups"] == expected["param_groups"]
     for number, moments in expected["state"].items():
-        assert all(torch.equal(found["state"][number][key], value) for key, value in moments.items())
+        assert all(torch.equal(restored["state"][number][key], value) for key, value in moments.items())
 
 
 def test_hugging_face_loads_a_checkpoint(saved, tokenizer):
@@ -70,7 +70,7 @@ def test_the_newest_checkpoints_are_kept(saved):
     for step in (1, 2, 3, 4):
         saved(step, keep=2)
     assert sorted(p.name for p in (saved.output / "checkpoints").glob("step-*")) == ["step-00000003", "step-00000004"]
-    saved(3, keep=2)  # gone back to an earlier step: the abandoned ones go first, and none is overwritten
+    saved(3, keep=2)  # resumed from an earlier step: abandoned checkpoints are removed first, and none is overwritten
     saved(3, keep=2)
     assert sorted(p.name for p in (saved.output / "checkpoints").glob("step-*")) == [
         "step-00000003",
@@ -84,7 +84,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize(
-    "at", ["save_pretrained", "Path.write_text", "torch.save", "_sync", "Path.rename", "_point", "Path.replace"]
+    "at", ["save_pretrained", "Path.write_text", "torch.save", "_sync", "Path.rename", "_write_latest", "Path.replace"]
 )
 @pytest.mark.parametrize("step", [5, 6])
 def test_a_killed_save_leaves_the_earlier_checkpoint_usable(saved, monkeypatch, at, step):
@@ -111,7 +111,7 @@ def test_a_killed_save_leaves_the_earlier_checkpoint_usable(saved, monkeypatch, 
     assert not list((saved.output / "checkpoints").glob(".unfinished-*"))
 
 
-def test_what_is_no_checkpoint_is_named(saved, tmp_path):
+def test_a_broken_checkpoint_is_named_in_the_error(saved, tmp_path):
     assert checkpoint.find(tmp_path / "nowhere") is None
     folder = saved(1)
     (folder / "training.json").write_text(json.dumps({"step": 1}))

@@ -36,7 +36,7 @@ class Encoders(nn.Module):
 
 
 def slow_loss(images, texts, scale):
-    """Symmetric InfoNCE, one pair at a time."""
+    """Compute the symmetric InfoNCE loss pair by pair."""
     total = 0.0
     for k in range(len(images)):
         by_text = torch.stack([scale * images[k] @ text for text in texts])
@@ -49,7 +49,7 @@ def gradients(model: nn.Module) -> list[torch.Tensor]:
     return [parameter.grad.clone() for parameter in model.parameters()]
 
 
-def test_the_loss_of_one_process_is_the_textbook_one():
+def test_the_loss_of_one_process_equals_the_definition():
     model, images, texts = toy()
     embeddings = Encoders(model)(images, texts)
     assert contrastive_loss(*embeddings).item() == pytest.approx(slow_loss(*embeddings).item(), rel=1e-5)
@@ -64,12 +64,12 @@ def test_the_loss_is_computed_in_float32_under_autocast():
     assert torch.equal(inside, contrastive_loss(*embeddings))
 
 
-def one_rank(rank: int, world: int, port: int, results) -> None:
+def one_rank(rank: int, world_size: int, port: int, results) -> None:
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    dist.init_process_group("gloo", rank=rank, world_size=world)
+    dist.init_process_group("gloo", rank=rank, world_size=world_size)
     model, images, texts = toy()
     parallel = DistributedDataParallel(Encoders(model))
-    share = slice(rank * PAIRS // world, (rank + 1) * PAIRS // world)
+    share = slice(rank * PAIRS // world_size, (rank + 1) * PAIRS // world_size)
     loss = contrastive_loss(*parallel(images[share], texts[share]))
     loss.backward()
     results.put((rank, loss.item(), [gradient.numpy() for gradient in gradients(parallel)]))
@@ -84,13 +84,13 @@ def test_two_processes_get_the_gradient_of_the_whole_batch():
     context = mp.get_context("spawn")
     results = context.SimpleQueue()
     mp.spawn(one_rank, (2, port, results), nprocs=2)
-    by_rank = sorted((results.get() for _ in range(2)), key=lambda found: found[0])
+    by_rank = sorted((results.get() for _ in range(2)), key=lambda result: result[0])
 
     model, images, texts = toy()
     whole = Encoders(copy.deepcopy(model))
     loss = slow_loss(*whole(images, texts))
     loss.backward()
-    assert sum(found[1] for found in by_rank) / 2 == pytest.approx(loss.item(), rel=1e-5)
-    for _, _, found in by_rank:
-        for ours, expected in zip(found, gradients(whole), strict=True):
+    assert sum(result[1] for result in by_rank) / 2 == pytest.approx(loss.item(), rel=1e-5)
+    for _, _, gradients_of_rank in by_rank:
+        for ours, expected in zip(gradients_of_rank, gradients(whole), strict=True):
             assert torch.allclose(torch.from_numpy(ours), expected, rtol=1e-5, atol=1e-6)

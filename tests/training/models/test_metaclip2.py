@@ -21,7 +21,7 @@ def test_every_activation_is_quick_gelu(tokenizer):
 
 @pytest.mark.parametrize(
     ("preset", "vision", "text"),
-    # parameters without the token embedding, from the widths and layers of the published models
+    # parameters without token embeddings, computed from the widths and layers of the published models
     [
         ("vit_b_32", 87.8e6, 38.1e6),
         ("vit_b_16", 86.2e6, 38.1e6),
@@ -41,7 +41,7 @@ def test_large_presets_have_the_published_sizes(tokenizer, preset, vision, text)
     assert context_length(model) == 77
 
 
-def test_the_huge_model_is_the_published_one(tokenizer):
+def test_the_largest_preset_is_the_published_model(tokenizer):
     with torch.device("meta"):
         model = build_model(PRESETS["vit_h_14"], tokenizer)
     text, vision = model.config.text_config, model.config.vision_config
@@ -50,7 +50,7 @@ def test_the_huge_model_is_the_published_one(tokenizer):
     assert model.config.projection_dim == 1024
 
 
-def test_weights_follow_from_the_seed(tokenizer):
+def test_the_seed_determines_the_weights(tokenizer):
     one, same, other = (build_model(PRESETS["tiny"], tokenizer, seed=seed).state_dict() for seed in (4, 4, 5))
     assert all(torch.equal(one[name], same[name]) for name in one)
     assert not all(torch.equal(one[name], other[name]) for name in one)
@@ -61,16 +61,16 @@ def test_the_text_embedding_is_read_at_the_end_token(tokenizer):
     tokens = tokenizer(["a red circle", "a blue square with much more to say"])
     plain = towers.embed_texts(tokens)
     assert torch.allclose(plain.norm(dim=1), torch.ones(2))
-    behind = tokens.clone()
+    after = tokens.clone()
     end = tokens[0].tolist().index(tokenizer.eos_id)
-    behind[0, end + 1 :] = 7  # what follows the end token changes nothing
-    assert torch.allclose(towers.embed_texts(behind)[0], plain[0], atol=1e-6)
+    after[0, end + 1 :] = 7  # tokens after the end token have no effect
+    assert torch.allclose(towers.embed_texts(after)[0], plain[0], atol=1e-6)
     before = tokens.clone()
     before[0, end - 1] = 7
     assert not torch.allclose(towers.embed_texts(before)[0], plain[0], atol=1e-4)
 
 
-def test_texts_embedded_in_groups_keep_their_places(tokenizer):
+def test_texts_embedded_in_groups_keep_their_order(tokenizer):
     towers = TwoTowers(build_model(PRESETS["tiny"], tokenizer)).eval()
     tokens = tokenizer([" ".join(["word"] * (number * 7 % 13)) for number in range(80)])
     alone = torch.cat([towers.embed_texts(row[None]) for row in tokens])
@@ -79,6 +79,6 @@ def test_texts_embedded_in_groups_keep_their_places(tokenizer):
     assert torch.allclose(torch.nn.functional.normalize(features), alone, atol=1e-5)
 
 
-def test_a_ragged_image_is_refused(tokenizer):
+def test_an_image_side_that_is_not_a_multiple_of_the_patch_is_refused(tokenizer):
     with pytest.raises(UsageError, match="image_size: 50 is not a multiple of the preset's patch"):
         build_model(PRESETS["tiny"], tokenizer, side=50)
