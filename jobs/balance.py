@@ -21,7 +21,7 @@ from curation.balance.thresholds import thresholds
 from curation.errors import OutputError
 from curation.io.storage import join
 from curation.lake import shuffle
-from curation.lake.lake import Snapshot, WrittenFile
+from curation.lake.files import Snapshot, WrittenFile
 from curation.lake.schemas import SCHEMAS
 from curation.lake.tombstones import Tombstones
 from curation.language_keys import entry_list_key

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from curation.errors import OutputError
-from curation.lake.lake import WrittenFile
+from curation.lake.files import WrittenFile
 from curation.matching import matcher
 from curation.matching.store import make_latest
 from jobs.runtime.context import Context
@@ -180,7 +180,7 @@ def run(context: Context) -> list[Outcome]:
     make_latest(context.storage, context.lake.root, outcome.totals["version"])
     if outcome.fresh:
         log.info("build_metadata: entries by origin: %s", describe_origins(outcome.totals["by_lang"].values()))
-        page = context.lake.uri("reports", "metadata", f"{outcome.totals['version']}.html")
+        page = context.lake.layout.metadata_page(outcome.totals["version"])
         html = render(outcome.totals, outcome.run_id, stage.plan.table, datetime.now(UTC))
         context.storage.write_bytes(page, html.encode())
         log.info("build_metadata: %s", page)

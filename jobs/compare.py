@@ -21,7 +21,7 @@ from curation.balance.counts import read_counts
 from curation.cli.command import Command, CommandOptions
 from curation.cli.run import run_command
 from curation.errors import UsageError
-from curation.lake.parquet import read_batches
+from curation.lake.parquet_read import read_batches
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
 from jobs.runtime.partitions import require

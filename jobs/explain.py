@@ -23,8 +23,8 @@ from curation.balance.explain import Draw, ExplainedText, draw_of, explain_entri
 from curation.cli.command import Command, CommandOptions
 from curation.cli.run import run_command
 from curation.errors import InputError, UsageError
-from curation.lake.lake import Snapshot
-from curation.lake.parquet import find_rows
+from curation.lake.files import Snapshot
+from curation.lake.parquet_read import find_rows
 from curation.lake.tombstones import Tombstones
 from curation.language_keys import entry_list_key
 from curation.matching.rules import text_form

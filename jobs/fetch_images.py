@@ -13,7 +13,7 @@ from collections import Counter
 from typing import ClassVar
 
 from curation.errors import OutputError
-from curation.lake.lake import DataFile, Snapshot
+from curation.lake.files import DataFile, Snapshot
 from curation.lake.tombstones import Tombstones
 from jobs.runtime.context import Context
 from jobs.runtime.job import Job, main

@@ -49,20 +49,20 @@ def vacuum_tables(context: Context) -> int:
 def remove_staging(context: Context, before: datetime) -> int:
     """Remove the working files of runs that started before a moment; return the number of runs."""
     lake = context.lake
-    files = lake.storage.list_files(lake.uri("_staging"))
-    run_ids = {file.path.partition("/_staging/")[2].split("/")[0] for file in files} - {"groups"}
+    files = lake.storage.list_files(lake.layout.staging)
+    run_ids = {run_id for file in files if (run_id := lake.layout.staging_run_id(file.path))}
     old = sorted(run_id for run_id in run_ids if started_at(run_id) < before)
     for run_id in old:
         log.info("gc: working files of run %s %s", run_id, _done(context))
         if not context.config.gc.dry_run:
-            lake.storage.delete_folder(lake.uri("_staging", run_id))
+            lake.storage.delete_folder(lake.layout.run_staging(run_id))
     return len(old)
 
 
 def remove_groups(context: Context, before: datetime) -> int:
     """Remove cached groups of input files that were last written before a moment; return their number."""
     lake = context.lake
-    groups = lake.storage.older_files(lake.uri("_staging", "groups"), before)
+    groups = lake.storage.older_files(lake.layout.group_caches, before)
     log.info("gc: cached groups of %d input files %s", len(groups), _done(context))
     if not context.config.gc.dry_run:
         lake.storage.delete_files(groups)

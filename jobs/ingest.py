@@ -85,7 +85,7 @@ class IngestStage(Stage):
     def _read(self, run: StageRun) -> tuple[list[LedgerRow], list[StagedGroups]]:
         """Read every input file, or take its groups from the cache; return the ledger and the staged groups."""
         context, section = self.context, self.section
-        cache = context.lake.uri("_staging", "groups", self.batch)
+        cache = context.lake.layout.group_cache(self.batch)
         task = ReadFile(
             self.input_storage, context.storage, section, self.plan, context.config.seed, self.bits, run.staging, cache
         )

@@ -20,8 +20,9 @@ from curation import __version__
 from curation.balance.counts import by_language
 from curation.balance.thresholds import entry_probability
 from curation.errors import InputError
-from curation.lake.lake import Lake, Snapshot
-from curation.lake.parquet import read_batches
+from curation.lake.files import Snapshot
+from curation.lake.lake import Lake
+from curation.lake.parquet_read import read_batches
 from curation.lake.schemas import SCHEMAS
 from curation.report import page as report
 from jobs.runtime.context import Context
@@ -40,7 +41,7 @@ def run(context: Context) -> list[Outcome]:
     """Write the page of the batch and recipe."""
     started = time.monotonic()
     lake, recipe, batch = context.lake, context.config.recipe, context.batch
-    page = lake.uri("reports", recipe, f"{batch}.html")
+    page = lake.layout.batch_page(recipe, batch)
     context.storage.write_bytes(page, report.render(collect(lake, recipe, batch)).encode())
     log.info("report: %s", page)
     return [Outcome("report", "-", True, {"page": page}, seconds={"report": round(time.monotonic() - started, 3)})]

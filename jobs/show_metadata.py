@@ -23,8 +23,8 @@ from pydantic import Field
 from curation.cli.command import Command, CommandOptions
 from curation.cli.run import run_command
 from curation.errors import InputError, OutputError, UsageError
-from curation.lake.lake import Snapshot
-from curation.lake.parquet import find_rows, read_batches
+from curation.lake.files import Snapshot
+from curation.lake.parquet_read import find_rows, read_batches
 from curation.matching.rules import entry_form
 from curation.matching.store import open_manifest
 from jobs.runtime.config import Config

@@ -24,9 +24,7 @@ from deltalake.transaction import AddAction, RemoveAction, Transaction
 
 from curation.errors import InputError, OutputError, UsageError
 from curation.io.storage import Storage, first_line, join, normal
-from curation.lake.files import DataFile as DataFile
-from curation.lake.files import Snapshot as Snapshot
-from curation.lake.files import WrittenFile as WrittenFile
+from curation.lake.files import DataFile, Snapshot, WrittenFile
 from curation.lake.layout import LakeLayout
 from curation.lake.schemas import PARTITIONS, SCHEMAS
 

@@ -1,4 +1,4 @@
-"""Every path of the lake; no other module puts one together.
+"""The path of everything in the lake; no other module builds one.
 
     LAKE/<table>/<key=value>/…/<run_id>/<ordinal>.<part>-<uuid>.parquet   data files
     LAKE/batches/<n>.json                                                 name of batch n, in the order of declaration

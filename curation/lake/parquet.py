@@ -14,10 +14,6 @@ import pyarrow.parquet as pq
 from curation.io.storage import Storage, join
 from curation.lake.files import WrittenFile
 from curation.lake.layout import data_file_name
-from curation.lake.parquet_read import count_values as count_values
-from curation.lake.parquet_read import find_rows as find_rows
-from curation.lake.parquet_read import read_batches as read_batches
-from curation.lake.parquet_read import read_rows as read_rows
 
 ROW_GROUP_BYTES = 32 << 20
 FILE_BYTES = 256 << 20

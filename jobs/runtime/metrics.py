@@ -23,5 +23,5 @@ def write_metrics(context: Context, outcome: Outcome) -> None:
     gauge("total", "Figures of the run", totals, "figure")
     gauge("dropped", "Dropped, by reason", dict(outcome.drops), "reason")
     gauge("seconds", "Seconds by step", outcome.seconds, "step")
-    folder = context.config.metrics or context.lake.uri("reports", "metrics")
+    folder = context.config.metrics or context.lake.layout.metrics
     context.storage.write_bytes(join(folder, f"worldcurate_{outcome.stage}.prom"), generate_latest(registry))

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from curation.errors import InputError
 from curation.io.storage import Storage
-from curation.lake.lake import Lake, Snapshot, describe
+from curation.lake.files import Snapshot
+from curation.lake.lake import Lake, describe
+from curation.lake.layout import LakeLayout, partition_folder
 from curation.lake.parquet import FILE_BYTES, PartitionWriter
 from curation.lake.schemas import SCHEMAS
 
@@ -23,10 +25,10 @@ class WriterFactory:
 
     def __call__(self, table: str, ordinal: int, *, folder: str = "", file_bytes: int = FILE_BYTES) -> PartitionWriter:
         """Return a writer for the files of `table` that one work unit writes."""
-        path = folder or "/".join(f"{key}={value}" for key, value in self.outputs[table].items())
+        path = folder or partition_folder(self.outputs[table])
         return PartitionWriter(
             self.storage,
-            f"{self.root}/{table}",
+            LakeLayout(self.root).table(table),
             f"{path}/{self.run_id}",
             ordinal,
             SCHEMAS[table],

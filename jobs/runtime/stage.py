@@ -21,7 +21,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation import __version__
-from curation.lake.lake import Lake, Snapshot, WrittenFile
+from curation.lake.files import Snapshot, WrittenFile
+from curation.lake.lake import Lake
 from curation.lake.schemas import SCHEMAS
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
@@ -158,7 +159,7 @@ class StageRun:
     @property
     def staging(self) -> str:
         """Folder of this run's working files; no other stage reads it."""
-        return self.lake.uri("_staging", self.run_id)
+        return self.lake.layout.run_staging(self.run_id)
 
     def remove_staging(self) -> None:
         """Remove this run's working files."""

@@ -14,7 +14,7 @@ import yaml
 
 from curation.io.storage import Storage
 from curation.lake.lake import Lake
-from curation.lake.parquet import read_batches
+from curation.lake.parquet_read import read_batches
 from jobs import balance, fetch_images, match
 from jobs.tasks.match import splits
 from support.lakes import TABLES, digests

@@ -165,7 +165,7 @@ def test_partitions_of_different_runs_are_not_mixed(night_done):
     other = lake.snapshot("counts").files[0]
     copied = other.path.replace(other.run_id, "another-run")
     context.storage.write_bytes(copied, context.storage.read_bytes(other.path))
-    from curation.lake.lake import WrittenFile
+    from curation.lake.files import WrittenFile
 
     file = WrittenFile(copied.removeprefix(lake.uri("counts") + "/"), other.size, other.rows, "")
     lake.publish("counts", partition, [file], expected=(other.run_id,), metadata={})

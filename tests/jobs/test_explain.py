@@ -10,7 +10,7 @@ import yaml
 
 from curation.errors import InputError
 from curation.hashing import draw
-from curation.lake.lake import WrittenFile
+from curation.lake.files import WrittenFile
 from curation.lake.tombstones import add_tombstones
 from jobs import balance, explain, ingest, match
 from jobs.explain import Explainer

@@ -107,7 +107,7 @@ def test_a_partial_file_is_read_again_and_its_rows_replaced(context, files, tmp_
 def test_other_settings_of_reading_read_again_and_old_groups_go_with_gc(context, files, caplog):
     made = context("ingest", ingest=settings(files[:2]))
     ingest.run(made)
-    groups = made.lake.uri("_staging", "groups", "b1")
+    groups = made.lake.layout.group_cache("b1")
     assert len(list(Path(groups).iterdir())) == 2
     with caplog.at_level("INFO"):
         ingest.run(again(made, max_texts_per_image=2))
@@ -144,7 +144,7 @@ def kill_when_groups_are_kept(made, tmp_path, count):
     config.write_text(yaml.safe_dump(made.config.model_dump(mode="json", exclude_none=True)))
     command = [sys.executable, "-m", "jobs.ingest", "--config", str(config), "--spark.master", "local[2]"]
     run = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
-    groups = Path(made.lake.uri("_staging", "groups", "b1"))
+    groups = Path(made.lake.layout.group_cache("b1"))
     try:
         while len(list(groups.glob("*.arrow"))) < count:
             assert run.poll() is None

@@ -7,7 +7,8 @@ import pytest
 
 from curation.errors import OutputError
 from curation.io.storage import Storage
-from curation.lake.parquet import PartitionWriter, count_values
+from curation.lake.parquet import PartitionWriter
+from curation.lake.parquet_read import count_values
 from curation.lake.schemas import SCHEMAS
 from curation.matching import pairs
 from jobs import match

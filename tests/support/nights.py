@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from curation.lake.lake import WrittenFile
+from curation.lake.files import WrittenFile
 from curation.lake.parquet import PartitionWriter
 from curation.lake.schemas import SCHEMAS
 from curation.matching.matcher_file import compile_entries

@@ -17,8 +17,8 @@ from curation.hashing import u64_column
 from curation.io.host_cache import checked_file
 from curation.io.storage import Storage, join
 from curation.lake import shuffle
-from curation.lake.lake import DataFile, WrittenFile
-from curation.lake.parquet import read_batches
+from curation.lake.files import DataFile, WrittenFile
+from curation.lake.parquet_read import read_batches
 from curation.lake.schemas import SCHEMAS
 from curation.lake.tombstones import Tombstones
 from jobs.runtime.partitions import WriterFactory

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 from curation.balance.counts import LanguageCounts, add_up, counts_table, read_counts
-from curation.lake.lake import Snapshot
+from curation.lake.files import Snapshot
 from jobs.runtime.context import Context
 from jobs.runtime.runs import Outcome
 from jobs.runtime.stage import Publication, Stage, StageRun

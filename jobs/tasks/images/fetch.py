@@ -14,7 +14,7 @@ from curation.images.decode import ImageLimits
 from curation.images.fetch import Fetcher
 from curation.images.rows import fetch_and_verify
 from curation.io.storage import Storage
-from curation.lake.lake import WrittenFile
+from curation.lake.files import WrittenFile
 from curation.lake.schemas import IMAGE_COLUMNS, SCHEMAS
 from curation.lake.tombstones import Tombstones
 from jobs.runtime.partitions import WriterFactory

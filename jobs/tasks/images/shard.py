@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.io.storage import Storage
-from curation.lake.lake import DataFile, WrittenFile
-from curation.lake.parquet import read_batches
+from curation.lake.files import DataFile, WrittenFile
+from curation.lake.parquet_read import read_batches
 from curation.lake.schemas import PICTURE_COLUMNS, SCHEMAS
 from curation.lake.tombstones import Tombstones
 from jobs.runtime.partitions import WriterFactory

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from curation.io.storage import Storage
-from curation.lake.lake import Snapshot
-from curation.lake.parquet import read_rows
+from curation.lake.files import Snapshot
+from curation.lake.parquet_read import read_rows
 from curation.lake.schemas import SCHEMAS
 
 

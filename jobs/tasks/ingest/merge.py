@@ -16,7 +16,7 @@ from curation.dedup.across_batches import earlier_groups, files_of_bucket, is_kn
 from curation.dedup.by_image import GROUPS, finish, merge_groups
 from curation.io.storage import Storage, join
 from curation.lake import shuffle
-from curation.lake.lake import DataFile, WrittenFile
+from curation.lake.files import DataFile, WrittenFile
 from curation.occurrence import Counters
 from jobs.runtime.partitions import WriterFactory
 from jobs.tasks.ingest.read import StagedGroups, bucket_numbers

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 from curation.errors import UsageError
 from curation.io.storage import Storage, join
 from curation.lake import shuffle
-from curation.lake.lake import DataFile, WrittenFile
-from curation.lake.parquet import count_values, read_batches
+from curation.lake.files import DataFile, WrittenFile
+from curation.lake.parquet_read import count_values, read_batches
 from curation.lake.schemas import SCHEMAS
 from curation.lake.tombstones import Tombstones
 from curation.lid.identifier import LanguageIdentifier, model_sha256

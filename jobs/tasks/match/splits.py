@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from curation.lake.lake import DataFile
+from curation.lake.files import DataFile
 from curation.lake.schemas import SCHEMAS
 
 RANGE = 1 << 16  # entries

@@ -23,8 +23,8 @@ import pyarrow as pa
 
 from curation.io.storage import Storage, join
 from curation.lake import shuffle
-from curation.lake.lake import DataFile, WrittenFile
-from curation.lake.parquet import read_batches
+from curation.lake.files import DataFile, WrittenFile
+from curation.lake.parquet_read import read_batches
 from curation.lake.schemas import SCHEMAS
 from jobs.runtime.context import Context
 from jobs.runtime.partitions import WriterFactory

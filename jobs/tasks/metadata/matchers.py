@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import msgspec
 
 from curation.io.storage import Storage, join
-from curation.lake.lake import Lake, WrittenFile
-from curation.lake.parquet import read_batches
+from curation.lake.files import WrittenFile
+from curation.lake.lake import Lake
+from curation.lake.parquet_read import read_batches
 from curation.matching.matcher_file import compile_entries
 from curation.matching.store import Manifest, manifest_path, matcher_name, write_manifest, write_matcher
 

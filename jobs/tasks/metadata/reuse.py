@@ -17,7 +17,8 @@ from typing import Any
 import pyarrow.compute as pc
 
 from curation.io.storage import FileStat
-from curation.lake.lake import DataFile, Lake
+from curation.lake.files import DataFile
+from curation.lake.lake import Lake
 from jobs.runtime.ledger import LedgerRow
 from jobs.runtime.runs import digest
 from metadata.languages import LanguageTable

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from curation.io.storage import Storage, join
 from curation.lake import shuffle
-from curation.lake.lake import DataFile
-from curation.lake.parquet import read_batches
+from curation.lake.files import DataFile
+from curation.lake.parquet_read import read_batches
 from metadata.lists.merge import FORMED, Entry, formed
 
 

@@ -13,7 +13,7 @@ import pytest
 from pyspark import TaskContext
 
 from curation.errors import InputError, UsageError
-from curation.lake.lake import WrittenFile
+from curation.lake.files import WrittenFile
 from curation.occurrence import Counters
 from jobs.runtime.run_tasks import decode_result, encode_result, result_type, run_tasks
 

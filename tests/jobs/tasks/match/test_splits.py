@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.lake.lake import DataFile
+from curation.lake.files import DataFile
 from jobs.tasks.match import splits
 from jobs.tasks.match.splits import FEWEST, FLOOR, SPREAD, EntryRange, entry_ranges, group_files, group_ranges
 from support.tables import counts_table
