@@ -84,3 +84,11 @@ def test_every_command_prints_its_help_from_the_installed_wheel(python, tmp_path
     for command, (code, output, origin) in json.loads(done.stdout).items():
         assert (code, "usage:" in output.lower()) == (0, True), command
         assert Path(origin).is_relative_to(python.parents[1]), f"{command} is not the wheel's"
+
+
+def test_the_installed_console_script_starts(python, tmp_path):
+    done = subprocess.run(
+        [python.with_name("worldcurate"), "gc"], cwd=tmp_path, check=False, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "key `lake` is missing" in done.stderr
