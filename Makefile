@@ -1,4 +1,4 @@
-# worldcurate: `make help` explains every target. Each target sets up what it needs, from nothing.
+# worldcurate: `make help` lists the targets. Each target installs what it needs first.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
@@ -6,19 +6,19 @@ PYTHON ?= $(shell command -v python3.11 || echo python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 SEED ?= 0
-# Where `make demo` works; made anew each time.
+# The folder of `make demo`, which is emptied at each run.
 DEMO ?= build/demo
-# Torch's release the tests run with; on machines without a CPU build any in pyproject's range does.
+# The release of PyTorch that the tests run with. Any release in the range of pyproject.toml works.
 TORCH ?= torch==2.13.0
 
 export PYTHONHASHSEED := 0
 
 .PHONY: help
-help: ## Say what every target does
+help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: $(VENV)/ready models ## Make a small world, run two nights over it, train on the result (SEED=7 draws another)
+demo: $(VENV)/ready models ## Make a small web, curate two nights of it and train on the result (SEED=7 makes another)
 	$(BIN)/python -m demo.run --out $(DEMO) --seed $(SEED)
 
 .PHONY: test
@@ -26,22 +26,23 @@ test: $(VENV)/ready models ## Run the tests (under 10 minutes on 2 cores)
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
 
 .PHONY: test-slow
-test-slow: $(VENV)/ready models ## Run the tests that take minutes
+test-slow: $(VENV)/ready models ## Run the slow tests, which take minutes
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 .PHONY: lint
-lint: $(VENV)/ready ## Check style (ruff), types (mypy --strict on the product code) and import rules (import-linter)
+lint: $(VENV)/ready ## Check style (ruff), types (mypy), import order (import-linter) and spelling (codespell)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell
 
 .PHONY: bench
-bench: $(VENV)/ready models ## Run every benchmark and print its table
+bench: $(VENV)/ready models ## Run every benchmark, print its tables and compare them with benchmarks/floors.yaml
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 .PHONY: models
-models: $(VENV)/ready ## Fetch the default language-ID model into the cache, once, checked by SHA-256
+models: $(VENV)/ready ## Fetch the default language-ID model into the cache unless it is there, and check its SHA-256
 	@$(BIN)/python -m curation.models >/dev/null
 
 .PHONY: dist
@@ -50,12 +51,16 @@ dist: $(VENV)/ready ## Build the wheel and the zip for `spark-submit --py-files`
 	cd dist && cp worldcurate-*.whl worldcurate.zip && ls -1
 
 .PHONY: clean
-clean: ## Remove the virtual environment and everything built
+clean: ## Remove the virtual environment and all build outputs
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-# Names what is missing, a line each, before anything is installed.
+.PHONY: hooks
+hooks: $(VENV)/ready ## Install the checks that git runs before each commit
+	$(BIN)/pre-commit install
+
+# Prints one line per missing program before anything is installed.
 .PHONY: check-tools
-check-tools:
+check-tools: ## Check that Python, Java and a compiler are installed
 	@missing=0; need() { echo "missing: $$1" >&2; missing=1; }; \
 	command -v git >/dev/null || need "git (Debian: apt-get install git)"; \
 	command -v g++ >/dev/null || command -v c++ >/dev/null || need "a C++ compiler (Debian: apt-get install g++)"; \
@@ -75,5 +80,5 @@ $(VENV)/ready: pyproject.toml | check-tools
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade pip
 	$(BIN)/python -m pip install -q "$(TORCH)"
-	$(BIN)/python -m pip install -q --editable '.[train,segment,api,bench,dev]'
+	$(BIN)/python -m pip install -q --editable '.[train,segment,api,bench,docs,dev]'
 	@touch $@
