@@ -41,6 +41,11 @@ lint: $(VENV)/ready ## Check style (ruff), types (mypy), import order (import-li
 bench: $(VENV)/ready models ## Run every benchmark, print its tables and compare them with benchmarks/floors.yaml
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
+.PHONY: docs
+docs: $(VENV)/ready ## Build the documentation site in build/site; fails on a broken link
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "build/site/index.html"
+
 .PHONY: models
 models: $(VENV)/ready ## Fetch the default language-ID model into the cache unless it is there, and check its SHA-256
 	@$(BIN)/python -m curation.models >/dev/null
