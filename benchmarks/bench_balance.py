@@ -1,11 +1,12 @@
-"""The balance job on matched images: measured on 5 million, extrapolated to 100 million, with the cost model.
+"""Measure the balance job on 5 million matched images, and extrapolate to 100 million with a cost model.
 
-Matches are made up to the published figures: 1.15 texts an image, 3.5 entries a text, entries by Zipf's law, 44%
-English with 500,000 entries, and real sentences. The job reads and writes a lake on the local disk. A tenth of the rows
-is balanced too, after a small batch that warms Spark up: from both runs the model takes what a row and what a run
-costs. Then one file's draw is measured part by part on one core, beside the plain way: a loop with `random`.
+The matches are synthetic and follow the published figures: 1.15 texts per image, 3.5 entries per text by Zipf's law,
+44% English with 500,000 entries, and real sentences. The job reads and writes a lake on the local disk. After a small
+batch that warms Spark up, a tenth of the rows is balanced as well, so that the model can tell the cost per row from the
+cost per run. Then the sampling of one file is timed part by part on one core and compared with a loop that uses
+`random`.
 
-    python benchmarks/bench_balance.py [rows]
+    python benchmarks/bench_balance.py [--tiny] [ROWS]
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from common import sentences, table
+from common import run, scaled, sentences, table
 
 from curation.balance.counts import LanguageCounts, counts_table, read_counts
 from curation.balance.keep_model import KeepProbabilities
@@ -42,18 +43,19 @@ from jobs.runtime.spec import open_match_spec
 from jobs.runtime.stage import Publication, StageRun
 from jobs.tasks.balance.draw import ORDERED, in_order
 
-ROWS, TARGET = 5_000_000, 100_000_000
-FILE_ROWS = 250_000
+ROWS, TARGET = scaled(5_000_000, 5_000), 100_000_000
+FILE_ROWS = scaled(250_000, 2_000)
 STEPS = ("thresholds", "draw", "order", "publish")
 LANGS = ["en", "es", "fr", "zh", "ru", "ja", "id", "pt", "de", "vi", *(f"x{n:02d}" for n in range(40))]
-ENGLISH, ENTRIES, OTHER_ENTRIES = 0.44, 500_000, 100_000
+ENGLISH, ENTRIES, OTHER_ENTRIES = 0.44, scaled(500_000, 5_000), scaled(100_000, 1_000)
 TAIL_SHARE = 0.06
+OURS, NAIVE = "choose and draw", "choose and draw with a loop over the rows"
 
 Integers = npt.NDArray[np.int64]
 
 
 class Maker:
-    """Makes batches of matches from a seed, and adds up what they count."""
+    """Makes batches of matches from a seed, and counts their entries."""
 
     def __init__(self, seed: int) -> None:
         self._rng = np.random.default_rng(seed)
@@ -64,7 +66,7 @@ class Maker:
         self.counts = [np.zeros(size, np.int64) for size in self._sizes]
 
     def batch(self, rows: int) -> pa.RecordBatch:
-        """Return so many images with their matched texts."""
+        """Return a number of images with their matched texts."""
         rng = self._rng
         per_image = 1 + rng.binomial(3, 0.05, rows)
         texts = int(per_image.sum())
@@ -91,11 +93,11 @@ class Maker:
         )
 
     def _entries(self, lang: Integers, sizes: Integers) -> tuple[Integers, Integers]:
-        """Return sorted, distinct ids of every text, by Zipf's law with the exponent 1, and where each text's begin."""
+        """Return sorted, distinct ids for every text, by Zipf's law with exponent 1, and the offset of each text."""
         owner = np.repeat(np.arange(len(lang)), sizes)
         most = self._sizes[lang[owner]]
         rank = np.minimum((most + 1.0) ** self._rng.random(len(owner)), most).astype(np.int64) - 1
-        ids = rank * 7919 % most  # frequent entries lie anywhere in the list
+        ids = rank * 7919 % most  # frequent entries are spread over the list
         order = np.lexsort((ids, owner))
         owner, ids = owner[order], ids[order]
         first = np.append(True, (owner[1:] != owner[:-1]) | (ids[1:] != ids[:-1]))
@@ -119,7 +121,7 @@ def _hexadecimal(data: bytes, digits: int) -> pa.StringArray:
 
 
 def publish(context: Context, batch: str, rows: int) -> None:
-    """Publish matches and counts of a batch as the match job does."""
+    """Publish matches and counts of a batch, as the match job does."""
     maker, lake = Maker(rows), context.lake
     lake.declare_batch(batch)
     partition = {"match_id": open_match_spec(context).match_id, "batch": batch}
@@ -136,71 +138,70 @@ def publish(context: Context, batch: str, rows: int) -> None:
     stage.publish(Publication({"matches": files, "counts": counts.files}, totals={}))
 
 
-def run(context: Context, batch: str) -> dict[str, float]:
+def run_balance(context: Context, batch: str) -> dict[str, float]:
     """Balance a batch and return the seconds of its steps."""
-    made = Context(context.config.model_copy(update={"batch": batch}), "bench")
-    return balance.run(made)[-1].seconds
+    of_batch = Context(context.config.model_copy(update={"batch": batch}), "bench")
+    return balance.run(of_batch)[-1].seconds
 
 
 def cost_model(few: int, small: dict[str, float], many: int, large: dict[str, float]) -> list[list[str]]:
-    """Return, for every step, its seconds in both runs, what a run and a row cost, and the target by these."""
-    rows, all_of_it = [], 0.0
+    """Return for each step its seconds in both runs, the cost per run and per row, and the extrapolated seconds."""
+    rows, total = [], 0.0
     for step in STEPS:
         per_row = max(0.0, (large[step] - small[step]) / (many - few))
         per_run = max(0.0, large[step] - per_row * many)
-        all_of_it += per_run + per_row * TARGET
-        cells = [f"{small[step]:.1f}", f"{large[step]:.1f}", f"{per_run:.1f}", f"{1e6 * per_row:.2f}"]
-        rows.append([step, *cells, f"{per_run + per_row * TARGET:,.0f}"])
-    whole = [sum(run[step] for step in STEPS) for run in (small, large)]
-    return [*rows, ["all", *(f"{seconds:.1f}" for seconds in whole), "", "", f"{all_of_it:,.0f}"]]
+        total += per_run + per_row * TARGET
+        measured = [f"{small[step]:.1f}", f"{large[step]:.1f}", f"{per_run:.1f}", f"{1e6 * per_row:.2f}"]
+        rows.append([step, *measured, f"{per_run + per_row * TARGET:,.0f}"])
+    sums = [sum(seconds[step] for step in STEPS) for seconds in (small, large)]
+    return [*rows, ["all", *(f"{seconds:.1f}" for seconds in sums), "", "", f"{total:,.0f}"]]
 
 
-def plain_way(rows: list[list[dict[str, Any]]], probabilities: dict[str, list[float]]) -> int:
-    """Choose and draw with a loop over the rows, as published code does it; return how many are kept."""
-    kept, dice = 0, random.Random(0)
+def naive_sampling(rows: list[list[dict[str, Any]]], probabilities: dict[str, list[float]]) -> int:
+    """Choose and draw with a loop over the rows, as published code does; return the number of selected pairs."""
+    num_selected, rng = 0, random.Random(0)
     for texts in rows:
-        text = dice.choice(texts)
+        text = rng.choice(texts)
         drop, q = 1.0, probabilities[text["lang"]]
         for entry in text["entry_ids"]:
             drop *= 1 - q[entry]
-        kept += dice.random() < 1 - drop
-    return kept
+        num_selected += rng.random() < 1 - drop
+    return num_selected
 
 
-def one_file(context: Context, batch: str, folder: Path) -> list[list[str]]:
-    """Measure the parts of one file's draw on one core, and the plain way beside choice and draw."""
+def one_file(context: Context, batch: str, folder: Path) -> dict[str, tuple[int, float]]:
+    """Return the rows and the seconds of each part of sampling one file on one core, and of the naive way."""
     lake, storage = context.lake, context.storage
-    made = read_table(lake, lake.snapshot("thresholds", {"batch": batch}), "thresholds")
+    thresholds = read_table(lake, lake.snapshot("thresholds", {"batch": batch}), "thresholds")
     counts = list(read_counts(storage, lake.snapshot("totals", {"batch": batch})))
-    model, file = KeepProbabilities.build(made, counts), lake.snapshot("matches", {"batch": batch}).files[0]
-    t_of = dict(zip(made["lang"].to_pylist(), made["t"].to_pylist(), strict=True))
-    plain = {lang: [1.0] * (int(ids[-1]) + 1) for lang, ids, _ in counts}
+    model, file = KeepProbabilities.build(thresholds, counts), lake.snapshot("matches", {"batch": batch}).files[0]
+    t_of = dict(zip(thresholds["lang"].to_pylist(), thresholds["t"].to_pylist(), strict=True))
+    by_entry = {lang: [1.0] * (int(ids[-1]) + 1) for lang, ids, _ in counts}
     for lang, ids, seen in counts:
         for entry, count in zip(ids.tolist(), seen.tolist(), strict=True):
-            plain[lang][entry] = entry_probability(count, t_of[lang])
+            by_entry[lang][entry] = entry_probability(count, t_of[lang])
 
     started = time.perf_counter()
     batches = list(read_batches(storage, file.path))
     read = time.perf_counter()
-    kept = pa.concat_tables([choose_and_draw(rows, model, 0) for rows in batches])
+    selected = pa.concat_tables([choose_and_draw(rows, model, 0) for rows in batches])
     drawn = time.perf_counter()
-    ranks = u64_column(0, "order", kept["image_id"].combine_chunks())
-    ordered = in_order(kept.append_column("order", pa.array(ranks)))
+    ranks = u64_column(0, "order", selected["image_id"].combine_chunks())
+    ordered = in_order(selected.append_column("order", pa.array(ranks)))
     buckets = shuffle.split_sorted(ordered, ordered["order"].to_numpy() >> np.uint64(60), 16)
     shuffle.write_buckets(storage, str(folder / "staged.arrow"), ORDERED, buckets)
     staged = time.perf_counter()
     for part in batches:
-        plain_way(part["texts"].to_pylist(), plain)
+        naive_sampling(part["texts"].to_pylist(), by_entry)
     looped = time.perf_counter()
-    size = (folder / "staged.arrow").stat().st_size / kept.num_rows
+    size = (folder / "staged.arrow").stat().st_size / selected.num_rows
     parts = {
         "read Parquet": read - started,
-        "choose and draw": drawn - read,
-        f"order and stage what is kept ({kept.num_rows / file.rows:.0%}, {size:.0f} bytes a row)": staged - drawn,
-        "the plain way to choose and draw, a loop over the rows": looped - staged,
+        OURS: drawn - read,
+        f"order and stage the sample ({selected.num_rows / file.rows:.0%}, {size:.0f} bytes per row)": staged - drawn,
+        NAIVE: looped - staged,
     }
-    ours = parts["choose and draw"]
-    return [[name, f"{file.rows / seconds:,.0f}", f"{ours / seconds:.2f}"] for name, seconds in parts.items()]
+    return {name: (file.rows, seconds) for name, seconds in parts.items()}
 
 
 def main() -> None:
@@ -211,26 +212,26 @@ def main() -> None:
         section, spark = BalanceSection(tail_share=TAIL_SHARE), SparkSection(master="local[2]")
         config = Config(lake=folder, batch="few", balance=section, spark=spark, progress_s=3600)
         context = Context(config, "bench")
-        write_manifest(context.storage, context.lake.root, Manifest("made-up", dict.fromkeys(LANGS, 1), {}))
-        make_latest(context.storage, context.lake.root, "made-up")
+        write_manifest(context.storage, context.lake.root, Manifest("synthetic", dict.fromkeys(LANGS, 1), {}))
+        make_latest(context.storage, context.lake.root, "synthetic")
         for batch, size in sizes.items():
             publish(context, batch, size)
-        _, few, many = (run(context, batch) for batch in sizes)
-        title = f"jobs.balance, local[2]: {rows // 10:,} and {rows:,} matched images, and {TARGET:,} by the model"
-        columns = ["step", "s, a tenth", "s, all", "s a run", "µs a row", f"s, {TARGET:,}"]
+        _, few, many = (run_balance(context, batch) for batch in sizes)
+        title = f"jobs.balance, local[2]: {rows // 10:,} and {rows:,} matched images, extrapolated to {TARGET:,}"
+        columns = ["step", "s, a tenth", "s, all", "s per run", "µs per row", f"s, {TARGET:,}"]
         table(title, columns, cost_model(rows // 10, few, rows, many))
         written = {name: context.lake.snapshot(name, {"batch": "many"}) for name in ("matches", "curated")}
         on_disk = [
             [name, f"{part.rows:,}", f"{part.size / 1e6:,.0f}", f"{part.size / part.rows:.0f}"]
             for name, part in written.items()
         ]
-        table("Rows and bytes on disk", ["table", "rows", "MB", "bytes a row"], on_disk)
-        table(
-            "One file's draw, one core",
-            ["part", "matched images/s", "x choose and draw"],
-            one_file(context, "many", Path(folder)),
-        )
+        table("Rows and bytes on disk", ["table", "rows", "MB", "bytes per row"], on_disk)
+        parts = one_file(context, "many", Path(folder))
+        ours = parts[OURS][1]
+        speeds = [[name, f"{n / seconds:,.0f}", f"{ours / seconds:.2f}"] for name, (n, seconds) in parts.items()]
+        columns = ["part", "matched images/s, one core", f"x {OURS}"]
+        table("Sampling one file", columns, speeds, name="one file", ratios={OURS: parts[NAIVE][1] / ours})
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

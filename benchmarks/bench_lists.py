@@ -1,9 +1,9 @@
-"""Peak memory of merging many source lists into one, as `other` has them: all in one task, or by buckets of the forms.
+"""Measure the peak memory of merging many source lists into one, as for `other`: in one task, or by buckets of forms.
 
-Made-up lists of 150 Wikipedias, an eighth of each from a common vocabulary. The plain way holds them all; ours is what
-the tasks of `jobs.build_metadata` do, one after the other. Each step runs in a process of its own.
+The lists are synthetic: 150 Wikipedias that share an eighth of their entries. The naive way holds all lists in memory.
+Our way runs the tasks of `jobs.build_metadata` one after the other. Each step runs in its own process.
 
-    python benchmarks/bench_lists.py [ENTRIES A LIST …]
+    python benchmarks/bench_lists.py [--tiny] [ENTRIES PER LIST …]
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import string
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from common import table
+from common import run, scaled, table
 
 from curation.io.storage import Storage
 from curation.lake import shuffle
@@ -27,21 +27,22 @@ from jobs.runtime.stage import WriterFactory
 from jobs.tasks.metadata.lists import MergeBucket, WriteEntries, bucket_counts
 from metadata.lists.merge import FORMED, Entry, entries_table, formed, list_digest, merge_lists
 
-LISTS = 150
-SIZES = (2_000, 20_000)
+LISTS = scaled(150, 6)
+SIZES = scaled((2_000, 20_000), (200, 500))
+AT_ONCE = "at once"
 STORAGE = Storage()
 BUCKETS = bucket_counts({"other": list(map(str, range(LISTS)))})["0"]
 
 
 def source_list(code: int, size: int) -> list[Entry]:
-    """Return one made-up list: words and pairs of words, some of them known to all lists."""
-    own, common = random.Random(code + 1), random.Random(0)
+    """Return a synthetic list of words and pairs of words, some of which all lists share."""
+    specific, common = random.Random(code + 1), random.Random(0)
     entries = {}
-    for place in range(size):
-        draw = common if place % 8 == 0 else own
+    for rank in range(size):
+        draw = common if rank % 8 == 0 else specific
         word = "".join(draw.choices(string.ascii_lowercase, k=draw.randint(4, 12)))
-        text = word if place % 3 else f"{word} {word[::-1]}"
-        entries.setdefault(text, Entry(text, "unigram", float(size - place)))
+        text = word if rank % 3 else f"{word} {word[::-1]}"
+        entries.setdefault(text, Entry(text, "unigram", float(size - rank)))
     return list(entries.values())
 
 
@@ -54,8 +55,8 @@ def stage(folder: Path, size: int) -> list[str]:
     return paths
 
 
-def whole(paths: list[str]) -> str:
-    """Merge all lists at once."""
+def merge_at_once(paths: list[str]) -> str:
+    """Merge all lists in one task."""
     lists = (_entries(path) for path in paths)
     merged = merge_lists(list(lists))
     entries_table(merged)
@@ -68,7 +69,7 @@ def _entries(path: str) -> list[Entry]:
 
 
 def merge(folder: Path, paths: list[str]) -> list[Any]:
-    """Merge bucket after bucket."""
+    """Merge one bucket after the other."""
     task = MergeBucket(STORAGE, str(folder), {"other": paths})
     return [result.stats["rows"] for n in range(BUCKETS) for result in task(n, ("other", n))]
 
@@ -79,42 +80,47 @@ def write(folder: Path, merged: list[Any]) -> str:
     return next(result.stats["digest"] for result in task(0, "other") if result.kind == "key")
 
 
-def apart(step: Callable[..., Any], *arguments: Any) -> tuple[Any, float, float]:
-    """Return what a step gives in a process of its own, its peak memory in MiB, and its CPU seconds."""
+def in_process(step: Callable[..., Any], *arguments: Any) -> tuple[Any, float, float]:
+    """Run a step in its own process; return its result, its peak memory in MiB and its CPU seconds."""
     answers: Any = multiprocessing.get_context("fork").SimpleQueue()
 
-    def run() -> None:
-        started, given = time.process_time(), step(*arguments)
+    def measured() -> None:
+        started, result = time.process_time(), step(*arguments)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        answers.put((given, peak, time.process_time() - started))
+        answers.put((result, peak, time.process_time() - started))
 
-    process = multiprocessing.get_context("fork").Process(target=run)
+    process = multiprocessing.get_context("fork").Process(target=measured)
     process.start()
-    found: tuple[Any, float, float] = answers.get()
+    answer: tuple[Any, float, float] = answers.get()
     process.join()
-    return found
+    return answer
 
 
-def rows(size: int) -> Iterator[list[str]]:
-    """Measure lists of one size."""
+def measure(size: int) -> dict[str, list[float]]:
+    """Return peak memory and CPU seconds of each task on lists of one size."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        paths, *staged = apart(stage, folder, size)
-        at_once, *plain = apart(whole, paths)
-        merged, *merging = apart(merge, folder, paths)
-        digest, *writing = apart(write, folder, merged)
+        paths, *staged = in_process(stage, folder, size)
+        at_once, *naive = in_process(merge_at_once, paths)
+        merged, *merging = in_process(merge, folder, paths)
+        digest, *writing = in_process(write, folder, merged)
         assert digest == at_once
-        steps = {"at once": plain, "stage a list": staged, "merge a bucket": merging, "write the list": writing}
-        for step, (peak, cpu) in steps.items():
-            yield [f"{LISTS} × {size:,}", step, f"{peak:.0f}", f"{cpu:.1f}"]
+        return {AT_ONCE: naive, "stage a list": staged, "merge a bucket": merging, "write the list": writing}
 
 
 def main() -> None:
     """Measure and print."""
-    sizes = [int(size) for size in sys.argv[1:]] or SIZES
-    columns = ["lists", "task", "peak MiB", "CPU s, all such tasks"]
-    table("Merging source lists", columns, [row for size in sizes for row in rows(size)])
+    results = {size: measure(size) for size in [int(size) for size in sys.argv[1:]] or SIZES}
+    rows = [
+        [f"{LISTS} × {size:,}", task, f"{peak:.0f}", f"{cpu:.1f}"]
+        for size, tasks in results.items()
+        for task, (peak, cpu) in tasks.items()
+    ]
+    longest = results[max(results)]
+    ratio = longest[AT_ONCE][0] / max(peak for task, (peak, _) in longest.items() if task != AT_ONCE)
+    columns = ["lists", "task", "peak MiB", "CPU s, all tasks of the kind"]
+    table("Merging source lists", columns, rows, name="peak memory", ratios={"longest lists": ratio})
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -1,11 +1,12 @@
-"""The match job on a million texts of about 90 bytes: Parquet in, Parquet out, with one core and with two.
+"""Measure the match job on a million texts of about 90 bytes, from Parquet to Parquet, on one core and on two.
 
-Six texts in ten are made English (see `corpus`), matched against 500,000 entries; the others are pairs of Tatoeba
-sentences in 112 languages, matched against the wordnets. Every image has one text. Beside the job runs an identity job:
-Spark reads the same files, passes the rows through a Python worker with `mapInArrow`, and drops them. Then one file is
-matched part by part on one core. Starting Spark is not in the times; a small batch warms the workers up.
+Six texts in ten are synthetic English (see `corpus`), matched against 500,000 entries; the others are pairs of Tatoeba
+sentences in 112 languages, matched against the wordnets. Every image has one text. An identity job is measured for
+comparison: Spark reads the same files, passes the rows through a Python worker with `mapInArrow`, and drops them. Then
+one file is matched on one core to time each part. The times exclude the start of Spark; a small batch warms the workers
+up first.
 
-    python benchmarks/bench_match_job.py [texts]
+    python benchmarks/bench_match_job.py [--tiny] [TEXTS]
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from pathlib import Path
 import corpus
 import numpy as np
 import pyarrow as pa
-from common import sentences, table
+from common import run, scaled, sentences, table
 
 from curation.lake.parquet_read import read_batches
 from curation.lake.schemas import SCHEMAS
@@ -39,22 +40,22 @@ from jobs.runtime.spec import open_match_spec
 from jobs.runtime.stage import Publication, StageRun
 from jobs.tasks.match.match import MatchFiles
 
-TEXTS, FILES = 1_000_000, 8
-WARM_UP = 20_000
+TEXTS, FILES = scaled(1_000_000, 2_000), 8
+WARM_UP = scaled(20_000, 100)
 RULES = "worldwide"
 
 
-def made_texts(count: int) -> list[str]:
-    """Return the texts, languages mixed."""
-    dice, real = np.random.default_rng(2), sentences()
+def mixed_texts(count: int) -> list[str]:
+    """Return the texts, with the languages mixed."""
+    rng, real = np.random.default_rng(2), sentences()
     english = corpus.texts(count * 6 // 10)
-    picks = dice.integers(0, len(real), (count - len(english), 2)).tolist()
+    picks = rng.integers(0, len(real), (count - len(english), 2)).tolist()
     texts = english + [f"{real[first]} {real[second]}" for first, second in picks]
-    return [texts[place] for place in dice.permutation(len(texts)).tolist()]
+    return [texts[index] for index in rng.permutation(len(texts)).tolist()]
 
 
 def publish_metadata(context: Context) -> int:
-    """Compile the lists and publish them as build_metadata does; return how many entries there are."""
+    """Compile the lists and publish them as build_metadata does; return the number of entries."""
     lists = corpus.lemmas() | {"en": corpus.entries(), "other": [str(number) for number in range(100)]}
     files = {
         matcher_name(RULES, lang): write_matcher(
@@ -69,7 +70,7 @@ def publish_metadata(context: Context) -> int:
 
 
 def publish_pairs(context: Context, batch: str, texts: list[str], files: int) -> list[str]:
-    """Publish texts as pairs as ingest does, an image a text; return the files' paths."""
+    """Publish texts as pairs, as ingest does, with one text per image; return the paths of the files."""
     lake = context.lake
     lake.declare_batch(batch)
     outputs = {"pairs": {"batch": batch}}
@@ -98,12 +99,12 @@ def identity(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def spark_runs(folder: str, cores: int, paths: list[str]) -> None:
-    """Print the seconds of the match job and of the identity job in a Spark session of this process."""
+    """Print the seconds of the match job and of the identity job, both in a Spark session of this process."""
     master = f"local[{cores}]"
-    # the identity job's rows pass through the JVM, whose code may be compiled well for it
+    # the rows of the identity job pass through the JVM, so its code should be compiled well
     spark_section = SparkSection(master=master, conf={"spark.driver.extraJavaOptions": "-XX:+UseG1GC"})
     config = Config(lake=folder, batch="many", recipe=master, spark=spark_section, progress_s=3600)
-    # another threshold of no effect makes the same work another match_id, so each run matches anew
+    # a threshold without effect gives each run its own match_id, so that it matches again
     section = config.match.model_copy(update={"min_lid_score": 1e-9 * cores})
     context = Context(config.model_copy(update={"match": section}), "bench")
     for batch in ("warm-up", "many"):
@@ -118,14 +119,14 @@ def spark_runs(folder: str, cores: int, paths: list[str]) -> None:
 
 
 class Clock:
-    """Adds up the seconds of parts by wrapping calls."""
+    """Add up the seconds of parts by wrapping calls."""
 
     def __init__(self) -> None:
         self.seconds: Counter[str] = Counter()
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:
-        """Time what happens inside."""
+        """Time the block."""
         started = time.perf_counter()
         yield
         self.seconds[part] += time.perf_counter() - started
@@ -150,7 +151,7 @@ def one_file(context: Context, path: str) -> tuple[int, dict[str, float]]:
     rows = 0
     for timed in (False, True):
         clock.seconds.clear()
-        identifier = copy(matching.identifier())  # which is this process's one
+        identifier = copy(matching.identifier())  # of this process, so it is not changed
         identifier.identify_column = clock.wrapped("language ID", identifier.identify_column)  # type: ignore[method-assign]
         matcher = PairMatcher(identifier, matching.manifest.entries, unit._matcher)
         matcher._match_by_language = clock.wrapped("matching", matcher._match_by_language)  # type: ignore[method-assign]
@@ -163,9 +164,9 @@ def one_file(context: Context, path: str) -> tuple[int, dict[str, float]]:
                 if batch is None:
                     break
                 with clock("match"):
-                    found = matcher.match(batch)
+                    matches = matcher.match(batch)
                 with clock("write Parquet"):
-                    writer.write(found)
+                    writer.write(matches)
                 rows += batch.num_rows
             with clock("write Parquet"):
                 writer.close()
@@ -183,7 +184,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         context = Context(Config(lake=folder, batch="many"), "bench")
         entries = publish_metadata(context)
-        texts = made_texts(count)
+        texts = mixed_texts(count)
         publish_pairs(context, "warm-up", texts[:WARM_UP], 2)
         paths = [
             str(Path(folder) / "pairs" / path) if "://" not in path else path
@@ -199,17 +200,21 @@ def main() -> None:
             [f"local[{cores}]", f"{job:,.0f}", f"{same:,.0f}", f"{job / same:.2f}", f"{job / rates[1][0]:.2f}"]
             for cores, (job, same) in rates.items()
         ]
+        ratios = {f"local[{cores}], share of the identity job": job / same for cores, (job, same) in rates.items()}
+        ratios["local[2], speedup over local[1]"] = rates[2][0] / rates[1][0]
         table(
             f"jobs.match: {count:,} texts of {size:.0f} bytes, {entries:,} entries",
-            ["master", "texts/s", "identity job, rows/s", "share of it", "x local[1]"],
+            ["master", "texts/s", "identity job, rows/s", "share of the identity job", "x local[1]"],
             rows,
+            name="match job",
+            ratios=ratios,
         )
         done, parts = one_file(context, paths[0])
-        whole = done / rates[1][0]  # seconds the job takes for as many texts
+        whole = done / rates[1][0]  # seconds that the job takes for the same number of texts
         parts["Spark, counts, publishing"] = whole - sum(parts.values())
-        cells = [[part, f"{1e6 * took / done:.2f}", f"{took / whole:.0%}"] for part, took in parts.items()]
-        table("Where the time goes with local[1]", ["part", "µs a text", "share"], cells)
+        shares = [[part, f"{1e6 * took / done:.2f}", f"{took / whole:.0%}"] for part, took in parts.items()]
+        table("Time with local[1] by part", ["part", "µs per text", "share"], shares)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -1,11 +1,12 @@
-"""All languages' matchers at once: 27 million entries on disk, in the page cache and in a worker's own memory.
+"""Measure the matchers of all languages at once: 27 million entries on disk, in the page cache and in private memory.
 
-Lists are made up to the published number of entries: English has 500,000, the 40 languages with most wordnet lemmas
-have nine tenths of the rest, the others share the last. A list is the language's lemmas (wordnets, Wiktionary-made ones
-too), then pairs of its words. Lists are compiled to files as build_metadata does it; then a process of its own opens
-them all, matches texts in each, and says what memory is its own (anonymous pages, /proc/self/smaps_rollup).
+The lists are synthetic and have the published number of entries: English has 500,000, the 40 languages with the most
+wordnet lemmas share nine tenths of the rest, and the others share the last tenth. A list consists of the lemmas of the
+language (also from Wiktionary-made wordnets) and of pairs of its words. The lists are compiled to files as
+build_metadata does. Then another process opens all files, matches texts with each, and prints its private memory
+(anonymous pages in /proc/self/smaps_rollup).
 
-    python benchmarks/bench_matcher_memory.py [entries]
+    python benchmarks/bench_matcher_memory.py [--tiny] [ENTRIES]
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 import corpus
 import numpy as np
 import pyarrow as pa
-from common import table
+from common import run, scaled, table
 
 from curation import models
 from curation.io import host_cache
@@ -32,6 +33,7 @@ from curation.matching.matcher_file import compile_entries
 from metadata.languages import LanguageTable
 
 ENTRIES, ENGLISH, LARGE = 27_000_000, 500_000, 40
+DEFAULT = scaled(ENTRIES, 50_000)
 RULES = "worldwide"
 
 
@@ -41,42 +43,41 @@ def sizes(lemmas: dict[str, list[str]], entries: int) -> dict[str, int]:
     ranked = sorted(lemmas.keys() - {"en"}, key=lambda lang: (-len(lemmas[lang]), lang))
     rest = entries - int(ENGLISH * scale)
     large, small = ranked[:LARGE], ranked[LARGE:]
-    found = {"en": int(ENGLISH * scale)}
-    found |= dict.fromkeys(large, rest * 9 // 10 // len(large))
-    return found | dict.fromkeys(small, rest // 10 // len(small))
+    largest = {"en": int(ENGLISH * scale)} | dict.fromkeys(large, rest * 9 // 10 // len(large))
+    return largest | dict.fromkeys(small, rest // 10 // len(small))
 
 
 def compile_list(lang: str, lemmas: list[str], size: int, folder: str) -> int:
-    """Compile one made-up list to a file; return the file's bytes."""
+    """Compile one synthetic list to a file; return the size of the file."""
     glue = "" if LanguageTable.load().languages[lang].spacing != "space" else " "
-    found = dict.fromkeys(lemmas[:size])
+    unique = dict.fromkeys(lemmas[:size])
     words = np.array([lemma for lemma in lemmas if " " not in lemma] or lemmas, object)
-    dice = np.random.default_rng(len(lemmas))
-    while len(found) < size:  # triples when the pairs run out
-        count = 2 if len(found) < len(words) ** 2 / 4 else 3
-        drawn = words[dice.integers(0, len(words), (size, count))]
-        found.update(dict.fromkeys(glue.join(row) for row in drawn.tolist()))
-    data = compile_entries(sorted(list(found)[:size]), RULES)
+    rng = np.random.default_rng(len(lemmas))
+    while len(unique) < size:  # triples when there are no more pairs
+        count = 2 if len(unique) < len(words) ** 2 / 4 else 3
+        drawn = words[rng.integers(0, len(words), (size, count))]
+        unique.update(dict.fromkeys(glue.join(row) for row in drawn.tolist()))
+    data = compile_entries(sorted(list(unique)[:size]), RULES)
     (Path(folder) / f"{lang}.matcher").write_bytes(data)
     return len(data)
 
 
 def memory(key: str) -> int:
-    """Return a figure of this process's memory in bytes."""
+    """Return one figure of the memory of this process in bytes."""
     lines = Path("/proc/self/smaps_rollup").read_text(encoding="ascii").splitlines()
     return sum(int(line.split()[1]) << 10 for line in lines if line.startswith(f"{key}:"))
 
 
 def worker(folder: str) -> None:
-    """Open all matchers and match with them as a worker does; print seconds and bytes."""
+    """Open all matchers and match with them, as a worker does; print seconds and bytes."""
     import hashlib
 
     paths = sorted(Path(folder).glob("*.matcher"))
     digests = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
-    begun = memory("Anonymous")
+    at_start = memory("Anonymous")
     started = time.perf_counter()
     LanguageIdentifier(models.fetch_default_model(), LanguageTable.load().label_to_lang).identify(["a text"])
-    Matcher.build(["a"], RULES).match("the machine code is loaded, or made")
+    Matcher.build(["a"], RULES).match("this loads or compiles the machine code")
     loaded, with_code = time.perf_counter() - started, memory("Anonymous")
     opened, matchers = {}, []
     for path in paths:
@@ -88,7 +89,7 @@ def worker(folder: str) -> None:
     for matcher in matchers:
         matcher.match_batch(texts)
     slowest = max(opened, key=opened.__getitem__)
-    print(begun, with_code, memory("Anonymous"), memory("Rss"), loaded, opened["en"], opened[slowest], slowest)
+    print(at_start, with_code, memory("Anonymous"), memory("Rss"), loaded, opened["en"], opened[slowest], slowest)
     print(statistics.median(opened.values()), len(matchers), sum(map(len, matchers)))
 
 
@@ -97,30 +98,30 @@ def main() -> None:
     if sys.argv[1:2] == ["--worker"]:
         worker(sys.argv[2])
         return
-    entries = int(sys.argv[1]) if len(sys.argv) > 1 else ENTRIES
+    entries = int(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT
     lemmas = corpus.lemmas(wiktionary=True)
-    wanted = sizes(lemmas, entries)
+    list_sizes = sizes(lemmas, entries)
     with tempfile.TemporaryDirectory() as folder:
         with ProcessPoolExecutor(2) as pool:
-            jobs = [pool.submit(compile_list, lang, lemmas[lang], size, folder) for lang, size in wanted.items()]
+            jobs = [pool.submit(compile_list, lang, lemmas[lang], size, folder) for lang, size in list_sizes.items()]
             on_disk = sum(job.result() for job in jobs)
         out = subprocess.run(
             [sys.executable, __file__, "--worker", folder], check=True, stdout=subprocess.PIPE, text=True
         ).stdout.split()
-        begun, with_code, own, resident = (int(figure) / 1e6 for figure in out[:4])
-        loaded, english, slowest, name, median, files, held = *map(float, out[4:7]), out[7], *map(float, out[8:])
+        at_start, with_code, private, resident = (int(figure) / 1e6 for figure in out[:4])
+        loaded, english, slowest, name, median, files, total = *map(float, out[4:7]), out[7], *map(float, out[8:])
         table(
-            f"Matchers of {files:.0f} languages, {held:,.0f} entries, rules {RULES}",
-            ["what", "figure"],
+            f"Matchers of {files:.0f} languages, {total:,.0f} entries, rules {RULES}",
+            ["measure", "figure"],
             [
-                ["on disk and in the page cache", f"{on_disk / 1e6:,.0f} MB, {on_disk / held:.0f} bytes an entry"],
-                ["own memory of a worker, with imports only", f"{begun:,.0f} MB"],
+                ["on disk and in the page cache", f"{on_disk / 1e6:,.0f} MB, {on_disk / total:.0f} bytes per entry"],
+                ["private memory of a worker after the imports", f"{at_start:,.0f} MB"],
                 ["… with language ID and the machine code", f"{with_code:,.0f} MB, {loaded:.1f} s"],
                 [
                     "… with all matchers open and used",
-                    f"{own:,.0f} MB (resident, shared pages too: {resident:,.0f} MB)",
+                    f"{private:,.0f} MB (resident, with shared pages: {resident:,.0f} MB)",
                 ],
-                ["opening English, checksum compared", f"{1e3 * english:.1f} ms"],
+                ["opening English, with the checksum", f"{1e3 * english:.1f} ms"],
                 ["opening any other, median", f"{1e3 * median:.1f} ms"],
                 [f"opening the slowest ({name})", f"{1e3 * slowest:.1f} ms"],
             ],
@@ -128,4 +129,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -1,11 +1,11 @@
-"""Texts matched per second on one core: our matcher beside the public loop and other automata, same matches asserted.
+"""Measure how many texts one core matches per second, compared with the public loop and a pyahocorasick automaton.
 
-The public loop spaces each text with the seven punctuation replacements, walks a pyahocorasick automaton whose values
-are the entries, and puts the hits in a set. `reference` does the same work exactly; `worldwide` spaces texts by script.
-English is matched against 500,000 entries (see `corpus`), Chinese, Japanese and Thai against their wordnets and the
-words of half of the sentences.
+The public loop applies seven punctuation replacements to each text, iterates over a pyahocorasick automaton whose
+values are the entries, and collects the hits in a set. `reference` does exactly the same work; `worldwide` adds spaces
+by script. The matches are asserted to be equal. English is matched against 500,000 entries (see `corpus`), Chinese,
+Japanese and Thai against their wordnets and the words of half of the sentences.
 
-    python benchmarks/bench_matching.py [--texts 1000000]
+    python benchmarks/bench_matching.py [--tiny] [--texts 1000000]
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import ahocorasick
 import corpus
 import fasttext
 import pyarrow as pa
-from common import interleaved, table, unpacked
+from common import REPEATS, interleaved, run, scaled, table, unpacked
 
 from curation import models
 from curation.lid.identifier import LanguageIdentifier
@@ -31,27 +31,29 @@ from curation.matching.rules import entry_form
 from metadata.languages import LanguageTable
 from metadata.ngrams.segmenters import segment
 
-SAMPLE = 20_000  # texts of the slower ways
+TEXTS = scaled(1_000_000, 2_000)
+SAMPLE = scaled(20_000, 500)  # texts of the slower ways
 CODES = {"zh": "cmn", "ja": "jpn", "th": "tha"}
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--texts", type=int, default=1_000_000, help="English texts to make")
+    parser.add_argument("--texts", type=int, default=TEXTS, help="number of synthetic English texts")
     options = parser.parse_args()
     entries = corpus.entries()
-    made = corpus.texts(options.texts)
-    compare("English, made texts", entries, made)
-    compare("English, Tatoeba", entries, corpus.english_sentences())
-    compare_with_language_id("English, made texts", entries, made[: 5 * SAMPLE])
+    synthetic = corpus.texts(options.texts)
+    compare("English, synthetic texts", entries, synthetic)
+    compare("English, Tatoeba", entries, corpus.english_sentences()[: scaled(None, SAMPLE)])
+    compare_with_language_id("English, synthetic texts", entries, synthetic[: 5 * SAMPLE])
     lemmas = corpus.lemmas(wiktionary=True)
     for lang, code in CODES.items():
         path = unpacked() / "laser-tatoeba" / "data" / "tatoeba" / "v1" / f"tatoeba.{code}-eng.{code}"
         lines = path.read_text(encoding="utf-8").splitlines()
         cut = segment("icu", lang)
         words = {word for line in lines[::2] for word in cut(line)}
-        compare(f"{lang}, Tatoeba", sorted({*lemmas[lang], *words}), lines * (1 + SAMPLE // len(lines)))
+        repeated = (lines * (1 + SAMPLE // len(lines)))[: scaled(None, SAMPLE)]
+        compare(f"{lang}, Tatoeba", sorted({*lemmas[lang], *words}), repeated)
 
 
 def public_loop(entries: Sequence[str]) -> Callable[[Sequence[str]], list[set[str]]]:
@@ -62,20 +64,20 @@ def public_loop(entries: Sequence[str]) -> Callable[[Sequence[str]], list[set[st
     automaton.make_automaton()
 
     def match(texts: Sequence[str]) -> list[set[str]]:
-        found = []
+        matches = []
         for text in texts:
             spaced = f" {text} "
-            for sign in ",.;:?!`":
-                spaced = spaced.replace(sign, f" {sign} ")
+            for symbol in ",.;:?!`":
+                spaced = spaced.replace(symbol, f" {symbol} ")
             spaced = spaced.replace("\t", " ").replace("\n", " ").replace("\r", " ")
-            found.append({entry for _, entry in automaton.iter(spaced)})
-        return found
+            matches.append({entry for _, entry in automaton.iter(spaced)})
+        return matches
 
     return match
 
 
-def opened(data: bytes, rules: str) -> Matcher:
-    """Return a matcher as jobs have it: a file mapped into memory."""
+def open_matcher(data: bytes, rules: str) -> Matcher:
+    """Return a matcher as jobs use it: a file mapped into memory."""
     with tempfile.NamedTemporaryFile() as file:
         file.write(data)
         file.flush()
@@ -83,16 +85,16 @@ def opened(data: bytes, rules: str) -> Matcher:
 
 
 def compare(name: str, entries: Sequence[str], texts: Sequence[str]) -> None:
-    """Print texts/s of each way."""
+    """Print the texts per second of each way."""
     few, column = texts[:SAMPLE], pa.array(texts)
     public = public_loop(entries)
     automaton = AutomatonMatcher(entries, "worldwide")
     started = time.perf_counter()
     stored = {rules: compile_entries(entries, rules) for rules in ("reference", "worldwide")}
     compiling = (time.perf_counter() - started) / 2
-    ours = {rules: opened(data, rules) for rules, data in stored.items()}
-    found = ours["reference"].match_batch(column.slice(0, len(few))).to_pylist()
-    assert [{entries[i] for i in ids} for ids in found] == public(few), "both ways must find the same entries"
+    ours = {rules: open_matcher(data, rules) for rules, data in stored.items()}
+    matches = ours["reference"].match_batch(column.slice(0, len(few))).to_pylist()
+    assert [{entries[i] for i in ids} for ids in matches] == public(few), "both ways find the same entries"
     assert ours["worldwide"].match_batch(column.slice(0, len(few))).equals(automaton.match_batch(pa.array(few)))
     loop, engine, reference, worldwide = interleaved(
         lambda: public(few),
@@ -111,18 +113,20 @@ def compare(name: str, entries: Sequence[str], texts: Sequence[str]) -> None:
     size = sum(len(text.encode()) for text in few) / len(few)
     table(
         f"Matching {name}: {len(texts):,} texts of {size:.0f} bytes with {hits:.1f} matches, {len(entries):,} entries "
-        f"in {len(stored['worldwide']) / 1e6:.1f} MB compiled in {compiling:.1f} s; one core, median of 5",
+        f"in {len(stored['worldwide']) / 1e6:.1f} MB compiled in {compiling:.1f} s; one core, median of {REPEATS}",
         ["way", "texts/s", "x public loop"],
         [[way, f"{rate:,.0f}", f"{rate / base:.1f}"] for way, rate in rates.items()],
+        name=name,
+        ratios={way: rate / base for way, rate in rates.items() if way.startswith("Matcher")},
     )
 
 
 def compare_with_language_id(name: str, entries: Sequence[str], texts: Sequence[str]) -> None:
-    """Print texts/s of language identification and matching together."""
+    """Print the texts per second of language identification and matching together."""
     path, mapping = models.fetch_default_model(), LanguageTable.load().label_to_lang
     identifier = LanguageIdentifier(path, mapping)
     model = fasttext.load_model(str(path))
-    public, matcher = public_loop(entries), opened(compile_entries(entries, "worldwide"), "worldwide")
+    public, matcher = public_loop(entries), open_matcher(compile_entries(entries, "worldwide"), "worldwide")
     few, column = texts[:SAMPLE], pa.array(texts)
 
     def one_by_one() -> None:
@@ -138,7 +142,9 @@ def compare_with_language_id(name: str, entries: Sequence[str], texts: Sequence[
 
     labels, _ = model.predict(list(few))
     langs, _ = identifier.identify_column(column.slice(0, len(few)))
-    assert langs.to_pylist() == [mapping[label.removeprefix("__label__")] for [label] in labels], "same languages"
+    assert langs.to_pylist() == [mapping[label.removeprefix("__label__")] for [label] in labels], (
+        "both ways find the same languages"
+    )
     ways: dict[str, tuple[int, Callable[[], object]]] = {
         "predict([text]), public loop": (len(few), one_by_one),
         "predict([text]) alone": (len(few), lambda: [model.predict([text]) for text in few]),
@@ -149,11 +155,13 @@ def compare_with_language_id(name: str, entries: Sequence[str], texts: Sequence[
     taken = interleaved(*(way for _, way in ways.values()))
     rates = [count / seconds for (count, _), seconds in zip(ways.values(), taken, strict=True)]
     table(
-        f"Language ID and matching, {name}: {len(texts):,} texts; one core, median of 5",
+        f"Language ID and matching, {name}: {len(texts):,} texts; one core, median of {REPEATS}",
         ["way", "texts/s", "x public way"],
         [[way, f"{rate:,.0f}", f"{rate / rates[0]:.1f}"] for way, rate in zip(ways, rates, strict=True)],
+        name="Language ID and matching",
+        ratios={way: rate / rates[0] for way, rate in zip(ways, rates, strict=True) if "Identifier" in way},
     )
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -1,13 +1,13 @@
-"""Wikitext to n-gram counts: MB/s per core beside the plain way, the gain of a second core, and peak memory.
+"""Measure the way from wikitext to n-gram counts: MB/s per core, the speedup by a second core, and peak memory.
 
-The corpus is the text of a real dump (206 pages of English Wikipedia, from the unpacked archives) repeated, each time
-with the letters of its words exchanged by a seeded permutation, so that distinct n-grams grow with the corpus. The
-plain way is one process: mwparserfromhell's `strip_code`, a regular expression for words and marks, two `Counter`s; a
-second one takes our parser instead, to show the counting alone. Ours is what the Spark job runs: reading XML in pieces,
-parsing, counting, staging in buckets, summing, PMI, percentile and ranking. CPU seconds are those of the Python
-workers: on a machine that is busy with other work the clock says little.
+The corpus repeats the text of a real dump (206 pages of English Wikipedia, from the unpacked archives). Each copy
+permutes the letters of its words with another seed, so that the number of distinct n-grams grows with the corpus. The
+naive way is one process with `strip_code` of mwparserfromhell, a regular expression for words and punctuation, and two
+`Counter`s. A variant takes our parser instead, to show the counting alone. Our way is that of the Spark job: reading
+XML in splits, parsing, counting, staging in buckets, summing, PMI, percentile and ranking. CPU seconds are those of the
+Python workers, because elapsed time means little on a busy machine.
 
-    python benchmarks/bench_ngrams.py [MB] [FOLDER]
+    python benchmarks/bench_ngrams.py [--tiny] [MB] [FOLDER]
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 import mwparserfromhell
-from common import table, unpacked
+from common import run, scaled, table, unpacked
 
 from curation.io.storage import Storage
 from jobs import build_metadata
@@ -45,19 +45,21 @@ from metadata.ngrams.tokens import tokenizer
 from metadata.sources import Source, cut
 
 DUMP = "wiki-gensim/enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
-PLAIN_MB = 12  # of the corpus for the plain ways: they take a minute for that
-# Names of markup stay as they are, or the parser would meet other markup.
-KEPT = re.compile(
+MEGABYTES = scaled(320, 10)
+NAIVE_MB = scaled(12, 1)  # of the corpus for the naive ways, which take a minute for that
+PAUSE_S = scaled(3.0, 1.0)
+# The names of markup are not permuted, because that would change the markup.
+UNCHANGED = re.compile(
     r"(<[^<>]*>|&\w+;|https?://\S+|\[\[\w+:|\{\{[^|{}]*|\|\s*\w+\s*=|__\w+__|thumb|redirect)|([A-Za-z]{3,})"
 )
 TOKEN = re.compile(r"\w+|[^\w\s]")
-PLAIN = (("mwparserfromhell + re + Counter", False), ("our parser + re + Counter", True))
+NAIVE = (("mwparserfromhell + re + Counter", False), ("our parser + re + Counter", True))
 TABLE = LanguageTable.load()
 
 
 @dataclass(frozen=True)
-class Run:
-    """What one way took: MB, seconds, CPU seconds of each process; of a job also its peak memory and its bigrams."""
+class Figures:
+    """The figures of one way: MB, seconds, CPU seconds per process; of a job also peak memory and bigrams."""
 
     mb: float
     seconds: float
@@ -73,15 +75,15 @@ def articles() -> list[str]:
 
 
 def rewritten(texts: list[str], seed: int) -> Iterator[str]:
-    """Yield texts whose words have their letters exchanged, capitals by capitals; the first seed changes nothing."""
+    """Yield texts with permuted letters, lower case and upper case alike; the first seed changes nothing."""
     letters = random.Random(seed).sample(string.ascii_lowercase, 26) if seed else string.ascii_lowercase
-    exchange = str.maketrans(string.ascii_letters, "".join(letters) + "".join(letters).upper())
+    permutation = str.maketrans(string.ascii_letters, "".join(letters) + "".join(letters).upper())
     for text in texts:
-        yield KEPT.sub(lambda found: found[1] or found[2].translate(exchange), text)
+        yield UNCHANGED.sub(lambda match: match[1] or match[2].translate(permutation), text)
 
 
 def write_corpus(path: Path, texts: list[str], mb: int) -> None:
-    """Write a dump of at least so many MB."""
+    """Write a dump of at least a number of MB."""
     with path.open("w", encoding="utf-8") as sink:
         sink.write("<mediawiki>")
         seed = 0
@@ -93,7 +95,7 @@ def write_corpus(path: Path, texts: list[str], mb: int) -> None:
         sink.write("</mediawiki>")
 
 
-def plain(path: Path, mb: int, *, ours: bool) -> Run:
+def naive(path: Path, mb: int, *, ours: bool) -> Figures:
     """Count the first MB of a corpus with parser, tokenizer and `Counter`."""
     unigrams: Counter[str] = Counter()
     bigrams: Counter[tuple[str, str]] = Counter()
@@ -107,10 +109,10 @@ def plain(path: Path, mb: int, *, ours: bool) -> Run:
             read += len(page.text.encode())
             if read >= mb * 1e6:
                 break
-    return Run(read / 1e6, time.perf_counter() - started, [time.process_time() - used])
+    return Figures(read / 1e6, time.perf_counter() - started, [time.process_time() - used])
 
 
-def job(path: Path, cores: int) -> Run:
+def job(path: Path, cores: int) -> Figures:
     """Count and rank a corpus on Spark."""
     storage = Storage()
     source = Source("dump", (storage.stat(str(path)),), "en")
@@ -131,13 +133,13 @@ def job(path: Path, cores: int) -> Run:
     used = {result.stats["pid"]: result.stats["cpu"] for result in after}
     for result in before:
         used[result.stats["pid"]] -= result.stats["cpu"]
-    return Run(path.stat().st_size / 1e6, seconds, list(used.values()), max(r.stats["mib"] for r in after), bigrams)
+    return Figures(path.stat().st_size / 1e6, seconds, list(used.values()), max(r.stats["mib"] for r in after), bigrams)
 
 
 def worker(_: int, __: int) -> Iterator[Result]:
-    """Load what a unit loads once, then yield what this worker has used since it started: CPU, and at most memory."""
+    """Load the tokenizer once, then yield the CPU seconds and the peak memory of this worker since its start."""
     tokenizer(TABLE.languages["en"])("a word")
-    time.sleep(3)  # so that each worker gets one
+    time.sleep(PAUSE_S)  # so that each worker gets one task
     used = resource.getrusage(resource.RUSAGE_SELF)
     stats = {"pid": os.getpid(), "cpu": used.ru_utime + used.ru_stime, "mib": used.ru_maxrss / 1024}
     yield Result("worker", stats=stats)
@@ -145,36 +147,40 @@ def worker(_: int, __: int) -> Iterator[Result]:
 
 def main() -> None:
     """Measure and print."""
-    mb = int(sys.argv[1]) if len(sys.argv) > 1 else 320
+    mb = int(sys.argv[1]) if len(sys.argv) > 1 else MEGABYTES
     folder = Path(sys.argv[2] if len(sys.argv) > 2 else tempfile.mkdtemp())
     corpora = {size: folder / f"corpus-{size}.xml" for size in (mb // 10, mb)}
     for size, path in corpora.items():
         if not path.exists():
             write_corpus(path, articles(), size)
     small, one, two = (job(corpora[size], cores) for size, cores in ((mb // 10, 1), (mb, 1), (mb, 2)))
-    ways = {name: plain(corpora[mb], PLAIN_MB, ours=ours) for name, ours in PLAIN} | {"ours": one, "ours, 2 cores": two}
-    first = next(iter(ways.values()))
+    ways = {name: naive(corpora[mb], NAIVE_MB, ours=ours) for name, ours in NAIVE} | {"ours": one, "ours, 2 cores": two}
+    first, *others = ways
+    speeds = {name: figures.mb / sum(figures.cpu) for name, figures in ways.items()}
     rows = [
         [
             name,
-            f"{run.mb:.0f}",
-            f"{run.mb / run.seconds:.1f}",
-            " + ".join(f"{cpu:.1f}" for cpu in run.cpu),
-            f"{run.mb / sum(run.cpu):.1f}",
-            f"{run.mb / sum(run.cpu) * sum(first.cpu) / first.mb:.2f}",
+            f"{figures.mb:.0f}",
+            f"{figures.mb / figures.seconds:.1f}",
+            " + ".join(f"{cpu:.1f}" for cpu in figures.cpu),
+            f"{speeds[name]:.1f}",
+            f"{speeds[name] / speeds[first]:.2f}",
         ]
-        for name, run in ways.items()
+        for name, figures in ways.items()
     ]
-    columns = ["way", "MB", "MB/s", "CPU s", "MB/CPU s", "x plain, per CPU s"]
-    table("Wikitext to n-gram counts; ours goes on to ranked lists", columns, rows)
-    clock, balance = one.seconds / two.seconds, sum(one.cpu) / max(two.cpu)
-    print(f"\nTwo cores: {clock:.2f} x one core by the clock, {balance:.2f} x by the CPU seconds of the busier worker")
+    columns = ["way", "MB", "MB/s", "CPU s", "MB/CPU s", "x naive, per CPU s"]
+    ratios = {name: speeds[name] / speeds[first] for name in others}
+    table("Wikitext to n-gram counts; ours includes the ranked lists", columns, rows, name="n-grams", ratios=ratios)
+    elapsed, balance = one.seconds / two.seconds, sum(one.cpu) / max(two.cpu)
+    speedups = [["elapsed time", f"{elapsed:.2f}"], ["CPU seconds of the busier worker", f"{balance:.2f}"]]
+    title, ratios = "Speedup by a second core", {"speedup over one core": elapsed}
+    table(title, ["measured by", "x one core"], speedups, name="two cores", ratios=ratios)
     memory = [
-        [f"{run.mb:.0f}", str(len(run.cpu)), f"{run.seconds:.1f}", f"{run.bigrams:,}", f"{run.mib:.0f}"]
-        for run in (small, one, two)
+        [f"{ran.mb:.0f}", str(len(ran.cpu)), f"{ran.seconds:.1f}", f"{ran.bigrams:,}", f"{ran.mib:.0f}"]
+        for ran in (small, one, two)
     ]
-    table("Peak memory of a Python worker", ["MB", "cores", "s", "bigrams that score", "peak MiB"], memory)
+    table("Peak memory of a Python worker", ["MB", "cores", "s", "scored bigrams", "peak MiB"], memory)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

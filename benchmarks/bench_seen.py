@@ -1,9 +1,9 @@
-"""Images of earlier batches recognised: seconds per million new images beside 1, 10 and 100 million seen ones.
+"""Measure how fast images of earlier batches are recognized: a million new images, and 1, 10 or 100 million seen ones.
 
-Ids are made (uniform, as hashes are) and stored as ingest stores them: Parquet files of `pairs`, sorted, one a bucket.
-The naive way reads the same column and asks a Python set. Bytes per id are those of the column on disk.
+The ids are random and uniform, like hashes, and stored as ingest stores them: sorted in Parquet files of `pairs`, one
+file per bucket. The naive way reads the same column into a Python set. The bytes per id are those on disk.
 
-    python benchmarks/bench_seen.py [millions of seen images, 1 10 100 by default]
+    python benchmarks/bench_seen.py [--tiny] [MILLIONS OF SEEN IMAGES …]    (default: 1 10 100)
 """
 
 from __future__ import annotations
@@ -17,34 +17,35 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from common import table
+from common import run, scaled, table
 
 from curation.dedup.across_batches import is_known
 from curation.io.storage import Storage
 from curation.lake.parquet import PartitionWriter
 from curation.lake.schemas import SCHEMAS
 
-NEW = 1_000_000
-PER_FILE = 2_000_000
-NAIVE_UP_TO = 10_000_000
+NEW = scaled(1_000_000, 10_000)
+TIMES = scaled((1, 10, 100), (1, 10))  # seen images, as multiples of the new ones
+PER_FILE = 2 * NEW
+NAIVE_UP_TO = 10 * NEW
 HEX = np.frombuffer(b"0123456789abcdef", "S1")
 
 
-def made_ids(count: int, dice: np.random.Generator, low: float = 0.0, high: float = 1.0) -> Any:
-    """Return sorted ids of 24 hex digits whose first 32 bits lie between two shares of their range."""
-    first = np.sort(dice.integers(int(low * 2**32), int(high * 2**32), count, dtype=np.uint64)).astype(">u4")
-    rest = dice.bytes(8 * count)
+def random_ids(count: int, rng: np.random.Generator, low: float = 0.0, high: float = 1.0) -> Any:
+    """Return sorted ids of 24 hex digits whose first 32 bits are between two shares of their range."""
+    first = np.sort(rng.integers(int(low * 2**32), int(high * 2**32), count, dtype=np.uint64)).astype(">u4")
+    rest = rng.bytes(8 * count)
     raw = np.concatenate([first.view(np.uint8).reshape(-1, 4), np.frombuffer(rest, np.uint8).reshape(-1, 8)], axis=1)
     digits = np.stack([raw >> 4, raw & 15], axis=2).reshape(count, 24)
     return pa.array(np.sort(HEX[digits].view("S24").ravel()), pa.binary()).cast(pa.string())
 
 
-def write(storage: Storage, root: str, count: int, dice: np.random.Generator) -> list[str]:
-    """Write so many seen images as pairs; return the files."""
+def write(storage: Storage, root: str, count: int, rng: np.random.Generator) -> list[str]:
+    """Write seen images as pairs and return the files."""
     files = max(1, count // PER_FILE)
     paths = []
     for number in range(files):
-        ids = made_ids(count // files, dice, number / files, (number + 1) / files)
+        ids = random_ids(count // files, rng, number / files, (number + 1) / files)
         rows = pa.table({"image_id": ids}, pa.schema([SCHEMAS["pairs"].field("image_id")]))
         for field in list(SCHEMAS["pairs"])[1:]:
             rows = rows.append_column(field, pa.nulls(len(ids), field.type))
@@ -55,7 +56,7 @@ def write(storage: Storage, root: str, count: int, dice: np.random.Generator) ->
 
 
 def bytes_per_id(paths: list[str]) -> float:
-    """Return the bytes of the id column on disk, an id."""
+    """Return the size of the id column on disk per id."""
     size = rows = 0
     for path in paths:
         metadata = pq.ParquetFile(path).metadata
@@ -66,7 +67,7 @@ def bytes_per_id(paths: list[str]) -> float:
 
 
 def naive(paths: list[str], ids: pa.ChunkedArray) -> np.ndarray:
-    """Ask a set of all seen ids."""
+    """Look the ids up in a set of all seen ids."""
     seen = {
         image_id for path in paths for image_id in pq.read_table(path, columns=["image_id"])["image_id"].to_pylist()
     }
@@ -75,28 +76,29 @@ def naive(paths: list[str], ids: pa.ChunkedArray) -> np.ndarray:
 
 def main() -> None:
     """Measure and print."""
-    sizes = [int(millions) * 1_000_000 for millions in sys.argv[1:] or ("1", "10", "100")]
-    storage, rows = Storage(), []
-    for count in sizes:
-        dice = np.random.default_rng(count)
+    storage, rows, ratios = Storage(), [], {}
+    for times in map(int, sys.argv[1:] or TIMES):
+        count = times * NEW
+        rng = np.random.default_rng(count)
         with tempfile.TemporaryDirectory() as folder:
-            paths = write(storage, str(Path(folder) / "pairs"), count, dice)
+            paths = write(storage, str(Path(folder) / "pairs"), count, rng)
             known = pq.read_table(paths[0], columns=["image_id"]).slice(0, NEW // 10)
-            unknown = pa.table({"image_id": made_ids(NEW - known.num_rows, dice)})
+            unknown = pa.table({"image_id": random_ids(NEW - known.num_rows, rng)})
             ids = pa.concat_tables([known, unknown]).sort_by("image_id")["image_id"]
             started = time.process_time()
-            found = is_known(storage, paths, ids)
+            mask = is_known(storage, paths, ids)
             ours = time.process_time() - started
-            assert found.sum() == known.num_rows, "seen are those, and those alone"
+            assert mask.sum() == known.num_rows, "exactly the known images are recognized"
             other = "-"
             if count <= NAIVE_UP_TO:
                 started = time.process_time()
-                assert (naive(paths, ids) == found).all()
-                other = f"{time.process_time() - started:.2f}"
+                assert (naive(paths, ids) == mask).all()
+                seconds = time.process_time() - started
+                other, ratios[f"{times} × the new images"] = f"{seconds:.2f}", seconds / ours
             rows.append([f"{count:,}", f"{ours:.2f}", other, f"{bytes_per_id(paths):.1f}"])
-    columns = ["seen images", "s per million new", "naive set", "bytes an id"]
-    table("Recognising images of earlier batches, one core", columns, rows)
+    columns = ["seen images", f"s per {NEW:,} new", "naive set", "bytes per id"]
+    table("Recognizing images of earlier batches, one core", columns, rows, name="seen images", ratios=ratios)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

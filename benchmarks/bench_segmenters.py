@@ -1,11 +1,12 @@
-"""How well languages without spaces are cut into words: by what dictionaries know, and how fast.
+"""Measure how well and how fast texts without spaces are segmented into words, judged by dictionaries.
 
-Texts: Tatoeba sentences, names of emoji, and word lists (gatitos), from the unpacked archives. Dictionaries: the
-wordnets of the language, hand-made and from Wiktionary, or the word list itself. "In dictionary" is the share of all
-words cut; "found" the share of the dictionary's words in the text (of two characters and more, the longest first) that
-were cut out as they are. Tibetan words of several syllables are no unit here. Segmenters not installed are left out.
+The texts are Tatoeba sentences, names of emoji and word lists (gatitos) from the unpacked archives. Dictionaries are
+the wordnets of the language, hand-made and from Wiktionary, or the word list itself. "In dictionary" is the share of
+the segmented words that a dictionary contains. "Dictionary words found" is the share of the dictionary words in the
+text (two or more characters, longest first) that the segmenter returns as one word. It is not measured for Tibetan,
+whose unit is the syllable. Segmenters that are not installed are skipped.
 
-    python benchmarks/bench_segmenters.py
+    python benchmarks/bench_segmenters.py [--tiny]
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from importlib.util import find_spec
 from itertools import accumulate, pairwise
 from pathlib import Path
 
-from common import table, unpacked
+from common import run, scaled, table, unpacked
 
 from metadata.languages import Language, LanguageTable
 from metadata.lists.wordnet import read_tab
@@ -28,7 +29,8 @@ from metadata.ngrams.tokens import BREAK, unspaced_words
 
 LANGUAGES = LanguageTable.load().languages
 LONGEST = 16
-# Wikipedia, where its texts come from, their code there, the wordnets, other segmenters to try
+LINES = scaled(None, 20)  # of each language; all of them in a full run
+# Wikipedia, source of the texts, code of the language there, wordnets, other segmenters
 CASES = (
     ("zh", "tatoeba", "cmn", ("data-cmn", "data-qcn", "wikt-cmn"), ("jieba",)),
     ("zh_yue", "tatoeba", "yue", ("wikt-yue", "data-cmn", "data-qcn"), ()),
@@ -56,7 +58,7 @@ def texts(folder: Path, source: str, code: str) -> list[str]:
 
 
 def dictionary(folder: Path, wordnets: Iterable[str], code: str) -> set[str]:
-    """Return the words of a language: its wordnets' lemmas, or else its word list, each without its last tsheg."""
+    """Return the lemmas of the wordnets of a language, or else its word list, without final tshegs."""
     words: set[str] = set()
     for name in wordnets:
         for path in folder.glob(f"omw/**/wn-{name}.tab"):
@@ -66,21 +68,19 @@ def dictionary(folder: Path, wordnets: Iterable[str], code: str) -> set[str]:
     return {unicodedata.normalize("NFC", word).strip("་༌") for word in words}
 
 
-def pieces(language: Language, lines: Iterable[str]) -> list[str]:
-    """Return what marks and white space leave of the texts, zero-width spaces removed."""
+def runs_of_text(language: Language, lines: Iterable[str]) -> list[str]:
+    """Return the runs of text between punctuation and white space, without zero-width spaces."""
     inner = SEGMENTERS[language.segmenter].inner
-    words = (
-        word for line in lines for word in unspaced_words(line.replace("\u200b", ""), lambda piece: [piece], inner)
-    )
+    words = (word for line in lines for word in unspaced_words(line.replace("\u200b", ""), lambda text: [text], inner))
     return [word for word in words if word != BREAK]
 
 
-def longest_matches(piece: str, known: set[str]) -> Iterator[tuple[int, int]]:
-    """Yield where dictionary words of two characters and more stand, the longest first from left to right."""
+def longest_matches(text: str, known: set[str]) -> Iterator[tuple[int, int]]:
+    """Yield the spans of dictionary words of two or more characters, from left to right, longest first."""
     start = 0
-    while start < len(piece):
-        ends = range(min(len(piece), start + LONGEST), start + 1, -1)
-        end = next((end for end in ends if piece[start:end] in known), 0)
+    while start < len(text):
+        ends = range(min(len(text), start + LONGEST), start + 1, -1)
+        end = next((end for end in ends if text[start:end] in known), 0)
         if end:
             yield start, end
         start = end or start + 1
@@ -88,22 +88,24 @@ def longest_matches(piece: str, known: set[str]) -> Iterator[tuple[int, int]]:
 
 def measure(language: Language, lines: list[str], known: set[str]) -> list[str]:
     """Return the figures of one segmenter on some texts."""
-    cut = segment(language.segmenter, language.code)
-    texts_ = pieces(language, lines)
-    cut(texts_[0])  # dictionaries are loaded once
+    segmenter = segment(language.segmenter, language.code)
+    unsegmented = runs_of_text(language, lines)
+    segmenter(unsegmented[0])  # loads the dictionary
     started = time.perf_counter()
-    words = [cut(piece) for piece in texts_]
-    speed = sum(map(len, texts_)) / (time.perf_counter() - started) / 1e6
-    there = found = 0
-    for piece, parts in zip(texts_, words, strict=True):
+    words = [segmenter(text) for text in unsegmented]
+    speed = sum(map(len, unsegmented)) / (time.perf_counter() - started) / 1e6
+    num_known = num_found = 0
+    for text, parts in zip(unsegmented, words, strict=True):
         edges = [0, *accumulate(map(len, parts))]
-        for match in longest_matches(piece, known) if edges[-1] == len(piece) else ():
-            there += 1
-            found += match in set(pairwise(edges))
+        for span in longest_matches(text, known) if edges[-1] == len(text) else ():
+            num_known += 1
+            num_found += span in set(pairwise(edges))
     count = sum(map(len, words))
     share = sum(word in known for parts in words for word in parts) / count
     length = sum(len(word) for parts in words for word in parts) / count
-    recall = "–" if SEGMENTERS[language.segmenter].inner or not there else f"{found / there:.0%} of {there:,}"
+    recall = "–"
+    if num_known and not SEGMENTERS[language.segmenter].inner:
+        recall = f"{num_found / num_known:.0%} of {num_known:,}"
     return [language.segmenter, f"{count:,}", f"{length:.1f}", f"{share:.0%}", recall, f"{speed:.2f}"]
 
 
@@ -111,7 +113,7 @@ def main() -> None:
     """Measure and print."""
     folder, rows = unpacked(), []
     for code, source, name, wordnets, others in CASES:
-        lines, known = texts(folder, source, name), dictionary(folder, wordnets, name)
+        lines, known = texts(folder, source, name)[:LINES], dictionary(folder, wordnets, name)
         for segmenter in (LANGUAGES[code].segmenter, *others):
             if not SEGMENTERS[segmenter].module or find_spec(SEGMENTERS[segmenter].module):
                 figures = measure(replace(LANGUAGES[code], segmenter=segmenter), lines, known)
@@ -126,8 +128,8 @@ def main() -> None:
         "dictionary words found",
         "M char/s",
     ]
-    table("Languages without spaces, cut into words", columns, rows)
+    table("Languages without spaces, segmented into words", columns, rows)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

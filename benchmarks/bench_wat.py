@@ -1,11 +1,11 @@
-"""WAT bytes read per second on one core: our reader beside the plain way, warcio and cc2dataset's extraction function.
+"""Measure how many bytes of WAT one core reads per second, compared with a naive reader, warcio and cc2dataset.
 
-The plain way is `gzip` lines, `json.loads` and the three attributes; warcio frames the records, `json` decodes them.
-They do less than ours: they neither clean texts nor resolve URLs, and stop at the first damaged byte. cc2dataset's
-function (copied to no place: measured where the package is installed) gives links with their alt text, resolved.
-Seconds are processor time, so that other programs weigh less.
+The naive reader iterates over `gzip` lines and takes three attributes from `json.loads`. With warcio, warcio frames the
+records and `json` decodes them. Both do less than our reader: they do not clean texts or resolve URLs, and they stop at
+the first damaged byte. The extraction function of cc2dataset returns resolved links with their alt text; it is measured
+if the package is installed. Times are CPU seconds, on which other programs have less influence.
 
-    python benchmarks/bench_wat.py
+    python benchmarks/bench_wat.py [--tiny]
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from common import data, table
+from common import data, run, scaled, table
 from warcio.archiveiterator import ArchiveIterator
 
 from curation.io.gzip_stream import Gunzip
@@ -29,7 +29,8 @@ from curation.readers.wat import read_records, read_wat
 from curation.readers.wat_record import decode_envelope
 
 SOURCES = ("alt", "title", "data-image-title")
-REPEATS = 15
+REPEATS = scaled(15, 1)
+NAIVE, OURS = "gzip + json.loads + three attributes", "read_wat (cleaned, resolved, checked)"
 
 
 def texts_of(document: dict[str, Any]) -> int:
@@ -39,8 +40,8 @@ def texts_of(document: dict[str, Any]) -> int:
     return sum(source in link for link in links if link["path"] == "IMG@/src" for source in SOURCES)
 
 
-def plain(path: Path) -> int:
-    """Count image texts with the standard library alone."""
+def naive(path: Path) -> int:
+    """Count image texts with the standard library only."""
     with gzip.open(path, "rt", encoding="utf-8", errors="replace") as lines:
         return sum(texts_of(json.loads(line)) for line in lines if line.startswith("{"))
 
@@ -61,7 +62,7 @@ def by_cc2dataset(path: Path) -> int:
 
 
 def ours(path: Path) -> int:
-    """Count the occurrences our reader reads."""
+    """Count the occurrences that our reader yields."""
     report = FileReport(path.name)
     with path.open("rb") as stream:
         for _ in read_wat(stream, report):
@@ -70,7 +71,7 @@ def ours(path: Path) -> int:
 
 
 def measured(ways: dict[str, Callable[[Path], object]], files: Sequence[Path]) -> dict[str, float]:
-    """Return the median of processor seconds of each way over all files, run in turns."""
+    """Return the median CPU seconds of each way over all files; the ways take turns."""
     times: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(REPEATS):
         for name, way in ways.items():
@@ -81,23 +82,23 @@ def measured(ways: dict[str, Callable[[Path], object]], files: Sequence[Path]) -
     return {name: statistics.median(taken) for name, taken in times.items()}
 
 
-def inflated(path: Path) -> None:
-    """Inflate a file as our reader does."""
+def decompress(path: Path) -> None:
+    """Decompress a file as our reader does."""
     with path.open("rb") as stream:
         source = Gunzip(stream)
         while source.read(1 << 16):
             pass
 
 
-def framed(path: Path) -> None:
-    """Inflate a file and frame its records."""
+def frame(path: Path) -> None:
+    """Decompress a file and frame its records."""
     with path.open("rb") as stream:
         for _ in read_records(stream, FileReport(path.name)):
             pass
 
 
-def decoded(path: Path) -> None:
-    """Inflate, frame and decode."""
+def decode_records(path: Path) -> None:
+    """Decompress a file, frame its records and decode them."""
     notes: Counter[str] = Counter()
     with path.open("rb") as stream:
         for body in read_records(stream, FileReport(path.name)):
@@ -108,27 +109,28 @@ def main() -> None:
     """Measure and print."""
     files = sorted((data() / "crawl").glob("dev-*.warc.wat.gz"))
     size = sum(len(gzip.decompress(path.read_bytes())) for path in files) / 1e6
-    assert sum(map(ours, files)) == sum(map(plain, files)) == sum(map(by_warcio, files)), "all must see the same texts"
+    assert sum(map(ours, files)) == sum(map(naive, files)) == sum(map(by_warcio, files)), "all find the same texts"
     ways: dict[str, Callable[[Path], object]] = {
-        "gzip + json.loads + three attributes": plain,
+        NAIVE: naive,
         "warcio + json": by_warcio,
     }
     if importlib.util.find_spec("cc2dataset"):
-        ways["cc2dataset, its extraction function"] = by_cc2dataset
-    ways["read_wat (cleaned, resolved, checked)"] = ours
-    steps = {"gzip": inflated, "WARC": framed, "JSON": decoded}
+        ways["cc2dataset, extraction function"] = by_cc2dataset
+    ways[OURS] = ours
+    steps = {"gzip": decompress, "WARC": frame, "JSON": decode_records}
     seconds = measured({**ways, **steps}, files)
-    slow = seconds["gzip + json.loads + three attributes"]
-    rows = [[name, f"{size / seconds[name]:.0f}", f"{slow / seconds[name]:.2f}"] for name in ways]
-    table(f"Reading {size:.0f} MB of WAT, one core, median of {REPEATS}", ["way", "MB/s", "x plain"], rows)
-    edges = [0.0, *(seconds[name] for name in steps), seconds["read_wat (cleaned, resolved, checked)"]]
-    names = ["gzip", "WARC framing", "JSON", "our own code"]
+    ratios = {name: seconds[NAIVE] / seconds[name] for name in ways}
+    rows = [[name, f"{size / seconds[name]:.0f}", f"{ratio:.2f}"] for name, ratio in ratios.items()]
+    title = f"Reading {size:.0f} MB of WAT, one core, median of {REPEATS}"
+    table(title, ["way", "MB/s", "x naive"], rows, name="WAT", ratios={"read_wat": ratios[OURS]})
+    edges = [0.0, *(seconds[name] for name in steps), seconds[OURS]]
+    names = ["gzip", "WARC framing", "JSON", "our code"]
     shares = [
         [name, f"{(after - before) / edges[-1]:.0%}"]
         for name, before, after in zip(names, edges, edges[1:], strict=False)
     ]
-    table("Where read_wat's time goes", ["part", "share"], shares)
+    table("Time of read_wat by part", ["part", "share"], shares)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -1,8 +1,8 @@
-"""English to match: half a million entries, and as many texts as wanted whose words follow Zipf's law.
+"""English entries and texts to match: half a million entries, and texts whose words follow Zipf's law.
 
-Words are those of the English side of Tatoeba, by frequency, then the lemmas of WordNet: real words at real ranks. The
-entries are all lemmas, four fifths of the words, and pairs and triples of words such as bigrams and titles are. A tenth
-of a text's words stands in no list: numbers, file names, made-up names.
+The words come from the English side of Tatoeba, ordered by frequency, then from WordNet, so that real words have real
+ranks. The entries are all lemmas, four fifths of the words, and pairs and triples of words, which resemble bigrams and
+titles. A tenth of the words of a text are in no list: numbers, file names and invented names.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from functools import cache
 
 import numpy as np
 import numpy.typing as npt
-from common import unpacked
+from common import scaled, unpacked
 
 from curation.images.refs import open_local
 from metadata.languages import LanguageTable
 from metadata.lists.wordnet import read_wordnets, wordnet_files
 
-ENTRIES = 500_000
+ENTRIES = scaled(500_000, 5_000)
 EXPONENT = 1.05
 
 
 def lemmas(*, wiktionary: bool = False) -> dict[str, list[str]]:
-    """Return the lemmas of all wordnets at hand by language."""
+    """Return the lemmas of all wordnets by language."""
     folder = unpacked()
     paths = [str(path) for part in ("omw", "dict") for path in sorted((folder / part).rglob("*"))]
     read = read_wordnets(wordnet_files(paths, wiktionary=wiktionary), open_local, LanguageTable.load()).lemmas
@@ -42,30 +42,30 @@ def english_sentences() -> list[str]:
 
 @cache
 def vocabulary() -> tuple[str, ...]:
-    """Return the words, the most frequent first."""
+    """Return the words, most frequent first."""
     words = Counter(word.strip(".,!?\"'") for line in english_sentences() for word in line.split())
     ranked = [word for word, _ in words.most_common() if word]
     seen = set(ranked)
     return (*ranked, *(lemma for lemma in lemmas()["en"] if lemma.isalpha() and lemma not in seen))
 
 
-def words_of(dice: np.random.Generator, count: int) -> npt.NDArray[np.object_]:
+def draw_words(rng: np.random.Generator, count: int) -> npt.NDArray[np.object_]:
     """Draw words by Zipf's law."""
     words = np.array(vocabulary(), object)
     weights = 1 / (np.arange(len(words)) + 2.7) ** EXPONENT
-    return words[np.searchsorted(np.cumsum(weights) / weights.sum(), dice.random(count))]
+    return words[np.searchsorted(np.cumsum(weights) / weights.sum(), rng.random(count))]
 
 
 def texts(count: int, seed: int = 0) -> list[str]:
-    """Return made texts of about 90 bytes."""
-    dice = np.random.default_rng(seed)
-    lengths = np.clip(dice.lognormal(2.65, 0.45, count).astype(int), 1, 60)
-    words = words_of(dice, int(lengths.sum()))
-    odd = np.flatnonzero(dice.random(len(words)) < 0.1)
-    numbers = dice.integers(0, 10**6, len(odd))
-    words[odd] = [(f"IMG_{n}.jpg", f"{n}", f"Zq{n % 9973}x")[n % 3] for n in numbers.tolist()]
-    signs = np.array(["", "", "", "", "", ".", ",", "!", " -", "'s"], object)
-    words = words + signs[dice.integers(0, len(signs), len(words))]
+    """Return synthetic texts of about 90 bytes."""
+    rng = np.random.default_rng(seed)
+    lengths = np.clip(rng.lognormal(2.65, 0.45, count).astype(int), 1, 60)
+    words = draw_words(rng, int(lengths.sum()))
+    unlisted = np.flatnonzero(rng.random(len(words)) < 0.1)
+    numbers = rng.integers(0, 10**6, len(unlisted))
+    words[unlisted] = [(f"IMG_{n}.jpg", f"{n}", f"Zq{n % 9973}x")[n % 3] for n in numbers.tolist()]
+    suffixes = np.array(["", "", "", "", "", ".", ",", "!", " -", "'s"], object)
+    words = words + suffixes[rng.integers(0, len(suffixes), len(words))]
     ends = np.cumsum(lengths)
     return [" ".join(words[end - length : end]) for end, length in zip(ends, lengths, strict=True)]
 
@@ -73,9 +73,9 @@ def texts(count: int, seed: int = 0) -> list[str]:
 def entries() -> list[str]:
     """Return ENTRIES sorted entries."""
     words = vocabulary()
-    found = dict.fromkeys([*lemmas()["en"], *(word for place, word in enumerate(words) if place % 5)])
-    dice = np.random.default_rng(1)
-    while len(found) < ENTRIES:
-        drawn = words_of(dice, 3 * ENTRIES).reshape(-1, 3)
-        found.update(dict.fromkeys(" ".join(row[: 2 + (place % 4 == 0)]) for place, row in enumerate(drawn)))
-    return sorted(list(found)[:ENTRIES])
+    unique = dict.fromkeys([*lemmas()["en"], *(word for rank, word in enumerate(words) if rank % 5)])
+    rng = np.random.default_rng(1)
+    while len(unique) < ENTRIES:
+        drawn = draw_words(rng, 3 * ENTRIES).reshape(-1, 3)
+        unique.update(dict.fromkeys(" ".join(row[: 2 + (number % 4 == 0)]) for number, row in enumerate(drawn)))
+    return sorted(list(unique)[:ENTRIES])
