@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from curation.report import charts
+from curation.report.html import environment
 
 STAGES = ("ingest", "match", "totals", "balance", "images", "shards")
 POINTS = 200
@@ -144,7 +144,7 @@ def summarise(lang: str, counts: npt.NDArray[np.int64], t: int, top: Sequence[To
 
 def render(report: Report) -> str:
     """Return the page."""
-    template = environment().get_template("report.html")
+    template = environment("curation.report").get_template("report.html")
     return template.render(
         report=report,
         stages=STAGES,
@@ -156,14 +156,6 @@ def render(report: Report) -> str:
         curves=list(curves(report)),
         timings=list(timings(report)),
     )
-
-
-def environment() -> Environment:
-    """Return what renders the pages of reports."""
-    made = Environment(loader=PackageLoader("curation.report"), autoescape=True, undefined=StrictUndefined)
-    made.filters.update(number=charts.number, percent=charts.percent, seconds=charts.seconds)
-    made.filters["words"] = lambda name: name.replace("_", " ")
-    return made
 
 
 def warnings(report: Report) -> Iterator[str]:

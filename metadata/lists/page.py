@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from curation import __version__
-from curation.report.page import environment
+from curation.report.html import environment
 from metadata.languages import LanguageTable
 from metadata.lists.coverage import coverage
 from metadata.lists.statistics import ORIGINS
@@ -23,7 +23,7 @@ def render(totals: Mapping[str, Any], run_id: str, table: LanguageTable, written
         if row.built
     ]
     kinds = Counter("merged into another" if row["how"].startswith("merged") else row["how"] for row in rows)
-    template = environment().get_template("metadata.html")
+    template = environment("metadata.lists").get_template("metadata.html")
     return template.render(
         totals=totals,
         run_id=run_id,
