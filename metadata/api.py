@@ -1,10 +1,11 @@
-"""Fetches pages of one Wikipedia through its API, for a language without a dump, or to add to one.
+"""Fetches pages of one Wikipedia through its API, for a language without a dump or to supplement a dump.
 
     python -m metadata.api --language tpi --categories Category:Kantri --out sources --user_agent 'me (me@example.org)'
 
-The pages' plain text goes to `sources/wikipedia/<code>/<name>-pages.json`, as JSON lines in the layout of CirrusSearch
-dumps, which `jobs.build_metadata` reads like any dump (`wikipedia: sources/wikipedia/{code}/*`). Run it again after a
-break: pages that are there stay. Beside a dump, name pages that the dump lacks: a page in both counts twice.
+The plain text of the pages is written to `sources/wikipedia/<code>/<name>-pages.json`, as JSON lines in the layout of
+CirrusSearch dumps, which `jobs.build_metadata` reads like any dump (`wikipedia: sources/wikipedia/{code}/*`). After an
+interruption, run the command again: pages already fetched are skipped. To supplement a dump, name only pages that the
+dump lacks: a page in both is counted twice.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from curation.cli.config import Words
 from curation.cli.run import run_command
-from curation.cli.settings import load_config
 from curation.errors import OutputError, UsageError
+from metadata.config import FetchConfig
 from metadata.languages import LanguageTable
 from metadata.sources import check_known
 
@@ -34,38 +35,40 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PROGRESS = 100  # pages between lines
+PROGRESS = 100  # pages between two progress lines
 
 
-class ApiConfig(BaseSettings):
-    """All keys of fetching through the API."""
+class ApiConfig(FetchConfig):
+    """Keys of the command `metadata.api`."""
 
-    model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix="WORLDCURATE_API_", env_ignore_empty=True)
+    model_config = SettingsConfigDict(env_prefix="WORLDCURATE_API_")
 
-    language: str | None = Field(None, description="Wikipedia code")
+    language: str | None = Field(None, description="code of the Wikipedia")
     categories: Words = Field(
-        [], description="categories whose articles to fetch, with their namespace: Category:Trees"
+        [], description="categories whose articles are fetched, with the namespace: Category:Trees"
     )
-    category_depth: int = Field(0, ge=0, description="levels of subcategories to go down")
-    titles: Words = Field([], description="titles of pages to fetch")
-    titles_file: str | None = Field(None, description="file with a title a line")
-    max_pages: int | None = Field(None, ge=1, description="fetch at most so many pages")
-    name: str = Field("api", pattern=r"^[\w-]+$", description="name of the file, for several of one Wikipedia")
-    out: str | None = Field(None, description="folder the file goes to")
-    user_agent: str | None = Field(None, min_length=5, description="User-Agent header: who you are, how to reach you")
+    category_depth: int = Field(0, ge=0, description="levels of subcategories to include")
+    titles: Words = Field([], description="titles of the pages to fetch")
+    titles_file: str | None = Field(None, description="file with one title per line")
+    max_pages: int | None = Field(None, ge=1, description="maximum number of pages to fetch")
+    name: str = Field("api", pattern=r"^[\w-]+$", description="name of the output file, if a Wikipedia has several")
+    user_agent: str | None = Field(
+        None, min_length=5, description="User-Agent header: who you are and how to reach you"
+    )
     api_url: str = Field(
-        "https://{site}.wikipedia.org/w/api.php", description="the API; {site} is the Wikipedia's name"
+        "https://{site}.wikipedia.org/w/api.php", description="URL of the API; {site} is the Wikipedia's site name"
     )
-    requests_per_s: Annotated[float, Field(gt=0)] = Field(2.0, description="requests a second, one at a time")
-    retries: int = Field(5, ge=0, description="further tries of a request that fails")
-    backoff_s: Annotated[float, Field(gt=0)] = Field(1.0, description="seconds before the first of them, then doubled")
-    timeout_s: Annotated[float, Field(gt=0)] = Field(30.0, description="seconds without an answer")
+    requests_per_s: Annotated[float, Field(gt=0)] = Field(
+        2.0, description="maximum requests per second; they are sent one at a time"
+    )
+    retries: int = Field(5, ge=0, description="retries of a failed request")
+    timeout_s: Annotated[float, Field(gt=0)] = Field(30.0, description="seconds to wait for an answer")
 
 
 class PageFile:
-    """Pages as JSON lines, growing under a hidden name until all are there.
+    """A file of pages as JSON lines; it has a hidden name until it is complete.
 
-    A line says which title was asked for: that of a document under `asked`, one that has no page as `delete`.
+    Each line holds a requested title: a document has it as `asked`, a missing page as the id under `delete`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -77,50 +80,50 @@ class PageFile:
             self._path.rename(self._part)
         self._part.touch()
         self._file = self._part.open("rb+")
-        self.there: set[str] = set()
-        whole = 0
+        self.requested: set[str] = set()
+        size = 0
         for line in self._file:
             if not line.endswith(b"\n"):
-                break  # a kill cut it off
+                break  # truncated when an earlier run was killed
             fields = json.loads(line)
-            self.there.add(fields["asked"] if "asked" in fields else fields["delete"]["_id"])
-            whole += len(line)
-        self._file.truncate(whole)
-        self._file.seek(whole)
+            self.requested.add(fields["asked"] if "asked" in fields else fields["delete"]["_id"])
+            size += len(line)
+        self._file.truncate(size)
+        self._file.seek(size)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def add(self, asked: str, found: tuple[str, int, str] | None) -> None:
-        """Add what was found under a title."""
-        fields: dict[str, Any] = {"delete": {"_id": asked}}
-        if found is not None:
-            fields = {**dict(zip(("title", "namespace", "text"), found, strict=True)), "asked": asked}
+    def add(self, title: str, page: tuple[str, int, str] | None) -> None:
+        """Add the page of a requested title (its title, namespace and text), or None if there is no such page."""
+        fields: dict[str, Any] = {"delete": {"_id": title}}
+        if page is not None:
+            fields = {**dict(zip(("title", "namespace", "text"), page, strict=True)), "asked": title}
         self._file.write(json.dumps(fields, ensure_ascii=False).encode() + b"\n")
         self._file.flush()
-        self.there.add(asked)
+        self.requested.add(title)
 
     def finish(self) -> None:
-        """Give the file its name."""
+        """Rename the complete file to its final name."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._part.rename(self._path)
 
 
-def wanted_titles(config: ApiConfig, wiki: MediaWiki) -> Iterator[str]:
-    """Yield the titles that the config names, each once, those of categories last."""
-    named = [*config.titles, *_titles_of(config.titles_file)] if config.titles_file else config.titles
+def list_titles(config: ApiConfig, wiki: MediaWiki) -> Iterator[str]:
+    """Yield each title that the config names once, those of categories last."""
+    named = [*config.titles, *_read_titles(config.titles_file)] if config.titles_file else config.titles
     seen = set()
     members = (title for category in config.categories for title in wiki.members(category, config.category_depth))
     for title in chain(named, members):
-        plain = " ".join(title.replace("_", " ").split())
-        if plain and plain not in seen:
-            seen.add(plain)
-            yield plain
+        normalized = " ".join(title.replace("_", " ").split())
+        if normalized and normalized not in seen:
+            seen.add(normalized)
+            yield normalized
 
 
-def _titles_of(path: str) -> list[str]:
+def _read_titles(path: str) -> list[str]:
     try:
         return Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -128,16 +131,16 @@ def _titles_of(path: str) -> list[str]:
 
 
 def fetch(config: ApiConfig, wiki: MediaWiki, target: Path) -> Counter[str]:
-    """Bring the wanted pages to a file; return how many were fetched, there before, and missing."""
+    """Write the pages that the config names to a file; return how many were fetched, already there, and missing."""
     counts: Counter[str] = Counter(fetched=0, there=0, missing=0)
     with PageFile(target) as pages:
-        for asked in islice(wanted_titles(config, wiki), config.max_pages):
-            if asked in pages.there:
+        for title in islice(list_titles(config, wiki), config.max_pages):
+            if title in pages.requested:
                 counts["there"] += 1
                 continue
-            found = wiki.text(asked)
-            pages.add(asked, found)
-            counts["fetched" if found else "missing"] += 1
+            page = wiki.text(title)
+            pages.add(title, page)
+            counts["fetched" if page else "missing"] += 1
             if counts.total() % PROGRESS == 0:
                 log.info("api: %s: %d pages", config.language, counts.total())
         pages.finish()
@@ -146,17 +149,11 @@ def fetch(config: ApiConfig, wiki: MediaWiki, target: Path) -> Counter[str]:
 
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
-    config = load_config(
-        ApiConfig,
-        arguments,
-        prog="python -m metadata.api",
-        description=__doc__ or "",
-        required=("language", "out", "user_agent"),
-    )
+    config = ApiConfig.load(arguments, prog="python -m metadata.api", description=__doc__, required="language")
     table, code = LanguageTable.load(), config.language or ""
     check_known("language", [code], table)
     if not (config.titles or config.titles_file or config.categories):
-        raise UsageError("config: one of `titles`, `titles_file` and `categories` is needed: they say which pages")
+        raise UsageError("config: one of `titles`, `titles_file` and `categories` is needed: they select the pages")
     target = Path(config.out or "") / "wikipedia" / code / f"{config.name}-pages.json"
     try:
         counts = fetch(config, connect(config, code.replace("_", "-")), target)
@@ -166,7 +163,7 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def connect(config: ApiConfig, site: str) -> MediaWiki:
-    """Return the client of a Wikipedia's API. Raises UsageError where the library for it is not installed."""
+    """Return a client of a Wikipedia's API. Raises UsageError if its library is not installed."""
     try:
         from metadata.fetch.mediawiki import MediaWiki
     except ImportError as error:

@@ -1,9 +1,9 @@
-"""Fetches what metadata is built from: dumps, page-view files and wordnets of the chosen languages.
+"""Fetches the sources of metadata for some languages: dumps, page-view files and wordnets.
 
     python -m metadata.download --languages de,fr --date 2024-05-01 --out sources --user_agent 'me (me@example.org)'
 
-Run it again after a break: whole files stay, begun ones are continued. What it fetched is then named in the jobs'
-config as `wikipedia: sources/wikipedia/{code}/*`, `pageviews: sources/pageviews`, `wordnet: sources/wordnet`.
+After an interruption, run the command again: complete files are kept and partial ones are resumed. Then set the
+jobs' config keys `wikipedia: sources/wikipedia/{code}/*`, `pageviews: sources/pageviews`, `wordnet: sources/wordnet`.
 """
 
 from __future__ import annotations
@@ -13,16 +13,15 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, CliImplicitFlag, SettingsConfigDict
+from pydantic_settings import CliImplicitFlag, SettingsConfigDict
 
 from curation.cli.config import Words
 from curation.cli.run import run_command
-from curation.cli.settings import load_config
 from curation.errors import InputError, UsageError, WorldcurateError
-from metadata.config import MetadataSection
+from metadata.config import FetchConfig, MetadataSection
 from metadata.fetch import wikimedia
 from metadata.fetch.downloader import Downloader, RemoteFile
 from metadata.languages import LanguageTable
@@ -33,37 +32,32 @@ log = logging.getLogger(__name__)
 ERRORS_SHOWN = 3
 
 
-class DownloadConfig(BaseSettings):
-    """All keys of a download."""
+class DownloadConfig(FetchConfig):
+    """Keys of the command `metadata.download`."""
 
-    model_config = SettingsConfigDict(
-        extra="forbid", frozen=True, env_prefix="WORLDCURATE_DOWNLOAD_", env_ignore_empty=True
+    model_config = SettingsConfigDict(env_prefix="WORLDCURATE_DOWNLOAD_")
+
+    languages: Words = Field([], description="Wikipedias, by code, or all")
+    date: str | None = Field(None, description="date of the dumps, such as 2024-05-01; without it no dump is fetched")
+    dump: Literal["articles", "cirrussearch"] = Field(
+        "articles", description="kind of dump: wikitext (articles) or plain text (cirrussearch)"
     )
-
-    languages: Words = Field([], description="Wikipedia codes, or all")
-    date: str | None = Field(None, description="date of the dumps, 2024-05-01; without it no dump is fetched")
-    dump: Literal["articles", "cirrussearch"] = Field("articles", description="which dump: wikitext or plain text")
-    pageview_dates: Words = Field([], description="days of page views to fetch")
-    pageviews: Literal["daily", "hourly"] = Field("daily", description="a file a day, or 24")
+    pageview_dates: Words = Field([], description="days whose page views are fetched, such as 2024-05-01")
+    pageviews: Literal["daily", "hourly"] = Field("daily", description="page-view files: one per day, or one per hour")
     wordnets: bool = Field(True, description="fetch the wordnets of the languages")
-    wiktionary: bool = Field(False, description="fetch the wordnets made from Wiktionary too")
-    out: str | None = Field(None, description="folder the files go to")
-    user_agent: str | None = Field(None, description="User-Agent header: who you are and how to reach you")
-    dumps_url: str = Field("https://dumps.wikimedia.org", description="where dumps and page views lie")
+    wiktionary: bool = Field(False, description="also fetch the wordnets made from Wiktionary")
+    dumps_url: str = Field("https://dumps.wikimedia.org", description="URL of the dumps and page views")
     wordnets_url: str = Field(
-        "https://raw.githubusercontent.com/omwn/omw-data/main/wns", description="where wordnets lie"
+        "https://raw.githubusercontent.com/omwn/omw-data/main/wns", description="URL of the wordnets"
     )
-    connections: int = Field(2, ge=1, description="downloads at once; Wikimedia allows a few")
-    retries: int = Field(5, ge=0, description="further tries in a row without a new byte")
-    backoff_s: Annotated[float, Field(gt=0)] = Field(1.0, description="seconds before the first of them, then doubled")
-    timeout_s: Annotated[float, Field(gt=0)] = Field(60.0, description="seconds without an answer")
-    dry_run: CliImplicitFlag[bool] = Field(False, description="only list the files")
+    connections: int = Field(2, ge=1, description="parallel downloads; Wikimedia allows only a few")
+    dry_run: CliImplicitFlag[bool] = Field(False, description="list the files without fetching them")
 
 
 def find_files(config: DownloadConfig, downloader: Downloader) -> tuple[list[RemoteFile], list[WorldcurateError]]:
-    """Return every file the config asks for, and why others cannot be listed.
+    """Return every file that the config asks for, and the errors of dumps whose files cannot be listed.
 
-    Raises UsageError for unknown languages and dates that are none.
+    Raises UsageError for unknown languages and invalid dates.
     """
     table = LanguageTable.load()
     codes = wanted(MetadataSection(languages=config.languages), table)
@@ -74,17 +68,17 @@ def find_files(config: DownloadConfig, downloader: Downloader) -> tuple[list[Rem
     failed: list[WorldcurateError] = []
     if config.date:
         date = wikimedia.parse_date("date", config.date)
-        parts_of = wikimedia.cirrus_dump if config.dump == "cirrussearch" else wikimedia.article_dump
+        list_parts = wikimedia.cirrus_dump if config.dump == "cirrussearch" else wikimedia.article_dump
         for code in codes:
             try:
-                files += list(parts_of(downloader, config.dumps_url, code, date))  # all of them or none
+                files += list(list_parts(downloader, config.dumps_url, code, date))  # all parts or none
             except InputError as error:
                 failed.append(error)
     return files, failed
 
 
 def fetch_all(config: DownloadConfig, downloader: Downloader, files: Sequence[RemoteFile]) -> list[WorldcurateError]:
-    """Fetch files, a few at once, print what came of each, and return why some could not be had."""
+    """Fetch files in parallel, print the outcome of each, and return the errors of those that failed."""
     folder = Path(config.out or "")
 
     def fetch(file: RemoteFile) -> WorldcurateError | str:
@@ -105,12 +99,8 @@ def fetch_all(config: DownloadConfig, downloader: Downloader, files: Sequence[Re
 
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
-    config = load_config(
-        DownloadConfig,
-        arguments,
-        prog="python -m metadata.download",
-        description=__doc__ or "",
-        required=("languages", "out", "user_agent"),
+    config = DownloadConfig.load(
+        arguments, prog="python -m metadata.download", description=__doc__, required="languages"
     )
     downloader = Downloader(
         config.user_agent or "",
@@ -129,7 +119,7 @@ def run(arguments: Sequence[str]) -> None:
     if failed:
         named = "; ".join(str(error) for error in failed[:ERRORS_SHOWN])
         more = f" and {len(failed) - ERRORS_SHOWN} more" if len(failed) > ERRORS_SHOWN else ""
-        raise InputError(f"download: {len(failed)} could not be had: {named}{more}; run again to go on")
+        raise InputError(f"download: {len(failed)} could not be fetched: {named}{more}; run again to continue")
 
 
 if __name__ == "__main__":
