@@ -25,7 +25,7 @@ from curation.io.storage import Storage
 from curation.lake import shuffle
 from jobs.runtime.stage import WriterFactory
 from jobs.tasks.metadata.lists import MergeBucket, WriteEntries, bucket_counts
-from metadata.lists.merge import FORMED, Entry, entries_table, formed, list_digest, merge_lists
+from metadata.lists.merge import ENTRY_FORMS, Entry, entries_table, entry_forms, list_digest, merge_lists
 
 LISTS = scaled(150, 6)
 SIZES = scaled((2_000, 20_000), (200, 500))
@@ -50,8 +50,8 @@ def stage(folder: Path, size: int) -> list[str]:
     """Stage all lists in buckets."""
     paths = [str(folder / f"list-{code}.arrow") for code in range(LISTS)]
     for code, path in enumerate(paths):
-        rows = shuffle.spread(formed(source_list(code, size)), "form", BUCKETS)
-        shuffle.write_buckets(STORAGE, path, FORMED, rows)
+        rows = shuffle.spread(entry_forms(source_list(code, size)), "form", BUCKETS)
+        shuffle.write_buckets(STORAGE, path, ENTRY_FORMS, rows)
     return paths
 
 

@@ -42,7 +42,7 @@ from metadata.dumps.xml import iter_pages
 from metadata.languages import LanguageTable
 from metadata.limits import Limits
 from metadata.ngrams.tokens import tokenizer
-from metadata.sources import Source, cut
+from metadata.sources import Source, split_sources
 
 DUMP = "wiki-gensim/enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
 MEGABYTES = scaled(320, 10)
@@ -121,7 +121,7 @@ def job(path: Path, cores: int) -> Figures:
     with tempfile.TemporaryDirectory(dir=path.parent) as staging:
         before = run_tasks(spark, "warm-up", range(cores), worker)
         started = time.perf_counter()
-        units = list(cut([source], build_metadata.SPLIT_BYTES))
+        units = list(split_sources([source], build_metadata.SPLIT_BYTES))
         results = run_tasks(spark, "dumps", units, ReadDump(storage, TABLE, staging, buckets))
         staged = StagedGrams(buckets["en"], [tuple(r.stats["staged"]) for r in results if r.kind == "dump"])
         grams = rank_grams(partial(run_tasks, spark), storage, staging, TABLE, {"en": staged}, {"en": Limits()})

@@ -25,7 +25,7 @@ from metadata.config import FetchConfig, MetadataSection
 from metadata.fetch import wikimedia
 from metadata.fetch.downloader import Downloader, RemoteFile
 from metadata.languages import LanguageTable
-from metadata.sources import wanted
+from metadata.sources import select_languages
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def find_files(config: DownloadConfig, downloader: Downloader) -> tuple[list[Rem
     Raises UsageError for unknown languages and invalid dates.
     """
     table = LanguageTable.load()
-    codes = wanted(MetadataSection(languages=config.languages), table)
+    codes = select_languages(MetadataSection(languages=config.languages), table)
     dates = [wikimedia.parse_date("pageview_dates", text) for text in config.pageview_dates]
     files = list(wikimedia.page_views(config.dumps_url, dates, hourly=config.pageviews == "hourly"))
     if config.wordnets:

@@ -37,7 +37,7 @@ class Limits:
     title_share: float = 0.76
     title_cap: int = 61_235
 
-    def bigram_room(self, unigrams: int) -> int:
+    def max_bigrams(self, unigrams: int) -> int:
         """Return how many bigrams may be added beside so many added unigrams."""
         if self.bigram_score == "pmi" or self.bigram_share is None:
             return self.bigram_cap
@@ -54,7 +54,7 @@ ENGLISH = Limits(
 )
 
 
-def limits_of(
+def resolve_limits(
     code: str,
     key: str,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,

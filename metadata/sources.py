@@ -10,7 +10,7 @@ from typing import Literal
 from curation.errors import InputError, UsageError
 from curation.io.storage import FileStat, Storage
 from metadata.config import MetadataSection
-from metadata.dumps.splits import Piece, pieces_of
+from metadata.dumps.splits import Split, find_splits
 from metadata.languages import LanguageTable
 from metadata.lists.wordnet import wordnet_files
 
@@ -30,10 +30,10 @@ class Source:
     kind: Literal["dump", "views", "wordnet"]
     files: tuple[FileStat, ...]
     code: str = ""
-    piece: Piece | None = None
+    split: Split | None = None
 
 
-def wanted(section: MetadataSection, table: LanguageTable) -> list[str]:
+def select_languages(section: MetadataSection, table: LanguageTable) -> list[str]:
     """Return the sorted Wikipedia codes to build. Raises UsageError for an unknown one."""
     if section.languages == ["all"]:
         return sorted(code for code in table.languages if code != "other")
@@ -93,14 +93,14 @@ def _dump_of(path: str) -> tuple[str, bool, str] | None:
     return (layout[1], bool(layout[2]), date[0] if date else "") if layout else None
 
 
-def cut(sources: Sequence[Source], piece_bytes: int) -> Iterator[Source]:
+def split_sources(sources: Sequence[Source], split_bytes: int) -> Iterator[Source]:
     """Yield sources, large dump files in pieces of at most so many bytes."""
     for source in sources:
-        if source.kind != "dump" or source.files[0].size <= piece_bytes:
+        if source.kind != "dump" or source.files[0].size <= split_bytes:
             yield source
             continue
         (file,) = source.files
-        yield from (replace(source, piece=piece) for piece in pieces_of(file.path, file.size, piece_bytes))
+        yield from (replace(source, split=split) for split in find_splits(file.path, file.size, split_bytes))
 
 
 def find_dumps(

@@ -124,7 +124,7 @@ class Report:
         return self.runs[stage].totals.get(key) if stage in self.runs else None
 
 
-def summarise(lang: str, counts: npt.NDArray[np.int64], t: int, top: Sequence[TopEntry] = ()) -> LanguageCounts:
+def summarize(lang: str, counts: npt.NDArray[np.int64], t: int, top: Sequence[TopEntry] = ()) -> LanguageCounts:
     """Put the counts (all at least 1, in any order) of one language in brief."""
     descending = np.sort(counts)[::-1]
     last = len(descending)

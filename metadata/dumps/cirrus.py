@@ -1,7 +1,7 @@
-"""Articles of a CirrusSearch dump: the documents of a wiki's search index, as JSON lines, whose text is plain already.
+"""Articles of a CirrusSearch dump: the documents of a wiki's search index as JSON lines, with plain text.
 
-A line for the index, such as `{"index": {"_id": …}}`, then one with the document's fields, of which `title`,
-`namespace` and `text` are read. Redirects are no documents of their own. What `metadata.api` fetches looks the same.
+Each document has two lines: one for the index, such as `{"index": {"_id": …}}`, and one with the document's fields. The
+fields `title`, `namespace` and `text` are read. Redirects have no documents. `metadata.api` writes the same layout.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any, BinaryIO, NamedTuple
 import orjson
 
 from curation.errors import InputError
-from metadata.dumps.decompress import blocks
+from metadata.dumps.decompress import read_blocks
 
 ACTIONS = (["index"], ["create"], ["delete"])
 
 
 class Document(NamedTuple):
-    """One document, its text plain; a line that is none has no text."""
+    """One document with its plain text; the text is None if the line is not a document."""
 
     title: str
     namespace: int
@@ -26,9 +26,9 @@ class Document(NamedTuple):
 
 
 def is_cirrus(stream: BinaryIO, path: str) -> bool:
-    """Tell whether an open file holds JSON lines rather than XML, and rewind it."""
+    """Return whether an open file holds JSON lines rather than XML, and rewind it."""
     try:
-        head = next(blocks(stream, path), b"")
+        head = next(read_blocks(stream, path), b"")
     except InputError:
         return False
     finally:
@@ -37,20 +37,20 @@ def is_cirrus(stream: BinaryIO, path: str) -> bool:
 
 
 def iter_documents(lines: Iterable[bytes]) -> Iterator[Document]:
-    """Yield every document among the lines of a dump."""
+    """Yield every document in the lines of a dump."""
     for line in lines:
         if not line.strip():
             continue
         try:
-            found = orjson.loads(line)
+            value = orjson.loads(line)
         except ValueError:
-            found = None
-        if not (isinstance(found, dict) and list(found) in ACTIONS):
-            yield _document(found)
+            value = None
+        if not (isinstance(value, dict) and list(value) in ACTIONS):
+            yield _document(value)
 
 
-def _document(found: Any) -> Document:
-    fields = found if isinstance(found, dict) else {}
+def _document(value: Any) -> Document:
+    fields = value if isinstance(value, dict) else {}
     title, namespace, text = (fields.get(name) for name in ("title", "namespace", "text"))
     if isinstance(title, str) and isinstance(namespace, int) and isinstance(text, str):
         return Document(title, namespace, text)

@@ -1,4 +1,4 @@
-"""Reading plain, gzip and bzip2 files, told apart by their first bytes, up to the damage where there is any."""
+"""Read plain, gzip and bzip2 files, recognized by their first bytes; damaged files are read up to the damage."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ BZIP2 = b"BZh"
 GZIP = b"\x1f\x8b"
 
 
-def blocks(stream: BinaryIO, path: str) -> Iterator[bytes]:
+def read_blocks(stream: BinaryIO, path: str) -> Iterator[bytes]:
     """Yield the decompressed data of an open, seekable file in blocks of up to 256 KiB.
 
-    Everything before a damage is yielded; then InputError is raised, naming the file.
+    Raises InputError, which names the file, after everything before the damage has been yielded.
     """
     try:
         magic = stream.read(len(BZIP2))
         stream.seek(0)
-        # `read1`, as `read` would lose what it has gathered when it meets the end of a truncated file.
+        # `read1`, because `read` discards the data read so far when it reaches the end of a truncated file.
         read = bz2.BZ2File(stream).read1 if magic == BZIP2 else Gunzip(stream).read
         while block := read(BLOCK):
             yield block
@@ -31,21 +31,21 @@ def blocks(stream: BinaryIO, path: str) -> Iterator[bytes]:
         raise InputError(f"cannot read {path} to its end: {error}") from error
 
 
-def lines(stream: BinaryIO, path: str) -> Iterator[bytes]:
+def read_lines(stream: BinaryIO, path: str) -> Iterator[bytes]:
     """Yield the lines of an open file without their newlines.
 
-    A line that a damage cuts off is left out; then InputError is raised, naming the file.
+    Raises InputError, which names the file, at damage; a line truncated by it is left out.
     """
-    return lines_of(blocks(stream, path), path)
+    return split_lines(read_blocks(stream, path), path)
 
 
-def lines_of(data: Iterable[bytes], path: str) -> Iterator[bytes]:
-    """Yield the lines of blocks of data without their newlines. Raises InputError at one that does not end."""
+def split_lines(data: Iterable[bytes], path: str) -> Iterator[bytes]:
+    """Yield the lines in blocks of data without their newlines. Raises InputError at a line that is too long."""
     rest = b""
     for block in data:
         *whole, rest = (rest + block).split(b"\n")
         yield from whole
         if len(rest) > LONGEST_LINE:
-            raise InputError(f"{path} holds a line of more than {LONGEST_LINE} bytes")
+            raise InputError(f"{path} has a line of more than {LONGEST_LINE} bytes")
     if rest:
         yield rest

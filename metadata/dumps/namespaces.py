@@ -1,8 +1,8 @@
-"""Names of MediaWiki's namespaces: the English ones, which every wiki understands, and many wikis' own.
+"""Names of MediaWiki namespaces: the English names, which every wiki understands, and those of many wikis.
 
-A dump's `<siteinfo>` gives the wiki's present names. CirrusSearch dumps have none; beside them the file
-`…-siteinfo-namespaces.json.gz` of the wiki's XML dump may lie, which has other names of them too. The list here serves
-dumps without either, and old names that still stand in the text. All names are in lower case.
+The `<siteinfo>` of a dump has the wiki's current names. CirrusSearch dumps have no `<siteinfo>`, but the file
+`…-siteinfo-namespaces.json.gz` of the wiki's XML dump, which also has aliases, may be next to them. The lists in this
+module cover dumps with neither, and old names that still occur in texts. All names are in lower case.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any, BinaryIO
 import orjson
 
 from curation.errors import InputError
-from metadata.dumps.decompress import blocks
+from metadata.dumps.decompress import read_blocks
 
 SITEINFO = "siteinfo-namespaces.json"
 FILE, CATEGORY = 6, 14
 
-# Namespaces other than articles, as page-view files may name them on any wiki.
+# Namespaces other than articles, under the names that page-view files may use for any wiki.
 CANONICAL = frozenset(
     name
     for space in (
@@ -57,32 +57,32 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(name.strip() for name in text.split(","))
 
 
-# Links to files and categories show nothing in the text.
+# Links to files and categories show no text.
 HIDDEN = _names(_FILE_NAMES) | _names(_CATEGORY_NAMES)
 
 
 def hidden_names(namespaces: Mapping[int, str]) -> frozenset[str]:
-    """Return a wiki's own names of the namespaces whose links show nothing."""
+    """Return a wiki's names of the namespaces whose links show no text."""
     return frozenset(namespaces[key].lower() for key in (FILE, CATEGORY) if namespaces.get(key))
 
 
 def other_names(namespaces: Mapping[int, str]) -> frozenset[str]:
-    """Return a wiki's own names of all namespaces but that of its articles."""
+    """Return a wiki's names of all namespaces except the article namespace."""
     return frozenset(name.lower() for key, name in namespaces.items() if key and name)
 
 
 def is_siteinfo(path: str) -> bool:
-    """Tell whether a file among dumps is one that names namespaces."""
+    """Return whether a file among the dumps is a list of namespaces."""
     return SITEINFO in path
 
 
 def read_siteinfo(stream: BinaryIO, path: str) -> frozenset[str]:
-    """Return a wiki's names of all namespaces but that of its articles, from an open `siteinfo-namespaces.json`.
+    """Return a wiki's names of all namespaces except articles from an open `siteinfo-namespaces.json`.
 
-    Raises InputError, naming the file, when it is none.
+    Raises InputError, which names the file, if it is malformed.
     """
     try:
-        query = orjson.loads(b"".join(blocks(stream, path)))["query"]
+        query = orjson.loads(b"".join(read_blocks(stream, path)))["query"]
         spaces: list[dict[str, Any]] = [*query["namespaces"].values(), *query.get("namespacealiases", [])]
         return frozenset(space["*"].lower() for space in spaces if space["id"] and space["*"])
     except (ValueError, LookupError, TypeError, AttributeError) as error:

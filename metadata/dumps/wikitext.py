@@ -1,9 +1,9 @@
 """The readable text of a wiki page.
 
-Templates, tables, references, files, categories, comments and the contents of tags that show no running text (math,
-gallery …) go; of links, headings, lists and styled text the words stay. The page is scanned once and every step is
-linear in its length, whatever its nesting, which general wikitext parsers do not promise: the pages of a dump are
-written by anybody. Odd input gives odd text, never an error.
+Templates, tables, references, files, categories, comments and the contents of tags without running text (math, gallery
+…) are removed; the words of links, headings, lists and styled text are kept. The page is scanned once, and every step
+takes time linear in its length at any nesting. General wikitext parsers do not guarantee this, and anybody can write
+the pages of a dump. Malformed input gives imperfect text, never an error.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from functools import cache
 from metadata.dumps.namespaces import HIDDEN
 from metadata.languages import LanguageTable
 
-MAX_LINK_DEPTH = 20  # captions nest links; deeper ones are somebody's accident
+MAX_LINK_DEPTH = 20  # captions nest links; deeper nesting is a mistake
 COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
-# Tags whose contents go with them. `<references>` and the like are often left open or closed in themselves.
+# Tags that are removed with their contents. `<references>` and similar tags are often unclosed or self-closing.
 DROPPED = (
     r"ref|references|math|chem|ce|gallery|timeline|score|syntaxhighlight|source|pre|graph|mapframe|maplink|imagemap|"
     r"hiero|templatedata|templatestyles|inputbox|categorytree|indicator|section|table|style|script|includeonly"
 )
 ISLAND = re.compile(rf"<(/?)({DROPPED}|nowiki)\b([^<>]*)>", re.IGNORECASE)
-# Those of tables begin a line. Every alternative begins with a letter of its own: a search for `^` would be slow.
+# Table brackets start a line. Every alternative starts with a literal character, because a search for `^` is slow.
 BRACKET = re.compile(r"\{\{|\}\}|\[\[|\]\]|\n[ \t:]*\{\||\n[ \t]*\|\}(?=\}\}|[^}]|\Z)")
 OPENS = {"}}": "{{", "]]": "[[", "|}": "{|"}
 ADDRESS = r"(?:https?:|ftp:|mailto:)[^\s\[\]<>\"|]+"
 LABELLED = re.compile(rf"\[(?:{ADDRESS}|//[^\s\[\]<>\"|]+)[ \t]*([^\[\]\n]{{0,500}})\]", re.IGNORECASE)
-# The letter and then a look behind: a search that begins with `\b` or ignores case tries every place.
+# A letter, then a lookbehind: a pattern that starts with `\b` or ignores case is tried at every position.
 BARE = re.compile(
     r"[hHfFmM](?<!\w.)(?:(?<=[hH])[tT][tT][pP][sS]?|(?<=[fF])[tT][pP]|(?<=[mM])[aA][iI][lL][tT][oO]):[^\s\[\]<>\"|]+"
 )
@@ -49,22 +49,22 @@ FILE_TYPE = re.compile(
 
 
 def plain_text(wikitext: str, hidden: Collection[str] = frozenset()) -> str:
-    """Return the readable text of a page, one line a paragraph, heading or list item.
+    """Return the readable text of a page, one line per paragraph, heading or list item.
 
-    `hidden` adds the wiki's own names of the namespaces whose links show nothing (files and categories, in lower case)
-    to those known for all wikis.
+    `hidden` has the wiki's names, in lower case, of the namespaces whose links show no text (files and categories), in
+    addition to the names known for all wikis.
     """
-    text = COMMENT.sub("", INVISIBLE.sub("", f"\n{wikitext}"))  # so that every line begins with a line's end
+    text = COMMENT.sub("", INVISIBLE.sub("", f"\n{wikitext}"))  # so that every line follows a newline
     text = "".join(_without_islands(text))
     text = "".join(_without_brackets(text, HIDDEN.union(hidden)))
     text = VARIANTS.sub(_variant, BARE.sub("", LABELLED.sub(r"\1", text)))
     text = TAG.sub("", BLOCK_TAG.sub("\n", text))
     text = html.unescape(SWITCH.sub("", "\n".join(_lines(text))))
-    return INVISIBLE.sub("", text)  # those that were entities
+    return INVISIBLE.sub("", text)  # characters that were entities
 
 
 def _without_islands(text: str) -> Iterator[str]:
-    """Yield the text without dropped tags and their contents; what `<nowiki>` holds is kept from being markup."""
+    """Yield the text without dropped tags and their contents; the contents of `<nowiki>` are escaped."""
     last_close = {tag[2].lower(): tag.start() for tag in ISLAND.finditer(text) if tag[1]}
     start, inside = 0, ""
     for tag in ISLAND.finditer(text):
@@ -84,36 +84,36 @@ def _without_islands(text: str) -> Iterator[str]:
 
 
 def _without_brackets(text: str, hidden: Collection[str]) -> list[str]:
-    """Return the pieces of a text without templates and tables, and with links replaced by what they show.
+    """Return the parts of a text without templates and tables, and with links replaced by the text they show.
 
-    One pass with a stack of open brackets. A bracket that closes takes those still open inside it along, as a template
-    or table that leaves a link open does; one that closes nothing is dropped, and so is one that never closes.
+    Makes one pass with a stack of open brackets. A closing bracket also closes the brackets still open inside it, such
+    as an open link in a template or table. Brackets without a counterpart are dropped.
     """
-    pieces: list[str] = []
-    stack: list[tuple[str, int]] = []  # open brackets, and how many pieces stood before each
+    parts: list[str] = []
+    stack: list[tuple[str, int]] = []  # open brackets, and the number of parts before each
     open_now = dict.fromkeys(OPENS.values(), 0)
     start = 0
     for bracket in BRACKET.finditer(text):
         kind = bracket[0].strip("\n \t:")
-        pieces.append(text[start : bracket.start() + (bracket[0][0] == "\n")])
+        parts.append(text[start : bracket.start() + (bracket[0][0] == "\n")])
         start = bracket.end()
         if kind not in OPENS:
             if kind != "[[" or open_now[kind] < MAX_LINK_DEPTH:
-                stack.append((kind, len(pieces)))
+                stack.append((kind, len(parts)))
                 open_now[kind] += 1
         elif open_now[OPENS[kind]] and not (kind == "]]" and stack[-1][0] != "[["):
-            opened, begin = "", 0
+            opened, first = "", 0
             while opened != OPENS[kind]:
-                opened, begin = stack.pop()
+                opened, first = stack.pop()
                 open_now[opened] -= 1
-            shown = _shown("".join(pieces[begin:]), hidden) if kind == "]]" else ""
-            pieces[begin:] = [shown]
-    pieces.append(text[start:])
-    return pieces
+            shown = _shown("".join(parts[first:]), hidden) if kind == "]]" else ""
+            parts[first:] = [shown]
+    parts.append(text[start:])
+    return parts
 
 
 def _shown(link: str, hidden: Collection[str]) -> str:
-    """Return what a link shows of `target|label`; nothing for files, categories and other languages' pages."""
+    """Return the text that a link `target|label` shows; empty for files, categories and links to other languages."""
     target, bar, label = link.partition("|")
     prefix, colon, _ = target.partition(":")
     if colon and prefix.strip():
@@ -129,7 +129,7 @@ def _sites() -> frozenset[str]:
 
 
 def _variant(mark: re.Match[str]) -> str:
-    """Return the first variant of a conversion mark, `-{flags|zh-hans:…; zh-hant:…}-`; some flags show nothing."""
+    """Return the first variant of a conversion markup `-{flags|zh-hans:…; zh-hant:…}-`; some flags show no text."""
     flags, bar, rules = mark[1].rpartition("|")
     if bar and set(flags) & set("HTDN-"):
         return ""
@@ -138,7 +138,7 @@ def _variant(mark: re.Match[str]) -> str:
 
 
 def _lines(text: str) -> Iterator[str]:
-    """Yield the lines that are not leavings of tables, without the marks of headings, lists and styles."""
+    """Yield the lines that are not remains of tables, without the markup of headings, lists and styles."""
     for line in text.splitlines():
         line = line.strip()
         if line.startswith(("|", "{|", "----")):
@@ -153,8 +153,8 @@ def _lines(text: str) -> Iterator[str]:
 def _without_quotes(line: str) -> str:
     """Return a line without the quotes of bold and italic text.
 
-    As in MediaWiki, when both are unbalanced one bold mark is an apostrophe before an italic one (l'''Iliade''), the
-    first one after a single letter, or else the first.
+    As in MediaWiki, if both are unbalanced, one bold mark is read as an apostrophe before an italic mark
+    (l'''Iliade''): the first one after a single letter, or otherwise the first one.
     """
     marks = list(QUOTES.finditer(line))
     bold = [mark.start() for mark in marks if len(mark[0]) == 3]

@@ -1,8 +1,7 @@
 """Pages of a Wikipedia dump: MediaWiki's XML export, read as a stream.
 
-Plain, .bz2 and .gz files, any encoding the XML announces by its declaration or byte order mark, with or without
-`<siteinfo>`; memory holds one page at a time. Entities of a document type are refused, so nothing expands and nothing
-is fetched.
+Files are plain, .bz2 or .gz, in any encoding that the XML declaration or byte order mark names, with or without
+`<siteinfo>`. Memory holds one page at a time. Document types are refused, so no entity is expanded or fetched.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import BinaryIO, NamedTuple
 from xml.parsers import expat
 
 from curation.errors import InputError
-from metadata.dumps.decompress import blocks
+from metadata.dumps.decompress import read_blocks
 
 MAX_TEXT = 64 << 20  # characters; MediaWiki itself stops at 2 MiB
 ARTICLES = 0
@@ -25,9 +24,9 @@ COLLECTED = (TITLE, NUMBER, TEXT, NAMESPACE)
 
 
 class Page(NamedTuple):
-    """One page: its last revision's wikitext, and the wiki's own namespace names by number (empty if not given).
+    """One page: the wikitext of its last revision, and the wiki's namespace names by number (empty if not given).
 
-    Of a page that is not whole the text is left out: it is longer than `MAX_TEXT`.
+    If `is_whole` is false, the text was left out because it is longer than `MAX_TEXT`.
     """
 
     title: str
@@ -41,17 +40,17 @@ class Page(NamedTuple):
 def iter_pages(stream: BinaryIO, path: str = "the dump") -> Iterator[Page]:
     """Yield every page of an open dump.
 
-    Pages before a damage (broken XML, a truncated or corrupt .bz2) are yielded; then InputError is raised, naming
-    `path`.
+    Raises InputError, which names `path`, at damage (broken XML, a truncated or corrupt .bz2) after yielding the pages
+    before it.
     """
     reader = PageReader(path)
-    for block in blocks(stream, path):
+    for block in read_blocks(stream, path):
         yield from reader.feed(block)
     yield from reader.feed(b"", last=True)
 
 
 class PageReader:
-    """Gathers pages from expat's events; `_where` is the chain of elements that are open."""
+    """Collects pages from expat events; `_where` is the path of open elements."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -69,12 +68,12 @@ class PageReader:
         self._parser.StartDoctypeDeclHandler = self._refuse_doctype
 
     def feed(self, data: bytes, *, last: bool = False) -> Iterator[Page]:
-        """Parse a block and yield the pages it completes; raises InputError after them when the XML is broken."""
+        """Parse a block and yield the pages that it completes. Raises InputError after them if the XML is broken."""
         error: InputError | None = None
         try:
             self._parser.Parse(data, last)
         except expat.ExpatError as broken:
-            error = InputError(f"{self._path} is no whole XML export: {broken}")
+            error = InputError(f"{self._path} is not a complete XML export: {broken}")
         except InputError as refused:
             error = refused
         yield from self._pages
@@ -89,7 +88,7 @@ class PageReader:
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         if not self._where and name != "mediawiki":
-            raise InputError(f"{self._path} is no MediaWiki export: its root element is <{name}>")
+            raise InputError(f"{self._path} is not a MediaWiki export: its root element is <{name}>")
         self._where.append(name)
         if self._where in COLLECTED:
             self._key = attributes.get("key", "")
@@ -126,12 +125,12 @@ class PageReader:
 
     def _page(self) -> Page:
         number = self._namespace_of_title() if self._number is None else self._number
-        # Exports older than version 0.4 mark redirects in the text alone.
+        # Exports older than version 0.4 mark redirects only in the text.
         redirect = self._redirect or self._text.lstrip()[:9].upper() == "#REDIRECT"
         return Page(self._title, number, redirect, self._text, self._namespaces, self._whole)
 
     def _namespace_of_title(self) -> int:
-        """Return the namespace that the title's prefix names, as exports older than version 0.6 do not give it."""
+        """Return the namespace in the title's prefix; exports older than version 0.6 do not state the number."""
         prefix, colon, _ = self._title.partition(":")
         named = {name: key for key, name in self._namespaces.items() if name}
         return named.get(prefix, ARTICLES) if colon else ARTICLES

@@ -1,11 +1,11 @@
 """The steps of building metadata as pure functions, each the work of one task.
 
-    a dump file          → count_dump      partial n-gram counts, which add up over files (`ngrams.sum_grams`)
-    a page-view file     → count_views     partial views of every wanted Wikipedia, which add up (`titles.sum_bucket`)
+    a dump file          → count_dump      partial n-gram counts, to be summed over files (`ngrams.count.sum_grams`)
+    a page-view file     → count_views     partial views of the selected Wikipedias, to be summed (`titles.sum_bucket`)
     the wordnet files    → wordnet.read_wordnets
-    a Wikipedia          → source_list     its own list; those that share a key are then merged (`merge.merge_lists`)
+    a Wikipedia          → source_list     its source list; lists with the same key are merged (`merge.merge_lists`)
 
-Inputs are opened through a callable, so the steps do not know where files lie.
+Inputs are opened through a callable, so the steps do not depend on the storage.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import pyarrow as pa
 
 from curation.errors import InputError
 from metadata.dumps.cirrus import Document, is_cirrus, iter_documents
-from metadata.dumps.decompress import lines
+from metadata.dumps.decompress import read_lines
 from metadata.dumps.namespaces import hidden_names, is_siteinfo, other_names, read_siteinfo
-from metadata.dumps.splits import Piece, lines_of_piece, pages_of_piece
+from metadata.dumps.splits import Split, iter_split_lines, iter_split_pages
 from metadata.dumps.wikitext import plain_text
 from metadata.dumps.xml import ARTICLES, Page, iter_pages
 from metadata.languages import Language, LanguageTable
@@ -40,10 +40,10 @@ OpenBinary = Callable[[str], BinaryIO]
 
 @dataclass
 class DumpCounters:
-    """What became of a dump's pages: read = kept + dropped by reason.
+    """Counters of a dump's pages: read = kept + dropped by reason.
 
-    `namespaces` are the wiki's own names of namespaces other than articles; `error` says why the dump could not be
-    read to its end, and what came before counts.
+    `namespaces` are the wiki's names of namespaces other than articles. `error` is the reason why the dump could not be
+    read to its end; pages before the damage count.
     """
 
     read: int = 0
@@ -58,35 +58,34 @@ def count_dump(
     open_binary: OpenBinary,
     language: Language,
     counters: DumpCounters,
-    piece: Piece | None = None,
+    split: Split | None = None,
     counter: NgramCounter | None = None,
 ) -> Iterator[pa.Table]:
-    """Yield the n-gram counts of a dump file, or a piece of it, as tables of `ngrams.GRAMS`; keep its books.
+    """Yield the n-gram counts of a dump file or a split of it as tables of `ngrams.count.GRAMS`; update its counters.
 
-    A table holds a window of the text, so a gram may stand in several.
+    Each table covers a window of the text, so an n-gram may occur in several tables.
     """
     words = tokenizer(language)
-    texts = (words(text) for text in article_texts(path, open_binary, counters, piece))
+    texts = (words(text) for text in article_texts(path, open_binary, counters, split))
     yield from count_texts(texts, counter)
 
 
 def article_texts(
-    path: str, open_binary: OpenBinary, counters: DumpCounters, piece: Piece | None = None
+    path: str, open_binary: OpenBinary, counters: DumpCounters, split: Split | None = None
 ) -> Iterator[str]:
-    """Yield the readable text of every article of a dump file, or a piece of it, and keep its books."""
+    """Yield the readable text of every article of a dump file or a split of it, and update its counters."""
     try:
         with open_binary(path) as stream:
             if is_siteinfo(path):
                 counters.namespaces = read_siteinfo(stream, path)
             elif is_cirrus(stream, path):
-                found = lines(stream, path) if piece is None else lines_of_piece(stream, path, piece)
-                yield from _cirrus_texts(iter_documents(found), counters)
-                if counters.read == counters.drops["malformed"] and (
-                    counters.read > 1 or piece is None
-                ):  # one may be damaged
-                    counters.error = f"{path} holds no document of a search index"
+                lines = read_lines(stream, path) if split is None else iter_split_lines(stream, path, split)
+                yield from _cirrus_texts(iter_documents(lines), counters)
+                # a split with one line may hold just a damaged document
+                if counters.read == counters.drops["malformed"] and (counters.read > 1 or split is None):
+                    counters.error = f"{path} has no document of a search index"
             else:
-                pages = iter_pages(stream, path) if piece is None else pages_of_piece(stream, path, piece)
+                pages = iter_pages(stream, path) if split is None else iter_split_pages(stream, path, split)
                 yield from _page_texts(pages, counters)
     except InputError as error:
         counters.error = str(error)
@@ -108,7 +107,7 @@ def _page_texts(pages: Iterable[Page], counters: DumpCounters) -> Iterator[str]:
 
 
 def _readable(page: Page) -> str | None:
-    """Return a page's text, None when the parser fails on it: one page of millions must not end a build."""
+    """Return a page's text, or None if the parser fails: one page of millions must not end a build."""
     try:
         return plain_text(page.text, hidden_names(page.namespaces))
     except Exception:
@@ -131,9 +130,9 @@ def _cirrus_texts(documents: Iterable[Document], counters: DumpCounters) -> Iter
 def count_views(
     path: str, open_binary: OpenBinary, languages: LanguageTable, codes: Iterable[str], counters: ViewCounters
 ) -> Iterator[pa.Table]:
-    """Yield one page-view file's views of the wanted Wikipedias as tables of `titles.VIEWS`, and keep its books."""
-    wanted = set(codes)
-    sites = {site: code for site, code in languages.site_to_code.items() if code in wanted}
+    """Yield the views of the given Wikipedias in a page-view file as tables of `titles.VIEWS`; update its counters."""
+    selected = set(codes)
+    sites = {site: code for site, code in languages.site_to_code.items() if code in selected}
     try:
         with open_binary(path) as stream:
             yield from read_views(stream, path, sites, counters)
@@ -144,7 +143,7 @@ def count_views(
 def read_lemmas(
     paths: Iterable[str], open_binary: OpenBinary, languages: LanguageTable, *, wiktionary: bool = False
 ) -> Wordnets:
-    """Return the lemmas per Wikipedia in the wordnet files among some paths."""
+    """Return the lemmas per Wikipedia from the wordnet files among the paths."""
     return read_wordnets(wordnet_files(paths, wiktionary=wiktionary), open_binary, languages)
 
 
@@ -156,9 +155,8 @@ def source_list(
     bigrams: Iterable[Scored] = (),
     titles: Iterable[Scored] = (),
 ) -> list[Entry]:
-    """Return one Wikipedia's list before merging, in the order in which its sources add entries.
+    """Return one Wikipedia's source list, in the order in which its sources add entries.
 
-    Unigrams, bigrams (`metadata.ngrams.rank`) and titles (`titles.best_titles`) come ranked. What is not given adds
-    nothing.
+    Unigrams and bigrams (`metadata.ngrams.rank`) and titles (`titles.best_titles`) must be ranked, best first.
     """
     return merge_sources(NUMBERS, lemmas, unigrams, bigrams, titles, limits)

@@ -1,4 +1,4 @@
-"""What becomes of every Wikipedia of the language table: a list of its own, one merged into another, or in `other`."""
+"""Where the entries of every Wikipedia are: in a list of its own, merged into another list, or in `other`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from metadata.languages import OTHER, LanguageTable
 
 
 @dataclass(frozen=True)
-class Covered:
-    """One Wikipedia and the key whose list holds its entries; `built` tells whether a build has both."""
+class Coverage:
+    """One Wikipedia and the key whose list holds its entries; `built` is true if a build has both."""
 
     code: str
     name: str
@@ -18,18 +18,21 @@ class Covered:
     built: bool
 
     @property
-    def how(self) -> str:
-        """In words."""
+    def status(self) -> str:
+        """Where the entries are, in words."""
         if self.lang == OTHER:
             return "in other"
         return "own list" if self.lang == self.code else f"merged into {self.lang}"
 
 
-def coverage(table: LanguageTable, langs: Collection[str], wikipedias: Collection[str]) -> Iterator[Covered]:
-    """Yield what becomes of every Wikipedia, in the table's order.
+def coverage(table: LanguageTable, langs: Collection[str], wikipedias: Collection[str]) -> Iterator[Coverage]:
+    """Yield the coverage of every Wikipedia, in the order of the table.
 
-    `langs` are the keys whose lists a build has, `wikipedias` those whose source lists it has.
+    Args:
+        table: the language table.
+        langs: the keys whose lists a build has.
+        wikipedias: the Wikipedias whose source lists it has.
     """
     for code, language in table.languages.items():
         lang = table.target(code)
-        yield Covered(code, language.name, lang, lang in langs and code in wikipedias)
+        yield Coverage(code, language.name, lang, lang in langs and code in wikipedias)

@@ -1,8 +1,8 @@
-"""From ranked sources to a language's list of entries: order, caps, variants of one entry, and the version.
+"""Merge ranked sources into a language's list of entries: order, caps, aliases and the metadata version.
 
-Each Wikipedia makes a source list of its own, with its own limits, in the order in which its sources add entries. The
-list of a key is the source lists of its Wikipedias one after the other (`LanguageTable.sources`), the first occurrence
-of an entry kept, sorted by code points: an entry's id is its place in it.
+Each Wikipedia has a source list with its own limits, in the order in which its sources add entries. The list of a key
+concatenates the source lists of its Wikipedias (`LanguageTable.sources`), keeps the first occurrence of each entry and
+is sorted by code points. The id of an entry is its index in the list.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ NUMBERS = tuple(map(str, range(100)))
 MAX_LENGTH = 256
 VERSION_DIGITS = 16
 
-# A row of a source list with its entry form, and one of a merged list.
-FORMED = pa.schema([("form", pa.string()), ("entry", pa.string()), ("origin", pa.string()), ("score", pa.float64())])
+# A row of a source list with its normalized form, and a row of a merged list.
+ENTRY_FORMS = pa.schema(
+    [("form", pa.string()), ("entry", pa.string()), ("origin", pa.string()), ("score", pa.float64())]
+)
 MERGED = pa.schema([*SCHEMAS["entries"]][1:])
 
 Scored = tuple[str, float | None]
@@ -35,10 +37,10 @@ Scored = tuple[str, float | None]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry, where it came from (number, wordnet, unigram, bigram, title) and its score there.
+    """One entry, its origin (number, wordnet, unigram, bigram, title) and its score there.
 
-    A unigram's score is its count, a bigram's the one it was ranked by, a title's its views; numbers and lemmas have
-    none. `aliases` are other spellings of the same form, sorted.
+    The score of a unigram is its count, that of a bigram the score by which it was ranked, that of a title its views;
+    numbers and lemmas have none. `aliases` are the other spellings with the same form, sorted.
     """
 
     entry: str
@@ -55,10 +57,10 @@ def merge_sources(
     titles: Iterable[Scored],
     limits: Limits,
 ) -> list[Entry]:
-    """Return one Wikipedia's source list: each source's candidates in their order, as far as its cap reaches.
+    """Return one Wikipedia's source list: the candidates of each source in order, up to its cap.
 
-    The first occurrence of an entry wins, and a cap counts only what its source adds. Entries are NFC with single
-    spaces, of 1 to 256 characters that are not all punctuation.
+    The first occurrence of an entry wins, and a cap counts only the entries that its source adds. Entries are in NFC
+    with single spaces and have 1 to 256 characters, not all of them punctuation.
     """
     entries: dict[str, Entry] = {}
 
@@ -75,7 +77,7 @@ def merge_sources(
     add("number", _unscored(numbers), None)
     add("wordnet", _unscored(wordnet), limits.wordnet_cap)
     added = add("unigram", unigrams, limits.unigram_cap)
-    add("bigram", bigrams, limits.bigram_room(added))
+    add("bigram", bigrams, limits.max_bigrams(added))
     add("title", titles, limits.title_cap)
     return list(entries.values())
 
@@ -85,7 +87,7 @@ def _unscored(texts: Iterable[str]) -> Iterator[Scored]:
 
 
 def clean(text: str) -> str | None:
-    """Return an entry in NFC with single spaces, or None where nothing but punctuation, or too much, is left."""
+    """Return an entry in NFC with single spaces, or None if it is too long or has only punctuation."""
     name = " ".join(unicodedata.normalize("NFC", text).split())
     if len(name) > MAX_LENGTH or all(map(_is_punctuation, name)):
         return None
@@ -96,18 +98,18 @@ def _is_punctuation(char: str) -> bool:
     return char in string.punctuation or char.isspace() or unicodedata.category(char).startswith("P")
 
 
-def formed(entries: Sequence[Entry]) -> pa.Table:
-    """Return a list's entries with their forms under the worldwide rules; those of which nothing is left to see go."""
+def entry_forms(entries: Sequence[Entry]) -> pa.Table:
+    """Return entries with their forms under the worldwide rules as `ENTRY_FORMS`, without entries of an empty form."""
     forms = [entry_form(entry.entry) for entry in entries]
-    table = pa.table([forms, *columns_of(entries, FORMED.names[1:])], schema=FORMED)
+    table = pa.table([forms, *entry_columns(entries, ENTRY_FORMS.names[1:])], schema=ENTRY_FORMS)
     return table.filter(pc.not_equal(table["form"], ""))
 
 
-def merge_formed(lists: Iterable[pa.Table]) -> list[Entry]:
-    """Return entries from tables of `FORMED`, in the order in which they merge: distinct, sorted, one a form.
+def merge_entry_forms(lists: Iterable[pa.Table]) -> list[Entry]:
+    """Return the entries of tables of `ENTRY_FORMS`, given in merge order: distinct, sorted, one per form.
 
-    Of entries with the same form the first in code-point order stays, the others become its aliases. Tables may be
-    split by a hash of the form: what comes of each part, merged in order, is what comes of all.
+    Among entries with the same form, the first in code-point order stays and the others become its aliases. The tables
+    may be partitioned by a hash of the form: the sorted union of the results equals the result for all tables.
     """
     distinct: dict[str, Entry] = {}
     spellings: dict[str, list[str]] = {}
@@ -121,8 +123,8 @@ def merge_formed(lists: Iterable[pa.Table]) -> list[Entry]:
 
 
 def merge_lists(lists: Iterable[Sequence[Entry]]) -> list[Entry]:
-    """Return the entries of lists that merge, as `merge_formed` does."""
-    return merge_formed(map(formed, lists))
+    """Return the entries of source lists, merged as by `merge_entry_forms`."""
+    return merge_entry_forms(map(entry_forms, lists))
 
 
 def _with_aliases(entries: Mapping[str, Entry], names: Sequence[str]) -> Entry:
@@ -130,19 +132,19 @@ def _with_aliases(entries: Mapping[str, Entry], names: Sequence[str]) -> Entry:
     return replace(entries[first], aliases=tuple(rest)) if rest else entries[first]
 
 
-def columns_of(entries: Sequence[Entry], names: Iterable[str]) -> list[list[Any]]:
-    """Return some fields of entries as columns."""
+def entry_columns(entries: Sequence[Entry], names: Iterable[str]) -> list[list[Any]]:
+    """Return the named fields of entries as columns."""
     return [list(map(attrgetter(name), entries)) for name in names]
 
 
 def entries_table(entries: Sequence[Entry], first: int = 0) -> pa.Table:
-    """Return entries, the first of which has the id `first`, as rows of the table `entries`; ids are places."""
+    """Return entries as rows of the table `entries`, with consecutive ids from `first`."""
     ids = range(first, first + len(entries))
-    return pa.table([ids, *columns_of(entries, MERGED.names)], schema=SCHEMAS["entries"])
+    return pa.table([ids, *entry_columns(entries, MERGED.names)], schema=SCHEMAS["entries"])
 
 
 def digest_lines(entries: Iterable[Entry]) -> bytes:
-    """Return what of entries a list's digest, a SHA-256, is made of: their texts in their order, a line each."""
+    """Return the bytes that a list's SHA-256 digest covers: the texts of its entries in order, one per line."""
     return "".join(f"{entry.entry}\n" for entry in entries).encode()
 
 
@@ -151,12 +153,12 @@ def list_digest(entries: Iterable[Entry]) -> str:
     return sha256(digest_lines(entries)).hexdigest()
 
 
-def version_of(digests: Mapping[str, str]) -> str:
-    """Return the metadata version of languages whose lists have these digests: 16 hex digits."""
+def version_from_digests(digests: Mapping[str, str]) -> str:
+    """Return the metadata version (16 hex digits) of lists with the given digests per language."""
     lines = "".join(f"{lang}\t{digest}\n" for lang, digest in sorted(digests.items()))
     return sha256(lines.encode()).hexdigest()[:VERSION_DIGITS]
 
 
 def metadata_version(entries_by_lang: Mapping[str, Iterable[Entry]]) -> str:
-    """Return the metadata version of entry lists: a hash of every language, entry and the order of entries."""
-    return version_of({lang: list_digest(entries) for lang, entries in entries_by_lang.items()})
+    """Return the metadata version of entry lists: a hash of the languages, the entries and their order."""
+    return version_from_digests({lang: list_digest(entries) for lang, entries in entries_by_lang.items()})

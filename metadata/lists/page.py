@@ -1,4 +1,4 @@
-"""The page of a metadata build: what every source gave every list, as one self-contained HTML file."""
+"""Render the HTML page of a metadata build: how many entries each source added to each list."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from metadata.lists.statistics import ORIGINS
 
 
 def render(totals: Mapping[str, Any], run_id: str, table: LanguageTable, written: datetime) -> str:
-    """Return the page, from the totals of a `build_metadata` run."""
-    found = coverage(table, totals["by_lang"], totals["by_wikipedia"])
+    """Return the page for the totals of a `build_metadata` run."""
+    wikipedias = coverage(table, totals["by_lang"], totals["by_wikipedia"])
     rows = [
-        {"code": row.code, "name": row.name, "how": row.how, "sources": totals["by_wikipedia"][row.code]}
-        for row in found
+        {"code": row.code, "name": row.name, "status": row.status, "sources": totals["by_wikipedia"][row.code]}
+        for row in wikipedias
         if row.built
     ]
-    kinds = Counter("merged into another" if row["how"].startswith("merged") else row["how"] for row in rows)
+    kinds = Counter("merged into another" if row["status"].startswith("merged") else row["status"] for row in rows)
     template = environment("metadata.lists").get_template("metadata.html")
     return template.render(
         totals=totals,

@@ -1,4 +1,4 @@
-"""What became of a Wikipedia's sources: how many entries each gave its list, whether its cap was reached, examples."""
+"""Statistics of a Wikipedia's sources: the number of entries each added, whether its cap was reached, and examples."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class SourceStatistics(msgspec.Struct):
 def statistics(entries: Sequence[Entry], limits: Limits) -> dict[str, SourceStatistics]:
     """Return the statistics of each source that gave a list entries, by origin.
 
-    `entries` is a source list: entries of one origin stand in the order in which they were added, the best first.
+    `entries` is a source list, in which the entries of one origin are in the order of their rank.
     """
-    found: dict[str, list[str]] = {origin: [] for origin in ORIGINS}
+    names_by_origin: dict[str, list[str]] = {origin: [] for origin in ORIGINS}
     for entry in entries:
-        found[entry.origin].append(entry.entry)
+        names_by_origin[entry.origin].append(entry.entry)
     caps = {
         "wordnet": limits.wordnet_cap,
         "unigram": limits.unigram_cap,
-        "bigram": limits.bigram_room(len(found["unigram"])),
+        "bigram": limits.max_bigrams(len(names_by_origin["unigram"])),
         "title": limits.title_cap,
     }
     return {
@@ -45,6 +45,6 @@ def statistics(entries: Sequence[Entry], limits: Limits) -> dict[str, SourceStat
             cap is not None and len(names) >= cap,
             names[:EXAMPLES],
         )
-        for origin, names in found.items()
+        for origin, names in names_by_origin.items()
         if names
     }

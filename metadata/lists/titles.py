@@ -1,14 +1,14 @@
-"""Article titles by page views, from Wikimedia's page-view files, which hold all projects together.
+"""Article titles by page views, from Wikimedia's page-view files, which cover all projects.
 
-Two layouts, told apart line by line by their first field; fields are separated by single spaces:
+There are two layouts, recognized in each line by the first field; fields are separated by single spaces:
 
     hourly  `domain_code title count bytes`: `en` is the English Wikipedia, `en.m` its mobile and `en.zero` its
-            zero-rated site, summed; every other suffix is another project (`en.b`, `en.m.b`, `commons.m` …)
-    daily   `en.wikipedia title page_id access daily_total hourly_counts`, older files without `access`
+            zero-rated site, which are summed; every other suffix is another project (`en.b`, `en.m.b`, `commons.m` …)
+    daily   `en.wikipedia title page_id access daily_total hourly_counts`; older files lack `access`
 
-Forty days hold tens of millions of titles, so no task holds them all: files are read into partial sums of bounded size
-(`read_views`), which are spread over buckets by a hash of the title, summed and ranked a bucket at a time
-(`sum_bucket`), and merged lazily, best first, as far as a list has room (`best_titles`).
+Forty days have tens of millions of titles, more than one task should hold. Files are therefore read into partial sums
+of bounded size (`read_views`), which are partitioned into buckets by a hash of the title. Each bucket is summed and
+ranked (`sum_bucket`), and the buckets are merged lazily, best first, until the list is full (`best_titles`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.errors import InputError
-from metadata.dumps.decompress import lines
+from metadata.dumps.decompress import read_lines
 from metadata.dumps.namespaces import CANONICAL
 from metadata.limits import Limits, share_of
 from metadata.ngrams.rank import Ranked
@@ -35,17 +35,18 @@ from metadata.ngrams.rank import Ranked
 VIEWS = pa.schema([("code", pa.string()), ("title", pa.string()), ("views", pa.int64())])
 HOURLY_SUFFIXES = (b"", b".m", b".zero")
 DAILY_SUFFIX = b".wikipedia"
-PENDING = 1 << 19  # distinct titles one task holds as Python objects, some 250 bytes each
-MAX_DIGITS = 15  # of a number of views; sums of such stay far from the end of int64
-# Spark writes a field with quotation marks in it between quotation marks, and a backslash before its own.
+PENDING = 1 << 19  # distinct titles that one task holds as Python objects, about 250 bytes each
+MAX_DIGITS = 15  # of a number of views, so that sums stay far below the int64 limit
+# Spark encloses a field that contains quotation marks in quotation marks and escapes the inner ones with backslashes.
 QUOTED = re.compile(r'"(?=.*\\")((?:[^"\\]|\\.)*)"', re.DOTALL)
 
 
 @dataclass
 class ViewCounters:
-    """What became of a file's lines: lines = kept + dropped by reason.
+    """Counters of a file's lines: lines = kept + dropped by reason.
 
-    `error` says why the file could not be read to its end, or is no page-view file; what came before counts.
+    `error` is the reason why the file could not be read to its end or is not a page-view file; lines before the damage
+    count.
     """
 
     lines: int = 0
@@ -54,31 +55,31 @@ class ViewCounters:
 
     @property
     def kept(self) -> int:
-        """Lines whose views count."""
+        """The number of lines whose views count."""
         return self.lines - self.drops.total()
 
 
 def read_views(
     stream: BinaryIO, path: str, sites: Mapping[str, str], counters: ViewCounters, pending: int = PENDING
 ) -> Iterator[pa.Table]:
-    """Yield the views of every article of the wanted Wikipedias in one open file as tables of `VIEWS`; keep its books.
+    """Yield the views of the articles of some Wikipedias in an open file as tables of `VIEWS`; update the counters.
 
-    The file is plain, .gz or .bz2. A table is yielded whenever `pending` titles are held, so a title may stand in
-    several. `sites` maps the wanted site names to Wikipedia codes. Dropped and counted: lines of other projects and
-    other sites, malformed ones, missing titles (`-`), and titles in a namespace with an English name; a wiki's own
-    names are left to `sum_bucket`, which may know them.
+    The file is plain, .gz or .bz2. A table is yielded whenever `pending` titles are held, so a title may occur in
+    several tables. `sites` maps the site names of the selected Wikipedias to their codes. Lines of other projects and
+    sites, malformed lines, missing titles (`-`) and titles in a namespace with an English name are dropped and counted.
+    Titles in namespaces with a wiki's own names are left to `sum_bucket`, which may know these names.
     """
     hourly = {site.encode() + suffix: code for site, code in sites.items() for suffix in HOURLY_SUFFIXES}
     daily = {site.encode() + DAILY_SUFFIX: code for site, code in sites.items()}
     views: Counter[tuple[str, str]] = Counter()
     try:
-        for line in lines(stream, path):
+        for line in read_lines(stream, path):
             counters.lines += 1
-            found = _parse(line, hourly, daily)
-            if isinstance(found, str):
-                counters.drops[found] += 1
+            parsed = _parse(line, hourly, daily)
+            if isinstance(parsed, str):
+                counters.drops[parsed] += 1
                 continue
-            code, title, count = found
+            code, title, count = parsed
             views[code, title] += count
             if len(views) >= pending:
                 yield _table(views)
@@ -91,7 +92,7 @@ def read_views(
 
 
 def _parse(line: bytes, hourly: Mapping[bytes, str], daily: Mapping[bytes, str]) -> tuple[str, str, int] | str:
-    """Return code, title and views of a line, or the reason why it is dropped."""
+    """Return the code, title and views of a line, or the reason why it is dropped."""
     fields = line.rstrip(b"\r").split(b" ")
     if (code := hourly.get(fields[0])) is not None:
         at, whole = 2, len(fields) == 4
@@ -114,7 +115,7 @@ def _parse(line: bytes, hourly: Mapping[bytes, str], daily: Mapping[bytes, str])
 
 
 def _title(field: bytes) -> str:
-    """Return a title as people read it."""
+    """Return a title as it is displayed: decoded, unquoted, in NFC and with single spaces."""
     title = unquote(field.decode(), errors="strict")
     if quoted := QUOTED.fullmatch(title):
         title = re.sub(r"\\(.)", r"\1", quoted[1])
@@ -132,27 +133,27 @@ def _table(views: Mapping[tuple[str, str], int]) -> pa.Table:
 
 
 def sum_bucket(tables: Iterable[pa.Table], namespaces: Mapping[str, Collection[str]]) -> dict[str, pa.Table]:
-    """Return one bucket's articles by Wikipedia code, with their views summed, best first, ties by code points.
+    """Return one bucket's articles by Wikipedia code, with summed views: most views first, ties by code points.
 
-    `namespaces` are the wikis' own names of namespaces, in lower case, whose titles are no articles.
+    `namespaces` are, by Wikipedia code, the wiki's names of namespaces other than articles, in lower case.
     """
     views = pa.concat_tables([VIEWS.empty_table(), *tables])
     summed = views.group_by(["code", "title"]).aggregate([("views", "sum")]).rename_columns(VIEWS.names)
-    found = {}
+    ranked = {}
     for code in sorted(pc.unique(summed["code"]).to_pylist()):
         names = namespaces.get(code, ())
-        mine = summed.filter(pc.equal(summed["code"], code))
-        articles = [not _has_namespace(title, names) for title in mine["title"].to_pylist()]
-        kept = mine.filter(pa.array(articles, pa.bool_()))
-        found[code] = kept.sort_by([("views", "descending"), ("title", "ascending")])
-    return found
+        rows = summed.filter(pc.equal(summed["code"], code))
+        is_article = [not _has_namespace(title, names) for title in rows["title"].to_pylist()]
+        articles = rows.filter(pa.array(is_article, pa.bool_()))
+        ranked[code] = articles.sort_by([("views", "descending"), ("title", "ascending")])
+    return ranked
 
 
 def best_titles(buckets: Iterable[Iterator[tuple[str, int]]], distinct: int, limits: Limits) -> Ranked:
-    """Yield one Wikipedia's titles by falling views, ties by code points: the share of all that reach the floor.
+    """Yield one Wikipedia's titles with `title_min_views` or more, at most the share `title_share` of all its titles.
 
-    `buckets` are its titles and views in each bucket, best first, read only as far as they are asked for; `distinct` is
-    how many they are in all.
+    Titles with the most views come first; ties are broken by code points. `buckets` are the titles and views of each
+    bucket, best first, and are read lazily; `distinct` is the number of titles in all buckets.
     """
     best = heapq.merge(*buckets, key=lambda row: (-row[1], row[0]))
     for title, views in islice(best, share_of(limits.title_share, distinct)):

@@ -1,11 +1,12 @@
 """WordNet lemmas from Open Multilingual Wordnet tab files and from Princeton's `dict/` folder.
 
 wn-data-<code>.tab    hand-made wordnets: `synset⇥lemma` or `xxx:lemma⇥text`; other rows (definitions, roots …) are
-                      no lemmas. The code is that of the file name, not of its folder
-wn-wikt-<code>.tab    the same, made from Wiktionary: read only when asked for, and where no other wordnet is
-data.noun …           Princeton WordNet, code `eng`: the first lemma of each synset, case kept, which is what the
-                      published English list is made of
-index.noun …          the same: every lemma, in lower case as it stands there; read only without data.noun … beside it
+                      ignored. The code is taken from the file name, not from the folder
+wn-wikt-<code>.tab    wordnets in the same layout, made from Wiktionary; read only on request, and only for Wikipedias
+                      without a hand-made wordnet
+data.noun …           Princeton WordNet, code `eng`: the first lemma of each synset, with its case, as in the published
+                      English list
+index.noun …          Princeton WordNet: every lemma, in lower case; read only if no data.noun … is in the same folder
 """
 
 from __future__ import annotations
@@ -18,21 +19,21 @@ from pathlib import PurePath
 from typing import BinaryIO, Literal, cast
 
 from curation.errors import InputError
-from metadata.dumps.decompress import lines
+from metadata.dumps.decompress import read_lines
 from metadata.languages import LanguageTable
 
 TAB = re.compile(r"wn-(data|wikt)-([A-Za-z-]+)\.tab")
 PRINCETON = re.compile(r"(data|index)\.(noun|verb|adj|adv)")
 ENGLISH = "eng"
 LEMMA = re.compile(rb"(?:[^:]+:)?lemma")
-MARKER = re.compile(rb"\((?:a|p|ip)\)$")  # where an adjective may stand: no part of the word
+MARKER = re.compile(rb"\((?:a|p|ip)\)$")  # the position of an adjective, not a part of the word
 
 Kind = Literal["tab", "data", "index"]
 
 
 @dataclass(frozen=True)
 class WordnetFile:
-    """A file of lemmas and its language: the code in its name, `wikt-` before it where Wiktionary made the file."""
+    """A file of lemmas and the language code in its name, with the prefix `wikt-` if it was made from Wiktionary."""
 
     path: str
     code: str
@@ -40,17 +41,17 @@ class WordnetFile:
 
     @property
     def from_wiktionary(self) -> bool:
-        """Whether it was made from Wiktionary."""
+        """Whether the file was made from Wiktionary."""
         return self.code.startswith("wikt-")
 
 
 @dataclass(frozen=True)
 class Wordnets:
-    """Lemmas per Wikipedia, each once, in the order of the files; and the books.
+    """Distinct lemmas per Wikipedia, in the order of the files, and counters.
 
-    `rows` counts lemma rows per file and `drops` unusable ones by reason; `unmapped` names files of languages that have
-    no Wikipedia in the language table (their rows are counted, their lemmas in no list), `errors` the files that could
-    not be read to their end, with the reason.
+    `rows` counts lemma rows per file, and `drops` unusable rows per file and reason. `unmapped` names files whose
+    language has no Wikipedia in the language table: their rows are counted, but their lemmas are in no list. `errors`
+    has the files that could not be read to their end, with the reason.
     """
 
     lemmas: dict[str, list[str]]
@@ -61,21 +62,21 @@ class Wordnets:
 
 
 def wordnet_files(paths: Iterable[str], *, wiktionary: bool = False) -> list[WordnetFile]:
-    """Return the wordnet files among paths, sorted by file name; other files are none of ours."""
-    found = []
+    """Return the wordnet files among paths, sorted by file name; other files are ignored."""
+    wordnets = []
     for path in paths:
         name = PurePath(path).name
         if (tab := TAB.fullmatch(name)) and (wiktionary or tab[1] == "data"):
-            found.append(WordnetFile(path, tab[2] if tab[1] == "data" else f"wikt-{tab[2]}"))
+            wordnets.append(WordnetFile(path, tab[2] if tab[1] == "data" else f"wikt-{tab[2]}"))
         elif princeton := PRINCETON.fullmatch(name):
-            found.append(WordnetFile(path, ENGLISH, cast("Kind", princeton[1])))
-    with_synsets = {PurePath(file.path).parent for file in found if file.kind == "data"}
-    found = [file for file in found if file.kind != "index" or PurePath(file.path).parent not in with_synsets]
-    return sorted(found, key=lambda file: (PurePath(file.path).name, file.path))
+            wordnets.append(WordnetFile(path, ENGLISH, cast("Kind", princeton[1])))
+    with_synsets = {PurePath(file.path).parent for file in wordnets if file.kind == "data"}
+    wordnets = [file for file in wordnets if file.kind != "index" or PurePath(file.path).parent not in with_synsets]
+    return sorted(wordnets, key=lambda file: (PurePath(file.path).name, file.path))
 
 
-def wikipedia_of(file: WordnetFile, languages: LanguageTable) -> str | None:
-    """Return the Wikipedia a file's lemmas belong to; None when the language table does not know its code."""
+def find_wikipedia(file: WordnetFile, languages: LanguageTable) -> str | None:
+    """Return the Wikipedia of a file's lemmas; None if the language table does not have the code of the file."""
     mapping = languages.wordnet_to_lang
     return mapping.get(file.code) or mapping.get(file.code.removeprefix("wikt-"))
 
@@ -83,37 +84,37 @@ def wikipedia_of(file: WordnetFile, languages: LanguageTable) -> str | None:
 def read_wordnets(
     files: Iterable[WordnetFile], open_binary: Callable[[str], BinaryIO], languages: LanguageTable
 ) -> Wordnets:
-    """Read lemmas per Wikipedia; the files of one code, and of codes of one Wikipedia, merge.
+    """Read the lemmas per Wikipedia; all files of a Wikipedia are merged.
 
-    A file made from Wiktionary is passed over where its Wikipedia has a hand-made one.
+    A file made from Wiktionary is skipped if its Wikipedia has a hand-made wordnet.
     """
     files = list(files)
-    hand_made = {wikipedia_of(file, languages) for file in files if not file.from_wiktionary} - {None}
+    hand_made = {find_wikipedia(file, languages) for file in files if not file.from_wiktionary} - {None}
     lemmas: dict[str, dict[str, None]] = {}
-    counters = Wordnets({}, {}, {}, [], {})
+    wordnets = Wordnets({}, {}, {}, [], {})
     for file in files:
-        code = wikipedia_of(file, languages)
+        code = find_wikipedia(file, languages)
         if file.from_wiktionary and code in hand_made:
             continue
         if code is None:
-            counters.unmapped.append(file.path)
-        kept = lemmas.setdefault(code, {}) if code else {}
-        counters.rows[file.path] = 0
-        drops = counters.drops[file.path] = Counter()
+            wordnets.unmapped.append(file.path)
+        distinct = lemmas.setdefault(code, {}) if code else {}
+        wordnets.rows[file.path] = 0
+        drops = wordnets.drops[file.path] = Counter()
         try:
             with open_binary(file.path) as stream:
                 for lemma in READERS[file.kind](stream, file.path, drops):
-                    counters.rows[file.path] += 1
-                    kept[lemma] = None
+                    wordnets.rows[file.path] += 1
+                    distinct[lemma] = None
         except InputError as error:
-            counters.errors[file.path] = str(error)
-    counters.lemmas.update((code, list(kept)) for code, kept in lemmas.items())
-    return counters
+            wordnets.errors[file.path] = str(error)
+    wordnets.lemmas.update((code, list(distinct)) for code, distinct in lemmas.items())
+    return wordnets
 
 
 def read_tab(stream: BinaryIO, path: str, drops: Counter[str]) -> Iterator[str]:
-    """Yield the lemmas of an open tab file, `_` as space and `+` removed, one a lemma row."""
-    for line in lines(stream, path):
+    """Yield the lemma of each lemma row of an open tab file, with `_` replaced by a space and `+` removed."""
+    for line in read_lines(stream, path):
         fields = line.rstrip(b"\r").split(b"\t")
         if line.startswith(b"#") or len(fields) < 2 or not LEMMA.fullmatch(fields[1]):
             continue
@@ -124,8 +125,8 @@ def read_tab(stream: BinaryIO, path: str, drops: Counter[str]) -> Iterator[str]:
 
 
 def read_index(stream: BinaryIO, path: str, drops: Counter[str]) -> Iterator[str]:
-    """Yield the lemmas of an open Princeton index file, `_` as space; its licence is indented by two spaces."""
-    for line in lines(stream, path):
+    """Yield the lemmas of an open Princeton index file, `_` replaced by a space; license lines are indented."""
+    for line in read_lines(stream, path):
         if line.strip() and not line.startswith(b"  "):
             text = _decoded(line.split(b" ", 1)[0], drops)
             if text is not None:
@@ -133,8 +134,8 @@ def read_index(stream: BinaryIO, path: str, drops: Counter[str]) -> Iterator[str
 
 
 def read_synsets(stream: BinaryIO, path: str, drops: Counter[str]) -> Iterator[str]:
-    """Yield the first lemma of each synset of an open Princeton data file, `_` as space."""
-    for line in lines(stream, path):
+    """Yield the first lemma of each synset of an open Princeton data file, with `_` replaced by a space."""
+    for line in read_lines(stream, path):
         if not line.strip() or line.startswith(b"  "):
             continue
         fields = line.split(b" ", 5)

@@ -1,11 +1,12 @@
-"""Counting unigrams and bigrams of running text in bounded memory.
+"""Count unigrams and bigrams of running text in bounded memory.
 
-Texts are counted in windows of so many words: within one, words are numbers, and a bigram is two of them in one
-integer, so counting is sorting integers. A window's counts leave as an Arrow table (`GRAMS`), so a gram may stand in
-several tables; those add up exactly by grouping (`sum_grams`).
+Texts are counted in windows of a fixed number of words. Within a window, words are represented by numbers and a bigram
+by two numbers in one integer, so counting is sorting integers. The counts of a window are an Arrow table (`GRAMS`). An
+n-gram may occur in several tables, which are summed exactly by grouping (`sum_grams`).
 
-Tables are spread over buckets by a hash of a gram's first word (`exchange.spread`): a bucket holds a word, its count
-and all bigrams that begin with it, and no task needs more than one bucket at a time, however large the wiki.
+Tables are partitioned into buckets by a hash of the first word of the n-gram (`curation.lake.shuffle.spread`): a bucket
+has a word, its count and all bigrams that start with it. A task holds one bucket at a time, whatever the size of the
+wiki.
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ from metadata.ngrams.tokens import BREAK
 
 # A unigram has no second word.
 GRAMS = pa.schema([("first", pa.string()), ("second", pa.string()), ("count", pa.int64())])
-WINDOW = 1 << 23  # words of a window: with the sorting some 40 bytes each
-VOCABULARY = 1 << 20  # distinct words of a window, some 150 bytes each
-PENDING = 1 << 21  # rows that are gathered before they are summed
-GROUPED = 1 << 20  # rows that are grouped at a time: grouping takes some 200 bytes a row
+WINDOW = 1 << 23  # words per window; about 40 bytes per word, including the sort
+VOCABULARY = 1 << 20  # distinct words per window; about 150 bytes per word
+PENDING = 1 << 21  # rows that are collected before they are summed
+GROUPED = 1 << 20  # rows that are grouped at a time; about 200 bytes per row
 
 Ids = npt.NDArray[np.int32]
 
 
 class NgramCounter:
-    """Counts one window of texts, given as words and `BREAK`s; no bigram reaches from one text into the next."""
+    """Counts a window of texts, given as words and `BREAK`s; no bigram spans two texts."""
 
     def __init__(self, window: int = WINDOW, vocabulary: int = VOCABULARY) -> None:
         self._limits = window, vocabulary
@@ -46,19 +47,19 @@ class NgramCounter:
         self._size = 0
 
     def add(self, words: Sequence[str]) -> None:
-        """Count one more text."""
+        """Add a text to the window."""
         self._texts.append(np.fromiter(map(self._words.__getitem__, words), np.int32, len(words)))
         self._texts.append(self._break)
         self._size += len(words)
 
     @property
     def full(self) -> bool:
-        """Whether the window should be taken before another text is added."""
+        """Whether `take` should be called before another text is added."""
         window, vocabulary = self._limits
-        return self._size >= window or len(self._words) > vocabulary  # the break is among them
+        return self._size >= window or len(self._words) > vocabulary  # including the break
 
     def take(self) -> pa.Table:
-        """Return the counts since the last call, each gram once, and begin a new window."""
+        """Return the counts since the last call, with distinct n-grams, and start a new window."""
         words, ids = pa.array(self._words, pa.string()), np.concatenate(self._texts)
         self._clear()
         unigrams = np.bincount(ids, minlength=len(words))[1:]
@@ -74,7 +75,7 @@ class NgramCounter:
 
 
 def count_texts(texts: Iterable[Sequence[str]], counter: NgramCounter | None = None) -> Iterator[pa.Table]:
-    """Yield the counts of texts as tables of `GRAMS`, a window each."""
+    """Yield the counts of texts as tables of `GRAMS`, one table per window."""
     counter = counter or NgramCounter()
     for words in texts:
         counter.add(words)
@@ -84,9 +85,9 @@ def count_texts(texts: Iterable[Sequence[str]], counter: NgramCounter | None = N
 
 
 def sum_grams(tables: Iterable[pa.Table], pending: int = PENDING) -> pa.Table:
-    """Return the counts of many tables of `GRAMS` in one, each gram once, in no particular order.
+    """Return the sum of tables of `GRAMS` as one table of distinct n-grams, in no particular order.
 
-    Memory holds the distinct grams, and as many rows again as are summed at a time.
+    Memory holds the distinct n-grams, plus the rows that are summed at a time.
     """
     summed, waiting, rows = GRAMS.empty_table(), [], 0
     for table in tables:
@@ -104,11 +105,11 @@ def _sum(tables: Iterable[pa.Table]) -> pa.Table:
     return pa.concat_tables(part.rename_columns(GRAMS.names) for part in summed)
 
 
-def unigrams_of(grams: pa.Table) -> pa.Table:
-    """Return the rows of single words."""
+def select_unigrams(grams: pa.Table) -> pa.Table:
+    """Return the rows of unigrams."""
     return grams.filter(pc.is_null(grams["second"]))
 
 
-def bigrams_of(grams: pa.Table) -> pa.Table:
-    """Return the rows of two words."""
+def select_bigrams(grams: pa.Table) -> pa.Table:
+    """Return the rows of bigrams."""
     return grams.filter(pc.is_valid(grams["second"]))

@@ -1,16 +1,17 @@
-"""Words of languages written without spaces, behind one interface: a piece of text in, its words out.
+"""Segmenters, which split text of languages written without spaces into words, with one interface.
 
 `segment(name, code)` returns the segmenter that the language table names for a Wikipedia:
 
-    icu         dictionaries for Chinese, Japanese, Thai, Lao, Khmer and Burmese (PyICU, whose data is in its wheel)
+    icu         dictionaries for Chinese, Japanese, Thai, Lao, Khmer and Burmese (PyICU, whose wheel includes the data)
     tsheg       Tibetan and Dzongkha: the syllables between tshegs
-    myanmar     Shan, Mon and Pa'O: the syllables of the Burmese script. ICU has words of Burmese only, and cuts other
-                languages inside syllables
-    jieba       Chinese, fugashi (with unidic-lite) Japanese, pythainlp Thai: the extra `segment-more`, slower and not
-                clearly better, to be named in the table by those who want them
+    myanmar     Shan, Mon and Pa'O: the syllables of the Burmese script. ICU only has the words of Burmese and splits
+                other languages inside syllables
+    jieba       Chinese; fugashi (with unidic-lite) Japanese; pythainlp Thai: the extra `segment-more`, slower and not
+                clearly better; to use them, name them in the language table
 
-Each works from data that came with its package: nothing is fetched at run time. A piece holds no white space and no
-mark. Zero-width spaces, which many texts in Khmer, Lao, Thai and Burmese put between words, always end one.
+All of them use the data in their packages; nothing is fetched at run time. The text given to a segmenter has no white
+space and no punctuation. Zero-width spaces, which many texts in Khmer, Lao, Thai and Burmese have between words, always
+end a word.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ from metadata.languages import Language
 Segment = Callable[[str], list[str]]
 
 TSHEG = "\u0f0b"
-TSHEGS = "\u0f0b\u0f0c"  # breaking and not
-# A letter of the Burmese script begins a syllable, unless a virama binds it to the one before, or an asat (after a dot)
-# or a virama closes it; so do other scripts, and digits.
+TSHEGS = "\u0f0b\u0f0c"  # breaking and non-breaking
+# A letter of the Burmese script starts a syllable, unless a virama joins it to the previous letter or it is followed by
+# a virama or an asat (possibly after a dot). A change between this and another script, or digits, also starts one.
 MYANMAR = "\u1000-\u109f\ua9e0-\ua9ff\uaa60-\uaa7f"
 LETTERS = "".join(
     char
@@ -44,15 +45,15 @@ SYLLABLE_START = (
     f"(?<=.)(?<!\u1039)(?=[{LETTERS}](?!\u1037?[\u1039\u103a]))"
     f"|(?<=[{MYANMAR}])(?=[^{MYANMAR}])|(?<=[^{MYANMAR}])(?=[{MYANMAR}])"
 )
-INVISIBLE = re.compile("[\u200b\u2060\ufeff]+")  # zero-width space, word joiner, no-break space of zero width
+INVISIBLE = re.compile("[\u200b\u2060\ufeff]+")  # zero-width space, word joiner, zero-width no-break space
 
 
 @dataclass(frozen=True)
 class Segmenter:
-    """How a segmenter is made (from a Wikipedia's code), and the module it needs.
+    """How to create a segmenter from a Wikipedia's code, and the module that it needs.
 
-    The module comes with the `extra` of this project, and the words follow from the releases of `packages`. `joiner`
-    stands between two words that follow each other in the text; `inner` are marks that it takes for letters.
+    The module is installed with the `extra` of this project, and the releases of `packages` determine the words.
+    `joiner` separates adjacent words in the text; `inner` are punctuation marks that the segmenter treats as letters.
     """
 
     make: Callable[[str], Segment]
@@ -63,51 +64,51 @@ class Segmenter:
     inner: str = ""
 
 
-def segmenter_of(language: Language) -> Segmenter | None:
-    """Return what cuts a language's text into words; None where white space does.
+def find_segmenter(language: Language) -> Segmenter | None:
+    """Return the segmenter of a language; None if white space separates its words.
 
-    Raises UsageError for a name that is none, and for one whose package is not installed.
+    Raises UsageError if the name is unknown or its package is not installed.
     """
     if language.spacing == "space":
         return None
-    found = SEGMENTERS.get(language.segmenter)
-    if found is None:
+    segmenter = SEGMENTERS.get(language.segmenter)
+    if segmenter is None:
         raise UsageError(
-            f"language table: {language.code}: no segmenter is called {language.segmenter!r}; "
-            f"there are {', '.join(SEGMENTERS)}"
+            f"language table: {language.code}: unknown segmenter {language.segmenter!r}: "
+            f"use one of {', '.join(SEGMENTERS)}"
         )
     try:
-        if found.module:
-            import_module(found.module)
+        if segmenter.module:
+            import_module(segmenter.module)
     except ImportError as error:
         raise UsageError(
-            f"{language.code} is cut into words by {language.segmenter}, which needs {found.module}: "
-            f"pip install 'worldcurate[{found.extra}]'"
+            f"{language.code} is split into words by {language.segmenter}, which needs {segmenter.module}: "
+            f"pip install 'worldcurate[{segmenter.extra}]'"
         ) from error
-    return found
+    return segmenter
 
 
 @cache
 def segment(name: str, code: str) -> Segment:
-    """Return a Wikipedia's segmenter; it loads its dictionaries once a process."""
-    cut = SEGMENTERS[name].make(code)
+    """Return a Wikipedia's segmenter, which loads its dictionaries once per process."""
+    split = SEGMENTERS[name].make(code)
 
     def words(text: str) -> list[str]:
         if INVISIBLE.search(text) is None:
-            return cut(text)
-        return [word for part in INVISIBLE.split(text) if part for word in cut(part)]
+            return split(text)
+        return [word for part in INVISIBLE.split(text) if part for word in split(part)]
 
     return words
 
 
 def fingerprint(language: Language) -> str:
-    """Return what a language's words follow from: its segmenter, and the releases that hold its code and data."""
-    found = segmenter_of(language)
-    if found is None:
+    """Return a text that changes with a language's words: its segmenter and the releases of its code and data."""
+    segmenter = find_segmenter(language)
+    if segmenter is None:
         return "whitespace"
     if language.segmenter == "icu":
         return f"icu {import_module('icu').ICU_VERSION}"
-    releases = (f"{package} {version(package)}" for package in found.packages)
+    releases = (f"{package} {version(package)}" for package in segmenter.packages)
     return ", ".join(releases) or language.segmenter
 
 
@@ -120,7 +121,7 @@ def _icu(code: str) -> Segment:
         ends = [0, *breaks]
         if ends[-1] == len(text):
             return [text[start:end] for start, end in pairwise(ends)]
-        units = text.encode("utf-16-le")  # ICU counts UTF-16 units, of which characters beyond the BMP take two
+        units = text.encode("utf-16-le")  # ICU counts UTF-16 code units; a character beyond the BMP has two
         return [units[2 * start : 2 * end].decode("utf-16-le") for start, end in pairwise(ends)]
 
     return words

@@ -11,7 +11,7 @@ import yaml
 
 from demo.words import KINDS, languages
 from metadata.languages import LanguageTable
-from metadata.limits import limits_of
+from metadata.limits import resolve_limits
 from metadata.lists.build import DumpCounters, count_dump, count_views, read_lemmas, source_list
 from metadata.lists.titles import ViewCounters, best_titles, sum_bucket
 from metadata.ngrams.count import sum_grams
@@ -55,7 +55,7 @@ def test_every_noun_becomes_an_entry_whole_or_in_parts(world, lemmas, views, cod
     grams = sum_grams(count_dump(dump_of(world, code), open_binary, TABLE.languages[code], counters))
     assert counters.error is None
     assert counters.drops == {"redirect": 1, "other_namespace": 2}
-    limits = limits_of(code, code, yaml.safe_load((world / "config.yaml").read_text())["metadata"]["limits"])
+    limits = resolve_limits(code, code, yaml.safe_load((world / "config.yaml").read_text())["metadata"]["limits"])
     ranked = sum_bucket((table for tables, _ in views for table in tables), {code: counters.namespaces})[code]
     rows = zip(ranked["title"].to_pylist(), ranked["views"].to_pylist(), strict=True)
     titles = best_titles([rows], ranked.num_rows, limits)

@@ -8,11 +8,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from curation.errors import UsageError
-from metadata.limits import ENGLISH, Limits, limits_of, share_of
+from metadata.limits import ENGLISH, Limits, resolve_limits, share_of
 
 
 def test_the_published_values_are_the_defaults():
-    english, german = limits_of("en", "en"), limits_of("de", "de")
+    english, german = resolve_limits("en", "en"), resolve_limits("de", "de")
     assert (english.unigram_min_count, english.unigram_share, english.unigram_cap) == (100, 1, 251_465)
     assert (english.bigram_min_pmi, english.bigram_share, english.bigram_cap) == (30, None, 100_646)
     assert (english.title_min_views, english.title_share, english.title_cap) == (70, 1, 61_235)
@@ -21,7 +21,7 @@ def test_the_published_values_are_the_defaults():
     assert german.bigram_min_pmi > 30, "above 30, where English has 30 and above"
     assert (german.title_min_views, german.title_share, german.title_cap) == (0, 0.76, 61_235)
     assert english.bigram_score == german.bigram_score == "rescored"
-    assert limits_of("simple", "en") == german, "a Wikipedia of its own, though its list merges into English"
+    assert resolve_limits("simple", "en") == german, "a Wikipedia of its own, though its list merges into English"
 
 
 def test_overrides_go_from_default_over_the_key_to_the_wikipedia():
@@ -30,14 +30,14 @@ def test_overrides_go_from_default_over_the_key_to_the_wikipedia():
         "zh": {"title_cap": 2, "bigram_cap": 2},
     }
     overrides["zh_yue"] = {"bigram_cap": 3}
-    limits = limits_of("zh_yue", "zh", overrides, "pmi")
+    limits = resolve_limits("zh_yue", "zh", overrides, "pmi")
     assert (limits.unigram_cap, limits.title_cap, limits.bigram_cap, limits.bigram_score) == (1, 2, 3, "pmi")
-    assert limits_of("en", "en", overrides).unigram_min_count == ENGLISH.unigram_min_count
+    assert resolve_limits("en", "en", overrides).unigram_min_count == ENGLISH.unigram_min_count
 
 
 def test_an_unknown_limit_is_refused_by_its_key():
     with pytest.raises(UsageError, match=r"metadata\.limits\.en\.unigrams: no such limit"):
-        limits_of("en", "en", {"en": {"unigrams": 3}})
+        resolve_limits("en", "en", {"en": {"unigrams": 3}})
 
 
 @given(st.integers(0, 10**9), st.integers(0, 10**4))
@@ -48,5 +48,5 @@ def test_a_share_is_that_of_the_decimal_number_it_is_written_as(number, ten_thou
 
 
 def test_bigrams_have_room_by_their_score():
-    assert [Limits().bigram_room(n) for n in (0, 2, 3, 10**9)] == [0, 0, 1, 100_646]
-    assert Limits(bigram_score="pmi").bigram_room(3) == ENGLISH.bigram_room(3) == 100_646
+    assert [Limits().max_bigrams(n) for n in (0, 2, 3, 10**9)] == [0, 0, 1, 100_646]
+    assert Limits(bigram_score="pmi").max_bigrams(3) == ENGLISH.max_bigrams(3) == 100_646

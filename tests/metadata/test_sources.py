@@ -5,9 +5,9 @@ import pytest
 from curation.errors import InputError, UsageError
 from curation.io.storage import Storage
 from metadata.config import MetadataSection
-from metadata.dumps.splits import Piece
+from metadata.dumps.splits import Split
 from metadata.languages import LanguageTable
-from metadata.sources import Source, cut, find_sources
+from metadata.sources import Source, find_sources, split_sources
 
 TABLE = LanguageTable.load()
 
@@ -73,18 +73,20 @@ def test_patterns_that_name_nothing_are_refused(find, pattern, error, message):
     assert message in str(caught.value)
 
 
-def test_only_large_dumps_are_cut(tmp_path):
+def test_only_large_dumps_are_split(tmp_path):
     files = {}
     for name, size in (("small.xml", 10), ("large.xml", 25), ("large.xml.gz", 25)):
         (tmp_path / name).write_bytes(b"x" * size)
         files[name] = Storage().stat(str(tmp_path / name))
     sources = [Source("dump", (file,), "de") for file in files.values()] + [Source("views", (files["large.xml"],))]
-    found = [(source.kind, source.files[0].path.rpartition("/")[2], source.piece) for source in cut(sources, 10)]
+    found = [
+        (source.kind, source.files[0].path.rpartition("/")[2], source.split) for source in split_sources(sources, 10)
+    ]
     assert found == [
         ("dump", "small.xml", None),
-        ("dump", "large.xml", Piece(0, 8)),
-        ("dump", "large.xml", Piece(8, 16)),
-        ("dump", "large.xml", Piece(16, 25)),
-        ("dump", "large.xml.gz", Piece(0, 25)),
+        ("dump", "large.xml", Split(0, 8)),
+        ("dump", "large.xml", Split(8, 16)),
+        ("dump", "large.xml", Split(16, 25)),
+        ("dump", "large.xml.gz", Split(0, 25)),
         ("views", "large.xml", None),
     ]

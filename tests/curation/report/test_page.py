@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from curation.errors import InputError
 from curation.lake.schemas import SCHEMAS
-from curation.report.page import STAGES, Report, StageRun, TopEntry, render, summarise
+from curation.report.page import STAGES, Report, StageRun, TopEntry, render, summarize
 from jobs import report as job
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
@@ -86,8 +86,8 @@ def stage_run(stage: str, **changes) -> StageRun:
 
 
 def full_report(**changes) -> Report:
-    english = summarise("en", np.array([1999, 100, 1]), 40, [TopEntry("the", 1999, 40 / 1999), TopEntry("of", 1, 1.0)])
-    arabic = summarise("ar", np.array([897, 3]), 3, [TopEntry("صورة", 897, 3 / 897)])
+    english = summarize("en", np.array([1999, 100, 1]), 40, [TopEntry("the", 1999, 40 / 1999), TopEntry("of", 1, 1.0)])
+    arabic = summarize("ar", np.array([897, 3]), 3, [TopEntry("صورة", 897, 3 / 897)])
     fields = {
         "batch": "b1",
         "recipe": "default",
@@ -213,7 +213,7 @@ def test_an_empty_night_renders():
         "shards": {"pairs": 0, "written": 0},
     }
     runs = {stage: stage_run(stage, totals=nothing[stage], drops={}, seconds={}) for stage in STAGES}
-    empty = summarise("en", np.array([], np.int64), 1)
+    empty = summarize("en", np.array([], np.int64), 1)
     text = text_of(render(full_report(runs=runs, thresholds=(), languages=[empty])))
     assert "not run yet" not in text
     assert "No text was identified." in text
@@ -273,7 +273,7 @@ def test_a_stage_with_failed_inputs_is_told():
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=700), st.integers(1, 60))
 def test_a_summary_is_true_to_the_counts(counts, t):
-    brief = summarise("en", np.array(counts), t)
+    brief = summarize("en", np.array(counts), t)
     ranked = sorted(counts, reverse=True)
     assert (brief.entries, brief.matches) == (len(counts), sum(counts))
     assert brief.above == sum(count > t for count in counts)
@@ -285,7 +285,7 @@ def test_a_summary_is_true_to_the_counts(counts, t):
 
 
 def test_a_long_curve_is_thinned_to_200_points():
-    assert 100 < len(summarise("en", np.arange(1, 100_001), 5).points) <= 200
+    assert 100 < len(summarize("en", np.arange(1, 100_001), 5).points) <= 200
 
 
 # The job: the same page from what is published in a lake, without Spark

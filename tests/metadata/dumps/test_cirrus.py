@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from curation.errors import InputError
 from metadata.dumps.cirrus import is_cirrus, iter_documents
-from metadata.dumps.decompress import lines
-from metadata.dumps.splits import Piece
+from metadata.dumps.decompress import read_lines
+from metadata.dumps.splits import Split
 from metadata.lists.build import DumpCounters, article_texts
 
 PACKS = [bytes, gzip.compress, bz2.compress]
@@ -29,32 +29,32 @@ def dump(*documents):
     return "".join(f'{{"index":{{"_type":"_doc","_id":"{n}"}}}}\n{line}\n' for n, line in enumerate(documents)).encode()
 
 
-def texts_of(data, piece=None):
+def texts_of(data, split=None):
     counters = DumpCounters()
-    found = list(article_texts("d.json", lambda _: io.BytesIO(data), counters, piece))
+    found = list(article_texts("d.json", lambda _: io.BytesIO(data), counters, split))
     return found, counters
 
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(TEXTS, TEXTS, st.integers(0, 2)), max_size=5), st.sampled_from(PACKS))
-def test_every_document_is_read_and_no_action_line(documents, pack):
+def test_documents_are_read_and_action_lines_are_skipped(documents, pack):
     data = pack(dump(*(document(*fields) for fields in documents)))
-    assert [tuple(found) for found in iter_documents(lines(io.BytesIO(data), "d"))] == [
+    assert [tuple(found) for found in iter_documents(read_lines(io.BytesIO(data), "d"))] == [
         (title, namespace, text) for title, text, namespace in documents
     ]
 
 
 @pytest.mark.parametrize("pack", PACKS)
-def test_articles_are_kept_and_everything_else_is_in_the_books(pack):
+def test_articles_are_kept_and_everything_else_is_counted_as_dropped(pack):
     broken = ["{", "[1]", '{"title": "no text", "namespace": 0}', document("Talk", "x", 1), "\xff"]
     found, counters = texts_of(pack(dump(document("A", "one [[two]]"), *broken, document("B", "three"))))
-    assert found == ["one [[two]]", "three"], "the text is plain: brackets are what they are"
+    assert found == ["one [[two]]", "three"], "the text is plain: brackets are kept"
     assert (counters.read, counters.kept) == (7, 2)
     assert counters.drops == {"malformed": 4, "other_namespace": 1}
     assert counters.error is None
 
 
-def test_a_truncated_dump_gives_the_documents_before():
+def test_a_truncated_dump_gives_the_documents_before_its_end():
     data = gzip.compress(dump(*(document(str(n), str(n) * 50) for n in range(5000))))
     found, counters = texts_of(data[: len(data) // 2])
     assert found == [str(n) * 50 for n in range(len(found))]
@@ -63,12 +63,12 @@ def test_a_truncated_dump_gives_the_documents_before():
 
 
 @pytest.mark.parametrize("data", [b"{\n", b'{"a": 1}\n{"b": 2}\n'])
-def test_what_holds_no_document_is_refused(data):
+def test_a_file_without_documents_is_refused(data):
     found, counters = texts_of(data)
-    assert (found, counters.error) == ([], "d.json holds no document of a search index")
+    assert (found, counters.error) == ([], "d.json has no document of a search index")
 
 
-def test_it_is_told_from_xml_by_its_first_character():
+def test_json_is_distinguished_from_xml_by_its_first_character():
     data = dump(document("A", "a"))
     assert is_cirrus(io.BytesIO(data), "d")
     assert is_cirrus(io.BytesIO(gzip.compress(b"\n" + data)), "d")
@@ -77,7 +77,7 @@ def test_it_is_told_from_xml_by_its_first_character():
     assert not is_cirrus(io.BytesIO(b"BZh9broken"), "d")
 
 
-LONG = "".join(random.Random(0).choices("abcdefghijklmnop é", k=400_000))  # more than a block, and it does not shrink
+LONG = "".join(random.Random(0).choices("abcdefghijklmnop é", k=400_000))  # more than a block, and incompressible
 DOCUMENTS = [document(str(n), LONG[: 400_000 if n % 7 == 3 else 9 * n]) for n in range(40)]
 FORMS = {
     "plain": dump(*DOCUMENTS),
@@ -89,28 +89,28 @@ FORMS = {
 
 @settings(max_examples=40, deadline=None)
 @given(st.sampled_from(sorted(FORMS)), st.lists(st.floats(0, 1), max_size=5))
-def test_however_a_file_is_cut_every_document_is_in_one_piece(form, cuts):
+def test_every_document_is_in_exactly_one_split(form, cuts):
     data = FORMS[form]
     edges = sorted({0, len(data), *(int(cut * len(data)) for cut in cuts)})
     found, read = [], 0
-    for piece in (Piece(start, end) for start, end in pairwise(edges)):
-        texts, counters = texts_of(data, piece)
+    for split in (Split(start, end) for start, end in pairwise(edges)):
+        texts, counters = texts_of(data, split)
         assert counters.error is None
         found, read = found + texts, read + counters.read
     assert (found, read) == (texts_of(data)[0], len(DOCUMENTS))
 
 
-def test_every_byte_of_a_small_file_may_be_an_edge():
+def test_a_split_may_end_at_any_byte():
     data = dump(document("A", "a"), document("B", ""), document("C", "c" * 9))
     for edge in range(len(data) + 1):
-        both = [text for piece in (Piece(0, edge), Piece(edge, len(data))) for text in texts_of(data, piece)[0]]
+        both = [text for split in (Split(0, edge), Split(edge, len(data))) for text in texts_of(data, split)[0]]
         assert both == ["a", "", "c" * 9], edge
 
 
-def test_the_documents_before_a_damage_are_given_by_the_pieces_before_it():
+def test_damage_does_not_affect_the_documents_before_it():
     data = FORMS["bz2"][: len(FORMS["bz2"]) * 2 // 3]
     half = len(data) // 2
-    first, second = (texts_of(data, piece) for piece in (Piece(0, half), Piece(half, len(data))))
+    first, second = (texts_of(data, split) for split in (Split(0, half), Split(half, len(data))))
     assert first[1].error is None
     assert second[1].error.startswith("cannot read d.json to its end: the block at byte ")
     both = first[0] + second[0]
@@ -118,10 +118,10 @@ def test_the_documents_before_a_damage_are_given_by_the_pieces_before_it():
     assert len(both) > 15
 
 
-def test_a_line_without_an_end_is_not_gathered_for_ever(monkeypatch):
+def test_a_line_without_an_end_is_not_buffered_forever(monkeypatch):
     monkeypatch.setattr("metadata.dumps.decompress.LONGEST_LINE", 1 << 20)
     found, counters = texts_of(dump(document("A", "a")) + b"{" + b"x" * (1 << 21))
-    assert (found, counters.error) == (["a"], "d.json holds a line of more than 1048576 bytes")
+    assert (found, counters.error) == (["a"], "d.json has a line of more than 1048576 bytes")
 
 
 NAMES = {
@@ -133,7 +133,7 @@ NAMES = {
 
 
 @pytest.mark.parametrize("pack", PACKS)
-def test_a_file_beside_the_dumps_names_the_namespaces(pack):
+def test_a_file_next_to_the_dumps_names_the_namespaces(pack):
     counters = DumpCounters()
     path = "dewiki-20240501-siteinfo-namespaces.json.gz"
     assert list(article_texts(path, lambda _: io.BytesIO(pack(json.dumps(NAMES).encode())), counters)) == []
@@ -143,13 +143,13 @@ def test_a_file_beside_the_dumps_names_the_namespaces(pack):
 @pytest.mark.parametrize(
     "data", [b"", b"[]", b"{}", b'{"query": {"namespaces": [1]}}', b'{"query": {"namespaces": {"1": {}}}}']
 )
-def test_a_file_that_names_no_namespaces_is_refused(data):
+def test_a_file_that_does_not_name_namespaces_is_refused(data):
     counters = DumpCounters()
     assert list(article_texts("siteinfo-namespaces.json", lambda _: io.BytesIO(data), counters)) == []
     assert counters.error == "siteinfo-namespaces.json does not name a wiki's namespaces"
 
 
-def test_a_missing_file_is_an_error_in_the_books():
+def test_a_missing_file_is_recorded_as_an_error():
     def missing(path):
         raise InputError(f"cannot read {path}: missing")
 

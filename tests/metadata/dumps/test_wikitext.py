@@ -76,7 +76,7 @@ def test_only_readable_text_is_left(wikitext):
     assert shown == EXAMPLES[wikitext]
 
 
-def test_names_from_the_wiki_itself_hide_links_too():
+def test_namespace_names_of_the_wiki_hide_links_too():
     own = hidden_names({0: "", 6: "Fails", 10: "Taiss", 14: "Kategoreja"})
     assert own == {"fails", "kategoreja"}
     assert plain_text("[[Kategoreja:A]]b", own) == "b"
@@ -123,21 +123,21 @@ PIECES = st.sampled_from((*OPENERS, *CLOSERS, *OTHERS))
 @settings(max_examples=150, deadline=None)
 @given(st.lists(PIECES | st.text(max_size=3), max_size=60).map("".join))
 @example("== a ==\n\u200f")
-def test_any_input_gives_text_without_blank_lines(wikitext):
+def test_the_text_never_has_blank_lines(wikitext):
     text = plain_text(wikitext)
     if "&" not in wikitext and "nowiki" not in wikitext:
         assert all(line.strip() for line in text.split("\n")) or not text
 
 
 @given(st.text(st.sampled_from("abc é文"), max_size=40))
-def test_plain_text_is_left_as_it_is(text):
+def test_plain_text_is_unchanged(text):
     assert plain_text(text) == text.strip()
 
 
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize("opener", [*OPENERS, "http://", "[http://a ", "[[File:x.png  ", "\n=", "* ''a\n", "<", "]]"])
-def test_time_is_linear_in_the_length_of_hostile_pages(opener):
-    """Scanning these 150,000 characters anew from every opener takes minutes; once takes a fraction of a second."""
+def test_time_is_linear_in_the_length_of_adversarial_pages(opener):
+    """Rescanning these 150,000 characters from every opener takes minutes; one scan takes a fraction of a second."""
     size = 150_000 // len(opener)
     plain_text(opener * size)
     for close in ("}}", "]]", "</ref>"):
@@ -146,7 +146,7 @@ def test_time_is_linear_in_the_length_of_hostile_pages(opener):
 
 def test_real_pages_leave_no_markup(fixtures_dir):
     files = sorted(fixtures_dir.glob("wiki-minidumps/dump/src/test/resources/minidumps/*/wiki.xml.bz2"))
-    leavings = re.compile(r"\{\{|\}\}|\[\[|\]\]|\|thumb|thumb\||</?ref|\{\||'''|^\s*[=*#]", re.MULTILINE)
+    leftovers = re.compile(r"\{\{|\}\}|\[\[|\]\]|\|thumb|thumb\||</?ref|\{\||'''|^\s*[=*#]", re.MULTILINE)
     seen = 0
     for file in files:
         with file.open("rb") as stream:
@@ -156,12 +156,12 @@ def test_real_pages_leave_no_markup(fixtures_dir):
                 text = plain_text(page.text)
                 assert text, (file.parent.name, page.title)
                 seen += 1
-                assert not leavings.search(text), (file.parent.name, page.title)
+                assert not leftovers.search(text), (file.parent.name, page.title)
     assert seen > 120
 
 
-def test_on_real_pages_the_words_are_those_of_mwparserfromhell(fixtures_dir):
-    """It keeps more: category names, pictures' options and captions, the words of tables."""
+def test_mwparserfromhell_finds_the_same_words_in_real_pages(fixtures_dir):
+    """mwparserfromhell keeps more: category names, image options and captions, the words of tables."""
     mwparserfromhell = pytest.importorskip(
         "mwparserfromhell", reason="mwparserfromhell, of the extra bench, is missing"
     )

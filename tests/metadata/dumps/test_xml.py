@@ -13,7 +13,7 @@ from metadata.dumps import xml as dumps
 from metadata.dumps.xml import iter_pages
 from support.dumps import dump, page
 
-# What XML 1.0 can carry; it turns \r into \n.
+# Characters that XML 1.0 can represent; it turns \r into \n.
 XML_TEXT = st.text(
     st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff") | st.sampled_from("\n\t"),
     max_size=60,
@@ -25,7 +25,7 @@ def read(data: bytes):
 
 
 def pages_before_error(data: bytes):
-    """The titles that are given before the InputError, and its message."""
+    """Return the titles yielded before the InputError, and its message."""
     found = []
     with pytest.raises(InputError, match=r"dump\.xml") as caught:
         found.extend(page.title for page in iter_pages(io.BytesIO(data), "dump.xml"))
@@ -38,7 +38,7 @@ def pages_before_error(data: bytes):
     st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
     st.sampled_from([bytes, bz2.compress, gzip.compress]),
 )
-def test_what_was_written_is_read_in_every_encoding_and_compression(pages, encoding, pack):
+def test_a_dump_is_read_in_every_encoding_and_compression(pages, encoding, pack):
     xml = dump(*(page(title, text, ns=f"<ns>{ns}</ns>", redirect=redirect) for title, text, ns, redirect in pages))
     expected = [
         (title, ns, redirect or text.lstrip()[:9].upper() == "#REDIRECT", text) for title, text, ns, redirect in pages
@@ -68,7 +68,7 @@ def test_concatenated_bzip2_streams_are_one_dump():
 
 
 @pytest.mark.parametrize("cut", [1, 30, 400])
-def test_pages_before_broken_xml_are_given_then_the_file_is_named(cut):
+def test_pages_before_broken_xml_are_yielded_and_then_the_file_is_named(cut):
     titles = [f"T{n}" for n in range(20)]
     xml = dump(*(page(title, "text " * 40) for title in titles)).encode()
     found, _ = pages_before_error(xml[:-cut])
@@ -76,15 +76,15 @@ def test_pages_before_broken_xml_are_given_then_the_file_is_named(cut):
     assert len(found) == xml[:-cut].count(b"</page>")
 
 
-def test_pages_before_broken_xml_of_the_same_block_are_given():
+def test_pages_before_broken_xml_in_the_same_block_are_yielded():
     xml = dump(page("A", "a"), page("B", "b"), "<page></title>", page("C", "c"))
     titles, error = pages_before_error(xml.encode())
     assert titles == ["A", "B"]
     assert "mismatched tag" in error
 
 
-def test_pages_before_the_end_of_a_truncated_bzip2_are_given():
-    # Incompressible pages, so that several bzip2 blocks of 100 kB are whole before the cut.
+def test_pages_before_the_end_of_a_truncated_bzip2_are_yielded():
+    # Incompressible pages, so that several bzip2 blocks of 100 kB precede the cut.
     titles = [f"T{n}" for n in range(300)]
     xml = dump(*(page(title, "".join(map(str, range(n * 999, n * 999 + 900)))) for n, title in enumerate(titles)))
     packed = bz2.compress(xml.encode(), 1)
@@ -95,7 +95,7 @@ def test_pages_before_the_end_of_a_truncated_bzip2_are_given():
     assert 50 < len(found) < 300
 
 
-def test_corrupt_bzip2_and_gzip_are_refused_by_name():
+def test_corrupt_bzip2_and_gzip_are_refused_with_the_file_name():
     for pack in (bz2.compress, gzip.compress):
         packed = bytearray(pack(dump(page("A", "a" * 999)).encode()))
         packed[len(packed) // 2] ^= 0xFF
@@ -105,14 +105,14 @@ def test_corrupt_bzip2_and_gzip_are_refused_by_name():
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "no whole XML export"),
-        (b"not xml", "no whole XML export"),
+        (b"", "not a complete XML export"),
+        (b"not xml", "not a complete XML export"),
         (b"<html></html>", "root element is <html>"),
         (b"<!DOCTYPE x [<!ENTITY a 'b'>]><mediawiki/>", "document type"),
-        (b"<mediawiki><page><title>\xff</title></page></mediawiki>", "no whole XML export"),
+        (b"<mediawiki><page><title>\xff</title></page></mediawiki>", "not a complete XML export"),
     ],
 )
-def test_what_is_no_export_is_refused_by_name(data, message):
+def test_files_that_are_not_exports_are_refused_with_the_file_name(data, message):
     found, error = pages_before_error(data)
     assert not found
     assert message in error
@@ -143,7 +143,7 @@ def test_entities_are_never_expanded():
         ("wiki-gensim/enwiki-table-markup.xml.bz2", 5, 5, 0, 0),
     ],
 )
-def test_real_dumps_are_read_whole(fixtures_dir, path, pages, articles, redirects, names):
+def test_real_dumps_are_read_completely(fixtures_dir, path, pages, articles, redirects, names):
     with (fixtures_dir / path).open("rb") as stream:
         found = list(iter_pages(stream, path))
     assert len(found) == pages

@@ -10,7 +10,7 @@ from curation.errors import InputError
 from curation.io.storage import Storage
 from metadata.dumps.wikitext import plain_text
 from metadata.languages import LanguageTable
-from metadata.limits import Limits, limits_of
+from metadata.limits import Limits, resolve_limits
 from metadata.lists.build import DumpCounters, count_dump, count_views, read_lemmas, source_list
 from metadata.lists.merge import Entry, merge_lists
 from metadata.lists.titles import ViewCounters, best_titles, sum_bucket
@@ -173,7 +173,7 @@ def test_real_dumps_become_lists(fixtures_dir, code, path, kept, origins):
     assert (counters.kept, counters.error) == (kept, None)
     omw = [str(file) for file in fixtures_dir.glob("omw/[bc]*/*.tab")]
     lemmas = read_lemmas(omw, storage.open_input, LANGUAGES).lemmas.get(code, [])
-    limits = limits_of(code, LANGUAGES.target(code))
+    limits = resolve_limits(code, LANGUAGES.target(code))
     unigrams, bigrams = rank_unigrams(grams, limits), rank_bigrams(grams, limits, joiner(language))
     entries = source_list(limits, lemmas=lemmas, unigrams=unigrams, bigrams=bigrams)
     counts = Counter(entry.origin for entry in entries)

@@ -11,9 +11,9 @@ def test_every_wikipedia_of_the_table_has_a_list_is_merged_into_one_or_is_in_oth
     assert [row.code for row in rows] == list(TABLE.languages)
     assert len(rows) == 330
     assert all(row.built for row in rows)
-    ways = {row.code: row.how for row in rows}
-    assert sum(how == "own list" for how in ways.values()) == len(TABLE.keys) - 1
-    assert {code: how for code, how in ways.items() if how.startswith("merged")} == {
+    ways = {row.code: row.status for row in rows}
+    assert sum(status == "own list" for status in ways.values()) == len(TABLE.keys) - 1
+    assert {code: status for code, status in ways.items() if status.startswith("merged")} == {
         "be_tarask": "merged into be",
         "nds_nl": "merged into nds",
         "simple": "merged into en",

@@ -15,13 +15,13 @@ from metadata.lists.merge import (
     Entry,
     clean,
     entries_table,
-    formed,
+    entry_forms,
     list_digest,
-    merge_formed,
+    merge_entry_forms,
     merge_lists,
     merge_sources,
     metadata_version,
-    version_of,
+    version_from_digests,
 )
 
 TEXTS = st.sampled_from(
@@ -126,8 +126,8 @@ def test_entries_do_not_depend_on_the_order_of_lists(lists, random):
 @settings(max_examples=150, deadline=None)
 @given(st.lists(ENTRIES, max_size=4), st.integers(1, 5))
 def test_lists_merge_the_same_by_buckets_of_their_forms(lists, buckets):
-    cut = zip(*(spread(formed(entries), "form", buckets) for entries in lists), strict=True)
-    merged = [entry for tables in cut for entry in merge_formed(tables)]
+    cut = zip(*(spread(entry_forms(entries), "form", buckets) for entries in lists), strict=True)
+    merged = [entry for tables in cut for entry in merge_entry_forms(tables)]
     assert sorted(merged, key=lambda entry: entry.entry) == merge_lists(lists)
 
 
@@ -158,4 +158,6 @@ def test_the_version_follows_languages_entries_and_their_order():
 
 def test_digests_made_apart_give_the_same_version():
     lists = {"en": [Entry("a", "title")], "de": [Entry("b", "title")]}
-    assert version_of({lang: list_digest(entries) for lang, entries in lists.items()}) == metadata_version(lists)
+    assert version_from_digests({lang: list_digest(entries) for lang, entries in lists.items()}) == metadata_version(
+        lists
+    )

@@ -196,8 +196,8 @@ def test_titles_are_those_of_a_plain_dictionary_however_they_are_cut(files, pend
     bucketed = [[] for _ in range(buckets)]
     for file in files:
         for table in read(*(f"{site} {title} {n} 0" for site, title, n in file), pending=pending).tables:
-            for bucket, piece in zip(bucketed, spread(table, "title", buckets), strict=True):
-                bucket.append(piece)
+            for bucket, split in zip(bucketed, spread(table, "title", buckets), strict=True):
+                bucket.append(split)
     summed = [sum_bucket(tables, namespaces) for tables in bucketed]
     for code in ("en", "de"):
         tables = [ranked[code] for ranked in summed if code in ranked]

@@ -7,7 +7,7 @@ import pytest
 
 from curation.errors import InputError
 from metadata.languages import LanguageTable
-from metadata.lists.wordnet import read_index, read_synsets, read_tab, read_wordnets, wikipedia_of, wordnet_files
+from metadata.lists.wordnet import find_wikipedia, read_index, read_synsets, read_tab, read_wordnets, wordnet_files
 
 LANGUAGES = LanguageTable.load()
 
@@ -59,7 +59,7 @@ def test_the_code_is_in_the_file_name_not_the_folder():
         ("cat", "tab"),
         ("cmn", "tab"),
     ]
-    codes = {file.code: wikipedia_of(file, LANGUAGES) for file in wordnet_files(paths, wiktionary=True)}
+    codes = {file.code: find_wikipedia(file, LANGUAGES) for file in wordnet_files(paths, wiktionary=True)}
     assert codes == {"eng": "en", "cat": "ca", "cmn": "zh", "wikt-jpn": "ja"}
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from curation.errors import UsageError
 from metadata.languages import LanguageTable
 from metadata.ngrams import segmenters
-from metadata.ngrams.segmenters import SEGMENTERS, fingerprint, segment, segmenter_of
+from metadata.ngrams.segmenters import SEGMENTERS, find_segmenter, fingerprint, segment
 
 LANGUAGES = LanguageTable.load().languages
 SCRIPTS = st.text(
@@ -56,12 +56,12 @@ def test_better_segmenters_serve_where_they_are_installed(name, code, text, word
 
 
 def test_a_segmenter_that_is_none_or_not_installed_is_refused_with_what_to_do(monkeypatch):
-    with pytest.raises(UsageError, match=r"language table: zh: no segmenter is called 'best'; there are icu, tsheg"):
-        segmenter_of(replace(LANGUAGES["zh"], segmenter="best"))
+    with pytest.raises(UsageError, match=r"language table: zh: unknown segmenter 'best': use one of icu, tsheg"):
+        find_segmenter(replace(LANGUAGES["zh"], segmenter="best"))
     missing = replace(SEGMENTERS["icu"], module="no_such_module")
     monkeypatch.setitem(segmenters.SEGMENTERS, "icu", missing)
-    with pytest.raises(UsageError, match=r"zh is cut into words by icu, which needs no_such_module: pip install '"):
-        segmenter_of(LANGUAGES["zh"])
+    with pytest.raises(UsageError, match=r"zh is split into words by icu, which needs no_such_module: pip install '"):
+        find_segmenter(LANGUAGES["zh"])
 
 
 def test_the_fingerprint_names_the_release_that_holds_the_dictionaries():
