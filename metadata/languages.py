@@ -1,13 +1,13 @@
-"""The language table: which Wikipedias, labels, wordnets and page-view sites belong to which list of entries.
+"""The language table: it maps Wikipedias, labels, wordnets and page-view sites to lists of entries.
 
-`languages.tsv` beside this file is the one place that knows languages; its first lines explain its columns. The key
-`lang` of every data set is a key of this table (a Wikipedia code), or `other`.
+The file `languages.tsv` in this folder is the single source of languages; its first lines explain the columns. The
+column `lang` of every table has keys of the language table (Wikipedia codes) or `other`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -20,14 +20,14 @@ from typing import Self
 from curation.errors import UsageError
 
 OTHER = "other"
-TABLE = files("metadata").joinpath("languages.tsv")  # found inside a zip of --py-files too
+TABLE = files("metadata").joinpath("languages.tsv")  # also works inside a zip of --py-files
 COLUMNS = ("wikipedia", "name", "labels", "wordnets", "merged_into", "spacing", "segmenter", "sites", "iso639_3")
 SPACING = ("space", "none")
 
 
 @dataclass(frozen=True)
 class Language:
-    """One row of the table; `merged_into` is the key that takes its entries, or empty when it owns its list."""
+    """One row of the table; `merged_into` is the key whose list takes its entries, empty if it has its own list."""
 
     code: str
     name: str
@@ -41,12 +41,12 @@ class Language:
 
 
 class LanguageTable:
-    """The languages and every mapping between their codes.
+    """The languages and the mappings between their codes.
 
-    `languages` holds the Wikipedias by code in the table's order, `keys` every key that owns a list, sorted, `other`
-    among them. The four mappings lead from a label, an ISO 639-3 code (`srp`, or `srp_Latn` for one script), a wordnet
-    code or a site name to where it belongs: the first two to a key (their texts are matched with that key's entries),
-    the others to a Wikipedia, whose entries then go to `target`.
+    `languages` has the Wikipedias by code, in the order of the table. `keys` are the sorted keys that have a list,
+    including `other`. Two mappings lead to a key, with whose entries the texts are matched: from a label and from an
+    ISO 639-3 code (`srp`, or `srp_Latn` for one script). Two lead to a Wikipedia, whose entries are in the list of
+    `target`: from a wordnet code and from a site name.
     """
 
     def __init__(self, rows: list[Language]) -> None:
@@ -59,16 +59,16 @@ class LanguageTable:
 
     @classmethod
     def load(cls, path: Path | None = None) -> Self:
-        """Read a table, the packaged one by default. Raises UsageError with file and line where it is malformed."""
+        """Read a table, by default the packaged one. Raises UsageError, with file and line, if it is malformed."""
         source: Path | Traversable = path or TABLE
         try:
             text = source.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"cannot read the language table {source}: {error}") from error
-        return cls(_checked(source, list(_rows(source, text))))
+        return cls(_validate(source, list(_rows(source, text))))
 
     def target(self, code: str) -> str:
-        """Return the key whose list takes a Wikipedia's entries. Raises UsageError for a code not in the table."""
+        """Return the key whose list has a Wikipedia's entries. Raises UsageError for a code not in the table."""
         if code == OTHER:
             return OTHER
         if code not in self.languages:
@@ -76,21 +76,21 @@ class LanguageTable:
         return self.languages[code].merged_into or code
 
     def sources(self, key: str) -> list[str]:
-        """Return the Wikipedias whose lists make up a key's: its own first, then the others in the table's order."""
+        """Return the Wikipedias with entries in the list of a key: its own first, then the others in table order."""
         merged = [code for code in self.languages if self.target(code) == key]
         return sorted(merged, key=lambda code: code != key)
 
     @cached_property
     def digest(self) -> str:
-        """The SHA-256 of what the table means: names of languages, the order of rows and remarks left out.
+        """The SHA-256 of the table without the names of languages, the order of rows and comments.
 
-        ISO codes are left out too: what they make of a model's labels is part of `match_id` by itself.
+        ISO codes are left out too, because `match_id` already covers the mapping of the model's labels.
         """
-        meaning = {
+        content = {
             row.code: [*map(sorted, (row.labels, row.wordnets, row.sites)), row.merged_into, row.spacing, row.segmenter]
             for row in self.languages.values()
         }
-        return sha256(json.dumps([meaning, self.label_to_lang], sort_keys=True).encode()).hexdigest()
+        return sha256(json.dumps([content, self.label_to_lang], sort_keys=True).encode()).hexdigest()
 
 
 def _site_names(row: Language) -> tuple[str, ...]:
@@ -98,7 +98,7 @@ def _site_names(row: Language) -> tuple[str, ...]:
 
 
 def _rows(path: Path | Traversable, text: str) -> Iterator[tuple[int, Language]]:
-    """Yield each row with its line number; the first line that is no remark names the columns."""
+    """Yield each row with its line number; the first line that is not a comment must name the columns."""
     lines = [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip() and not line.startswith("#")]
     if not lines or tuple(lines[0][1].split("\t")) != COLUMNS:
         number = lines[0][0] if lines else 1
@@ -106,7 +106,7 @@ def _rows(path: Path | Traversable, text: str) -> Iterator[tuple[int, Language]]
     for number, line in lines[1:]:
         fields = [field.strip() for field in line.split("\t")]
         if len(fields) != len(COLUMNS):
-            raise UsageError(f"{path}, line {number}: {len(fields)} columns where {len(COLUMNS)} belong")
+            raise UsageError(f"{path}, line {number}: {len(fields)} columns instead of {len(COLUMNS)}")
         code, name, labels, wordnets, merged_into, spacing, segmenter, sites, iso = fields
         lists = (_list(labels), _list(wordnets), merged_into, spacing, segmenter, _list(sites), _list(iso))
         yield number, Language(code, name, *lists)
@@ -116,32 +116,50 @@ def _list(field: str) -> tuple[str, ...]:
     return tuple(part for part in (item.strip() for item in field.split(",")) if part)
 
 
-def _checked(path: Path | Traversable, rows: list[tuple[int, Language]]) -> list[Language]:
-    """Return the rows when every code stands once and every merge ends at a list. Raises UsageError if not."""
-    owners = {row.code for _, row in rows if not row.merged_into}
-    if OTHER not in owners:
+def _validate(path: Path | Traversable, rows: list[tuple[int, Language]]) -> list[Language]:
+    """Return the rows without line numbers. Raises UsageError, with file and line, at the first malformed row."""
+    list_keys = {row.code for _, row in rows if not row.merged_into}
+    if OTHER not in list_keys:
         raise UsageError(f"{path}: the row {OTHER!r}, which takes every other language, is missing")
-    reached = {row.merged_into or row.code for _, row in rows if row.labels}
-    seen: dict[tuple[str, str], int] = {}
+    labeled_keys = {row.merged_into or row.code for _, row in rows if row.labels}
+    first_lines: dict[tuple[str, str], int] = {}
     for number, row in rows:
-        if not (row.code and row.name and row.segmenter):
-            raise UsageError(f"{path}, line {number}: a row needs a wikipedia code, a name and a segmenter")
-        if row.spacing not in SPACING:
-            raise UsageError(f"{path}, line {number}: spacing is {row.spacing!r}, not one of {', '.join(SPACING)}")
-        if row.merged_into and row.merged_into not in owners:
-            raise UsageError(f"{path}, line {number}: merged_into names {row.merged_into!r}, which owns no list")
-        if not row.merged_into and row.code not in {OTHER, *reached}:
-            raise UsageError(f"{path}, line {number}: no label leads to {row.code!r}: merge it into {OTHER!r}")
-        named = {
-            "code": (row.code,),
-            "label": row.labels,
-            "wordnet": row.wordnets,
-            "site": _site_names(row),
-            "ISO 639-3 code": row.iso_codes,
-        }
-        for kind, name in ((kind, name) for kind, names in named.items() for name in names):
-            if (kind, name) in seen:
-                earlier = seen[kind, name]
-                raise UsageError(f"{path}, line {number}: the {kind} {name!r} stands already on line {earlier}")
-            seen[kind, name] = number
+        if problem := _find_problem(row, list_keys, labeled_keys) or _find_duplicate(row, number, first_lines):
+            raise UsageError(f"{path}, line {number}: {problem}")
     return [row for _, row in rows]
+
+
+def _find_problem(row: Language, list_keys: Collection[str], labeled_keys: Collection[str]) -> str:
+    """Return the problem of a row on its own, or an empty string.
+
+    Args:
+        row: the row.
+        list_keys: the keys that have a list.
+        labeled_keys: the keys that a label maps to.
+    """
+    if not (row.code and row.name and row.segmenter):
+        return "a row needs a wikipedia code, a name and a segmenter"
+    if row.spacing not in SPACING:
+        return f"spacing is {row.spacing!r}, not one of {', '.join(SPACING)}"
+    if row.merged_into and row.merged_into not in list_keys:
+        return f"merged_into names {row.merged_into!r}, which has no list of its own"
+    if not row.merged_into and row.code != OTHER and row.code not in labeled_keys:
+        return f"no label maps to {row.code!r}: merge it into {OTHER!r}"
+    return ""
+
+
+def _find_duplicate(row: Language, number: int, first_lines: dict[tuple[str, str], int]) -> str:
+    """Return a description of the first name that an earlier row has too, or an empty string; record the names."""
+    names_by_kind = {
+        "code": (row.code,),
+        "label": row.labels,
+        "wordnet": row.wordnets,
+        "site": _site_names(row),
+        "ISO 639-3 code": row.iso_codes,
+    }
+    for kind, names in names_by_kind.items():
+        for name in names:
+            if (kind, name) in first_lines:
+                return f"the {kind} {name!r} is already on line {first_lines[kind, name]}"
+            first_lines[kind, name] = number
+    return ""

@@ -19,10 +19,11 @@ BigramScore = Literal["rescored", "pmi"]
 
 @dataclass(frozen=True)
 class Limits:
-    """What of each source is kept; the defaults are those of every language but English.
+    """The limits of each source; the defaults apply to every language except English.
 
-    Shares are of the distinct unigrams and titles; `bigram_share` is of the unigrams this list added and limits
-    re-scored bigrams only. `bigram_min_pmi` limits bigrams scored by plain PMI only: 30 itself is out, but in English.
+    Shares are shares of the distinct unigrams and titles. `bigram_share` is a share of the unigrams that the list added
+    and limits re-scored bigrams only. `bigram_min_pmi` limits bigrams scored by plain PMI only; except in English, a
+    PMI of exactly 30 is excluded.
     """
 
     wordnet_cap: int | None = None
@@ -38,7 +39,7 @@ class Limits:
     title_cap: int = 61_235
 
     def max_bigrams(self, unigrams: int) -> int:
-        """Return how many bigrams may be added beside so many added unigrams."""
+        """Return the maximum number of bigrams to add, given the number of added unigrams."""
         if self.bigram_score == "pmi" or self.bigram_share is None:
             return self.bigram_cap
         return min(self.bigram_cap, share_of(self.bigram_share, unigrams))
@@ -60,10 +61,10 @@ def resolve_limits(
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     score: BigramScore = "rescored",
 ) -> Limits:
-    """Return the limits of one Wikipedia, whose entries go to the list `key`.
+    """Return the limits of one Wikipedia, whose entries are in the list `key`.
 
-    `overrides` holds single values per language: those of `default` come first, then the key's, then the Wikipedia's
-    own. Raises UsageError for a limit that does not exist.
+    `overrides` has limits per language: those of the Wikipedia override those of the key, which override those of
+    `default`. Raises UsageError for a limit that does not exist.
     """
     limits = replace(ENGLISH if code == "en" else Limits(), bigram_score=score)
     known = {field.name for field in fields(Limits)}
@@ -76,5 +77,5 @@ def resolve_limits(
 
 
 def share_of(share: float, number: int) -> int:
-    """Return floor(share · number), the share taken as the decimal number it is written as."""
+    """Return floor(share · number), computed with the share as a decimal number, so that it is not rounded."""
     return math.floor(Fraction(str(share)) * number)

@@ -1,4 +1,4 @@
-"""Which files a build reads: the wanted languages and the dumps, page-view and wordnet files the config names."""
+"""Find the files that a build reads: the dumps, page-view files and wordnets of the languages in the config."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from metadata.dumps.splits import Split, find_splits
 from metadata.languages import LanguageTable
 from metadata.lists.wordnet import wordnet_files
 
-INDEX = "-multistream-index"  # of a dump, no dump itself
+INDEX = "-multistream-index"  # in the name of a dump's index, which is not a dump
 LAYOUT = re.compile(r"(pages-articles(?:-multistream)?|cirrussearch-content|wiki_content-)(\d?)")
 DATE = re.compile(r"(?<=-)\d{8}(?=-)")
 WORDNET_NAMES = "wn-data-<code>.tab, data.noun …, index.noun … (and wn-wikt-<code>.tab with metadata.wiktionary)"
@@ -22,9 +22,9 @@ WORDNET_NAMES = "wn-data-<code>.tab, data.noun …, index.noun … (and wn-wikt-
 
 @dataclass(frozen=True)
 class Source:
-    """One source file, a piece of one, or all wordnet files together: they are small and drop each other's duplicates.
+    """One source file, a split of one, or all wordnet files, which are small and merged without duplicates.
 
-    `code` and `piece` are of dumps.
+    Only dumps have a `code` and a `split`.
     """
 
     kind: Literal["dump", "views", "wordnet"]
@@ -34,7 +34,7 @@ class Source:
 
 
 def select_languages(section: MetadataSection, table: LanguageTable) -> list[str]:
-    """Return the sorted Wikipedia codes to build. Raises UsageError for an unknown one."""
+    """Return the sorted Wikipedia codes to build. Raises UsageError for an unknown code."""
     if section.languages == ["all"]:
         return sorted(code for code in table.languages if code != "other")
     check_known("metadata.languages", section.languages, table)
@@ -42,7 +42,7 @@ def select_languages(section: MetadataSection, table: LanguageTable) -> list[str
 
 
 def check_known(key: str, codes: Sequence[str], table: LanguageTable) -> None:
-    """Raise UsageError for a code the language table lacks, naming the config's key."""
+    """Raise UsageError, which names the config key, for a code that is not in the language table."""
     for code in codes:
         if code not in table.languages:
             raise UsageError(f"{key}: unknown language {code!r}: use Wikipedia codes such as en or zh_yue")
@@ -51,7 +51,7 @@ def check_known(key: str, codes: Sequence[str], table: LanguageTable) -> None:
 def find_sources(
     storage: Storage, section: MetadataSection, codes: Sequence[str], table: LanguageTable
 ) -> list[Source]:
-    """Return all source files of the wanted languages. Raises InputError for a path or pattern that names none."""
+    """Return all source files of the given languages. Raises InputError for a path or pattern without files."""
     dumps = {
         (code, file.path): file
         for pattern in section.wikipedia
@@ -64,7 +64,9 @@ def find_sources(
     if section.wordnet:
         files = storage.expand_all(section.wordnet)
         if not wordnet_files((file.path for file in files), wiktionary=section.wiktionary):
-            raise InputError(f"metadata.wordnet: no wordnet among {len(files)} files: they are named {WORDNET_NAMES}")
+            raise InputError(
+                f"metadata.wordnet: no wordnet among {len(files)} files: wordnets are named {WORDNET_NAMES}"
+            )
         sources.append(Source("wordnet", tuple(files)))
     if not sources:
         raise UsageError("config: metadata.wikipedia, metadata.pageviews and metadata.wordnet are all empty")
@@ -72,29 +74,29 @@ def find_sources(
 
 
 def check_once(dumps: Iterable[tuple[str, str]]) -> None:
-    """Raise UsageError when two dumps of one Wikipedia are there, of two dates or layouts: its pages would count twice.
+    """Raise UsageError for two dumps of one Wikipedia of different dates or layouts: its pages would be counted twice.
 
-    Large ones are published as a whole and in parts, too. `dumps` are Wikipedia codes and paths; of files that are not
-    named as Wikimedia names them nothing is known.
+    Large dumps are also published both as one file and in parts. `dumps` are Wikipedia codes and paths; files without
+    one of Wikimedia's names are not checked.
     """
     seen: dict[str, tuple[str, tuple[str, bool, str]]] = {}
     for code, path in dumps:
-        if (dump := _dump_of(path)) is None:
+        if (dump := _parse_name(path)) is None:
             continue
         other, known = seen.setdefault(code, (path, dump))
         if known != dump:
             raise UsageError(f"metadata.wikipedia: {other} and {path} hold the same pages of {code}: name one of them")
 
 
-def _dump_of(path: str) -> tuple[str, bool, str] | None:
-    """Return the layout of the dump that a file is or is a part of, whether it is a part, and the date."""
+def _parse_name(path: str) -> tuple[str, bool, str] | None:
+    """Return the layout of a dump file, whether it is a part of a dump, and the date; None for other names."""
     name = path.rpartition("/")[2]
     layout, date = LAYOUT.search(name), DATE.search(name)
     return (layout[1], bool(layout[2]), date[0] if date else "") if layout else None
 
 
 def split_sources(sources: Sequence[Source], split_bytes: int) -> Iterator[Source]:
-    """Yield sources, large dump files in pieces of at most so many bytes."""
+    """Yield the sources, with large dump files in splits of at most `split_bytes`."""
     for source in sources:
         if source.kind != "dump" or source.files[0].size <= split_bytes:
             yield source
@@ -106,7 +108,7 @@ def split_sources(sources: Sequence[Source], split_bytes: int) -> Iterator[Sourc
 def find_dumps(
     storage: Storage, pattern: str, codes: Sequence[str], table: LanguageTable
 ) -> Iterator[tuple[str, FileStat]]:
-    """Yield the dumps of one `code=path-or-glob`, or of one pattern with {code}."""
+    """Yield the dumps of a `code=path-or-glob` or of a pattern with {code}."""
     code, equals, path = pattern.partition("=")
     if "{code}" not in pattern:
         if not equals:
@@ -115,13 +117,13 @@ def find_dumps(
         if code in codes:
             yield from ((code, file) for file in storage.expand(path))
         return
-    found = False
+    has_files = False
     for code in codes:
         try:
             files = storage.expand(pattern.replace("{code}", code))
         except InputError:
             continue
-        found = True
+        has_files = True
         yield from ((code, file) for file in files)
-    if not found:
+    if not has_files:
         raise InputError(f"metadata.wikipedia: no file matches {pattern} for any language")

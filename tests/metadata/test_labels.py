@@ -45,7 +45,7 @@ def table():
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """A little fastText model with GlotLID's labels, `aaa_Latn` among them, which no Wikipedia stands for."""
+    """Return a small fastText model with GlotLID's labels, including `aaa_Latn`, which belongs to no Wikipedia."""
     folder = tmp_path_factory.mktemp("model")
     lines = [f"__label__{label} {text}\n" for label, text in SENTENCES.items()]
     (folder / "train.txt").write_text("".join(lines * 20), encoding="utf-8")
@@ -63,11 +63,11 @@ def write(tmp_path, *lines):
     return path
 
 
-def test_the_default_models_labels_lead_where_the_table_says(table):
+def test_labels_of_the_default_model_follow_the_table(table):
     assert map_labels(table.label_to_lang, table) == table.label_to_lang
 
 
-def test_every_label_of_openlid_leads_somewhere(table):
+def test_every_label_of_openlid_is_mapped(table):
     found = map_labels(OPENLID, table)
     assert list(found) == OPENLID
     assert set(found.values()) <= set(table.keys)
@@ -99,11 +99,11 @@ def test_every_label_of_openlid_leads_somewhere(table):
         ("dzo_Tibt nan_Latn ltg_Latn lrc_Arab bem_Latn ary_Arab zxx_Zxxx und_Latn", "other"),
     ],
 )
-def test_language_and_script_decide(table, labels, lang):
+def test_language_and_script_determine_the_key(table, labels, lang):
     assert map_labels(labels.split(), table) == dict.fromkeys(labels.split(), lang)
 
 
-def test_codes_of_the_table_are_codes(table):
+def test_codes_in_the_table_have_the_form_of_iso_639_3(table):
     assert all(len(code.partition("_")[0]) == 3 and code[:3].islower() for code in table.iso_to_lang)
     assert len(table.iso_to_lang) > 330
 
@@ -112,16 +112,16 @@ def test_unknown_labels_are_left_out(table):
     assert map_labels(["aaa_Latn", "eng", "eng_Latin", "__eng_Latn", "en"], table) == {"en": "en"}
 
 
-def test_the_file_comes_first_and_its_star_last(table, tmp_path):
+def test_the_file_takes_precedence_and_its_star_comes_last(table, tmp_path):
     path = write(tmp_path, "# ours", "", "__label__eng_Latn\tother", "aaa_Latn\tde", "yue_Hant\tzh_yue", "*\tother")
     labels = ["eng_Latn", "aaa_Latn", "yue_Hant", "bbb_Latn", "fra_Latn", "en"]
     langs = ["other", "de", "zh", "other", "fr", "en"]
     assert map_labels(labels, table, path) == dict(zip(labels, langs, strict=True))
 
 
-def test_labels_of_the_file_that_the_model_lacks_are_said(table, tmp_path, caplog):
+def test_a_warning_names_labels_of_the_file_that_the_model_lacks(table, tmp_path, caplog):
     assert map_labels(["en"], table, write(tmp_path, "eng_Latin\ten", "*\tother")) == {"en": "en"}
-    assert "labels the model does not have: eng_Latin" in caplog.text
+    assert "labels that the model does not have: eng_Latin" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_labels_of_the_file_that_the_model_lacks_are_said(table, tmp_path, caplo
         ("aaa_Latn\tde\tx", "line 2: not a label, a tab and a language key"),
         ("\tde", "line 2: not a label, a tab and a language key"),
         ("aaa_Latn\txx", "line 2: unknown language 'xx'"),
-        ("en\tde", "line 2: the label 'en' stands twice"),
+        ("en\tde", "line 2: the label 'en' occurs twice"),
     ],
 )
 def test_a_malformed_file_is_refused_with_its_line(table, tmp_path, line, message):
@@ -146,7 +146,7 @@ def test_a_file_that_cannot_be_read_is_named(table, tmp_path):
         map_labels([], table, tmp_path / "absent")
 
 
-def test_a_model_with_such_labels_names_our_languages(table, model, tmp_path):
+def test_a_model_with_iso_labels_identifies_language_keys(table, model, tmp_path):
     labels = labels_of(model)
     with pytest.raises(UsageError, match=r"lead to no language \(1\): aaa_Latn;"):
         LanguageIdentifier(model, map_labels(labels, table))

@@ -52,24 +52,24 @@ def load(tmp_path, *rows, header=HEADER):
     return LanguageTable.load(path)
 
 
-def test_every_wikipedia_stands_once(table):
+def test_every_wikipedia_has_one_row(table):
     assert len(WIKIPEDIAS) == len(set(WIKIPEDIAS)) == 330
     assert list(table.languages) == WIKIPEDIAS
     assert all(language.code == code and language.name for code, language in table.languages.items())
 
 
-def test_every_label_leads_to_one_key(table):
+def test_every_label_maps_to_one_key(table):
     assert len(LABELS) == len(set(LABELS)) == 176
     assert sorted(table.label_to_lang) == sorted(LABELS)
     assert set(table.label_to_lang.values()) <= set(table.keys)
 
 
-def test_labels_lead_to_the_wikipedia_of_their_code_but_for_the_named_exceptions(table):
+def test_labels_map_to_the_wikipedia_of_their_code_with_few_exceptions(table):
     exceptions = {"cbk": "cbk_zam", "lrc": "other", "yue": "zh"}
     assert table.label_to_lang == {label: exceptions.get(label, label) for label in LABELS}
 
 
-def test_only_the_named_wikipedias_merge_and_those_without_a_label_go_to_other(table):
+def test_only_known_wikipedias_are_merged_and_those_without_a_label_are_in_other(table):
     own = set(LABELS) & set(WIKIPEDIAS) | {"cbk_zam"}
     for code in WIKIPEDIAS:
         expected = MERGED.get(code) or (code if code in own else "other")
@@ -79,7 +79,7 @@ def test_only_the_named_wikipedias_merge_and_those_without_a_label_go_to_other(t
     assert table.target("other") == "other"
 
 
-def test_sources_of_the_keys_are_all_wikipedias_once_each_key_first(table):
+def test_each_wikipedia_is_the_source_of_one_key_and_the_keys_own_comes_first(table):
     sources = {key: table.sources(key) for key in table.keys}
     assert sorted(code for codes in sources.values() for code in codes) == sorted(WIKIPEDIAS)
     assert sources["zh"] == ["zh", "zh_classical", "zh_yue"]
@@ -88,12 +88,12 @@ def test_sources_of_the_keys_are_all_wikipedias_once_each_key_first(table):
     assert all(codes[0] == key for key, codes in sources.items() if key != "other")
 
 
-def test_a_keys_own_wikipedia_comes_before_those_that_stand_above_it(tmp_path):
+def test_a_keys_own_wikipedia_comes_before_those_above_it_in_the_table(tmp_path):
     above = ["bb\tB\t\t\ten\tspace\twhitespace\t\t", "aa\tA\t\t\ten\tspace\twhitespace\t\t"]
     assert load(tmp_path, *above, ENGLISH, OTHER).sources("en") == ["en", "bb", "aa"]
 
 
-def test_wordnet_codes_lead_to_their_wikipedia(table):
+def test_wordnet_codes_map_to_their_wikipedia(table):
     assert OMW.items() <= table.wordnet_to_lang.items()
     assert set(table.wordnet_to_lang.values()) <= set(WIKIPEDIAS)
     assert table.wordnet_to_lang["wikt-als"] == "als", "Wiktionary's als is Alemannic, OMW's is Albanian"
@@ -117,7 +117,7 @@ def test_an_unknown_wikipedia_is_refused(table):
         table.target("xx")
 
 
-def test_the_digest_follows_the_meaning_only(tmp_path):
+def test_the_digest_ignores_names_order_and_comments(tmp_path):
     german = "de\tGerman\tde\t\t\tspace\twhitespace\t\t"
     digest = load(tmp_path, ENGLISH, german, OTHER).digest
     assert len(digest) == 64
@@ -132,16 +132,19 @@ def test_the_digest_follows_the_meaning_only(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([ENGLISH + "\textra", OTHER], "line 4: 10 columns where 9 belong"),
-        ([ENGLISH, ENGLISH, OTHER], "line 5: the code 'en' stands already on line 4"),
-        ([ENGLISH, "de\tGerman\ten\t\t\tspace\twhitespace\t\t", OTHER], "line 5: the label 'en' stands already"),
+        ([ENGLISH + "\textra", OTHER], "line 4: 10 columns instead of 9"),
+        ([ENGLISH, ENGLISH, OTHER], "line 5: the code 'en' is already on line 4"),
+        ([ENGLISH, "de\tGerman\ten\t\t\tspace\twhitespace\t\t", OTHER], "line 5: the label 'en' is already on line 4"),
         ([ENGLISH, "de\tGerman\tde\teng\t\tspace\twhitespace\t\t", OTHER], "line 5: the wordnet 'eng'"),
         ([ENGLISH, "de\tGerman\tde\t\t\tspace\twhitespace\ten\t", OTHER], "line 5: the site 'en'"),
         ([ENGLISH, "de\tGerman\tde\t\tfr\tspace\twhitespace\t\t", OTHER], "line 5: merged_into names 'fr'"),
-        ([ENGLISH, "de\tGerman\tde\t\t\tspace\twhitespace\t\teng", OTHER], "line 5: the ISO 639-3 code 'eng' stands"),
+        (
+            [ENGLISH, "de\tGerman\tde\t\t\tspace\twhitespace\t\teng", OTHER],
+            "line 5: the ISO 639-3 code 'eng' is already on line 4",
+        ),
         ([ENGLISH.replace("space", "wide", 1), OTHER], "line 4: spacing is 'wide'"),
         ([ENGLISH.replace("English", ""), OTHER], "line 4: a row needs"),
-        ([ENGLISH, "de\tGerman\t\t\t\tspace\twhitespace\t\t", OTHER], "line 5: no label leads to 'de'"),
+        ([ENGLISH, "de\tGerman\t\t\t\tspace\twhitespace\t\t", OTHER], "line 5: no label maps to 'de'"),
         ([ENGLISH], "the row 'other'"),
     ],
 )
