@@ -1,4 +1,4 @@
-"""A command with options of its own beside the keys of a configuration."""
+"""Commands that have options in addition to the keys of a configuration."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ Options = TypeVar("Options", bound=CommandOptions)
 
 @dataclass(frozen=True)
 class Command(Generic[Options, Settings]):
-    """What a command reads from its command line.
+    """The command line of a command: its options and its configuration.
 
     Args:
-        prog: how it is started, such as `python -m jobs.explain`.
+        prog: the command, such as `python -m jobs.explain`.
         description: the text above the options in `--help`.
-        options: its own options.
-        config: the configuration whose keys it accepts too.
-        required: dotted keys of the configuration that it cannot do without.
+        options: the model of its options.
+        config: the model of the configuration, whose keys are accepted too.
+        required: dotted keys of the configuration that must be set.
     """
 
     prog: str
@@ -52,12 +52,12 @@ class Command(Generic[Options, Settings]):
     required: Sequence[str] = ()
 
     def parse(self, argv: Sequence[str]) -> tuple[Options, Settings]:
-        """Return the options and the configuration. Raises UsageError with one line that names what is wrong."""
+        """Return the options and the configuration. Raises UsageError with one line that names the problem."""
         parser = config_parser(self.prog, self.description)
         group = parser.add_argument_group(f"options of {self.prog.rpartition('.')[2]}")
         for name, field in self.options.model_fields.items():
             _add_flag(group, field.alias or name, field)
-        parser._action_groups.insert(0, parser._action_groups.pop())  # the command's own options come first in --help
+        parser._action_groups.insert(0, parser._action_groups.pop())  # list the command's options first in --help
         config, given = load_with(parser, self.config, self._current_flags(argv), self.required)
         given = {name: value for name, value in given.items() if value is not None}
         try:

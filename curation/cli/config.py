@@ -1,4 +1,4 @@
-"""The sections of the configuration that the curation library defines; the jobs add theirs.
+"""The sections of the configuration that the curation library defines; other packages add their own.
 
 Every key is documented here, once: `--help` prints these descriptions.
 """
@@ -20,104 +20,123 @@ class Section(BaseModel):
 
 
 class StorageSection(Section):
-    """How s3:// locations are reached; credentials come from the environment."""
+    """Access to s3:// locations; credentials come from the environment."""
 
-    endpoint_url: str | None = Field(None, description="S3 endpoint, also from AWS_ENDPOINT_URL")
-    region: str | None = Field(None, description="S3 region, also from AWS_REGION")
-    anonymous: bool = Field(False, description="read public buckets unsigned")
+    endpoint_url: str | None = Field(None, description="S3 endpoint (default: AWS_ENDPOINT_URL)")
+    region: str | None = Field(None, description="S3 region (default: AWS_REGION)")
+    anonymous: bool = Field(False, description="send unsigned requests, to read public buckets")
 
 
 Treatment = Literal["keep", "mask", "drop"]
 
 
 class CleanSection(Section):
-    """Cleaning of texts beyond the default (NFC, white space to single spaces, trimmed); what it changes is noted."""
+    """Cleaning of texts in addition to the default (NFC, single spaces, trimmed); changes are counted."""
 
-    entities: bool = Field(False, description="turn HTML entities (&amp;) into their characters")
-    controls: bool = Field(False, description="remove control characters and invisible marks, but for ZWNJ and ZWJ")
+    entities: bool = Field(False, description="replace HTML entities (&amp;) by their characters")
+    controls: bool = Field(False, description="remove control characters and invisible characters, except ZWNJ and ZWJ")
     mojibake: Literal["keep", "flag", "repair", "drop"] = Field(
-        "keep", description="UTF-8 read as another encoding (cafÃ©): kept, kept and counted, repaired, or dropped"
+        "keep", description="UTF-8 decoded in another encoding (cafÃ©): keep; flag = keep and count; repair; or drop"
     )
 
 
 class FilterSection(Section):
-    """Which texts and images are dropped; what is dropped is counted under its reason."""
+    """Filters of texts and images; drops are counted by reason."""
 
-    min_chars: int | None = Field(None, ge=1, description="texts with fewer characters are dropped (too_short)")
-    max_chars: int | None = Field(None, ge=1, description="texts with more characters are dropped (too_long)")
-    file_names: bool = Field(False, description="drop texts that are no more than a file's name (file_name)")
-    emails: Treatment = Field("keep", description="texts with an e-mail address: kept, masked ([email]) or dropped")
-    phones: Treatment = Field("keep", description="texts with a phone number: the same")
-    cards: Treatment = Field("keep", description="texts with a payment card's number: the same")
+    min_chars: int | None = Field(None, ge=1, description="drop texts with fewer characters (too_short)")
+    max_chars: int | None = Field(None, ge=1, description="drop texts with more characters (too_long)")
+    file_names: bool = Field(False, description="drop texts that are only a file name (file_name)")
+    emails: Treatment = Field("keep", description="texts with an e-mail address: keep, mask ([email]) or drop them")
+    phones: Treatment = Field("keep", description="texts with a phone number: keep, mask or drop them")
+    cards: Treatment = Field("keep", description="texts with a payment card number: keep, mask or drop them")
     block_urls: Words = Field(
-        [], description="files of blocked hosts and URL prefixes, one a line, of images and pages (blocked_url)"
+        [], description="files with blocked hosts and URL prefixes of images and pages, one per line (blocked_url)"
     )
     block_texts: dict[str, str] = Field(
-        {}, description="file of blocked phrases, one a line, per language key, or `all` (blocked_text)"
+        {}, description="file with blocked phrases, one per line, for each language key or `all` (blocked_text)"
     )
 
 
-HOW_INPUTS_TRAVEL = ("inputs", "base_url", "storage", "connections", "retries", "backoff_s", "timeout_s")
+# Keys that do not change the pairs read from given files.
+TRANSPORT_KEYS = ("inputs", "base_url", "storage", "connections", "retries", "backoff_s", "timeout_s")
 
 
 class IngestSection(Section):
-    """Where the pairs come from and how they are cleaned."""
+    """Inputs of image–text pairs, and how they are read, cleaned and filtered."""
 
     inputs: Words = Field(
         [],
-        description="input files: paths, folders or globs, local or s3://; https:// URLs; lists of them "
+        description="input files: local or s3:// paths, folders or globs; https:// URLs; or lists of these "
         "(*.paths, *.paths.gz)",
     )
     base_url: str | None = Field(
         None,
-        description="what relative paths of a list start from, such as https://data.commoncrawl.org or s3://commoncrawl",
+        description="base of relative paths in lists, such as https://data.commoncrawl.org or s3://commoncrawl",
     )
-    format: Literal["wat", "parquet", "jsonl", "webdataset"] = Field("wat", description="format of the inputs")
-    max_texts_per_image: int = Field(8, ge=1, description="texts kept per image (smallest hash)")
+    format: Literal["wat", "parquet", "jsonl", "webdataset"] = Field("wat", description="input format")
+    max_texts_per_image: int = Field(
+        8, ge=1, description="maximum number of texts per image; those with the smallest hash are kept"
+    )
     url_column: str = Field("url", description="parquet, jsonl, webdataset: column with the image URL")
-    text_columns: Words = Field(["text"], description="as url_column: columns with texts or lists of texts")
-    ref_column: str | None = Field(None, description="parquet, jsonl: column with a path, or path#member, of the bytes")
+    text_columns: Words = Field(
+        ["text"], description="parquet, jsonl, webdataset: columns with texts or lists of texts"
+    )
+    ref_column: str | None = Field(
+        None, description="parquet, jsonl: column with the path of the image file, or path#member"
+    )
     image_column: str | None = Field(
-        None, description="parquet: column with the bytes of the images, at hand for later"
+        None, description="parquet: column with the image bytes, which are then read from here instead of downloaded"
     )
     page_column: str | None = Field(None, description="parquet, jsonl: column with the page URL")
-    bucket_bytes: int = Field(256 << 20, ge=1, description="input bytes that make one output bucket")
+    bucket_bytes: int = Field(256 << 20, ge=1, description="input bytes per output bucket")
     robots: list[Literal["noai", "noimageai", "noindex", "noimageindex"]] = Field(
         ["noai", "noimageai"],
-        description="directives of pages, in X-Robots-Tag headers or robots metas, that are honoured",
+        description="directives in X-Robots-Tag headers or robots meta tags of pages that are honored",
     )
-    storage: StorageSection | None = Field(None, description="how s3:// inputs are reached, if otherwise than the lake")
+    storage: StorageSection | None = Field(
+        None, description="access to s3:// inputs, if it differs from that of the lake"
+    )
     connections: int | None = Field(
-        None, ge=1, description="input files read at once, by all workers; default one a core"
+        None, ge=1, description="input files read in parallel by all workers; default: one per core"
     )
-    retries: int = Field(6, ge=0, description="further tries in a row, without a new byte, on an input's server")
-    backoff_s: Annotated[float, Field(ge=0)] = Field(1.0, description="seconds before the first, then doubled")
-    timeout_s: Annotated[float, Field(gt=0)] = Field(60.0, description="seconds of silence after which one is begun")
+    retries: int = Field(
+        6, ge=0, description="retries in a row that bring no new byte before an input on a server fails"
+    )
+    backoff_s: Annotated[float, Field(ge=0)] = Field(
+        1.0, description="seconds before the first retry, doubled for each further one"
+    )
+    timeout_s: Annotated[float, Field(gt=0)] = Field(60.0, description="seconds without data before a retry starts")
 
     clean: CleanSection = CleanSection()
     filters: FilterSection = FilterSection()
-    sample: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description="share read, chosen by hash, for trial runs")
-    sample_of: Literal["inputs", "images"] = Field("inputs", description="what the share is of (not_sampled)")
-    seen: Literal["none", "earlier"] = Field("none", description="look images up in the pairs of all earlier batches")
+    sample: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="share of the input to read, selected by hash, for trial runs"
+    )
+    sample_of: Literal["inputs", "images"] = Field(
+        "inputs", description="unit of sampling: input files or images (not_sampled)"
+    )
+    seen: Literal["none", "earlier"] = Field(
+        "none", description="earlier = look up images in the pairs of all earlier batches"
+    )
     seen_action: Literal["drop", "keep", "merge"] = Field(
-        "drop", description="what becomes of seen images: dropped, kept and counted, or joined by their earlier texts"
+        "drop", description="images of earlier batches: drop; keep and count; or merge with their earlier texts"
     )
 
     @model_validator(mode="after")
-    def _image_column_is_of_parquet(self) -> Self:
+    def _check_image_column(self) -> Self:
         if self.image_column is not None and self.format != "parquet":
             raise ValueError(f"image_column is a column of format parquet, not {self.format}")
         return self
 
     def fingerprint_keys(self) -> dict[str, Any]:
-        """Return what of the section changes the result, but for the inputs."""
-        return self.model_dump(exclude=set(HOW_INPUTS_TRAVEL))
+        """Return the keys that change the result, except for the inputs."""
+        return self.model_dump(exclude=set(TRANSPORT_KEYS))
 
     def reader_keys(self) -> dict[str, Any]:
-        """Return what of the section changes what one file gives."""
-        merging = {"bucket_bytes", "seen", "seen_action"}
+        """Return the keys that change the occurrences read from one file."""
+        merge_keys = {"bucket_bytes", "seen", "seen_action"}
         return self.model_dump(
-            exclude={*HOW_INPUTS_TRAVEL, *merging, *({"sample"} if self.sample_of == "inputs" else ())}
+            exclude={*TRANSPORT_KEYS, *merge_keys, *({"sample"} if self.sample_of == "inputs" else ())}
         )
 
 
@@ -125,33 +144,41 @@ class MatchSection(Section):
     """Language identification and matching."""
 
     rules: Literal["worldwide", "reference"] = Field("worldwide", description="matching rule set")
-    lid_model: str = Field("default", description="fastText model file; default = the one `make models` fetched")
+    lid_model: str = Field(
+        "default", description="fastText model file; default = the model that `make models` downloads"
+    )
     lid_labels: str = Field(
         "default",
-        description="file with the language key of the model's labels (`label<tab>key`); default = the language table",
+        description="file with the language key of each model label (`label<tab>key`); default = the language table",
     )
-    min_lid_score: Share = Field(0.0, description="texts scored lower go to `other`")
-    unit_bytes: int = Field(1 << 30, ge=1, description="bytes of pairs that one task matches, in batches of many tasks")
+    min_lid_score: Share = Field(0.0, description="texts below this score are treated as `other`")
+    unit_bytes: int = Field(1 << 30, ge=1, description="bytes of pairs per task, in batches of many tasks")
     script_languages: bool = Field(
-        False, description="texts mostly in a script of one language (Thai, Khmer, Tamil, kana …) are in that language"
+        False,
+        description="assign texts mostly in a script of one language (Thai, Khmer, Tamil, kana …) to that language",
     )
 
 
 class BalanceSection(Section):
-    """The threshold per language and the draw; at most one of tail_share, t_en and p is set."""
+    """Thresholds and sampling; at most one of tail_share, t_en and p may be set."""
 
     policy: Literal["tail_proportion", "fixed", "none"] = Field(
         "tail_proportion",
-        description="t per language by its tail's share; one t for all; or keep everything matched",
+        description="tail_proportion = t per language from the tail share; fixed = one t for all languages; "
+        "none = keep all matched pairs",
     )
-    tail_share: Annotated[float, Field(gt=0, le=1)] | None = Field(None, description="p, the tail's share (0.06)")
-    t_en: int | None = Field(None, ge=1, description="threshold on English, from which p follows")
-    p: Annotated[float, Field(gt=0, le=1)] | None = Field(None, description="p itself, when there is no English")
+    tail_share: Annotated[float, Field(gt=0, le=1)] | None = Field(None, description="tail share p (0.06)")
+    t_en: int | None = Field(None, ge=1, description="threshold t of English, which determines p")
+    p: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="tail share p itself, for data without English"
+    )
     counts_up_to: str | None = Field(
-        None, description="batch up to which counts make the thresholds; default: the batch that is balanced"
+        None, description="last batch whose counts determine the thresholds; default: the batch that is balanced"
     )
-    selection: Literal["drawn", "all"] = Field("drawn", description="curate the drawn pairs, or all matched ones")
-    bucket_bytes: int = Field(128 << 20, ge=1, description="bytes of matches that make one output bucket")
+    selection: Literal["drawn", "all"] = Field(
+        "drawn", description="drawn = curate sampled pairs; all = curate all matched pairs"
+    )
+    bucket_bytes: int = Field(128 << 20, ge=1, description="bytes of matches per output bucket")
 
     @model_validator(mode="after")
     def _one_source_of_p(self) -> Self:
@@ -164,16 +191,16 @@ class BalanceSection(Section):
 class ImagesSection(Section):
     """Fetching, verifying and storing images."""
 
-    max_side: int = Field(256, ge=1, description="longest side in pixels; larger images are reduced")
-    min_side: int = Field(1, ge=1, description="images with a shorter side are refused")
-    max_pixels: int = Field(64_000_000, ge=1, description="images with more pixels are refused undecoded")
-    max_bytes: int = Field(20 << 20, ge=1, description="larger downloads are cut off and refused")
-    timeout_s: Annotated[float, Field(gt=0)] = Field(10.0, description="seconds for one image, retries included")
-    retries: int = Field(2, ge=0, description="further tries on 429, 5xx and dropped connections")
-    threads: int = Field(16, ge=1, description="downloads at once in one task")
+    max_side: int = Field(256, ge=1, description="longest side in pixels; larger images are resized")
+    min_side: int = Field(1, ge=1, description="images with a shorter side are rejected")
+    max_pixels: int = Field(64_000_000, ge=1, description="images with more pixels are rejected without decoding")
+    max_bytes: int = Field(20 << 20, ge=1, description="larger downloads are aborted and rejected")
+    timeout_s: Annotated[float, Field(gt=0)] = Field(10.0, description="seconds per image, including retries")
+    retries: int = Field(2, ge=0, description="retries after 429, 5xx and dropped connections")
+    threads: int = Field(16, ge=1, description="parallel downloads per task")
     user_agent: str = Field("worldcurate/0.1", description="User-Agent header")
     allow_private_hosts: Words = Field(
-        [], description="hosts, or host:port, with private addresses that may be fetched"
+        [], description="hosts, or host:port, with private addresses from which images may be fetched"
     )
-    shard_bytes: int = Field(256 << 20, ge=1, description="bytes of one shard file")
-    assumed_image_bytes: int = Field(24 << 10, ge=1, description="bytes an image is planned with")
+    shard_bytes: int = Field(256 << 20, ge=1, description="bytes per shard file")
+    assumed_image_bytes: int = Field(24 << 10, ge=1, description="assumed bytes per image, to plan the size of shards")

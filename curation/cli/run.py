@@ -25,7 +25,7 @@ def run_command(main: Callable[[Sequence[str]], None], argv: Sequence[str] | Non
     try:
         main(sys.argv[1:] if argv is None else argv)
     except WorldcurateError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the one line a user reads
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the line that the user reads
         return error.exit_code
     except Exception:
         traceback.print_exc()

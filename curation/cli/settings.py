@@ -30,14 +30,14 @@ def load_config(
 ) -> Settings:
     """Read a configuration: the YAML file of `--config`, overridden by the environment, overridden by flags.
 
-    `required` lists dotted keys that the command cannot do without. Raises UsageError with one line that names the
-    key: unknown, missing, of a wrong type, or out of range. `--help` prints every key and exits.
+    `required` lists dotted keys that must be set. Raises UsageError with one line that names the key if it is unknown,
+    missing, of the wrong type or out of range. `--help` prints every key and exits.
     """
     return load_with(config_parser(prog, description), model, argv, required)[0]
 
 
 def config_parser(prog: str, description: str) -> argparse.ArgumentParser:
-    """Return a parser with the option `--config`; the caller may add the command's own options."""
+    """Return a parser with the option `--config`; the caller may add the options of the command."""
     parser = _Parser(
         prog=prog,
         usage="%(prog)s [--config FILE] [--option value …]",
@@ -52,20 +52,20 @@ def config_parser(prog: str, description: str) -> argparse.ArgumentParser:
 def load_with(
     parser: argparse.ArgumentParser, model: type[Settings], argv: Sequence[str], required: Sequence[str] = ()
 ) -> tuple[Settings, dict[str, Any]]:
-    """Read a configuration as `load_config` does; return it with the values of the parser's own options."""
-    own = {action.dest for action in parser._actions} - {"help", "config"}
+    """Read a configuration as `load_config` does; return it with the values of the parser's options."""
+    option_names = {action.dest for action in parser._actions} - {"help", "config"}
     source: Any = CliSettingsSource[argparse.ArgumentParser](
         model, cli_prog_name=parser.prog, root_parser=parser, cli_avoid_json=True, cli_hide_none_type=True
     )
     _check_environment(model)
     arguments = vars(parser.parse_args(argv))
     path = arguments.pop("config")
-    options = {name: arguments.pop(name) for name in own}
+    options = {name: arguments.pop(name) for name in option_names}
     try:
         flags = source(parsed_args=argparse.Namespace(**arguments))
         file = InitSettingsSource(model, _read_yaml(path) if path else {})
 
-        class Loaded(model):  # type: ignore[valid-type, misc]  # the sources differ per call
+        class Loaded(model):  # type: ignore[valid-type, misc]  # the sources differ between calls
             @classmethod
             def settings_customise_sources(
                 cls, settings_cls: type[BaseSettings], **_: PydanticBaseSettingsSource
@@ -73,7 +73,7 @@ def load_with(
                 return flags, EnvSettingsSource(settings_cls), file
 
         loaded = Loaded()
-        # return the plain model, which pickles and can be copied without reading the sources again
+        # return the plain model, which can be pickled and copied without reading the sources again
         config: Any = model.model_construct(**{name: getattr(loaded, name) for name in model.model_fields})
     except ValidationError as error:
         raise UsageError(f"config: {'; '.join(describe_problem(p, model) for p in error.errors())}") from error
@@ -81,14 +81,16 @@ def load_with(
         raise UsageError(f"config: {str(error).removeprefix('error parsing CLI: ')}") from error
     for key in required:
         if not _get(config, key):
-            raise UsageError(f"config: key `{key}` is missing: {parser.prog} needs it (in the file or as --{key})")
+            raise UsageError(
+                f"config: key `{key}` is missing: {parser.prog} needs it: set it in the file or as --{key}"
+            )
     return cast("Settings", config), options
 
 
 def _check_environment(model: type[BaseSettings]) -> None:
-    """Raise UsageError for a variable with the model's prefix that names no key, which would otherwise be ignored.
+    """Raise UsageError for a variable with the model's prefix but without a key, which would otherwise be ignored.
 
-    A model lists what else shares its prefix as `other_variables`: names, or prefixes that end with `_`.
+    A model lists other variables with its prefix as `other_variables`: names, or prefixes that end with `_`.
     """
     prefix, others = model.model_config["env_prefix"], getattr(model, "other_variables", ())
     known = {name.upper() for name in model.model_fields}
@@ -97,7 +99,7 @@ def _check_environment(model: type[BaseSettings]) -> None:
         if variable.startswith(prefix) and not name.startswith(others):
             section = name.partition("__")[0]
             if section not in known:
-                raise UsageError(f"environment: {variable} names no key: there is no `{section.lower()}`")
+                raise UsageError(f"environment: {variable}: unknown key `{section.lower()}`")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -106,9 +108,9 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """YAML whose scalars stay text: the model knows the types, and `batch: 2024-05-31` is a name, not a date."""
+    """YAML loader that keeps scalars as text: the model converts them, and `batch: 2024-05-31` is not a date."""
 
-    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own hook
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's hook
         first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith((":null", ":merge"))]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
@@ -122,18 +124,18 @@ def _read_yaml(path: str) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"config: {path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values or {}, dict):
-        raise UsageError(f"config: {path} must hold keys and values, not a {type(values).__name__}")
+        raise UsageError(f"config: {path} must have keys and values at the top level, not a {type(values).__name__}")
     return values or {}
 
 
 def describe_problem(problem: Any, model: type[BaseModel]) -> str:
-    """Return one validation problem as a readable line."""
-    # pydantic adds the tried member of a union to the location; a key is a plain name
+    """Return a description of one validation problem."""
+    # pydantic adds the members of a union to the location; keys are plain names
     location = [str(part) for part in problem["loc"] if str(part).replace("_", "").isalnum()]
     key = ".".join(location)
     if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, sorted(keys_of(model)), n=1)
-        return f"unknown key `{key}`" + (f" (did you mean `{near[0]}`?)" if near else "")
+        matches = difflib.get_close_matches(key, sorted(keys_of(model)), n=1)
+        return f"unknown key `{key}`" + (f" (did you mean `{matches[0]}`?)" if matches else "")
     message = problem["msg"].removeprefix("Value error, ")
     given = f", got {problem['input']!r}" if not isinstance(problem["input"], dict) else ""
     return f"key `{key}`: {message}{given}"

@@ -1,4 +1,4 @@
-"""A command's own options: documented, checked, and readable under their former names."""
+"""The options of a command are documented and validated, and their former names still work."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_mistake_is_one_line_that_names_the_option(argv, message):
     assert "\n" not in str(caught.value)
 
 
-def test_help_lists_own_options_first_with_their_defaults(capsys):
+def test_help_lists_the_options_of_the_command_first_with_their_defaults(capsys):
     with pytest.raises(SystemExit) as ended:
         COMMAND.parse(["--help"])
     assert ended.value.code == 0
@@ -76,7 +76,7 @@ def test_help_lists_own_options_first_with_their_defaults(capsys):
         assert expected in text
 
 
-def test_variables_that_belong_to_others_are_not_taken_for_misspelt_keys(monkeypatch):
+def test_variables_of_other_components_are_not_reported_as_unknown_keys(monkeypatch):
     monkeypatch.setenv("WORLDCURATE_COMPILED", "/opt/compiled")
     assert COMMAND.parse(["--lake", "/l"])[1].lake == "/l"
     monkeypatch.setenv("WORLDCURATE_LAKES", "/l")

@@ -26,19 +26,19 @@ def load(tmp_path, monkeypatch):
     return load_
 
 
-def test_flags_win_over_environment_and_environment_over_the_file(load):
+def test_flags_override_the_environment_and_the_environment_overrides_the_file(load):
     text = "lake: /file\nseed: 1\nbalance: {t_en: 1}\n"
     config = load(text, "--seed", "3", WORLDCURATE_SEED="2", WORLDCURATE_LAKE="/environment")
     assert (config.lake, config.seed, config.balance.t_en) == ("/environment", 3, 1)
     assert load(text, "--balance.t_en", "9").balance.t_en == 9
 
 
-def test_a_section_set_in_two_places_is_merged(load):
+def test_a_section_set_in_two_sources_is_merged(load):
     config = load("lake: /l\nimages: {max_side: 64}\n", "--images.timeout_s", "2", WORLDCURATE_IMAGES__RETRIES="5")
     assert (config.images.max_side, config.images.timeout_s, config.images.retries) == (64, 2.0, 5)
 
 
-def test_names_that_look_like_numbers_or_dates_stay_names(load):
+def test_names_that_look_like_numbers_or_dates_remain_names(load):
     assert load("lake: /l\nbatch: 2024-05-31\n").batch == "2024-05-31"
     assert load("lake: /l\nbatch: 2024_05\n").batch == "2024_05"
     assert load("lake: /l\nspark: {conf: {spark.cores.max: 4, spark.x: true}}\n").spark.conf == {
@@ -47,13 +47,13 @@ def test_names_that_look_like_numbers_or_dates_stay_names(load):
     }
 
 
-def test_a_list_may_be_written_as_one_word(load):
+def test_a_list_may_be_written_as_a_single_value(load):
     assert load("lake: /l\ningest: {inputs: a/*.gz}\n").ingest.inputs == ["a/*.gz"]
     assert load("lake: /l\n", "--ingest.inputs", "a", "--ingest.inputs", "b").ingest.inputs == ["a", "b"]
 
 
 @pytest.mark.parametrize(
-    ("text", "flags", "said"),
+    ("text", "flags", "message"),
     [
         ("lake: /l\nballance: {}\n", [], "unknown key `ballance`"),
         ("lake: /l\nbalance: {t_em: 5}\n", [], "unknown key `balance.t_em` (did you mean `balance.t_en`?)"),
@@ -63,16 +63,16 @@ def test_a_list_may_be_written_as_one_word(load):
         ("lake: /l\nimages: {max_side: 0}\n", [], "key `images.max_side`"),
         ("lake: /l\nbalance: {t_en: 5, p: 0.1}\n", [], "set only one of t_en, p"),
         ("seed: 1\n", [], "key `lake` is missing"),
-        ("- a\n", [], "must hold keys and values"),
+        ("- a\n", [], "must have keys and values"),
         ("a: [\n", [], "is not YAML"),
         ("lake: /l\n", ["--nonsense", "1"], "--nonsense"),
         ("lake: /l\n", ["--seed"], "--seed"),
     ],
 )
-def test_a_mistake_is_one_line_that_names_the_key(load, text, flags, said):
+def test_a_mistake_is_one_line_that_names_the_key(load, text, flags, message):
     with pytest.raises(UsageError) as caught:
         load(text, *flags)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -94,7 +94,7 @@ def test_help_names_every_key(capsys):
     assert missing == []
 
 
-def test_every_key_says_what_it_means():
+def test_every_key_has_a_description():
     assert [key for key, info in keys_of(Config).items() if not info.description] == []
 
 
@@ -102,7 +102,7 @@ def test_every_key_says_what_it_means():
     ("error", "code"),
     [(None, 0), (RuntimeError("x"), 1), (UsageError("x"), 2), (InputError("x"), 3), (OutputError("x"), 4)],
 )
-def test_exit_codes_tell_the_kind_of_failure(error, code, capsys):
+def test_exit_codes_distinguish_kinds_of_failure(error, code, capsys):
     handlers = logging.getLogger().handlers[:]
 
     def command(_):
@@ -113,6 +113,6 @@ def test_exit_codes_tell_the_kind_of_failure(error, code, capsys):
         assert run_command(command, []) == code
     finally:
         logging.getLogger().handlers[:] = handlers
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert ("error:" in said.err) == bool(error)
+    message = capsys.readouterr()
+    assert message.out == ""
+    assert ("error:" in message.err) == bool(error)
