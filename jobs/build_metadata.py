@@ -35,10 +35,10 @@ from jobs.tasks.metadata.read import ReadSource, StagedSources, crashed
 from jobs.tasks.metadata.reuse import Reuse, sources_of
 from jobs.tasks.metadata.titles import bucket_count as view_buckets
 from jobs.tasks.metadata.titles import rank_titles
-from metadata.lists.merge import version_of
+from metadata.lists.merge import version_from_digests
 from metadata.lists.page import render
 from metadata.lists.statistics import ORIGINS
-from metadata.sources import cut
+from metadata.sources import split_sources
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class MetadataStage(Stage):
         made = self._make_lists(run, staged, reuse)
         built = merge_keys(context, run.staging, plan.keys, {part.code: part.staged for part in made}, run.writers())
         run.step("entries")
-        version = version_of({part.key: part.digest for part in built})
+        version = version_from_digests({part.key: part.digest for part in built})
         compiled = self._compile(version, built)
         run.step("matchers")
         totals = {**self._totals(version, made, built), **self._source_totals(staged, failed, reuse)}
@@ -111,7 +111,7 @@ class MetadataStage(Stage):
         views = view_buckets(file for source in sources if source.kind == "views" for file in source.files)
         wiktionary = context.config.metadata.wiktionary
         read = ReadSource(context.storage, plan.table, codes, wiktionary, run.staging, views, gram_buckets(sources))
-        units = list(cut(sources, SPLIT_BYTES))
+        units = list(split_sources(sources, SPLIT_BYTES))
         results = context.run_tasks("build_metadata: sources", units, read, on_crash=crashed)
         return StagedSources.collect(results, read)
 

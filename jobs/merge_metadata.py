@@ -27,8 +27,8 @@ from jobs.tasks.metadata.lists import bucket_counts, merge_keys
 from jobs.tasks.metadata.matchers import RULES, CompileMatcher, is_published, publish_manifest
 from jobs.tasks.metadata.spread import SpreadList
 from metadata.languages import LanguageTable
-from metadata.lists.merge import version_of
-from metadata.sources import wanted
+from metadata.lists.merge import version_from_digests
+from metadata.sources import select_languages
 
 ALGORITHM = 2
 
@@ -65,7 +65,7 @@ class MergeStage(Stage):
         staged = context.run_tasks("merge_metadata: lists", files_by_key, spread)
         lists = dict(zip(self.keys, staged, strict=True))
         [merged] = merge_keys(context, run.staging, merging, lists, run.writers())
-        version = version_of({MERGED: merged.digest})
+        version = version_from_digests({MERGED: merged.digest})
         run.step("merge")
         compile_matcher = CompileMatcher(context.storage, context.lake.root, version, {MERGED: merged.files})
         units = [(MERGED, rules) for rules in RULES]
@@ -91,7 +91,7 @@ def _keys(context: Context, source: Manifest) -> Sequence[str]:
     """Return the keys whose lists are merged. Raises UsageError if the version has none of them."""
     section, table = context.config.metadata, LanguageTable.load()
     every = section.languages == ["all"]
-    asked = source.entries.keys() if every else {table.target(code) for code in wanted(section, table)}
+    asked = source.entries.keys() if every else {table.target(code) for code in select_languages(section, table)}
     if not (keys := sorted(asked & source.entries.keys())):
         raise UsageError(f"metadata.languages: version {source.version} has no list of {', '.join(sorted(asked))}")
     return keys

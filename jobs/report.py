@@ -75,7 +75,7 @@ def collect(lake: Lake, recipe: str, batch: str) -> report.Report:
         code_version=__version__,
         match_id=match_id,
         metadata_version=version,
-        meaning=keys,
+        recipe_spec=keys,
         runs=runs,
         thresholds=thresholds,
         languages=largest_languages(lake, lake.snapshot("totals", counted), thresholds, version),
@@ -122,7 +122,7 @@ def largest_languages(
             report.TopEntry(text, count, entry_probability(count, t))
             for text, count in zip(texts, values[order].tolist(), strict=True)
         ]
-        found[lang] = report.summarise(lang, values, t, top)
+        found[lang] = report.summarize(lang, values, t, top)
     return [found[lang] for lang in t_of if lang in found]
 
 

@@ -30,7 +30,7 @@ from curation.matching.store import open_manifest
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
 from metadata.languages import LanguageTable
-from metadata.lists.coverage import Covered, coverage
+from metadata.lists.coverage import Coverage, coverage
 from metadata.lists.statistics import ORIGINS, Origin
 
 TOP = 20
@@ -46,7 +46,7 @@ class MetadataView:
         self.manifest = open_manifest(self._storage, self._lake.root, context.config.metadata.version)
         self.of_version = {"metadata_version": self.manifest.version}
 
-    def lists(self) -> list[tuple[Covered, dict[str, int]]]:
+    def lists(self) -> list[tuple[Coverage, dict[str, int]]]:
         """Return the coverage of every Wikipedia, with the entries of its source list by origin."""
         files: dict[str, list[str]] = {}
         for file in self._lake.snapshot("source_lists", self.of_version).files:
@@ -108,13 +108,13 @@ class MetadataView:
         return [row for file in snapshot.files for row in find_rows(self._storage, file.path, values).to_pylist()]
 
 
-def list_lines(version: str, lists: Sequence[tuple[Covered, dict[str, int]]]) -> Iterator[str]:
+def list_lines(version: str, lists: Sequence[tuple[Coverage, dict[str, int]]]) -> Iterator[str]:
     """Yield one line per Wikipedia, and a summary."""
     yield "\t".join(("wikipedia", "list", *ORIGINS, "name"))
     for each, counts in lists:
-        how = each.how if each.built else f"{each.how}: not built"
+        how = each.status if each.built else f"{each.status}: not built"
         yield "\t".join((each.code, how, *(str(counts[origin]) for origin in ORIGINS), each.name))
-    kinds = Counter(each.how.split()[0] for each, _ in lists if each.built)
+    kinds = Counter(each.status.split()[0] for each, _ in lists if each.built)
     parts = [
         f"{kinds['own']} with a list of their own",
         f"{kinds['merged']} merged into another",

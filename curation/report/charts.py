@@ -1,7 +1,7 @@
-"""How figures look in the report: numbers as text, and small inline SVG charts.
+"""Format figures for the report: numbers as text, and small inline SVG charts.
 
-The charts hold no colours and no fonts; the page styles their classes, so that dark mode and print need no second
-drawing. Bars are drawn in percent of whatever width their place on the page has.
+The charts have no colors and fonts. The page styles their classes, so that they also work in dark mode and print. Bars
+are drawn in percent of the width of their container.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 BAR, GAP = 9, 2
-SMALLEST = 0.003  # a share above 0 stays visible
+SMALLEST = 0.003  # so that a share above 0 stays visible
 
 WIDTH, HEIGHT = 320, 210
 LEFT, RIGHT, TOP, BOTTOM = 40, 312, 10, 180
 
 
 def share_bars(bars: Sequence[tuple[str, float | None]]) -> Markup:
-    """Draw one bar below the other, each a CSS class and a share from 0 to 1; None leaves its line empty.
+    """Draw horizontal bars, one per line: each has a CSS class and a share from 0 to 1; None leaves its line empty.
 
-    The numbers must stand beside the bars as text: screen readers are told to skip the drawing.
+    The numbers must also be given as text, because the drawing is hidden from screen readers.
     """
     rects = Markup("").join(
         _rect(css, 0.0, max(share, SMALLEST), line * (BAR + GAP)) for line, (css, share) in enumerate(bars) if share
@@ -30,7 +30,7 @@ def share_bars(bars: Sequence[tuple[str, float | None]]) -> Markup:
 
 
 def stacked_bar(parts: Sequence[float]) -> Markup:
-    """Draw one bar in parts, shares that add up to at most 1, of the classes part0 and part1 in turn."""
+    """Draw one bar of parts, shares whose sum is at most 1, with alternating classes part0 and part1."""
     rects, start = [], 0.0
     for index, share in enumerate(parts):
         rects.append(_rect(f"part{index % 2}", start, share, 0))
@@ -47,30 +47,30 @@ def rank_chart(
     most: int,
     label: str,
 ) -> Markup:
-    """Draw counts by rank on log axes, with the threshold t as a line and what lies above it shaded.
+    """Draw counts by rank on log axes, with the threshold t as a line and the area above it shaded.
 
     Args:
-        points: (rank, count), ranks ascending from 1, counts descending and at least 1.
-        t: the threshold; None or below 1 draws neither line nor shade.
-        above: how many entries have a count above t.
-        last_rank: end of the x axis, the same for charts that are to be compared.
+        points: (rank, count) pairs; ranks ascend from 1, counts descend and are at least 1.
+        t: the threshold; if None or below 1, neither the line nor the shaded area is drawn.
+        above: number of entries with a count above t.
+        last_rank: end of the x axis, equal for charts to be compared.
         most: end of the y axis, at least t.
-        label: what the chart shows, for screen readers.
+        label: description for screen readers.
     """
 
-    def place(rank: float, count: float) -> str:
+    def point(rank: float, count: float) -> str:
         x = LEFT + _log_share(rank, last_rank) * (RIGHT - LEFT)
         y = BOTTOM - _log_share(count, most) * (BOTTOM - TOP)
         return f"{x:.1f},{y:.1f}"
 
     drawn = [_grid(last_rank, most)]
-    line = [place(rank, count) for rank, count in points]
+    line = [point(rank, count) for rank, count in points]
     if t and t >= 1:
-        head = [place(rank, count) for rank, count in points if rank <= above]
+        head = [point(rank, count) for rank, count in points if rank <= above]
         if head:
-            shade = " ".join([place(1, t), *head, place(above, t)])
+            shade = " ".join([point(1, t), *head, point(above, t)])
             drawn.append(Markup('<polygon class="cut" points="{}"/>').format(shade))
-        ends = [place(1, t), place(last_rank, t)]
+        ends = [point(1, t), point(last_rank, t)]
         drawn.append(Markup('<polyline class="t" points="{}"/>').format(" ".join(ends)))
     if line:
         drawn.append(Markup('<polyline class="curve" points="{}"/>').format(" ".join(line)))
@@ -80,12 +80,12 @@ def rank_chart(
 
 
 def number(value: int | None) -> str:
-    """Write a count with thousands separators, a dash for None."""
+    """Format a count with thousands separators; a dash for None."""
     return "–" if value is None else f"{value:,}"
 
 
 def percent(value: float | None) -> str:
-    """Write a share in percent, a small one with two digits that say something; a dash for None."""
+    """Format a share in percent, with two significant digits if it is small; a dash for None."""
     if value is None:
         return "–"
     if 0 < value < 0.00001:
@@ -94,7 +94,7 @@ def percent(value: float | None) -> str:
 
 
 def seconds(value: float) -> str:
-    """Write a duration: 0.42 s, 12.3 s, 5 min 07 s, 2 h 05 min."""
+    """Format a duration: 0.42 s, 12.3 s, 5 min 07 s, 2 h 05 min."""
     if round(value, 1) < 60:
         return f"{value:.2f} s" if value < 10 else f"{value:.1f} s"
     minutes, rest = divmod(round(value), 60)
@@ -102,10 +102,10 @@ def seconds(value: float) -> str:
 
 
 def tick_label(value: int) -> str:
-    """Write a power of ten short: 1, 10, 100, 1k … 1M … 1G."""
-    for unit, sign in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+    """Format a power of ten: 1, 10, 100, 1k … 1M … 1G."""
+    for unit, suffix in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
         if value >= unit:
-            return f"{value // unit}{sign}"
+            return f"{value // unit}{suffix}"
     return str(value)
 
 
@@ -130,8 +130,8 @@ def _grid(last_rank: int, most: int) -> Markup:
 
 
 def _grid_line(x1: float, y1: float, x2: float, y2: float) -> Markup:
-    place = (f"{value:.1f}" for value in (x1, y1, x2, y2))
-    return Markup('<line class="grid" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(*place)
+    coordinates = (f"{value:.1f}" for value in (x1, y1, x2, y2))
+    return Markup('<line class="grid" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(*coordinates)
 
 
 def _tick(x: float, y: float, anchor: str, value: int) -> Markup:
@@ -140,7 +140,7 @@ def _tick(x: float, y: float, anchor: str, value: int) -> Markup:
 
 
 def _log_share(value: float, end: int) -> float:
-    """Return where a value lies between 1 and `end` on a log axis of at least one decade, as a share of its length."""
+    """Return the position of a value on a log axis from 1 to `end`, at least one decade, as a share of its length."""
     return math.log(max(value, 1)) / math.log(max(end, 10))
 
 

@@ -1,6 +1,6 @@
-"""The report of one batch under one recipe: from plain data to one self-contained HTML page.
+"""Render the report of one batch under one recipe as one self-contained HTML page.
 
-Nothing here reads the lake. A stage that has not run is absent from `Report.runs`, and the page says so.
+This module does not read the lake. A stage that has not run is missing from `Report.runs`, and the page says so.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from curation.report import charts
 from curation.report.html import environment
 
 STAGES = ("ingest", "match", "totals", "balance", "images", "shards")
-POINTS = 200
+MAX_POINTS = 200
 
-# Stage, figure, what it counts, and the figure of the same stage that it is a share of, with its words.
+# Stage, figure, label, and the figure of the same stage that is the whole of the share, with the label of the share.
 FUNNEL = (
     ("ingest", "read", "image–text occurrences read", "", ""),
     ("ingest", "kept", "occurrences kept", "read", "of the occurrences read"),
     ("ingest", "images", "distinct images", "kept", "of the occurrences kept"),
     ("match", "images_matched", "images with a match", "images", "of the images"),
     ("balance", "curated", "curated pairs", "images", "of the images with a match"),
-    ("images", "fetched", "images fetched", "images", "of the images asked for"),
+    ("images", "fetched", "images fetched", "images", "of the images to fetch"),
     ("shards", "written", "shard rows", "pairs", "of the curated pairs"),
 )
-# What goes into a stage, which its drops are shares of; figures among the totals that are drops as well.
-INTO = {
+# The input of each stage, for the shares of its drops; and figures of the totals that are drops as well.
+STAGE_INPUTS = {
     "ingest": ("read", "occurrences"),
     "match": ("images", "images"),
     "balance": ("images", "images with a match"),
-    "images": ("images", "images asked for"),
+    "images": ("images", "images to fetch"),
     "shards": ("pairs", "curated pairs"),
 }
 ALSO_DROPPED = {"ingest": {"duplicates": "duplicate", "over_cap": "over the cap per image"}}
-# Under which key a stage's inputs name runs of which other stage.
+# The keys under which the inputs of a stage name the runs of other stages.
 MADE_FROM = {
     "match": {"pairs": "ingest"},
     "totals": {"counts": "match"},
@@ -52,7 +52,7 @@ MADE_FROM = {
 
 @dataclass(frozen=True)
 class StageRun:
-    """The run that owns a stage's published output: a row of the runs table, its JSON columns read."""
+    """The run that published the output of a stage: a row of the table `runs` with parsed JSON columns."""
 
     run_id: str
     started: datetime
@@ -66,10 +66,10 @@ class StageRun:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> StageRun:
-        """Read a row of the runs table."""
+        """Parse a row of the table `runs`."""
         plain = {key: row[key] for key in ("run_id", "started", "finished", "code_version", "complete")}
-        read = {key: json.loads(row[key]) for key in ("inputs", "totals", "drops", "seconds")}
-        return cls(**plain, **read)
+        parsed = {key: json.loads(row[key]) for key in ("inputs", "totals", "drops", "seconds")}
+        return cls(**plain, **parsed)
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,10 @@ class TopEntry:
 
 @dataclass(frozen=True)
 class LanguageCounts:
-    """The counts of one language in brief.
+    """A summary of the counts of one language.
 
-    `points` are (rank, count), at most `POINTS` of them; `above` and `matches_above` are the entries with a count
-    above t, the ones that balancing thins out, and their matches.
+    `points` are at most `MAX_POINTS` pairs (rank, count). `above` is the number of entries with a count above t, which
+    balancing samples, and `matches_above` the number of their matches.
     """
 
     lang: str
@@ -101,10 +101,11 @@ class LanguageCounts:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything the page shows.
+    """The data of the page.
 
-    `runs` has the run of every stage that has run, `meaning` what the recipe stands for, `thresholds` the rows of
-    that table, `languages` the languages with the most matches, the biggest first, `names` the languages' names.
+    `recipe_spec` is the frozen configuration of the recipe, `runs` the run of every stage that has run, `thresholds` the
+    rows of that table, `languages` the languages with the most matches, in descending order, and `names` the names of
+    languages.
     """
 
     batch: str
@@ -113,22 +114,22 @@ class Report:
     code_version: str
     match_id: str = ""
     metadata_version: str = ""
-    meaning: Mapping[str, Any] = field(default_factory=dict)
+    recipe_spec: Mapping[str, Any] = field(default_factory=dict)
     runs: Mapping[str, StageRun] = field(default_factory=dict)
     thresholds: Sequence[Mapping[str, Any]] = ()
     languages: Sequence[LanguageCounts] = ()
     names: Mapping[str, str] = field(default_factory=dict)
 
     def figure(self, stage: str, key: str) -> Any:
-        """Return a figure of a stage's totals; None when the stage has not run or does not have it."""
+        """Return a figure of a stage's totals; None if the stage has not run or does not have it."""
         return self.runs[stage].totals.get(key) if stage in self.runs else None
 
 
 def summarize(lang: str, counts: npt.NDArray[np.int64], t: int, top: Sequence[TopEntry] = ()) -> LanguageCounts:
-    """Put the counts (all at least 1, in any order) of one language in brief."""
+    """Summarize the counts of one language, which are at least 1 and in any order."""
     descending = np.sort(counts)[::-1]
     last = len(descending)
-    ranks = np.unique(np.rint(np.geomspace(1, last, POINTS)).astype(np.int64)) if last else np.empty(0, np.int64)
+    ranks = np.unique(np.rint(np.geomspace(1, last, MAX_POINTS)).astype(np.int64)) if last else np.empty(0, np.int64)
     above = int(np.count_nonzero(descending > t))
     return LanguageCounts(
         lang=lang,
@@ -143,7 +144,7 @@ def summarize(lang: str, counts: npt.NDArray[np.int64], t: int, top: Sequence[To
 
 
 def render(report: Report) -> str:
-    """Return the page."""
+    """Return the HTML of the page."""
     template = environment("curation.report").get_template("report.html")
     return template.render(
         report=report,
@@ -159,25 +160,25 @@ def render(report: Report) -> str:
 
 
 def warnings(report: Report) -> Iterator[str]:
-    """Yield what a reader must know first: stages with failed inputs, and stages made from replaced runs."""
+    """Yield a warning for each stage with failed inputs and each stage made from a replaced run."""
     for stage, run in report.runs.items():
         if not run.complete:
-            yield f"{stage} is not complete: some of its inputs failed, the next run tries them again."
+            yield f"{stage} is not complete: some of its inputs failed; the next run tries them again."
         for key, source in MADE_FROM.get(stage, {}).items():
             used = run.inputs.get(key)
             ids = used.values() if isinstance(used, Mapping) else [used] if isinstance(used, str) else used or ()
             if source in report.runs and report.runs[source].run_id not in ids:
-                yield f"{stage} was made from an earlier run of {source}: run {stage} again to bring it up to date."
+                yield f"{stage} was made from an earlier run of {source}: run {stage} again to update it."
 
 
 def tail_share(report: Report) -> float | None:
-    """Return p when all languages share one, else None."""
+    """Return the tail share p if it is equal for all languages, else None."""
     shares = {row["p"] for row in report.thresholds}
     return shares.pop() if len(shares) == 1 else None
 
 
 def funnel(report: Report) -> Iterator[dict[str, Any]]:
-    """Yield the steps from what was read to what is in the shards, each with its bar and its share of what went in."""
+    """Yield the steps from input to shards, each with its bar and its share of the input of the step."""
     widest = max((report.figure(stage, key) or 0 for stage, key, *_ in FUNNEL), default=0)
     for stage, key, label, whole, of in FUNNEL:
         count = report.figure(stage, key)
@@ -193,26 +194,26 @@ def funnel(report: Report) -> Iterator[dict[str, Any]]:
 
 
 def drops(report: Report) -> Iterator[dict[str, Any]]:
-    """Yield, for every stage that drops, its reasons by size: (reason, count, share of what went in)."""
-    for stage, (whole, of) in INTO.items():
+    """Yield every stage that drops rows, with (reason, count, share of the input), the largest counts first."""
+    for stage, (whole, of) in STAGE_INPUTS.items():
         counts = dict(report.runs[stage].drops) if stage in report.runs else {}
         for key, reason in ALSO_DROPPED.get(stage, {}).items():
             counts[reason] = counts.get(reason, 0) + (report.figure(stage, key) or 0)
-        into = report.figure(stage, whole)
+        stage_input = report.figure(stage, whole)
         reasons = sorted(((count, reason) for reason, count in counts.items() if count), key=lambda c: (-c[0], c[1]))
         yield {
             "stage": stage,
             "ran": stage in report.runs,
-            "into": into,
+            "input": stage_input,
             "of": of,
-            "reasons": [(reason, count, share(count, into)) for count, reason in reasons],
+            "reasons": [(reason, count, share(count, stage_input)) for count, reason in reasons],
         }
 
 
 def language_rows(report: Report) -> list[dict[str, Any]]:
-    """Return one row a language: texts identified and matched, pairs curated, their shares as bars, the threshold.
+    """Return one row per language: texts identified and matched, pairs curated, bars of their shares, the threshold.
 
-    Ordered by texts identified, most first. A number is None when its stage has not run.
+    Rows are in descending order of texts identified. A number is None if its stage has not run.
     """
     columns = {
         "before": report.figure("match", "texts_by_lang"),
@@ -220,20 +221,8 @@ def language_rows(report: Report) -> list[dict[str, Any]]:
         "after": report.figure("balance", "curated_by_lang"),
     }
     thresholds = {row["lang"]: row for row in report.thresholds}
-    sums = {name: sum((counts or {}).values()) for name, counts in columns.items()}
-    rows = []
-    for lang in {*thresholds, *(lang for counts in columns.values() for lang in counts or ())}:
-        counts = {name: None if counts is None else counts.get(lang, 0) for name, counts in columns.items()}
-        shares = {name: share(count, sums[name]) for name, count in counts.items()}
-        rows.append(
-            {
-                "lang": lang,
-                **counts,
-                "shares": shares,
-                "rate": share(counts["matched"], counts["before"]),
-                "threshold": thresholds.get(lang, {}),
-            }
-        )
+    langs = {*thresholds, *(lang for counts in columns.values() for lang in counts or ())}
+    rows = [_language_row(lang, columns, thresholds.get(lang, {})) for lang in langs]
     rows.sort(key=lambda row: (*(-(row[name] or 0) for name in columns), row["lang"]))
     longest = max((value or 0 for row in rows for value in row["shares"].values()), default=0)
     for row in rows:
@@ -241,13 +230,23 @@ def language_rows(report: Report) -> list[dict[str, Any]]:
     return rows
 
 
+def _language_row(
+    lang: str, columns: Mapping[str, Mapping[str, int] | None], threshold: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the row of a language without its bars; `columns` are the counts per language, by name."""
+    counts = {name: None if column is None else column.get(lang, 0) for name, column in columns.items()}
+    shares = {name: share(counts[name], sum((column or {}).values())) for name, column in columns.items()}
+    rate = share(counts["matched"], counts["before"])
+    return {"lang": lang, **counts, "shares": shares, "rate": rate, "threshold": threshold}
+
+
 def curves(report: Report) -> Iterator[tuple[LanguageCounts, Markup]]:
-    """Yield the languages that have counts with their charts, all on the same axes."""
+    """Yield the languages that have counts, with their charts on the same axes."""
     languages = [language for language in report.languages if language.points]
     last_rank = max((language.entries for language in languages), default=0)
     most = max((max(language.points[0][1], language.t) for language in languages), default=0)
     for language in languages:
-        label = f"{language.lang}: count of each entry by rank on log axes, with the threshold t = {language.t}"
+        label = f"{language.lang}: counts of entries by rank on log axes, with the threshold t = {language.t}"
         yield (
             language,
             charts.rank_chart(
@@ -262,7 +261,7 @@ def curves(report: Report) -> Iterator[tuple[LanguageCounts, Markup]]:
 
 
 def timings(report: Report) -> Iterator[dict[str, Any]]:
-    """Yield every stage with its run (None before it ran), and a bar of its steps in proportion to the slowest."""
+    """Yield every stage with its run (None if it has not run) and a bar of its steps, relative to the slowest stage."""
     slowest = max((sum(run.seconds.values()) for run in report.runs.values()), default=0)
     for stage in STAGES:
         run = report.runs.get(stage)
@@ -272,5 +271,5 @@ def timings(report: Report) -> Iterator[dict[str, Any]]:
 
 
 def share(part: float | None, whole: float | None) -> float | None:
-    """Return part / whole; None when either is missing or the whole is 0."""
+    """Return part / whole; None if either is missing or the whole is 0."""
     return part / whole if part is not None and whole else None

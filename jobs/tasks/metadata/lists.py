@@ -34,14 +34,14 @@ from jobs.tasks.metadata.titles import RankedTitles
 from metadata.limits import Limits
 from metadata.lists.build import source_list
 from metadata.lists.merge import (
-    FORMED,
+    ENTRY_FORMS,
     MERGED,
     Entry,
-    columns_of,
+    entry_columns,
     digest_lines,
     entries_table,
-    formed,
-    merge_formed,
+    entry_forms,
+    merge_entry_forms,
 )
 from metadata.lists.statistics import SourceStatistics, statistics
 
@@ -103,7 +103,7 @@ class MakeList:
         with self.writers("source_lists", index, folder=f"wikipedia={code}") as writer:
             writer.write(_list_table(entries))
         path = join(self.staging, f"list-{shuffle.staged_name(index)}")
-        shuffle.write_buckets(self.storage, path, FORMED, shuffle.spread(formed(entries), "form", self.buckets[code]))
+        shuffle.write_buckets(self.storage, path, ENTRY_FORMS, shuffle.spread(entry_forms(entries), "form", self.buckets[code]))
         files = in_partition(writer.files, wikipedia=code)
         return MadeList(code, files, path, statistics(entries, self.limits[code]))
 
@@ -139,9 +139,9 @@ class MergeBucket:
     def __call__(self, index: int, unit: Bucket) -> MergedBucket:
         """Return where the bucket's merged entries are staged, sorted."""
         key, bucket = unit
-        merged = merge_formed(shuffle.read_buckets(self.storage, self.lists[key], range(bucket, bucket + 1)))
+        merged = merge_entry_forms(shuffle.read_buckets(self.storage, self.lists[key], range(bucket, bucket + 1)))
         path = join(self.staging, f"merged-{shuffle.staged_name(index)}")
-        rows = write_sorted(self.storage, path, pa.table(columns_of(merged, MERGED.names), schema=MERGED))
+        rows = write_sorted(self.storage, path, pa.table(entry_columns(merged, MERGED.names), schema=MERGED))
         return MergedBucket(key, rows)
 
 
@@ -167,7 +167,7 @@ class WriteEntries:
 
     def _blocks(self, key: str) -> Iterator[list[Entry]]:
         if key not in self.merged:
-            yield merge_formed(shuffle.read_buckets(self.storage, self.lists[key], range(1)))
+            yield merge_entry_forms(shuffle.read_buckets(self.storage, self.lists[key], range(1)))
             return
         rows = merge_sorted(self.storage, self.merged[key], MERGED.names, key=lambda row: row[0])
         while block := [Entry(name, origin, score, tuple(also)) for name, origin, score, also in islice(rows, BLOCK)]:
@@ -202,4 +202,4 @@ def in_partition(files: Iterable[WrittenFile], **partition: str) -> list[Written
 
 def _list_table(entries: Sequence[Entry]) -> pa.Table:
     schema = SCHEMAS["source_lists"]
-    return pa.table([range(len(entries)), *columns_of(entries, schema.names[1:])], schema=schema)
+    return pa.table([range(len(entries)), *entry_columns(entries, schema.names[1:])], schema=schema)

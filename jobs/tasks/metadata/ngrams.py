@@ -31,18 +31,18 @@ from jobs.tasks.metadata.sorted_runs import SortedRows, chunk_count, merge_sorte
 from metadata.languages import LanguageTable
 from metadata.limits import Limits, share_of
 from metadata.lists.build import DumpCounters, count_dump
-from metadata.ngrams.count import GRAMS, bigrams_of, sum_grams, unigrams_of
+from metadata.ngrams.count import GRAMS, select_bigrams, sum_grams, select_unigrams
 from metadata.ngrams.rank import (
     Chunk,
     Floats,
     Ranked,
-    best_first,
-    joined,
+    sort_by_score,
+    join_names,
     percentile_of_chunks,
     pmi,
     rank_bigrams,
     rank_unigrams,
-    scored,
+    score_bigrams,
     word_counts,
 )
 from metadata.ngrams.tokens import joiner
@@ -123,7 +123,7 @@ class ReadDump:
         started, counters = time.monotonic(), DumpCounters()
         (file,), code = source.files, source.code
         path = join(self.staging, shuffle.staged_name(index))
-        windows = count_dump(file.path, self._open, self.table.languages[code], counters, source.piece)
+        windows = count_dump(file.path, self._open, self.table.languages[code], counters, source.split)
         parts = (part for grams in windows for part in shuffle.spread(grams, "first", self.buckets[code]))
         batches = len(shuffle.write_buckets(self.storage, path, GRAMS, parts))
         row = ledger_row(
@@ -148,8 +148,8 @@ class SumGrams:
         code, bucket = unit
         staged = self.staged[code]
         grams = sum_grams(staged.read(self.storage, bucket))
-        unigrams, bigrams = unigrams_of(grams), bigrams_of(grams)
-        ranked = _write_ranked(self.storage, self.staging, index, best_first(unigrams["first"], unigrams["count"]))
+        unigrams, bigrams = select_unigrams(grams), select_bigrams(grams)
+        ranked = _write_ranked(self.storage, self.staging, index, sort_by_score(unigrams["first"], unigrams["count"]))
         bigrams = bigrams.append_column("first_count", pa.array(word_counts(bigrams["first"], unigrams)))
         path = join(self.staging, shuffle.staged_name(index))
         shuffle.write_buckets(self.storage, path, BIGRAMS, shuffle.spread(bigrams, "second", staged.buckets))
@@ -178,7 +178,7 @@ class MeasureBigrams:
         both, second = bigrams["count"].to_numpy(), word_counts(bigrams["second"], unigrams)
         positions = sum(part.positions for part in sums)
         values = pmi(both, bigrams["first_count"].to_numpy(), second, positions)
-        names = joined(bigrams["first"], bigrams["second"], self.joiners[code])
+        names = join_names(bigrams["first"], bigrams["second"], self.joiners[code])
         measured = pa.table([names, bigrams["count"], values], schema=MEASURED).sort_by("pmi")
         chunks = [measured.slice(start, VALUES) for start in range(0, measured.num_rows, VALUES)]
         path = join(self.staging, shuffle.staged_name(index))
@@ -203,8 +203,8 @@ class RankBigrams:
         measured = self.measured[code][bucket]
         bigrams = shuffle.read_table(self.storage, [measured.path], range(len(measured.chunks)), MEASURED)
         both, values = (bigrams[column].to_numpy() for column in ("count", "pmi"))
-        keep_mask, scores = scored(both, values, self.limits[code], self.percentiles.get(code, 0.0))
-        table = best_first(bigrams["name"].filter(pa.array(keep_mask)), pa.array(scores))
+        keep_mask, scores = score_bigrams(both, values, self.limits[code], self.percentiles.get(code, 0.0))
+        table = sort_by_score(bigrams["name"].filter(pa.array(keep_mask)), pa.array(scores))
         return _write_ranked(self.storage, self.staging, index, table)
 
 

@@ -10,9 +10,9 @@ from jobs.runtime.context import Context
 from jobs.tasks.metadata.lists import Keys
 from jobs.tasks.metadata.reuse import Reuse, files_of_lists, fingerprint, made_before
 from metadata.languages import LanguageTable
-from metadata.limits import Limits, limits_of
+from metadata.limits import Limits, resolve_limits
 from metadata.ngrams import segmenters
-from metadata.sources import Source, check_known, find_sources, wanted
+from metadata.sources import Source, check_known, find_sources, select_languages
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class BuildPlan:
 def plan_build(context: Context) -> BuildPlan:
     """Plan the build that the config asks for. Raises UsageError for unknown names, InputError for missing files."""
     section, table = context.config.metadata, LanguageTable.load()
-    codes = wanted(section, table)
+    codes = select_languages(section, table)
     overrides = limit_overrides(context)
     check_known("metadata.limits", [name for name in overrides if name not in ("default", "other")], table)
-    limits = {code: limits_of(code, table.target(code), overrides, section.bigram_score) for code in codes}
+    limits = {code: resolve_limits(code, table.target(code), overrides, section.bigram_score) for code in codes}
     keys = {
         key: [code for code in table.sources(key) if code in limits]
         for key in sorted({table.target(code) for code in codes})

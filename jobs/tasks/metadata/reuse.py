@@ -23,7 +23,7 @@ from jobs.runtime.ledger import LedgerRow
 from jobs.runtime.runs import digest
 from metadata.languages import LanguageTable
 from metadata.limits import Limits
-from metadata.lists.wordnet import wikipedia_of, wordnet_files
+from metadata.lists.wordnet import find_wikipedia, wordnet_files
 from metadata.sources import Source
 
 
@@ -54,7 +54,7 @@ def files_of_lists(
         if source.kind == "wordnet":
             stats = {file.path: file for file in source.files}
             for file in wordnet_files(stats, wiktionary=wiktionary):
-                if (code := wikipedia_of(file, table)) in files:
+                if (code := find_wikipedia(file, table)) in files:
                     files[code].append(stats[file.path])
             continue
         for code in codes if source.kind == "views" else [source.code]:

@@ -9,7 +9,7 @@ from curation.io.storage import Storage, join
 from curation.lake import shuffle
 from curation.lake.files import DataFile
 from curation.lake.parquet_read import read_batches
-from metadata.lists.merge import FORMED, Entry, formed
+from metadata.lists.merge import ENTRY_FORMS, Entry, entry_forms
 
 
 @dataclass(frozen=True)
@@ -34,5 +34,5 @@ class SpreadList:
             for spelling in (row["entry"], *row["aliases"])
         ]
         path = join(self.staging, f"list-{shuffle.staged_name(index)}")
-        shuffle.write_buckets(self.storage, path, FORMED, shuffle.spread(formed(entries), "form", self.buckets))
+        shuffle.write_buckets(self.storage, path, ENTRY_FORMS, shuffle.spread(entry_forms(entries), "form", self.buckets))
         return path

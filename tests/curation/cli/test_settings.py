@@ -113,6 +113,6 @@ def test_exit_codes_distinguish_kinds_of_failure(error, code, capsys):
         assert run_command(command, []) == code
     finally:
         logging.getLogger().handlers[:] = handlers
-    message = capsys.readouterr()
-    assert message.out == ""
-    assert ("error:" in message.err) == bool(error)
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert ("error:" in output.err) == bool(error)

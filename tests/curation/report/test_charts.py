@@ -1,4 +1,4 @@
-"""Charts are well-formed, drawn to scale, and stay within their frame whatever the figures."""
+"""Charts are well-formed, drawn to scale, and stay within their frame for all values."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def percent_of(rect: dict[str, str], key: str) -> float:
     return float(rect[key].removesuffix("%"))
 
 
-def places(svg: str, css: str) -> list[tuple[float, float]]:
-    """The points of the one line or polygon of a class; none when it was not drawn."""
+def points_of(svg: str, css: str) -> list[tuple[float, float]]:
+    """Return the points of the line or polygon with a class; an empty list if it was not drawn."""
     drawn = [element.attrib["points"] for element in ET.fromstring(svg) if element.get("class") == css]
     assert len(drawn) <= 1
     return [tuple(map(float, point.split(","))) for points in drawn for point in points.split()]
@@ -37,7 +37,7 @@ def rank_chart(counts: list[int], t: int | None = None, **keys) -> str:
 
 
 @given(st.lists(SHARES, min_size=1, max_size=5))
-def test_bars_are_as_long_as_their_shares(shares):
+def test_the_length_of_a_bar_is_its_share(shares):
     drawn = rects(charts.share_bars([(f"c{n}", share) for n, share in enumerate(shares)]))
     by_class = {rect["class"]: rect for rect in drawn}
     for n, share in enumerate(shares):
@@ -53,7 +53,7 @@ def test_a_missing_share_leaves_its_line_empty():
     assert int(drawn[1]["y"]) == 2 * (charts.BAR + charts.GAP)
 
 
-def test_parts_of_a_stacked_bar_follow_each_other():
+def test_parts_of_a_stacked_bar_are_adjacent():
     drawn = rects(charts.stacked_bar([0.5, 0.25, 0.125]))
     assert [percent_of(rect, "x") for rect in drawn] == [0, 50, 75]
     assert [percent_of(rect, "width") for rect in drawn] == [50, 25, 12.5]
@@ -61,33 +61,33 @@ def test_parts_of_a_stacked_bar_follow_each_other():
 
 
 @given(COUNTS, st.none() | st.integers(1, 10**10))
-def test_everything_drawn_stays_within_the_frame(counts, t):
+def test_every_element_stays_within_the_frame(counts, t):
     svg = rank_chart(counts, t)
     for css in ("curve", "t", "cut"):
-        for x, y in places(svg, css):
+        for x, y in points_of(svg, css):
             assert charts.LEFT <= x <= charts.RIGHT
             assert charts.TOP <= y <= charts.BOTTOM
 
 
 def test_equal_factors_are_equal_distances():
     svg = rank_chart([1000, 100, 10, 1], most=1000, last_rank=1000)
-    (_, top), (_, second), (_, third), (_, bottom) = places(svg, "curve")
+    (_, top), (_, second), (_, third), (_, bottom) = points_of(svg, "curve")
     assert (top, bottom) == (charts.TOP, charts.BOTTOM)
     assert second - top == pytest.approx(third - second, abs=0.15)
     points = [(1, 5), (10, 5), (100, 5)]
     svg = charts.rank_chart(points, t=None, above=0, last_rank=100, most=5, label="")
-    (first, _), (middle, _), (last, _) = places(svg, "curve")
+    (first, _), (middle, _), (last, _) = points_of(svg, "curve")
     assert (first, last) == (charts.LEFT, charts.RIGHT)
     assert middle - first == pytest.approx(last - middle, abs=0.15)
 
 
 @given(COUNTS, st.integers(1, 10**9))
-def test_shaded_is_what_lies_above_the_threshold(counts, t):
+def test_the_area_above_the_threshold_is_shaded(counts, t):
     svg = rank_chart(counts, t)
-    line = places(svg, "t")
+    line = points_of(svg, "t")
     assert len({y for _, y in line}) == 1
-    head = [place for place, count in zip(places(svg, "curve"), counts, strict=True) if count > t]
-    shade = places(svg, "cut")
+    head = [place for place, count in zip(points_of(svg, "curve"), counts, strict=True) if count > t]
+    shade = points_of(svg, "cut")
     assert shade[1:-1] == head
     if head:
         assert shade[0][1] == shade[-1][1] == line[0][1]
@@ -95,7 +95,7 @@ def test_shaded_is_what_lies_above_the_threshold(counts, t):
 
 def test_without_points_or_threshold_only_the_axes_are_drawn():
     svg = charts.rank_chart([], t=None, above=0, last_rank=0, most=0, label="nothing")
-    assert places(svg, "curve") == places(svg, "t") == places(svg, "cut") == []
+    assert points_of(svg, "curve") == points_of(svg, "t") == points_of(svg, "cut") == []
 
 
 def test_labels_are_escaped():
@@ -108,7 +108,7 @@ def test_labels_are_escaped():
     ("value", "written"),
     [(1, "1"), (100, "100"), (1000, "1k"), (100_000, "100k"), (10**6, "1M"), (10**9, "1G"), (10**10, "10G")],
 )
-def test_ticks_are_short(value, written):
+def test_tick_labels_are_short(value, written):
     assert charts.tick_label(value) == written
 
 
@@ -130,7 +130,7 @@ def test_ticks_end_at_the_last_power_of_ten(end, ticks):
         (1, "100.0 %"),
     ],
 )
-def test_small_shares_keep_digits_that_say_something(value, written):
+def test_small_shares_keep_significant_digits(value, written):
     assert charts.percent(value) == written
 
 
@@ -145,7 +145,7 @@ def test_small_shares_keep_digits_that_say_something(value, written):
         (7530, "2 h 05 min"),
     ],
 )
-def test_durations_are_written_for_people(value, written):
+def test_durations_are_readable(value, written):
     assert charts.seconds(value) == written
 
 

@@ -1,4 +1,4 @@
-"""The page shows every figure that is there, says what is missing, and holds no foreign markup nor outside link."""
+"""The page shows every available figure, names missing stages, escapes all values and has no external links."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def full_report(**changes) -> Report:
         "code_version": "9.8.7",
         "match_id": "m1",
         "metadata_version": "v1",
-        "meaning": {"policy": "tail_proportion"},
+        "recipe_spec": {"policy": "tail_proportion"},
         "runs": {stage: stage_run(stage) for stage in STAGES},
         "thresholds": THRESHOLDS,
         "languages": [english, arabic],
@@ -105,7 +105,7 @@ def full_report(**changes) -> Report:
 
 
 def tables(page: str, heading: str) -> list[list[list[str]]]:
-    """The tables under a heading as rows of cell texts, the heads left out."""
+    """Return the tables of a section as rows of cell texts, without header rows."""
     (section,) = lxml.html.fromstring(page).xpath(f"//section[h2[starts-with(text(), {heading!r})]]")
     return [
         [
@@ -120,8 +120,8 @@ def text_of(page: str) -> str:
     return " ".join(lxml.html.fromstring(page).body.text_content().split())
 
 
-def test_the_funnel_shows_every_step_as_a_share_of_what_went_into_it():
-    (rows,) = tables(render(full_report()), "From what was read")
+def test_the_funnel_shows_every_step_as_a_share_of_its_input():
+    (rows,) = tables(render(full_report()), "From input")
     assert [(row[0], row[2], row[3]) for row in rows] == [
         ("image–text occurrences read", "2,000", ""),
         ("occurrences kept", "1,200", "60.0 %"),
@@ -140,7 +140,7 @@ def test_funnel_bars_are_drawn_to_one_scale():
 
 
 def test_drops_are_listed_by_reason_with_duplicates_and_texts_over_the_cap():
-    ingest, match, balance, images, shards = tables(render(full_report()), "What was dropped")
+    ingest, match, balance, images, shards = tables(render(full_report()), "Drops by reason")
     assert ingest == [
         ["empty text", "693", "34.6 %"],
         ["duplicate", "100", "5.0 %"],
@@ -152,7 +152,7 @@ def test_drops_are_listed_by_reason_with_duplicates_and_texts_over_the_cap():
     assert shards == [["without image", "21", "6.6 %"]]
 
 
-def test_languages_stand_by_size_with_shares_before_and_after_and_their_threshold():
+def test_languages_are_sorted_by_size_with_shares_before_and_after_and_thresholds():
     (rows,) = tables(render(full_report()), "Languages")
     assert rows == [
         ["en English", "", "80066.7 %", "50071.4 %", "62.5 %", "17053.1 %", "40", "6.0 %", "2,100", "3"],
@@ -161,7 +161,7 @@ def test_languages_stand_by_size_with_shares_before_and_after_and_their_threshol
     ]
 
 
-def test_head_and_tail_are_told_apart_by_the_threshold():
+def test_the_threshold_separates_head_and_tail():
     text = text_of(render(full_report()))
     assert "2 of 3 entries are above t and hold 100.0 % of 2,100 matches" in text
     assert "1 of 2 entries are above t and hold 99.7 % of 900 matches" in text
@@ -176,13 +176,13 @@ def test_top_entries_show_count_and_probability_and_their_direction():
     assert (entry.get("dir"), entry.get("lang")) == ("auto", "ar")
 
 
-def test_seconds_stand_by_stage_and_step():
+def test_times_are_shown_by_stage_and_step():
     (rows,) = tables(render(full_report()), "Time by step")
     assert [row[0] for row in rows] == list(STAGES)
     assert rows[0][2:4] == ["1 min 15 s", "work 1 min 15 spublish 0.25 s"]
 
 
-def test_the_header_names_everything_the_page_was_made_from():
+def test_the_header_identifies_the_inputs_of_the_page():
     text = text_of(render(full_report()))
     for told in ("Batch b1", "Recipe default", "policy tail_proportion", "m1", "v1", "2024-06-01 03:14 UTC", "9.8.7"):
         assert told in text
@@ -191,19 +191,19 @@ def test_the_header_names_everything_the_page_was_made_from():
 
 
 @pytest.mark.parametrize("ran", range(len(STAGES) + 1))
-def test_stages_that_have_not_run_are_said_to_be_missing(ran):
+def test_stages_that_have_not_run_are_reported_as_missing(ran):
     runs = {stage: stage_run(stage) for stage in STAGES[:ran]}
     balanced = {} if "balance" in runs else {"thresholds": (), "languages": ()}
     page = render(full_report(runs=runs, match_id="m1" if "match" in runs else "", **balanced))
     (timings,) = tables(page, "Time by step")
     assert [row[0] for row in timings if row[1] == "not run yet"] == list(STAGES[ran:])
-    (funnel,) = tables(page, "From what was read")
+    (funnel,) = tables(page, "From input")
     missing = Counter(row[1].removesuffix(": not run yet") for row in funnel if "not run yet" in row[1])
     steps = Counter(ingest=3, match=1, balance=1, images=1, shards=1)
     assert missing == Counter({stage: count for stage, count in steps.items() if stage not in runs})
 
 
-def test_an_empty_night_renders():
+def test_an_empty_batch_renders():
     nothing = {
         "ingest": {"read": 0, "kept": 0, "images": 0, "duplicates": 0, "over_cap": 0},
         "match": {"images": 0, "images_matched": 0, "texts_by_lang": {}, "matched_by_lang": {}},
@@ -221,12 +221,12 @@ def test_an_empty_night_renders():
     assert text.count("nothing of 0") == 5
 
 
-def test_the_page_needs_nothing_from_outside():
+def test_the_page_has_no_external_resources():
     page = render(full_report())
     assert not re.search(r"<script|<link|<img|<iframe|@import|url\(|https?://|\bsrc=|\bhref=", page)
 
 
-def test_no_value_brings_markup_of_its_own():
+def test_values_are_escaped():
     plain = full_report()
     language = dataclasses.replace(plain.languages[0], lang=HOSTILE, top=[TopEntry(HOSTILE, 5, 0.5)])
     runs = plain.runs | {
@@ -234,13 +234,13 @@ def test_no_value_brings_markup_of_its_own():
         "match": stage_run("match", totals=TOTALS["match"] | {"texts_by_lang": {HOSTILE: 5}}),
     }
     changes = dict.fromkeys(("batch", "recipe", "code_version", "match_id", "metadata_version"), HOSTILE)
-    page = render(full_report(**changes, runs=runs, languages=[language], meaning={HOSTILE: HOSTILE}))
+    page = render(full_report(**changes, runs=runs, languages=[language], recipe_spec={HOSTILE: HOSTILE}))
     parsed = lxml.html.fromstring(page)
     assert not parsed.xpath("//img|//*[@onerror]")
     assert parsed.xpath("//bdi")[0].text_content() == HOSTILE
 
 
-def test_shares_of_no_single_p_are_not_called_p():
+def test_p_is_shown_only_if_it_is_equal_for_all_languages():
     mixed = [THRESHOLDS[0], THRESHOLDS[1] | {"p": 0.5}]
     same, differing = (text_of(render(full_report(thresholds=rows))) for rows in (THRESHOLDS, mixed))
     assert "tail share p6.0 %" in same
@@ -259,20 +259,20 @@ def test_shares_of_no_single_p_are_not_called_p():
         ("shards", "images"),
     ],
 )
-def test_a_stage_made_from_a_replaced_run_is_told(stage, source):
+def test_a_stage_made_from_a_replaced_run_is_reported(stage, source):
     report = full_report()
     assert "earlier run" not in render(report)
     newer = report.runs | {source: stage_run(source, run_id="newer")}
     assert f"{stage} was made from an earlier run of {source}" in text_of(render(full_report(runs=newer)))
 
 
-def test_a_stage_with_failed_inputs_is_told():
+def test_a_stage_with_failed_inputs_is_reported():
     runs = full_report().runs | {"ingest": stage_run("ingest", complete=False)}
     assert "ingest is not complete" in render(full_report(runs=runs))
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=700), st.integers(1, 60))
-def test_a_summary_is_true_to_the_counts(counts, t):
+def test_a_summary_agrees_with_the_counts(counts, t):
     brief = summarize("en", np.array(counts), t)
     ranked = sorted(counts, reverse=True)
     assert (brief.entries, brief.matches) == (len(counts), sum(counts))
@@ -358,7 +358,7 @@ def test_the_job_reports_the_run_that_owns_the_output_now(context):
     page = page_of(context)
     assert after in page
     assert before not in page
-    assert tables(page, "From what was read")[0][0][2] == "77"
+    assert tables(page, "From input")[0][0][2] == "77"
 
 
 def test_before_a_recipe_is_used_the_newest_matches_are_reported(context):
