@@ -24,10 +24,10 @@ from common import REPEATS, interleaved, run, scaled, table, unpacked
 
 from curation import models
 from curation.lid.identifier import LanguageIdentifier
-from curation.matching.aho_corasick import AutomatonMatcher
+from curation.matching.aho_corasick import AhoCorasickMatcher
 from curation.matching.matcher import Matcher
 from curation.matching.matcher_file import compile_entries
-from curation.matching.rules import entry_form
+from curation.matching.rules import normalize_entry
 from metadata.languages import LanguageTable
 from metadata.ngrams.segmenters import segment
 
@@ -60,7 +60,7 @@ def public_loop(entries: Sequence[str]) -> Callable[[Sequence[str]], list[set[st
     """Return the public loop over texts."""
     automaton = ahocorasick.Automaton()
     for entry in entries:
-        automaton.add_word(entry_form(entry, "reference"), entry)
+        automaton.add_word(normalize_entry(entry, "reference"), entry)
     automaton.make_automaton()
 
     def match(texts: Sequence[str]) -> list[set[str]]:
@@ -88,7 +88,7 @@ def compare(name: str, entries: Sequence[str], texts: Sequence[str]) -> None:
     """Print the texts per second of each way."""
     few, column = texts[:SAMPLE], pa.array(texts)
     public = public_loop(entries)
-    automaton = AutomatonMatcher(entries, "worldwide")
+    automaton = AhoCorasickMatcher(entries, "worldwide")
     started = time.perf_counter()
     stored = {rules: compile_entries(entries, rules) for rules in ("reference", "worldwide")}
     compiling = (time.perf_counter() - started) / 2

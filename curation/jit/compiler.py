@@ -1,13 +1,16 @@
 """Compile plain Python functions to machine code with numba, once per machine.
 
-The machine code of a function contains that of every function it calls and the value of every constant it uses, also
-from other files, but numba checks only the function's own file to see whether its cached code is stale. The cache is
-therefore a folder named by a digest of all modules of this package that compile something and of everything they
-import from it, under `$NUMBA_CACHE_DIR` or the cache folder. If that folder is not writable, each process compiles.
+The machine code of a function contains the code of every function it calls and the value of every constant it uses,
+also from other files. But numba looks only at the function's own file to decide whether cached code is stale. The
+cache is therefore a folder whose name is a digest of the sources: of all modules of this package that compile
+something, and of every module of the package that they import. It is created under `$NUMBA_CACHE_DIR` or the cache
+folder. If it is not writable, each process compiles for itself.
 
-A new folder starts as a copy of the one for the same sources under `$WORLDCURATE_COMPILED`, if there is one: a
+A new folder starts as a copy of the folder with the same name under `$WORLDCURATE_COMPILED`, if that exists: a
 container image ships the output of `curation.matching.precompile` there, read-only. Folders unused for a month are
-removed; a process holds a lock file next to the folder it uses.
+removed. A process holds a lock on a file next to the folder it uses, so that the folder is not removed.
+
+Three decorators compile: `jit`, `jit_no_refcount` and `jit_inline`. The array types below annotate their arguments.
 """
 
 from __future__ import annotations
@@ -34,66 +37,74 @@ import numpy.typing as npt
 from curation.models import cache_folder
 
 Function = TypeVar("Function", bound=Callable[..., object])
+
 Bytes = npt.NDArray[np.uint8]
 Codes = npt.NDArray[np.uint32]  # code points
 Ints = npt.NDArray[np.int32]
 Offsets = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
-UNUSED_S: Final = 30 * 24 * 3600  # after which a folder goes
-FOLDER: Final = re.compile(r"[0-9a-f]{16}(\.\w{8})?")  # of a digest, or a copy of one that was not finished
+Int = Any
+"""An integer in compiled code: a Python `int` or a numpy integer of any width.
+
+It is `Any` because no static type describes it. In a kernel the width of a sum or a shift follows numba's promotion
+rules, which differ from numpy's, and loops mix literals (`int`) with array elements (`np.uint32`, `np.int64`). The
+alias marks arguments and results that are integers; their exact width, where it matters, is written as `np.int64(…)`.
+"""
+
+MAX_UNUSED_S: Final = 30 * 24 * 3600  # folders unused for longer are removed
+FOLDER_NAME: Final = re.compile(r"[0-9a-f]{16}(\.\w{8})?")  # a digest, or an unfinished copy of such a folder
 PACKAGE: Final = __name__.partition(".")[0]
 
-Int = Any  # an integer, Python's or any of numpy's: what compiled functions take and return
 
-
-def compiled(function: Function) -> Function:
+def jit(function: Function) -> Function:
     """Compile a function at its first call.
 
-    Integers must not mix signed and unsigned 64-bit kinds: numba makes floats of them.
+    The function must not combine signed and unsigned 64-bit integers: numba converts both to floats.
     """
     return _compile(function, _nrt=True)
 
 
-def borrowing(function: Function) -> Function:
-    """Compile a function that makes no arrays.
+def jit_no_refcount(function: Function) -> Function:
+    """Compile a function that creates no arrays, without reference counting of the arrays it is given.
 
-    References to those it is given need not be counted. Counting takes an atomic instruction for every use in a loop,
-    and makes each load from memory wait for the one before.
+    Counting costs an atomic instruction for every use in a loop and makes each memory load wait for the previous one.
     """
     return _compile(function, _nrt=False)
 
 
-def inlined(function: Function) -> Function:
-    """Compile a function that makes no arrays into each that calls it: a call would copy arrays, many words each."""
+def jit_inline(function: Function) -> Function:
+    """Compile a function that creates no arrays into each of its callers.
+
+    A call would copy the descriptor of every array argument, which is several words long.
+    """
     return _compile(function, forceinline=True, _nrt=False)
 
 
 def _compile(function: Function, **options: Any) -> Function:
     config: Any = numba.config
-    kept, usual = folder(), config.CACHE_DIR
+    folder, default = code_folder(), config.CACHE_DIR
     try:
-        config.CACHE_DIR = str(kept or usual)
-        return cast("Function", numba.njit(cache=kept is not None, error_model="numpy", **options)(function))
+        config.CACHE_DIR = str(folder or default)
+        return cast("Function", numba.njit(cache=folder is not None, error_model="numpy", **options)(function))
     finally:
-        config.CACHE_DIR = usual
+        config.CACHE_DIR = default
 
 
 @cache
-def folder() -> Path | None:
-    """Return the folder of these sources' machine code, in use from now on; None when it cannot be written."""
-    sources = package_sources(PACKAGE)
-    above = Path(os.environ.get("NUMBA_CACHE_DIR") or cache_folder() / "compiled")
-    own = above / digest_of(sources)
+def code_folder() -> Path | None:
+    """Return the folder with the machine code of these sources, locked by this process; None if it is not writable."""
+    parent = Path(os.environ.get("NUMBA_CACHE_DIR") or cache_folder() / "compiled")
+    folder = parent / digest_of(package_sources(PACKAGE))
     try:
-        above.mkdir(parents=True, exist_ok=True)
-        _lock(own, fcntl.LOCK_SH)  # until the process ends
-        if not own.exists():
-            _begin(own)
-        os.utime(own)
-        prune(above)
+        parent.mkdir(parents=True, exist_ok=True)
+        _lock(folder, fcntl.LOCK_SH)  # until the process ends
+        if not folder.exists():
+            _create_folder(folder)
+        os.utime(folder)
+        prune(parent)
     except OSError:
         return None
-    return own if os.access(own, os.W_OK) else None
+    return folder if os.access(folder, os.W_OK) else None
 
 
 def package_sources(package: str) -> dict[str, str]:
@@ -116,24 +127,24 @@ def digest_of(sources: Mapping[str, str], compiler: str = __name__) -> str:
     `sources` maps dotted names to source code. A name includes the package path, so a moved module changes the digest.
     """
     hint = compiler.rpartition(".")[2]  # parsing only sources that can import it saves most of the time
-    pending = [name for name, text in sources.items() if hint in text and compiler in imported(name, text)]
+    pending = [name for name, text in sources.items() if hint in text and compiler in imported_names(name, text)]
     reached: set[str] = set()
     while pending:
         name = pending.pop()
         if name in sources and name not in reached:
             reached.add(name)
-            pending += imported(name, sources[name])
+            pending += imported_names(name, sources[name])
     digest = hashlib.sha256()
     for name in sorted(reached):
         digest.update(f"{name}\0{sources[name]}\0".encode())
     return digest.hexdigest()[:16]
 
 
-def imported(module: str, source: str) -> set[str]:
+def imported_names(module: str, source: str) -> set[str]:
     """Return the dotted names that a module's import statements can refer to, with the packages that contain them.
 
-    `from a.b import c` gives `a.b.c` too, because `c` may be a module. Relative imports are resolved against `module`,
-    as a module and as a package.
+    For `from a.b import c` the result contains `a.b.c` too, because `c` may be a module. Relative imports are resolved
+    against `module`, as a module and as a package.
     """
     names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
@@ -146,32 +157,32 @@ def imported(module: str, source: str) -> set[str]:
 
 
 def _bases(module: str, node: ast.ImportFrom) -> list[str]:
-    """Return what `from … import` imports from; a relative import has two readings, by the module's kind."""
+    """Return the names that `from … import` may import from; a relative one has two, as `module` may be a package."""
     if not node.level:
         return [node.module or ""]
     parents = (module.rsplit(".", node.level)[0], module.rsplit(".", node.level - 1)[0])
     return [f"{parent}.{node.module}" if node.module else parent for parent in parents]
 
 
-def _begin(folder: Path) -> None:
-    """Make a folder, with what was compiled ahead for the same sources."""
-    ahead = Path(os.environ.get("WORLDCURATE_COMPILED", os.devnull)) / folder.name
-    if not ahead.is_dir():
+def _create_folder(folder: Path) -> None:
+    """Create a folder that contains the code precompiled for the same sources, if there is any."""
+    precompiled = Path(os.environ.get("WORLDCURATE_COMPILED", os.devnull)) / folder.name
+    if not precompiled.is_dir():
         folder.mkdir(exist_ok=True)
         return
     copy = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
-    shutil.copytree(ahead, copy, dirs_exist_ok=True, copy_function=shutil.copyfile)
+    shutil.copytree(precompiled, copy, dirs_exist_ok=True, copy_function=shutil.copyfile)
     try:
         copy.rename(folder)
     except OSError:  # another process was faster
         shutil.rmtree(copy)
 
 
-def prune(above: Path) -> None:
-    """Remove the folders of machine code that were not used for long and that no process uses now."""
-    for folder in above.iterdir():
-        with suppress(OSError):  # another process may use, name or remove it
-            if FOLDER.fullmatch(folder.name) and time.time() - folder.stat().st_mtime > UNUSED_S:
+def prune(parent: Path) -> None:
+    """Remove the folders of machine code that have been unused for `MAX_UNUSED_S` and that no process holds."""
+    for folder in parent.iterdir():
+        with suppress(OSError):  # another process may use, rename or remove it
+            if FOLDER_NAME.fullmatch(folder.name) and time.time() - folder.stat().st_mtime > MAX_UNUSED_S:
                 lock = _lock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 try:
                     shutil.rmtree(folder)
@@ -180,7 +191,7 @@ def prune(above: Path) -> None:
 
 
 def _lock(folder: Path, kind: int) -> int:
-    """Lock a folder's use, as long as the returned descriptor is open. Raises OSError when others hold it."""
+    """Lock a folder until the returned file descriptor is closed. Raises OSError when others hold it."""
     lock = os.open(f"{folder}.lock", os.O_RDONLY | os.O_CREAT, 0o666)
     try:
         fcntl.flock(lock, kind)

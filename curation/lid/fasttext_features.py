@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from curation.jit.compiler import Bytes, Int, Ints, Offsets, compiled, inlined
+from curation.jit.compiler import Bytes, Int, Ints, Offsets, jit, jit_inline
 from curation.lid.fasttext_file import Model
 
 Hashes = npt.NDArray[np.uint32]
@@ -53,7 +53,7 @@ class Dictionary(NamedTuple):
     bucket: int
 
 
-def dictionary_of(model: Model) -> Dictionary:
+def build_dictionary(model: Model) -> Dictionary:
     """Return what the loops need of a model."""
     names = [*model.words, *(label.encode("utf-8") for label in model.labels)]
     if END not in model.words:
@@ -83,18 +83,18 @@ def dictionary_of(model: Model) -> Dictionary:
     )
 
 
-@inlined
+@jit_inline
 def _mix(hashed: Int, byte: Int) -> Int:
     """Go on with a hash; bytes count as signed numbers, as they did when the published models were trained."""
     return np.uint32(np.uint32(hashed ^ np.uint32(np.int8(byte))) * np.uint32(_PRIME))
 
 
-@inlined
+@jit_inline
 def _is_white(byte: Int) -> bool:
     return bool(byte == 0x20 or byte == 0 or (byte >= 0x09 and byte <= 0x0D))
 
 
-@compiled
+@jit
 def _fill(names: Bytes, ends: Offsets, slots: Ints) -> Hashes:
     """Put names into empty slots and return their hashes."""
     hashes = np.empty(len(ends) - 1, np.uint32)
@@ -110,7 +110,7 @@ def _fill(names: Bytes, ends: Offsets, slots: Ints) -> Hashes:
     return hashes
 
 
-@inlined
+@jit_inline
 def _begins(word: Bytes, length: Int, name: Bytes) -> bool:
     """Tell whether a word, which lies behind its bracket, begins with a name."""
     place = 0
@@ -119,7 +119,7 @@ def _begins(word: Bytes, length: Int, name: Bytes) -> bool:
     return place == len(name)
 
 
-@inlined
+@jit_inline
 def _find(names: Bytes, ends: Offsets, hashes: Hashes, slots: Ints, hashed: Int, word: Bytes, length: Int) -> Int:
     """Return the number of the name that a word is, or -1."""
     slot = np.int64(hashed) & (len(slots) - 1)
@@ -132,7 +132,7 @@ def _find(names: Bytes, ends: Offsets, hashes: Hashes, slots: Ints, hashed: Int,
     return np.int64(-1)
 
 
-@inlined
+@jit_inline
 def _read_word(data: Bytes, at: Int, end: Int, word: Bytes, chars: Ints) -> tuple[Int, Int, Int, Int]:
     """Copy the next word behind the bracket that `word` begins with, and set the closing one.
 
@@ -158,7 +158,7 @@ def _read_word(data: Bytes, at: Int, end: Int, word: Bytes, chars: Ints) -> tupl
     return at, length, letters, hashed
 
 
-@inlined
+@jit_inline
 def _add_bucket(bucket: Int, known: Bytes, rows: Ints, count: Int) -> Int:
     """Append a bucket as a number below 0, if it has a row, and return the new count."""
     rows[count] = ~bucket
@@ -167,7 +167,7 @@ def _add_bucket(bucket: Int, known: Bytes, rows: Ints, count: Int) -> Int:
     return count + (known[bucket >> 3] >> np.uint8(bucket & 7) & 1)
 
 
-@inlined
+@jit_inline
 def _add_ngrams(
     word: Bytes, chars: Ints, size: Int, lengths: tuple[Int, Int], bucket: Int, known: Bytes, rows: Ints, count: Int
 ) -> Int:
@@ -184,7 +184,7 @@ def _add_ngrams(
     return count
 
 
-@inlined
+@jit_inline
 def _add_word_ngrams(seen: Hashes, size: Int, longest: Int, bucket: Int, known: Bytes, rows: Ints, count: Int) -> Int:
     """Append the n-grams of the words with some hashes, and return the new count."""
     for first in range(size):
@@ -195,8 +195,8 @@ def _add_word_ngrams(seen: Hashes, size: Int, longest: Int, bucket: Int, known: 
     return count
 
 
-@compiled
-def find_rows(data: Bytes, offsets: Offsets, dictionary: Dictionary) -> tuple[Ints, Offsets]:
+@jit
+def collect_feature_rows(data: Bytes, offsets: Offsets, dictionary: Dictionary) -> tuple[Ints, Offsets]:
     """Return the rows of some texts, one after the other, and where those of each end, behind a 0.
 
     Args:

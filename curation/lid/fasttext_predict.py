@@ -12,9 +12,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from curation.jit.compiler import Ints, Offsets, compiled
+from curation.jit.compiler import Ints, Offsets, jit
 from curation.jit.utf8 import string_buffers
-from curation.lid.fasttext_features import dictionary_of, find_rows
+from curation.lid.fasttext_features import build_dictionary, collect_feature_rows
 from curation.lid.fasttext_file import HIERARCHICAL, SOFTMAX, Floats, Model
 
 BLOCK_TEXTS: Final = 1024
@@ -44,11 +44,11 @@ class Predictor:
 
     def __init__(self, model: Model) -> None:
         self.labels = model.labels
-        self._dictionary = dictionary_of(model)
+        self._dictionary = build_dictionary(model)
         self._rows = model.rows
         self._loss = model.loss
         self._outputs = np.array(model.outputs if model.loss == HIERARCHICAL else model.outputs.T, order="C")
-        self._tree = tree_of(model.label_counts)
+        self._tree = build_tree(model.label_counts)
 
     def predict(self, column: pa.StringArray) -> tuple[Ints, Floats]:
         """Return the number of the best label of each text, or -1 when there is none, and its score."""
@@ -59,7 +59,7 @@ class Predictor:
         while first < texts:
             full = int(np.searchsorted(offsets, offsets[first] + BLOCK_BYTES, side="right")) - 1
             last = min(max(full, first + 1), first + BLOCK_TEXTS, texts)
-            rows, ends = find_rows(data, offsets[first : last + 1], self._dictionary)
+            rows, ends = collect_feature_rows(data, offsets[first : last + 1], self._dictionary)
             means = _average(rows, ends, self._rows)
             if self._loss == HIERARCHICAL:
                 _climb(means, ends, self._outputs, self._tree, labels[first:last], scores[first:last])
@@ -70,7 +70,7 @@ class Predictor:
         return labels, scores
 
 
-def tree_of(counts: list[int]) -> Tree:
+def build_tree(counts: list[int]) -> Tree:
     """Return the tree of labels that occurred so often, the most frequent first."""
     leaves = len(counts)
     nodes = [*counts, *[10**15] * (leaves - 1)]
@@ -86,7 +86,7 @@ def tree_of(counts: list[int]) -> Tree:
     return Tree(below[0], below[1])
 
 
-@compiled
+@jit
 def _average(rows: Ints, ends: Offsets, matrix: Floats) -> Floats:
     """Return the mean of the rows of each text; zeros for a text without any."""
     columns = matrix.shape[1]
@@ -104,12 +104,12 @@ def _average(rows: Ints, ends: Offsets, matrix: Floats) -> Floats:
     return means
 
 
-@compiled
+@jit
 def _log(share: Any) -> Any:
     return np.float32(math.log(np.float64(share) + _TINY))
 
 
-@compiled
+@jit
 def _climb(means: Floats, ends: Offsets, outputs: Floats, tree: Tree, labels: Ints, scores: Floats) -> None:
     """Put the best leaf of the tree for each text: the left side first, nothing worse than the best so far."""
     lefts, rights = tree
@@ -145,7 +145,7 @@ def _climb(means: Floats, ends: Offsets, outputs: Floats, tree: Tree, labels: In
             scores[text] = math.exp(best)
 
 
-@compiled
+@jit
 def _sigmoid(value: Any) -> Any:
     """Return the sigmoid function as fastText reads it off a table."""
     if value < -_SIGMOID_EDGE:
@@ -157,7 +157,7 @@ def _sigmoid(value: Any) -> Any:
     return np.float32(1 / (1 + np.float64(math.exp(-place))))
 
 
-@compiled
+@jit
 def _compare(means: Floats, ends: Offsets, outputs: Floats, softmax: bool, labels: Ints, scores: Floats) -> None:
     """Put the best of all labels for each text, the last of equal ones; `outputs` has a column for each label."""
     columns, count = outputs.shape

@@ -50,10 +50,10 @@ class ScriptIdentifier(LanguageIdentifier):
     def identify_column(self, texts: pa.StringArray) -> tuple[pa.StringArray, pa.FloatArray]:
         """Return the language key and the model's score of each text."""
         langs, scores = super().identify_column(texts)
-        return pa.array(second_opinion(texts, langs.to_pylist()), pa.string()), scores
+        return pa.array(override_by_script(texts, langs.to_pylist()), pa.string()), scores
 
 
-def second_opinion(texts: Sequence[str] | pa.StringArray, langs: Sequence[str]) -> list[str]:
+def override_by_script(texts: Sequence[str] | pa.StringArray, langs: Sequence[str]) -> list[str]:
     """Return the language of each text: its script's where that determines one, otherwise the given one."""
     column, found = pa.array(texts, pa.string()), list(langs)
     rows = np.flatnonzero(pc.match_substring_regex(column, _any_of(LANGUAGES)).to_numpy(zero_copy_only=False))

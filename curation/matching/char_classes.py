@@ -1,4 +1,10 @@
-"""What a character is to the spacing rules: its script class, and whether it is a letter, a mark or a sign.
+"""Classify characters for the rules `worldwide`: letter, combining mark, joiner, punctuation or symbol; and script.
+
+Each character gets one of ten one-letter classes (see `CharacterClasses`), so that `rules` can describe runs of
+characters by regular expressions over a string of classes:
+
+    text     d o n ' t , ガ ◌゙ メ 한 ™
+    classes  x x x j x j o  O  o  h  s
 
 The script ranges are those of Unicode 16.0 (`Scripts.txt`), written out so that they do not change with the
 interpreter. General categories and NFKC come from `unicodedata`, in the interpreter's version of Unicode.
@@ -10,7 +16,7 @@ import unicodedata
 from bisect import bisect_right
 from functools import cache
 
-# Scripts written without spaces between words: an entry in them may touch its neighbours on both sides.
+# Scripts written without spaces between words: an entry in them may touch its neighbors on both sides.
 _OPEN = {
     "Han": "2E80-2E99 2E9B-2EF3 2F00-2FD5 3005 3007 3021-3029 3038-303B 3400-4DBF 4E00-9FFF F900-FA6D"
     " FA70-FAD9 16FE2-16FE3 16FF0-16FF1 20000-2A6DF 2A700-2B739 2B740-2B81D 2B820-2CEA1 2CEB0-2EBE0"
@@ -24,18 +30,18 @@ _OPEN = {
     "Khmer": "1780-17DD 17E0-17E9 17F0-17F9 19E0-19FF",
     "Myanmar": "1000-109F A9E0-A9FE AA60-AA7F 116D0-116E3",
     "Tibetan": "F00-F47 F49-F6C F71-F97 F99-FBC FBE-FCC FCE-FD4 FD9-FDA",
-    # ー and 〆 belong to no script of their own; 々 and 〇 are Han already.
-    "signs": "3006 30FC",
+    # Unicode gives ー and 〆 no script of their own; 々 and 〇 are Han already.
+    "symbols": "3006 30FC",
 }
 _HANGUL = (
     "1100-11FF 302E-302F 3131-318E 3200-321E 3260-327E A960-A97C AC00-D7A3 D7B0-D7C6 D7CB-D7FB"
     " FFA0-FFBE FFC2-FFC7 FFCA-FFCF FFD2-FFD7 FFDA-FFDC"
 )
-_RADICALS = range(0x2E80, 0x2FD6)  # CJK and Kangxi radicals: category So, yet written for ideographs
-_TSHEG = 0x0F0B  # category Po, yet it stands between all syllables of Tibetan
+_RADICALS = range(0x2E80, 0x2FD6)  # CJK and Kangxi radicals: category So, but written in place of ideographs
+_TSHEG = 0x0F0B  # category Po, but Tibetan writes it between all syllables
 
 INNER_JOINERS = "'-_·.,״׳"
-MARKS = "OHX"  # the classes of marks, as a character class for regular expressions
+MARK_CLASSES = "OHX"  # the classes of combining marks, for character sets of regular expressions
 
 
 def parse_ranges(text: str) -> list[tuple[int, int]]:
@@ -63,16 +69,16 @@ _KATAKANA_RUN = RangeSet(_OPEN["Katakana"] + " 30FC")
 
 
 class CharacterClasses(dict[int, str]):
-    """A table for `str.translate`, filled as characters are met: code point → one letter.
+    """A table for `str.translate`, code point → one-letter class, computed at the first use of a character.
 
-    `o`, `h`, `x`: letters and digits of the open scripts, of Hangul and all others; `O`, `H`, `X`: their
-    marks, which belong to their base whatever its class; `j`: inner joiners; `s`: symbols and fractions that
-    NFKC turns into something else; `p`: all other punctuation and symbols; a space: white space.
+    `o`, `h`, `x`: letters and digits of the open scripts, of Hangul, and of all other scripts; `O`, `H`, `X`: their
+    combining marks, which belong to their base whatever its class; `j`: inner joiners; `s`: symbols and fractions that
+    NFKC changes; `p`: all other punctuation and symbols; a space: white space.
     """
 
     def __missing__(self, code: int) -> str:
-        self[code] = found = _classify(code)
-        return found
+        self[code] = class_ = _classify(code)
+        return class_
 
 
 def _classify(code: int) -> str:
@@ -88,7 +94,7 @@ def _classify(code: int) -> str:
     if category[0] in "PS" or "\N{FRACTION SLASH}" in unicodedata.normalize("NFKC", char):
         folds = category[0] != "P" and not unicodedata.is_normalized("NFKC", char)
         return "s" if folds else "p"
-    # Format characters that stay (ZWJ, ZWNJ, tags) cling to what stands before them, as marks do.
+    # Format characters that are not removed (ZWJ, ZWNJ, tags) attach to the preceding character, as marks do.
     return script.upper() if category[0] == "M" or category == "Cf" else script
 
 
@@ -97,11 +103,11 @@ CLASSES = CharacterClasses()
 
 @cache
 def in_katakana_run(char: str) -> bool:
-    """Tell whether the character is a Katakana letter or the long-vowel sign ー, which belongs to the run."""
+    """Return whether the character is part of a Katakana run: a Katakana letter or the long-vowel mark ー."""
     return ord(char) in _KATAKANA_RUN
 
 
 @cache
 def is_combining(char: str) -> bool:
-    """Tell whether the character is a combining mark, nonspacing (Mn) or spacing (Mc)."""
+    """Return whether the character is a combining mark, nonspacing (Mn) or spacing (Mc)."""
     return unicodedata.category(char) in ("Mn", "Mc")

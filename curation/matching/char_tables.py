@@ -1,8 +1,12 @@
-"""What every character is to the spacing rules, as flat tables that compiled loops read.
+"""Character properties for the rules `worldwide`, as flat tables indexed by code point that compiled loops read.
 
-The tables say of each code point what `scripts` and `unicodedata` say of it. They are filled as characters are met, a
-block of 256 at a time, because asking about all of Unicode would take a second of every process's start. A zero
-means "not asked yet": a loop that meets one stops, and `learn` fills the block.
+The tables hold the results of `char_classes` and `unicodedata`. They are filled on demand, a block of 256 code points
+at a time, because filling them for all of Unicode would add a second to the start of every process. A zero in `kinds`
+means "not loaded": a compiled loop that meets one reports the text as `UNKNOWN_CHAR`, the caller loads the block
+(`CharTables.ensure_loaded`) and runs the loop again. One byte of `kinds` per code point:
+
+    bit   7            6             5         4          3 2 1 0
+          MAY_COMPOSE  DECOMPOSABLE  KATAKANA  COMBINING  kind, 1 to 12, an index into KINDS plus 1
 """
 
 from __future__ import annotations
@@ -14,90 +18,94 @@ from typing import Final
 import numpy as np
 
 from curation.matching.char_classes import CLASSES, in_katakana_run, is_combining
-from curation.matching.rules import REMOVED, fold_signs
+from curation.matching.rules import REMOVED, fold_punctuation
 
 BLOCK: Final = 256
 CODES: Final = 0x110000
 
-# The low four bits: one kind a character, in this order from 1.
+# The low four bits: the kind of the character, numbered from 1. The first nine are the classes of `char_classes`;
+# `removed`, `folded` and `apart` (a symbol that is separated by spaces, then folded) take precedence over them.
 KINDS: Final = (" ", "x", "o", "h", "X", "O", "H", "j", "p", "removed", "folded", "apart")
-SPACE, LETTER, _, _, FIRST_MARK, _, LAST_MARK, JOINER, SIGN, REMOVED_KIND, FOLDED, APART = range(1, len(KINDS) + 1)
-MARK_SHIFT: Final = 3  # from the kind of a mark to that of its letters
+SPACE, LETTER, _, _, FIRST_MARK, _, LAST_MARK, JOINER, SYMBOL, REMOVED_KIND, FOLDED, SET_APART = range(
+    1, len(KINDS) + 1
+)
+MARK_SHIFT: Final = 3  # the kind of a mark minus the kind of the letters of its script class
 KIND_BITS: Final = 0x0F
 COMBINING: Final = 0x10  # a mark of category Mn or Mc
 KATAKANA: Final = 0x20  # a letter of a Katakana run
-COMPOSED: Final = 0x40  # NFD makes several characters of it
-COMPOSING: Final = 0x80  # may become one character with what stands before it
+DECOMPOSABLE: Final = 0x40  # NFD changes it
+MAY_COMPOSE: Final = 0x80  # NFC may compose it with the preceding character
 
 _JAMO: Final = (range(0x1161, 0x1176), range(0x11A8, 0x11C3))  # vowels and finals, composed by rule
 
 
-class Characters:
+class CharTables:
     """The tables of this process.
 
     Attributes:
-        kinds: uint8 of every code point: its kind, and the flags above.
-        combining_classes: uint8 of every code point.
-        pairs: sorted int64, `first << 21 | second` of all characters that NFC composes from two.
-        fold_at: int32 of every code point: where in `folds` its folded form lies, for the kinds folded and apart.
-        folds: uint32: a length, then as many code points, for each folded form.
+        kinds: uint8 per code point: its kind and the flags above.
+        combining_classes: uint8 per code point: its canonical combining class.
+        pairs: sorted int64: `first << 21 | second` for every pair of characters that NFC composes.
+        fold_offsets: int32 per code point: the offset in `folded_forms` of its folded form, if its kind is `folded` or
+            `apart`.
+        folded_forms: uint32: for each folded form its length, then its code points.
     """
 
     def __init__(self) -> None:
         self.kinds = np.zeros(CODES, np.uint8)
         self.combining_classes = np.zeros(CODES, np.uint8)
-        self.pairs = np.array(sorted(first << 21 | second for first, second in _composed()), np.int64)
-        self.fold_at = np.zeros(CODES, np.int32)
-        self.folds = np.zeros(1, np.uint32)
+        self.pairs = np.array(sorted(first << 21 | second for first, second in _composing_pairs()), np.int64)
+        self.fold_offsets = np.zeros(CODES, np.int32)
+        self.folded_forms = np.zeros(1, np.uint32)
         self._seconds = {int(pair) & (1 << 21) - 1 for pair in self.pairs}.union(*_JAMO)
-        self.learn(0)  # of ASCII, loops need not ask whether it is known
+        self.ensure_loaded(0)  # so loops need not check ASCII
 
-    def learn(self, code: int) -> None:
-        """Fill the block of a code point, and those of what its characters fold into."""
+    def ensure_loaded(self, code: int) -> None:
+        """Fill the block of a code point, and the blocks of the characters that its members are folded to."""
         first = code - code % BLOCK
         if self.kinds[first]:
             return
-        folds = self.folds.tolist()
-        elsewhere: set[int] = set()
+        folded_forms = self.folded_forms.tolist()
+        targets: set[int] = set()
         for member in range(first, first + BLOCK):
             char = chr(member)
-            folded = fold_signs(unicodedata.normalize("NFKC", char)) if not _is_surrogate(member) else char
+            folded = fold_punctuation(unicodedata.normalize("NFKC", char)) if not _is_surrogate(member) else char
             kind = _kind(char, folded)
             if kind in ("folded", "apart"):
-                self.fold_at[member] = len(folds)
-                folds += [len(folded), *map(ord, folded)]
-                elsewhere.update(map(ord, folded))
+                self.fold_offsets[member] = len(folded_forms)
+                folded_forms += [len(folded), *map(ord, folded)]
+                targets.update(map(ord, folded))
             self.combining_classes[member] = unicodedata.combining(char)
             self.kinds[member] = KINDS.index(kind) + 1 | self._flags(char)
-        self.folds = np.array(folds, np.uint32)
-        for other in elsewhere:
-            self.learn(other)
+        self.folded_forms = np.array(folded_forms, np.uint32)
+        for target in targets:
+            self.ensure_loaded(target)
 
     def _flags(self, char: str) -> int:
         flags = COMBINING if is_combining(char) else 0
         flags |= KATAKANA if in_katakana_run(char) else 0
-        flags |= COMPOSED if not unicodedata.is_normalized("NFD", char) else 0
-        return flags | (COMPOSING if ord(char) in self._seconds else 0)
+        flags |= DECOMPOSABLE if not unicodedata.is_normalized("NFD", char) else 0
+        return flags | (MAY_COMPOSE if ord(char) in self._seconds else 0)
 
 
 def _kind(char: str, folded: str) -> str:
-    """Return the kind of a character as `spacing` treats it; what shows nothing goes before anything else."""
+    """Return the kind of a character, in the order of the rules: removal first, then folding, then the class."""
     if REMOVED.fullmatch(char):
         return "removed"
-    letter = CLASSES[ord(char)]
-    if letter == "s":
+    class_ = CLASSES[ord(char)]
+    if class_ == "s":
         return "apart"
-    if folded != char and letter != " ":
+    if folded != char and class_ != " ":
         return "folded"
-    return letter
+    return class_
 
 
 def _is_surrogate(code: int) -> bool:
     return 0xD800 <= code < 0xE000
 
 
-def _composed() -> set[tuple[int, int]]:
-    """Return the pairs that NFC makes one character of, Hangul syllables aside; all lie in the first two planes."""
+def _composing_pairs() -> set[tuple[int, int]]:
+    """Return the pairs that NFC composes, except Hangul; the composed characters are all in the first two planes."""
     pairs = set()
     for code in range(0x20000):
         parts = unicodedata.decomposition(chr(code)).split()
@@ -109,6 +117,6 @@ def _composed() -> set[tuple[int, int]]:
 
 
 @cache
-def characters() -> Characters:
-    """Return the tables of this process, made at first use."""
-    return Characters()
+def char_tables() -> CharTables:
+    """Return the tables of this process, created at the first call."""
+    return CharTables()

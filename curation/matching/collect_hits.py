@@ -1,4 +1,8 @@
-"""From the hits of a block, in whatever order they were made, to the sorted ids of each text, compiled."""
+"""Turn the hits of a block, which are in no particular order, into sorted distinct entry ids per text, compiled.
+
+This is a counting sort by text, followed by a sort of each text's ids. Most texts have few ids; these are sorted by
+rank (how many ids are smaller), which needs no branches and compares 16 ids per instruction.
+"""
 
 from __future__ import annotations
 
@@ -6,80 +10,81 @@ from typing import Final
 
 import numpy as np
 
-from curation.jit.compiler import Int, Ints, Offsets, Words, borrowing, compiled, inlined
+from curation.jit.compiler import Int, Ints, Offsets, Words, jit, jit_inline, jit_no_refcount
 from curation.matching.trie import ID_SHIFT, VALUE_SHIFT
 
-FEW: Final = 128  # ids of one text that are sorted without branches
-LANES: Final = 16  # ids that are compared with another at a time
-_MOST: Final = np.int32(2**31 - 1)
+MAX_RANKED: Final = 128  # texts with more ids are sorted by `numpy.sort`
+LANES: Final = 16  # ids that are compared with another at once
+_LARGEST_ID: Final = np.int32(2**31 - 1)
 
 
-@borrowing
-def gather(hits: Words, many: Int, ids: Ints, places: Offsets, found: Ints, count: Int, text_ends: Ints) -> Int:
-    """Append the ids of the texts of a block to the `count` found, sorted, each once a text; return the new count.
+@jit_no_refcount
+def collect_hits(hits: Words, num_hits: Int, ids: Ints, cursors: Offsets, out: Ints, count: Int, ends: Ints) -> Int:
+    """Append the sorted, distinct ids of each text of a block to `out` and return its new length.
 
     Args:
-        hits: `text << 32 | value` of each hit, see `walking`.
-        many: how many they are.
-        ids: room for FEW ids, as many as hits, and LANES for each text.
-        places: room for a number of each text.
-        found: with room for as many ids more.
-        count: how many ids are found before.
-        text_ends: one number more than texts; where the ids of each end in `found` is put behind the first.
+        hits: `text << 32 | value` per hit, see `trie_search`.
+        num_hits: their number.
+        ids: scratch space for MAX_RANKED ids, `num_hits` ids, and LANES ids per text.
+        cursors: scratch space for one number per text.
+        out: ids of all texts; has space for `num_hits` more.
+        count: the length of `out` before.
+        ends: one number more than texts; element `i + 1` is set to the end of text i's ids in `out`.
     """
-    texts = len(text_ends) - 1
-    for text in range(texts):
-        places[text] = 0
-    ranked = ids[:FEW]
-    for hit in range(many):
-        places[hits[hit] >> VALUE_SHIFT] += 1
-    start = FEW
-    for text in range(texts):
-        start += places[text] + LANES
-        places[text] = start - places[text] - LANES
+    num_texts = len(ends) - 1
+    for text in range(num_texts):
+        cursors[text] = 0
+    ranked = ids[:MAX_RANKED]
+    for hit in range(num_hits):
+        cursors[hits[hit] >> VALUE_SHIFT] += 1
+    start = MAX_RANKED
+    for text in range(num_texts):
+        start += cursors[text] + LANES
+        cursors[text] = start - cursors[text] - LANES
         for at in range(start - LANES, start):
-            ids[at] = _MOST
-    for hit in range(many):
+            ids[at] = _LARGEST_ID
+    for hit in range(num_hits):
         text = hits[hit] >> VALUE_SHIFT
-        ids[places[text]] = np.int32((hits[hit] & np.uint64(0xFFFFFFFF)) >> np.uint64(ID_SHIFT))
-        places[text] += 1
-    start = FEW
-    for text in range(texts):
-        end = places[text]
-        if end - start <= FEW:
-            _rank(ids, start, end, ranked)
+        ids[cursors[text]] = np.int32((hits[hit] & np.uint64(0xFFFFFFFF)) >> np.uint64(ID_SHIFT))
+        cursors[text] += 1
+    start = MAX_RANKED
+    for text in range(num_texts):
+        end = cursors[text]
+        if end - start <= MAX_RANKED:
+            _sort_by_rank(ids, start, end, ranked)
         else:
             _sort(ids, start, end)
-        before = -1
+        previous = -1
         for at in range(start, end):
-            own = ids[at]
-            found[count] = own
-            count += np.int64((own >= 0) & (own != before))
-            before = own
+            entry_id = ids[at]
+            out[count] = entry_id
+            count += np.int64((entry_id >= 0) & (entry_id != previous))
+            previous = entry_id
         start = end + LANES
-        text_ends[text + 1] = count
+        ends[text + 1] = count
     return count
 
 
-@compiled
+@jit
 def _sort(ids: Ints, start: Int, end: Int) -> None:
     ids[start:end].sort()
 
 
-@inlined
-def _rank(ids: Ints, start: Int, end: Int, ranked: Ints) -> None:
-    """Put each of few ids where as many as are smaller go before it, which takes no branch.
+@jit_inline
+def _sort_by_rank(ids: Ints, start: Int, end: Int, ranked: Ints) -> None:
+    """Sort up to MAX_RANKED ids without branches: put each at the index that equals the number of smaller ids.
 
-    Of equal ones one is put, and the places then left over are marked by -1. Behind the last stand LANES large ones.
+    Equal ids get the same index, and the indices left over are filled with -1. The ids must be followed by LANES ids
+    that are larger than all of them.
     """
     for at in range(end - start):
         ranked[at] = -1
     for at in range(start, end):
-        own = ids[at]
+        entry_id = ids[at]
         smaller: Int = np.int32(0)
         for lane in range(start, end, LANES):
-            for other in range(lane, lane + LANES):  # one instruction
-                smaller = np.int32(smaller + np.int32(ids[other] < own))
-        ranked[smaller] = own
+            for other in range(lane, lane + LANES):  # compiled to one comparison of LANES ids
+                smaller = np.int32(smaller + np.int32(ids[other] < entry_id))
+        ranked[smaller] = entry_id
     for at in range(end - start):
         ids[start + at] = ranked[at]

@@ -1,14 +1,19 @@
-"""Which entries of one language a text contains, by compiled loops over flat arrays, straight from Arrow buffers.
+"""Find the entries of one language in texts, with compiled loops over flat arrays, straight from Arrow buffers.
 
-An entry matches where its form lies in the text's form (see `spacing`); all overlapping occurrences count, each
-entry once a text. Under the rules `worldwide` an occurrence must also lie well: it never ends before a combining
-mark when the entry is open on the right, and an entry of one or two Katakana characters fills its Katakana run.
+An entry matches a text if its normalized form is a substring of the text's (see `rules`). All occurrences count, also
+overlapping ones, each entry once per text. Under the rules `worldwide` an occurrence must also satisfy the boundary
+rules: it never ends before a combining mark if the entry is open on the right, and an entry of one or two Katakana
+characters fills its Katakana run.
 
-Forms bounded by spaces are matched as sequences of tokens, all others as sequences of characters (see `flattrie`). No
-Python object is made of a text, except where its form takes all of NFKC (see `folding`). `automaton` does the same
-work with pyahocorasick, for comparison.
+`Matcher.match_batch` processes the texts in blocks. Each block passes through
 
-Matchers are stored as files that are mapped into memory (see `matcher_file`).
+    tokenizer.tokenize_texts   UTF-8 to normalized text and tokens
+    trie_search.search         tokens and characters to hits, with the tries of `trie`
+    collect_hits.collect_hits  hits to sorted entry ids per text
+
+No Python object is made of a text, except for the few that need the full NFKC (see `nfkc_folding`). `aho_corasick` does
+the same work with pyahocorasick, for comparison. Matchers are stored as files that are mapped into memory (see
+`matcher_file`).
 """
 
 from __future__ import annotations
@@ -23,30 +28,29 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from curation.errors import InputError
-from curation.jit.compiler import Bytes, Int, Ints, Offsets, compiled
+from curation.jit.compiler import Bytes, Int, Ints, Offsets, jit
 from curation.jit.utf8 import string_buffers
-from curation.matching import tokenizer as forming
-from curation.matching.char_tables import characters
-from curation.matching.collect_hits import FEW, LANES, gather
-from curation.matching.matcher_file import compile_entries, read
-from curation.matching.nfkc_folding import NEEDS_NFKC, UNKNOWN, Tables, tables_of
-from curation.matching.rules import text_form
-from curation.matching.tokenizer import BLOCK_TEXTS, READY, cut_texts, make_block
+from curation.matching.char_tables import char_tables
+from curation.matching.collect_hits import LANES, MAX_RANKED, collect_hits
+from curation.matching.matcher_file import compile_entries, read_matcher
+from curation.matching.nfkc_folding import NEEDS_NFKC, UNKNOWN_CHAR, CharArrays, build_char_arrays
+from curation.matching.rules import normalize_text
+from curation.matching.tokenizer import BLOCK_TEXTS, PRENORMALIZED, REFERENCE, WORLDWIDE, make_block, tokenize_texts
 from curation.matching.trie import Tries
-from curation.matching.trie_search import make_room, size_of, walk
+from curation.matching.trie_search import make_workspace, measure_block, search
 
-ALGORITHM: Final = 2  # part of match_id: raise it whenever forms, matches or identified languages change
-HITS: Final = 1 << 14  # of a block that there is room for at first
-_BESIDES: Final = FEW + LANES * BLOCK_TEXTS  # more room than for hits that `gather` needs
-MOST_BYTES: Final = 128 << 20  # of a text: places in a block of up to 12 times as many bytes are numbers of 31 bits
-_MOST_IDS: Final = 2**31 - 1  # of a batch: places in a list are numbers of 31 bits
-_HOW: Final = {"reference": forming.REFERENCE, "worldwide": forming.WORLDWIDE}
+ALGORITHM: Final = 2  # part of match_id: raise it whenever normalized texts, matches or identified languages change
+HIT_CAPACITY: Final = 1 << 14  # hits of a block, at first; more are allocated when a block has more
+_EXTRA_IDS: Final = MAX_RANKED + LANES * BLOCK_TEXTS  # scratch space of `collect_hits` in addition to one id per hit
+MAX_TEXT_BYTES: Final = 128 << 20  # offsets in a block, which has up to 12 times as many bytes, have 31 bits
+_MAX_IDS: Final = 2**31 - 1  # per batch: offsets of Arrow lists have 31 bits
+_MODES: Final = {"reference": REFERENCE, "worldwide": WORLDWIDE}
 
 
 class Matcher:
     """The compiled entries of one language; entry ids are positions in the entry list.
 
-    Make one with `build`, `open` or `from_bytes`.
+    Create one with `build`, `open` or `from_bytes`.
 
     Args:
         tries: the arrays, as `matcher_file.compile_entries` makes them.
@@ -76,8 +80,8 @@ class Matcher:
 
     @classmethod
     def from_bytes(cls, data: bytes | mmap.mmap, rules: str, name: str = "matcher", *, checked: bool = False) -> Self:
-        """Read what `compile_entries` wrote, as `matcher_file.read` does: its arguments, its errors, and no copy."""
-        tries, entries = read(data, rules, name, checked=checked)
+        """Read a compiled matcher without copying it; arguments and errors are those of `matcher_file.read_matcher`."""
+        tries, entries = read_matcher(data, rules, name, checked=checked)
         return cls(tries, entries, rules)
 
     def __len__(self) -> int:
@@ -90,80 +94,86 @@ class Matcher:
         return ids
 
     def match_batch(self, texts: pa.Array | pa.ChunkedArray) -> pa.ListArray:
-        """Match an array of strings: one list<int32> of sorted entry ids a text, empty for a null.
+        """Match an array of strings: return one list<int32> of sorted entry ids per text, empty for a null.
 
-        Raises InputError on a text of more than MOST_BYTES, or whose form is longer.
+        Raises InputError if a text, normalized or not, has more than MAX_TEXT_BYTES.
         """
         if isinstance(texts, pa.ChunkedArray):
             texts = texts.combine_chunks()
-        return self._match(texts.fill_null(""), _HOW[self.rules])
+        return self._match(texts.fill_null(""), _MODES[self.rules])
 
-    def _match(self, texts: pa.Array, how: int) -> pa.ListArray:
-        table = characters()
+    def _match(self, texts: pa.Array, mode: int) -> pa.ListArray:
+        table = char_tables()
         data, offsets = string_buffers(texts)
         longest = int(np.diff(offsets).max(initial=0))
-        if longest > MOST_BYTES:
-            raise InputError(f"a text of {longest} bytes: the longest to match has {MOST_BYTES}; set filters.max_chars")
+        if longest > MAX_TEXT_BYTES:
+            raise InputError(
+                f"a text of {longest} bytes: the longest to match has {MAX_TEXT_BYTES}; set filters.max_chars"
+            )
         strict = self.rules == "worldwide"
-        values, ends, states = _match_texts(data, offsets, longest, how, strict, tables_of(table), self._tries)
-        found = pa.ListArray.from_arrays(pa.array(ends), pa.array(values))
-        again = np.flatnonzero(states)
-        if not len(again):
-            return found
-        forms, unknown = [], []
-        for row in again:
+        values, ends, states = _match_texts(data, offsets, longest, mode, strict, build_char_arrays(table), self._tries)
+        matches = pa.ListArray.from_arrays(pa.array(ends), pa.array(values))
+        unmatched = np.flatnonzero(states)
+        if not len(unmatched):
+            return matches
+        normalized, unknown = [], []
+        for row in unmatched:
             text = texts[int(row)].as_py()
             if states[row] == NEEDS_NFKC:
-                forms.append(text_form(text, self.rules))
+                normalized.append(normalize_text(text, self.rules))
             else:
                 unknown.append(text)
-        for code in {ord(char) for text in [*forms, *unknown] for char in text}:
-            table.learn(code)
+        for code in {ord(char) for text in [*normalized, *unknown] for char in text}:
+            table.ensure_loaded(code)
         parts = [
-            found,
-            self._match(pa.array(forms, texts.type), READY),
-            self._match(pa.array(unknown, texts.type), how),
+            matches,
+            self._match(pa.array(normalized, texts.type), PRENORMALIZED),
+            self._match(pa.array(unknown, texts.type), mode),
         ]
-        places = np.arange(len(texts))
-        places[states == NEEDS_NFKC] = len(texts) + np.arange(len(forms))
-        places[states == UNKNOWN] = len(texts) + len(forms) + np.arange(len(unknown))
-        return pa.concat_arrays(parts).take(pa.array(places))
+        indices = np.arange(len(texts))  # of each text's matches in the concatenated parts
+        indices[states == NEEDS_NFKC] = len(texts) + np.arange(len(normalized))
+        indices[states == UNKNOWN_CHAR] = len(texts) + len(normalized) + np.arange(len(unknown))
+        return pa.concat_arrays(parts).take(pa.array(indices))
 
 
-@compiled
+@jit
 def _match_texts(
     data: Bytes,
     offsets: Offsets,
     longest: Int,
-    how: Int,
+    mode: Int,
     strict: bool,
-    tables: Tables,
+    tables: CharArrays,
     tries: Tries,
 ) -> tuple[Ints, Ints, npt.NDArray[np.int8]]:
-    """Match texts; return the ids of all, where each text's ids end (after a 0), and what each still needs."""
-    texts = len(offsets) - 1
-    block, room = make_block(longest), make_room(1 << 14, 1 << 14)
+    """Match texts, block by block.
+
+    Returns the ids of all texts one after the other, their offsets (one more than texts), and the states of the texts;
+    those in another state than NORMALIZED are not matched.
+    """
+    num_texts = len(offsets) - 1
+    block, workspace = make_block(longest), make_workspace(1 << 14, 1 << 14)
     kinds = tables.kinds if strict else tables.kinds[:0]
-    hits, ids = np.empty(HITS, np.uint64), np.empty(HITS + _BESIDES, np.int32)
-    places = np.empty(BLOCK_TEXTS, np.int64)
-    found = np.empty(8 * texts + 1024, np.int32)
-    ends = np.zeros(texts + 1, np.int32)
-    states = np.zeros(texts, np.int8)
+    hits, ids = np.empty(HIT_CAPACITY, np.uint64), np.empty(HIT_CAPACITY + _EXTRA_IDS, np.int32)
+    cursors = np.empty(BLOCK_TEXTS, np.int64)
+    matches = np.empty(8 * num_texts + 1024, np.int32)
+    ends = np.zeros(num_texts + 1, np.int32)
+    states = np.zeros(num_texts, np.int8)
     first = count = 0
-    while first < texts:
-        last = cut_texts(data, offsets, first, how, tables, block)
-        tokens, codes = size_of(block, last - first)
-        if tokens > len(room.words) or codes + BLOCK_TEXTS >= len(room.codes):
-            room = make_room(max(tokens, len(room.words)), max(codes, len(room.codes)))
-        many = walk(tries, kinds, block, last - first, room, hits)
-        while many >= len(hits):  # twice where those with room have twins
-            hits, ids = np.empty(2 * many, np.uint64), np.empty(2 * many + _BESIDES, np.int32)
-            many = walk(tries, kinds, block, last - first, room, hits)
-        if count + many > _MOST_IDS:
+    while first < num_texts:
+        last = tokenize_texts(data, offsets, first, mode, tables, block)
+        tokens, codes = measure_block(block, last - first)
+        if tokens > len(workspace.words) or codes + BLOCK_TEXTS >= len(workspace.codes):
+            workspace = make_workspace(max(tokens, len(workspace.words)), max(codes, len(workspace.codes)))
+        num_hits = search(tries, kinds, block, last - first, workspace, hits)
+        while num_hits >= len(hits):  # a second time if hits that did not fit have duplicates
+            hits, ids = np.empty(2 * num_hits, np.uint64), np.empty(2 * num_hits + _EXTRA_IDS, np.int32)
+            num_hits = search(tries, kinds, block, last - first, workspace, hits)
+        if count + num_hits > _MAX_IDS:
             raise OverflowError("more than 2**31 matches in a batch of texts")
-        if count + many > len(found):
-            found = np.concatenate((found[:count], np.empty(count + many, np.int32)))
-        count = gather(hits, many, ids, places, found, count, ends[first : last + 1])
+        if count + num_hits > len(matches):
+            matches = np.concatenate((matches[:count], np.empty(count + num_hits, np.int32)))
+        count = collect_hits(hits, num_hits, ids, cursors, matches, count, ends[first : last + 1])
         states[first:last] = block.states[: last - first]
         first = last
-    return found[:count], ends, states
+    return matches[:count], ends, states

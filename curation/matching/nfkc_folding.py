@@ -1,9 +1,13 @@
-"""Folding texts character by character, compiled, wherever that comes to what `spacing` gets with all of NFKC.
+"""Apply NFKC to texts in a compiled loop, one character at a time; report the texts for which that is not enough.
 
-Where marks would have to be reordered or composed, which takes all of NFKC, `fold` says so. The reasoning: let each
-character be replaced by its own NFKC form. The result has the same NFKC form as the text, and none of its characters
-folds any further. So if in addition its marks stand in order and none of them composes with what stands before it (the
-quick check of Unicode Standard Annex 15, with every `maybe` looked up), it is that form.
+NFKC replaces characters, then reorders combining marks and composes them with their bases. Replacing is a table lookup
+per character. Reordering and composing need context, but few texts need either. `fold_text` therefore replaces each
+character by its own NFKC form and checks that nothing is left to reorder or compose (the quick check of Unicode
+Standard Annex 15, with every "maybe" looked up). If a check fails it returns NEEDS_NFKC, and the text is normalized in
+Python by `rules`. The result is correct because replacing characters by their NFKC forms does not change the NFKC form
+of the text, and a text whose characters are all folded, with marks in order and nothing to compose, is in NFKC.
+
+Characters to be removed are left out, and symbols to be separated get spaces around them, as `rules` says.
 """
 
 from __future__ import annotations
@@ -12,117 +16,122 @@ from typing import NamedTuple
 
 import numpy as np
 
-from curation.jit.compiler import Bytes, Codes, Int, Ints, Offsets, inlined
+from curation.jit.compiler import Bytes, Codes, Int, Ints, Offsets, jit_inline
 from curation.jit.utf8 import BLANK, next_code
 from curation.matching.char_tables import (
-    APART,
     COMBINING,
-    COMPOSED,
-    COMPOSING,
+    DECOMPOSABLE,
     FIRST_MARK,
     KIND_BITS,
     LAST_MARK,
+    MAY_COMPOSE,
     REMOVED_KIND,
-    Characters,
+    SET_APART,
+    CharTables,
 )
 
-# The state of a text: its form is made, or it needs all of NFKC, or has a character that is not in the tables yet.
-MADE, NEEDS_NFKC, UNKNOWN = range(3)
+# The state of a text: it is normalized, or it needs the full NFKC, or it has a character that is not loaded yet.
+NORMALIZED, NEEDS_NFKC, UNKNOWN_CHAR = range(3)
 
 
-class Tables(NamedTuple):
-    """The arrays of `characters.Characters`, as compiled loops take them."""
+class CharArrays(NamedTuple):
+    """The arrays of `char_tables.CharTables`, as compiled loops take them."""
 
     kinds: Bytes
     combining_classes: Bytes
     pairs: Offsets
-    fold_at: Ints
-    folds: Codes
+    fold_offsets: Ints
+    folded_forms: Codes
 
 
-def tables_of(characters: Characters) -> Tables:
-    """Return the arrays of the tables."""
-    return Tables(
-        characters.kinds,
-        characters.combining_classes,
-        characters.pairs,
-        characters.fold_at,
-        characters.folds,
+def build_char_arrays(char_tables: CharTables) -> CharArrays:
+    """Return the current arrays of the tables; `ensure_loaded` may replace them."""
+    return CharArrays(
+        char_tables.kinds,
+        char_tables.combining_classes,
+        char_tables.pairs,
+        char_tables.fold_offsets,
+        char_tables.folded_forms,
     )
 
 
-@inlined
-def _is_pair(pairs: Offsets, first: Int, second: Int) -> bool:
-    wanted = np.int64(first) << 21 | np.int64(second)
-    at = np.searchsorted(pairs, wanted)
-    return bool(at < len(pairs) and pairs[at] == wanted)
+@jit_inline
+def _composes(pairs: Offsets, first: Int, second: Int) -> bool:
+    """Return whether NFC composes two characters."""
+    pair = np.int64(first) << 21 | np.int64(second)
+    at = np.searchsorted(pairs, pair)
+    return bool(at < len(pairs) and pairs[at] == pair)
 
 
-@inlined
-def _fits(kinds: Bytes, combining_classes: Bytes, pairs: Offsets, before: Int, code: Int) -> bool:
-    """Tell whether a character may follow another without being reordered or composed; False where it is unclear."""
-    own, other = combining_classes[code], combining_classes[before]
-    if own != 0 and own < other:
+@jit_inline
+def _is_stable_after(kinds: Bytes, combining_classes: Bytes, pairs: Offsets, before: Int, code: Int) -> bool:
+    """Return whether NFKC surely neither reorders a character with the one before it nor composes the two."""
+    combining_class, class_before = combining_classes[code], combining_classes[before]
+    if combining_class != 0 and combining_class < class_before:
         return False
-    if not kinds[code] & COMPOSING:
+    if not kinds[code] & MAY_COMPOSE:
         return True
     jamo = 0x1100 <= code < 0x1200
-    return bool(other == 0 and not jamo and not kinds[before] & COMPOSED and not _is_pair(pairs, before, code))
+    return bool(
+        class_before == 0 and not jamo and not kinds[before] & DECOMPOSABLE and not _composes(pairs, before, code)
+    )
 
 
-@inlined
-def fold(
+@jit_inline
+def fold_text(
     data: Bytes,
     start: Int,
     end: Int,
     kinds: Bytes,
     combining_classes: Bytes,
     pairs: Offsets,
-    fold_at: Ints,
-    folds: Codes,
+    fold_offsets: Ints,
+    folded_forms: Codes,
     out: Codes,
 ) -> tuple[Int, Int]:
-    """Write the folded code points of a text, symbols set apart; return its state and their number."""
+    """Write the folded code points of the text `data[start:end]` to `out`; return its state and their number."""
     length = 0
     before = np.uint32(BLANK)
-    marked: Int = np.uint8(0)  # the combining class of what stands before
-    apart = False
+    class_before: Int = np.uint8(0)  # the combining class of the last character written
+    is_set_apart = False
     at = start
     while at < end:
         code, at = next_code(data, at, end)
-        known = kinds[code]
-        kind = known & KIND_BITS
+        flags = kinds[code]
+        kind = flags & KIND_BITS
         if kind == 0:
-            return UNKNOWN, 0
+            return UNKNOWN_CHAR, 0
         if kind == REMOVED_KIND:
             continue
-        was_apart, apart = apart, kind == APART
-        if was_apart and FIRST_MARK <= kind <= LAST_MARK:
-            return NEEDS_NFKC, 0  # a symbol takes its marks along when it is set apart
+        after_set_apart, is_set_apart = is_set_apart, kind == SET_APART
+        if after_set_apart and FIRST_MARK <= kind <= LAST_MARK:
+            return NEEDS_NFKC, 0  # a symbol is separated together with its marks
         if kind < REMOVED_KIND:
-            own = combining_classes[code]
-            doubtful = ((own != 0) & (own < marked)) | ((known & COMPOSING) != 0)
-            if doubtful and not _fits(kinds, combining_classes, pairs, before, code):
+            combining_class = combining_classes[code]
+            may_change = ((combining_class != 0) & (combining_class < class_before)) | ((flags & MAY_COMPOSE) != 0)
+            if may_change and not _is_stable_after(kinds, combining_classes, pairs, before, code):
                 return NEEDS_NFKC, 0
             out[length] = before = code
             length += 1
-            marked = own
+            class_before = combining_class
             continue
-        if apart:
+        if is_set_apart:
             out[length] = before = np.uint32(BLANK)
             length += 1
-        first = fold_at[code] + 1
-        if was_apart and FIRST_MARK <= kinds[folds[first]] & KIND_BITS <= LAST_MARK:
+        first = fold_offsets[code] + 1
+        if after_set_apart and FIRST_MARK <= kinds[folded_forms[first]] & KIND_BITS <= LAST_MARK:
             return NEEDS_NFKC, 0
-        for place in range(first, first + folds[first - 1]):
-            part = folds[place]
-            if kinds[part] & (COMBINING | COMPOSING) and not _fits(kinds, combining_classes, pairs, before, part):
+        for index in range(first, first + folded_forms[first - 1]):
+            part = folded_forms[index]
+            if kinds[part] & (COMBINING | MAY_COMPOSE) and not _is_stable_after(
+                kinds, combining_classes, pairs, before, part
+            ):
                 return NEEDS_NFKC, 0
             out[length] = before = part
             length += 1
-            marked = combining_classes[part]
-        if apart:
+            class_before = combining_classes[part]
+        if is_set_apart:
             out[length] = before = np.uint32(BLANK)
             length += 1
-            marked = np.uint8(0)
-    return MADE, length
+            class_before = np.uint8(0)
+    return NORMALIZED, length

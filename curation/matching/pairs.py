@@ -1,6 +1,6 @@
-"""From pairs to matches: identify each text's language, match it against that language's entries, and count.
+"""Turn pairs into matches: identify the language of each text, match it against that language's entries, and count.
 
-Works on one record batch at a time; equal texts of a batch are identified and matched once.
+This works on one record batch at a time. Equal texts of a batch are identified and matched once.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.jit.compiler import compiled
+from curation.jit.compiler import jit
 from curation.lake.schemas import MATCHED_TEXT, SCHEMAS
 from curation.language_keys import MERGED
 from curation.lid.identifier import LanguageIdentifier
@@ -23,13 +23,17 @@ EMPTY_IDS = pa.scalar([], pa.list_(pa.int32()))
 
 
 class PairMatcher:
-    """Turns batches of pairs into matches and adds up counts and figures.
+    """Turns batches of pairs into matches and adds up the counts per entry.
 
     Args:
-        identifier: names the language of texts.
-        entries: number of entries per language; a language without any matches nothing. With merged metadata there is
-            one list only, which every text is matched against and counted in.
+        identifier: identifies the languages of texts.
+        entries: number of entries per language; texts of a language without entries match nothing. With merged metadata
+            there is only one list, which every text is matched against and counted in.
         matcher: returns the matcher of a language that has entries.
+
+    Attributes:
+        texts: number of texts by language.
+        matched: number of texts with a match, by language.
     """
 
     def __init__(
@@ -61,7 +65,7 @@ class PairMatcher:
         return _regroup(pairs, texts, pc.list_parent_indices(pairs["texts"]).filter(hit))
 
     def counts(self) -> dict[str, pa.Table]:
-        """Return the counts so far: per language, the entries seen with the number of texts that contain them."""
+        """Return the counts so far: for each language its matched entries and how many texts contain each."""
         tables = {}
         for lang, dense in self._counts.items():
             seen = np.flatnonzero(dense)
@@ -89,25 +93,25 @@ class PairMatcher:
             rows.append(members)
         if not groups:
             return pa.array([], EMPTY_IDS.type)
-        back = np.argsort(np.concatenate(rows), kind="stable")
-        return pa.concat_arrays(groups).take(pa.array(back))
+        original_order = np.argsort(np.concatenate(rows), kind="stable")
+        return pa.concat_arrays(groups).take(pa.array(original_order))
 
     def _count(self, lang: pa.StringArray, ids: pa.ListArray) -> None:
         for key in pc.unique(lang).to_pylist():
             if key not in self._counts:
-                self._counts[key] = np.zeros(self._entries[key], np.int32)  # pages that no count touches take no memory
+                self._counts[key] = np.zeros(self._entries[key], np.int32)  # untouched pages take no memory
             add_counts(self._counts[key], ids.filter(pc.equal(lang, key)).flatten().to_numpy())
 
 
-@compiled
+@jit
 def add_counts(counts: npt.NDArray[np.int32], ids: npt.NDArray[np.int32]) -> None:
-    """Add one for each id."""
+    """Add 1 to the count of each id."""
     for entry_id in ids:
         counts[entry_id] += 1
 
 
 def _regroup(pairs: pa.RecordBatch, texts: pa.StructArray, parents: pa.Array) -> pa.Table:
-    """Put texts back under their images; images without any go."""
+    """Put texts back under their images; images without texts are dropped."""
     edges = np.searchsorted(parents.to_numpy(), np.arange(pairs.num_rows + 1))
     lists = pa.ListArray.from_arrays(pa.array(edges, pa.int32()), texts)
     columns = [pairs[name] for name in SCHEMAS["matches"].names[:-1]]

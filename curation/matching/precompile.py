@@ -1,8 +1,8 @@
 """Compile the machine code of matching ahead of use: `NUMBA_CACHE_DIR=FOLDER python -m curation.matching.precompile`.
 
-A job that runs with `WORLDCURATE_COMPILED=FOLDER` then begins with what lies there, if it has the same sources at the
-same place and the same kind of processor; otherwise it compiles as ever. The image is built so. Compiled are all loops
-that building metadata and matching go through: both rule sets, and language identification by the default model.
+A job that runs with `WORLDCURATE_COMPILED=FOLDER` starts with that code if it has the same sources at the same path and
+the same kind of processor; otherwise it compiles as usual. The container image is built this way. The command compiles
+every loop that building metadata and matching use: both rule sets, and language identification with the default model.
 """
 
 from __future__ import annotations
@@ -30,19 +30,20 @@ TEXTS: Final = ["a red dog in St. Louis", "新しいカメラと猫"]
 
 
 def precompile() -> None:
-    """Match some texts as the jobs do it, so that everything is compiled.
+    """Match some texts as the jobs do, so that everything is compiled.
 
-    Raises UsageError without the default model, or a folder that can be written.
+    Raises UsageError if the default model is missing or the folder of machine code is not writable.
     """
-    if compiler.folder() is None:
-        raise UsageError("the folder of machine code cannot be written: set NUMBA_CACHE_DIR")
+    if compiler.code_folder() is None:
+        raise UsageError("NUMBA_CACHE_DIR: the folder of machine code is not writable: set it to a writable folder")
     model = default_model_path()
     identifier = LanguageIdentifier(model, dict.fromkeys(labels_of(model), "en"))
     with tempfile.TemporaryDirectory() as folder:
         for rules in ("worldwide", "reference"):
             path = Path(folder) / rules
             path.write_bytes(compile_entries(ENTRIES, rules))
-            _match(identifier, Matcher.open(path, rules))  # mapped, as jobs have it: a kind of array of its own
+            # A mapped file, as in the jobs: numba compiles again for read-only arrays.
+            _match(identifier, Matcher.open(path, rules))
 
 
 def _match(identifier: LanguageIdentifier, matcher: Matcher) -> None:
@@ -52,7 +53,7 @@ def _match(identifier: LanguageIdentifier, matcher: Matcher) -> None:
 
 
 def main() -> int:
-    """Run the command; the exit code is that of the jobs."""
+    """Run the command and return its exit code, as the jobs do."""
     argparse.ArgumentParser(prog="python -m curation.matching.precompile", description=__doc__).parse_args()
     return run_command(lambda _: precompile(), [])
 

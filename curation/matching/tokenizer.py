@@ -1,9 +1,21 @@
-"""Forms of texts, compiled: what `spacing.text_form` gives, from UTF-8 to UTF-8, cut into tokens on the way.
+"""Normalize texts and split them into tokens in compiled loops: the result of `rules.normalize_text`, as UTF-8.
 
-Texts are worked on in blocks of some hundreds: one loop for each step, over arrays that fit the processor's cache.
+Texts are processed in blocks of up to 256, one loop per step, over arrays that fit the processor's cache. A `Block`
+holds the texts, their normalized forms and their tokens, all as offsets into one byte array:
 
-`spacing` says what the forms are, and is what tests compare with. A text that cannot be folded character by character
-(see `folding`) is left to it.
+    data           New York, 猫™ ␣New␣York␣,␣猫␣TM␣       the texts of the block, then the normalized texts
+    spans          one (start, end) per text             of the normalized text in `data`
+    starts, ends   one each per token                    of the token in `data`: New · York · , · 猫 · TM
+    token_offsets  one per text                          index of the text's first token in `starts` and `ends`
+
+`tokenize_texts` handles three kinds of text:
+
+- printable ASCII under the rules `worldwide`: its tokens are substrings of the text itself, so nothing is copied;
+- any other text that `nfkc_folding` can fold: folded to code points, then cut into runs of one script class;
+- the rest (`NEEDS_NFKC`, `UNKNOWN_CHAR`): left to the caller, which normalizes the text with `rules`, or loads the
+  character into the tables, and passes the text again.
+
+`rules` defines the result, and tests compare the two.
 """
 
 from __future__ import annotations
@@ -13,52 +25,53 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from curation.jit.compiler import Bytes, Codes, Int, Ints, Offsets, Words, borrowing, compiled, inlined
+from curation.jit.compiler import Bytes, Codes, Int, Ints, Offsets, Words, jit, jit_inline, jit_no_refcount
 from curation.jit.utf8 import BLANK, encode, next_code
-from curation.matching.char_tables import FIRST_MARK, JOINER, KIND_BITS, LAST_MARK, LETTER, MARK_SHIFT, SIGN, SPACE
-from curation.matching.nfkc_folding import MADE, UNKNOWN, Tables, fold
+from curation.matching.char_tables import FIRST_MARK, JOINER, KIND_BITS, LAST_MARK, LETTER, MARK_SHIFT, SPACE, SYMBOL
+from curation.matching.nfkc_folding import NORMALIZED, UNKNOWN_CHAR, CharArrays, fold_text
 
-# How a text becomes a form: by the rules, or it is one already.
-REFERENCE, WORLDWIDE, READY = range(3)
+# The mode: normalize by one of the rule sets, or only tokenize, because the texts are normalized already.
+REFERENCE, WORLDWIDE, PRENORMALIZED = range(3)
 
 BLOCK_TEXTS: Final = 256
 BLOCK_BYTES: Final = 1 << 15
 
 
 class Block(NamedTuple):
-    """Some texts and their forms, and room to work.
+    """A block of texts with their normalized forms and tokens, and scratch space.
 
     Attributes:
-        data: the texts one after the other, then their forms, all in UTF-8.
-        forms: where the form of each text begins and ends in `data`, two numbers a text. The form of a text of plain
-            ASCII under the rules `worldwide` is empty: its tokens are cut where it lies itself.
-        tokens: where the tokens of each text begin, in the arrays that follow, with one place of no token behind the
-            last of each text.
-        starts, ends: where each token begins and ends in `data`; 0 for no token.
-        states: MADE, NEEDS_NFKC or UNKNOWN, for each text; one that is not made has an empty form and no tokens.
-        folded: room for the code points of one text.
-        letters, runs, begins, finishes: flags of each byte of the texts.
+        data: the texts one after the other, then the normalized texts, all in UTF-8.
+        spans: start and end of each normalized text in `data`, two numbers per text. Empty for printable ASCII under
+            the rules `worldwide`, whose tokens are in the text itself.
+        token_offsets: index in `starts` and `ends` of each text's first token. The tokens of a text are followed by one
+            unused entry, so that a loop may look one token ahead.
+        starts, ends: start and end of each token in `data`; 0 in an unused entry.
+        states: NORMALIZED, NEEDS_NFKC or UNKNOWN_CHAR per text; a text in another state than NORMALIZED has an empty
+            span and no tokens.
+        folded: scratch space for the code points of one text.
+        letter_flags, run_flags, start_flags, end_flags: scratch space, one flag per byte of the texts.
     """
 
     data: Bytes
-    forms: Offsets
-    tokens: Offsets
+    spans: Offsets
+    token_offsets: Offsets
     starts: Ints
     ends: Ints
     states: npt.NDArray[np.int8]
     folded: Codes
-    letters: Bytes
-    runs: Bytes
-    begins: Bytes
-    finishes: Bytes
+    letter_flags: Bytes
+    run_flags: Bytes
+    start_flags: Bytes
+    end_flags: Bytes
 
 
-@compiled
+@jit
 def make_block(longest: Int) -> Block:
-    """Make room for texts of at most BLOCK_BYTES in all, or for one of `longest` bytes.
+    """Allocate a block for texts of at most BLOCK_BYTES in total, or for one text of `longest` bytes.
 
-    A form is longest for U+FDFA, whose three bytes become 18 characters in 33, and a space around it; a comma makes two
-    tokens under the rules `reference`. Behind a form some bytes more may be read together with its last.
+    U+FDFA grows most: its three bytes become 18 characters in 33 bytes, and spaces around them. Under the rules
+    `reference` a comma makes two tokens. The 16 bytes per text allow reading 8 bytes at a time past a text's end.
     """
     size = max(longest, BLOCK_BYTES)
     tokens = 2 * size + 4 * BLOCK_TEXTS
@@ -77,9 +90,9 @@ def make_block(longest: Int) -> Block:
     )
 
 
-@inlined
-def _all_known(data: Bytes, start: Int, end: Int, kinds: Bytes) -> bool:
-    """Tell whether the tables know every character."""
+@jit_inline
+def _all_loaded(data: Bytes, start: Int, end: Int, kinds: Bytes) -> bool:
+    """Return whether every character of a text is loaded into the tables."""
     at = start
     while at < end:
         code, at = next_code(data, at, end)
@@ -88,9 +101,12 @@ def _all_known(data: Bytes, start: Int, end: Int, kinds: Bytes) -> bool:
     return True
 
 
-@inlined
-def split(data: Bytes, start: Int, end: Int, starts: Ints, ends: Ints, count: Int) -> Int:
-    """Cut the form `data[start:end]` at every space but the first, empty tokens included; return the new count."""
+@jit_inline
+def split_at_spaces(data: Bytes, start: Int, end: Int, starts: Ints, ends: Ints, count: Int) -> Int:
+    """Split the normalized text `data[start:end]` after its first space at every space, keeping empty tokens.
+
+    Returns the new number of tokens.
+    """
     starts[count] = start + 1
     for at in range(start + 1, end):  # without a branch, because where words end cannot be predicted
         ends[count] = at
@@ -99,9 +115,9 @@ def split(data: Bytes, start: Int, end: Int, starts: Ints, ends: Ints, count: In
     return count
 
 
-@inlined
-def _reference(data: Bytes, start: Int, end: Int, out: Bytes, length: Int) -> Int:
-    """Append the form under the rules `reference` and return the new length."""
+@jit_inline
+def _normalize_reference(data: Bytes, start: Int, end: Int, out: Bytes, length: Int) -> Int:
+    """Append the text normalized by the rules `reference` to `out` and return the new length."""
     out[length] = BLANK
     length += 1
     for at in range(start, end):
@@ -121,102 +137,114 @@ def _reference(data: Bytes, start: Int, end: Int, out: Bytes, length: Int) -> In
     return length + 1
 
 
-@inlined
-def _is_plain(words: Words, start: Int, end: Int) -> bool:
-    """Tell whether all bytes are printable ASCII, of which every character is itself in every form.
+@jit_inline
+def _is_printable_ascii(words: Words, start: Int, end: Int) -> bool:
+    """Return whether all bytes are printable ASCII, which normalization does not change.
 
-    Eight bytes at a time, so a neighbour may make it False: then the text is cut in the way that suits every text.
+    Eight bytes are tested at a time, so bytes of a neighboring text may make the result False. Then the text takes the
+    general path, which suits every text.
     """
-    odd = np.uint64(0)
+    high_bits = np.uint64(0)
     for at in range(start >> 3, (end + 7) >> 3):
         word = words[at]
         low = word - np.uint64(0x2020202020202020)
         delete = (word ^ np.uint64(0x7F7F7F7F7F7F7F7F)) - np.uint64(0x0101010101010101)
-        odd |= word | low | delete
-    return bool((odd & np.uint64(0x8080808080808080)) == 0)
+        high_bits |= word | low | delete
+    return bool((high_bits & np.uint64(0x8080808080808080)) == 0)
 
 
-@borrowing
-def _mark_plain(block: Block, bounds: Offsets) -> None:
-    """Mark in `begins` and `finishes` where `spacing` cuts tokens, if all the texts of a block were printable ASCII.
+@jit_no_refcount
+def _flag_ascii_tokens(block: Block, bounds: Offsets) -> None:
+    """Flag the bytes where tokens start and end, on the assumption that all texts of the block are printable ASCII.
 
-    Loops without branches over the whole block, because they run on many bytes at a time, and because where words end
-    cannot be predicted. What they say of the first byte of a text is wrong: `_cut_plain` does not ask.
+    The loops run over the whole block without branches: so they are vectorized, and do not depend on predicting word
+    ends. The flags of the first byte of a text are wrong; `_tokenize_ascii` does not read them.
     """
-    text, letters, runs, begins, finishes = block.data, block.letters, block.runs, block.begins, block.finishes
+    data, letter_flags, run_flags = block.data, block.letter_flags, block.run_flags
+    start_flags, end_flags = block.start_flags, block.end_flags
     size = bounds[-1] - bounds[0]
     for at in range(size):
-        byte = text[at]
-        letters[at] = ((byte >= 0x30) & (byte <= 0x39)) | (((byte | 0x20) >= 0x61) & ((byte | 0x20) <= 0x7A))
+        byte = data[at]
+        letter_flags[at] = ((byte >= 0x30) & (byte <= 0x39)) | (((byte | 0x20) >= 0x61) & ((byte | 0x20) <= 0x7A))
     for at in range(1, size - 1):
-        byte = text[at]
+        byte = data[at]
         joiner = (byte == 0x27) | ((byte >= 0x2C) & (byte <= 0x2E)) | (byte == 0x5F)  # ' , - . _
-        runs[at] = letters[at] | (joiner & letters[at - 1] & letters[at + 1])
-    for place in range(len(bounds) - 1):
-        if bounds[place] < bounds[place + 1]:  # a joiner at the edge of a text joins nothing
-            first, last = bounds[place] - bounds[0], bounds[place + 1] - bounds[0] - 1
-            runs[first], runs[last] = letters[first], letters[last]
+        run_flags[at] = letter_flags[at] | (joiner & letter_flags[at - 1] & letter_flags[at + 1])
+    for text in range(len(bounds) - 1):
+        if bounds[text] < bounds[text + 1]:  # a joiner at the edge of a text joins nothing
+            first, last = bounds[text] - bounds[0], bounds[text + 1] - bounds[0] - 1
+            run_flags[first], run_flags[last] = letter_flags[first], letter_flags[last]
     for at in range(1, size):
-        torn = 1 - (runs[at] & runs[at - 1])
-        begins[at] = torn & (text[at] != BLANK)
-        finishes[at] = torn & (text[at - 1] != BLANK)
+        is_boundary = 1 - (run_flags[at] & run_flags[at - 1])
+        start_flags[at] = is_boundary & (data[at] != BLANK)
+        end_flags[at] = is_boundary & (data[at - 1] != BLANK)
 
 
-@inlined
-def _cut_plain(
-    text: Bytes, start: Int, end: Int, begins: Bytes, finishes: Bytes, starts: Ints, ends: Ints, count: Int
+@jit_inline
+def _tokenize_ascii(
+    data: Bytes, start: Int, end: Int, start_flags: Bytes, end_flags: Bytes, starts: Ints, ends: Ints, count: Int
 ) -> Int:
-    """Cut a text of printable ASCII, which lies in the block, into tokens where it is marked; return the new count."""
+    """Split a text of printable ASCII where its bytes are flagged; return the new number of tokens."""
     if start == end:
         return count
-    begun = ended = np.uint64(count)
-    starts[begun] = start
-    begun += np.uint64(text[start] != BLANK)
+    num_starts = num_ends = np.uint64(count)
+    starts[num_starts] = start
+    num_starts += np.uint64(data[start] != BLANK)
     for at in range(np.uint64(start + 1), np.uint64(end)):
-        ends[ended] = at
-        ended += np.uint64(finishes[at])
-        starts[begun] = at
-        begun += np.uint64(begins[at])
-    ends[ended] = end
-    ended += np.uint64(text[end - 1] != BLANK)
-    return np.int64(ended)
+        ends[num_ends] = at
+        num_ends += np.uint64(end_flags[at])
+        starts[num_starts] = at
+        num_starts += np.uint64(start_flags[at])
+    ends[num_ends] = end
+    num_ends += np.uint64(data[end - 1] != BLANK)
+    return np.int64(num_ends)
 
 
-@inlined
-def _joins(codes: Codes, at: Int, size: Int, kinds: Bytes) -> bool:
-    """Tell whether the joiner at this place, behind a letter, has a letter behind it too, marks aside."""
+@jit_inline
+def _joins_letters(codes: Codes, at: Int, size: Int, kinds: Bytes) -> bool:
+    """Return whether the joiner at index `at`, which follows a letter, precedes one too, combining marks aside."""
     at += 1
     while at < size and FIRST_MARK <= kinds[codes[at]] & KIND_BITS <= LAST_MARK:
         at += 1
     return bool(at < size and kinds[codes[at]] & KIND_BITS == LETTER)
 
 
-@inlined
-def _cut(
-    codes: Codes, size: Int, kinds: Bytes, out: Bytes, length: Int, cuts: tuple[Ints, Ints], count: Int
+@jit_inline
+def _tokenize_codes(
+    codes: Codes, size: Int, kinds: Bytes, out: Bytes, length: Int, bounds: tuple[Ints, Ints], count: Int
 ) -> tuple[Int, Int]:
-    """Append a space, then every run of one script and every sign with a space behind it, from folded code points.
+    """Append a space to `out`, then every run of one script class and every symbol, each followed by a space.
 
-    Returns the new length and the new count of tokens.
+    Args:
+        codes: the folded code points of a text.
+        size: their number.
+        kinds: of the character tables.
+        out: receives the normalized text as UTF-8, from `length` on.
+        length: the length of `out` before.
+        bounds: the arrays of token starts and ends.
+        count: the number of tokens before.
+
+    Returns the new length and the new number of tokens.
     """
-    starts, ends = cuts
+    starts, ends = bounds
     out[length] = BLANK
     length += 1
-    run = 0  # the kind of the run at hand, SIGN for a sign with its marks, 0 behind white space
+    run = 0  # the kind of the current run; SYMBOL for a symbol with its marks; 0 after white space
     for at in range(size):
         code = codes[at]
         kind = kinds[code] & KIND_BITS
         mark = (kind >= FIRST_MARK) & (kind <= LAST_MARK)
-        goes_on = (mark & (run != 0)) | ((kind == run) & (kind != SIGN))  # whether it is a mark cannot be predicted
+        # without a branch, because marks cannot be predicted
+        continues = (mark & (run != 0)) | ((kind == run) & (kind != SYMBOL))
         if kind == JOINER and run == LETTER:
-            goes_on = _joins(codes, at, size, kinds)
-        if not goes_on:
+            continues = _joins_letters(codes, at, size, kinds)
+        if not continues:
             if run:
                 ends[count] = length
                 count += 1
                 out[length] = BLANK
                 length += 1
-            run = 0 if kind == SPACE else kind - MARK_SHIFT if mark else SIGN if kind == JOINER else kind
+            run = 0 if kind == SPACE else kind - MARK_SHIFT if mark else SYMBOL if kind == JOINER else kind
             starts[count] = length
         if run:
             length = encode(code, out, length)
@@ -228,54 +256,56 @@ def _cut(
     return length, count
 
 
-@borrowing
-def cut_texts(data: Bytes, offsets: Offsets, first: Int, how: Int, tables: Tables, block: Block) -> Int:
-    """Make the forms of as many texts from `first` on as a block takes; return the text behind the last.
+@jit_no_refcount
+def tokenize_texts(data: Bytes, offsets: Offsets, first: Int, mode: Int, tables: CharArrays, block: Block) -> Int:
+    """Normalize and tokenize as many texts, from `first` on, as fit a block; return the index after the last.
 
     Args:
         data: the UTF-8 bytes of the texts.
-        offsets: where each text begins, and the end of the last.
-        first: the first text.
-        how: REFERENCE, WORLDWIDE or READY.
-        tables: what characters are.
-        block: filled.
+        offsets: start of each text in `data`, and the end of the last.
+        first: index of the first text.
+        mode: REFERENCE, WORLDWIDE or PRENORMALIZED.
+        tables: properties of characters.
+        block: receives the result.
     """
     kinds, classes, pairs = tables.kinds, tables.combining_classes, tables.pairs
-    fold_at, folds = tables.fold_at, tables.folds
-    out, forms, tokens, states = block.data, block.forms, block.tokens, block.states
+    fold_offsets, folded_forms = tables.fold_offsets, tables.folded_forms
+    out, spans, token_offsets, states = block.data, block.spans, block.token_offsets, block.states
     folded, starts, ends = block.folded, block.starts, block.ends
-    begins, finishes, words = block.begins, block.finishes, block.data.view(np.uint64)
+    start_flags, end_flags, words = block.start_flags, block.end_flags, block.data.view(np.uint64)
     last = first + 1
     while last < min(first + BLOCK_TEXTS, len(offsets) - 1) and offsets[last + 1] - offsets[first] <= BLOCK_BYTES:
         last += 1
     length = offsets[last] - offsets[first]
     for at in range(length):
         out[at] = data[offsets[first] + at]
-    if how == WORLDWIDE:
-        _mark_plain(block, offsets[first : last + 1])
+    if mode == WORLDWIDE:
+        _flag_ascii_tokens(block, offsets[first : last + 1])
     count = 0
-    for place in range(last - first):
-        start, end = offsets[first + place] - offsets[first], offsets[first + place + 1] - offsets[first]
-        states[place] = MADE
-        tokens[place] = count
-        forms[2 * place] = length
-        if how == WORLDWIDE:
-            if _is_plain(words, start, end):
-                count = _cut_plain(out, start, end, begins, finishes, starts, ends, count)
+    for text in range(last - first):
+        start, end = offsets[first + text] - offsets[first], offsets[first + text + 1] - offsets[first]
+        states[text] = NORMALIZED
+        token_offsets[text] = count
+        spans[2 * text] = length
+        if mode == WORLDWIDE:
+            if _is_printable_ascii(words, start, end):
+                count = _tokenize_ascii(out, start, end, start_flags, end_flags, starts, ends, count)
             else:
-                states[place], size = fold(out, start, end, kinds, classes, pairs, fold_at, folds, folded)
-                if states[place] == MADE:
-                    length, count = _cut(folded, size, kinds, out, length, (starts, ends), count)
-        elif how == REFERENCE:
-            length = _reference(out, start, end, out, length)
-            count = split(out, forms[2 * place], length, starts, ends, count)
-        elif _all_known(out, start, end, kinds):
-            forms[2 * place] = start
-            count = split(out, start, end, starts, ends, count)
+                states[text], size = fold_text(
+                    out, start, end, kinds, classes, pairs, fold_offsets, folded_forms, folded
+                )
+                if states[text] == NORMALIZED:
+                    length, count = _tokenize_codes(folded, size, kinds, out, length, (starts, ends), count)
+        elif mode == REFERENCE:
+            length = _normalize_reference(out, start, end, out, length)
+            count = split_at_spaces(out, spans[2 * text], length, starts, ends, count)
+        elif _all_loaded(out, start, end, kinds):
+            spans[2 * text] = start
+            count = split_at_spaces(out, start, end, starts, ends, count)
         else:
-            states[place] = UNKNOWN
-        forms[2 * place + 1] = end if how == READY and states[place] == MADE else length
+            states[text] = UNKNOWN_CHAR
+        spans[2 * text + 1] = end if mode == PRENORMALIZED and states[text] == NORMALIZED else length
         starts[count] = ends[count] = 0
         count += 1
-    tokens[last - first] = count
+    token_offsets[last - first] = count
     return last

@@ -1,23 +1,48 @@
-"""Tries in flat arrays: all forms of one language in a few hash tables, as compiled loops take them.
+"""Two tries over the normalized entries of one language, stored in flat hash tables that compiled loops read.
 
-`planting` fills them, `walking` matches with them.
+An entry whose normalized form starts and ends with a space is a sequence of tokens. It matches where its tokens follow
+each other. Every other entry is a sequence of characters. It matches wherever they follow each other. There is one
+trie for either kind. `trie_build` fills them, `trie_search` searches texts with them.
 
-A form bounded by spaces is a sequence of tokens and matches where its tokens stand in a row; every other form is a
-sequence of characters and matches wherever they stand. Each kind has a trie. The tables are rows of 64 bytes, one line
-of the processor's cache, of some slots each, zeros where nothing lies. What finds its row full goes to the next row
-with room, and the rows passed over say so:
+A trie is a hash table of edges, from (parent node, symbol) to a value. In `chars` a symbol is a code point; in `edges`
+it is the number of a token, which another hash table, `tokens`, assigns.
+A hash table is an array of rows of 64 bytes, one cache line each, so that a lookup usually touches one line. The hash
+selects a row; a row has a few slots, which are compared all at once. An empty slot is all zeros. If the row is full,
+the item is stored in the next row that has a free slot, and every full row passed over gets an overflow flag. A lookup
+that finds nothing in a row continues with the next row only if the flag is set.
 
-    tokens   uint64   4 slots: the first 8 bytes of each token, then value << 32 | where the rest is
-    edges    uint32   5 slots: the nodes above, plus 1, then the tokens' slots, then the values, then MORE
-    chars    uint32   5 slots: the nodes above, plus 1, then the characters, then the values, then MORE
+A row of `edges` or `chars`, 16 uint32, 5 slots (slot i is the three numbers p_i, s_i, v_i):
 
-A node is the slot that leads to it, so nothing else need be stored. In the trie of tokens, slot s of `tokens` is node
-s, a child of the root, and slot s of `edges` is node `4 * len(tokens) + s`. In the trie of characters, the first
-character of a form is the node of its own code point; ROOT has the forms of one character; slot s of `chars` is node
-`ROOT + 1 + s`. A value says whether a form ends at the node, which entry it is, whether nodes follow, whether another
-entry has the same form, and whether the entry is a short Katakana word. Where the rest of a token is: its length in
-bytes plus 1 where that is 8 or less and there is none; else the place in `rests` plus 10, of its length followed by its
-other bytes, 8 in a number. A hash only says where to look; tokens are compared byte for byte, so matches are exact.
+    +----+----+----+----+----+----+----+----+----+----+----+----+----+----+----+----------+
+    | p0 | p1 | p2 | p3 | p4 | s0 | s1 | s2 | s3 | s4 | v0 | v1 | v2 | v3 | v4 | overflow |
+    +----+----+----+----+----+----+----+----+----+----+----+----+----+----+----+----------+
+      parent node + 1          symbol                   value                    0 or 1
+
+A row of `tokens`, 8 uint64, 4 slots. It maps the bytes of a token to the token's slot, which is its number:
+
+    +---------+---------+---------+---------+-----------+-----------+-----------+-----------+
+    | word 0  | word 1  | word 2  | word 3  | v0 | tail | v1 | tail | v2 | tail | v3 | tail |
+    +---------+---------+---------+---------+-----------+-----------+-----------+-----------+
+      first 8 bytes of the token              value << 32 | tail; v0 has the overflow flag
+
+A token of up to 8 bytes is stored completely in its word, and `tail` is its length plus 1. For a longer token `tail` is
+TAIL_BIAS plus an offset in the array `tails`, which holds there its length and then its other bytes, 8 per number. The
+hash only selects a row; tokens are compared byte by byte, so matches are exact.
+
+A node is named by the slot of the edge that leads to it, so nodes need no storage of their own:
+
+    trie of tokens      root's child over a token:  the token's slot in `tokens`
+                        any other node:             4 * len(tokens) + its slot in `edges`
+    trie of characters  root's child over a code point, if longer entries follow: the code point itself
+                        ROOT: only the parent of the last edge of entries of one character
+                        any other node:             ROOT + 1 + its slot in `chars`
+
+A value has the flags TERMINAL (an entry ends at this node), CHILDREN (edges start from it), DUPLICATE (further entries
+have the same normalized form; they are chained in `duplicates`), SHORT_KATAKANA (of `chars`: the entry is a short
+Katakana word) and TOKEN_OVERFLOW (of the first slot of a row of `tokens`), and the entry's id above ID_SHIFT.
+
+The array `first_pairs` is a Bloom filter with one hash function over the first two characters of the entries in
+`chars`. It rejects most positions of a text where no entry starts.
 """
 
 from __future__ import annotations
@@ -27,60 +52,63 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from curation.jit.compiler import Bytes, Int, Ints, Words, inlined
+from curation.jit.compiler import Bytes, Int, Ints, Words, jit_inline
 
 Table = npt.NDArray[np.uint32]
 
+# Flags of a value.
 TERMINAL: Final = 1
 CHILDREN: Final = 2
-SHORT: Final = 4  # of characters
-PASSED: Final = 4  # of the first token of a row: tokens of this row went on to the next
-TWIN: Final = 8
+SHORT_KATAKANA: Final = 4  # in `chars`
+TOKEN_OVERFLOW: Final = 4  # in the first slot of a row of `tokens`: some tokens of this row are in a following one
+DUPLICATE: Final = 8
 ID_SHIFT: Final = 4
-MOST_ENTRIES: Final = 1 << 28
+MAX_ENTRIES: Final = 1 << 28
 
-ROW: Final = 64  # bytes
+ROW_BYTES: Final = 64
 TOKEN_SLOTS: Final = 4
-SLOTS: Final = 5
-VALUES: Final = 2 * SLOTS  # where the values of a row begin
-MORE: Final = 3 * SLOTS  # of a row of edges or characters: 1 when some of this row went on to the next
+EDGE_SLOTS: Final = 5
+VALUE_COLUMN: Final = 2 * EDGE_SLOTS  # column of the first value of a row
+OVERFLOW_COLUMN: Final = 3 * EDGE_SLOTS  # 1 if some edges of this row are in a following one
 
 ROOT: Final = 0x110000
-CODE: Final = 0x1FFFFF  # the bits of a code point
-END: Final = CODE  # stands behind the last character of a text
+CODE_MASK: Final = 0x1FFFFF  # the bits of a code point
+END_OF_TEXT: Final = CODE_MASK  # follows the last character of a text
 
-WORD: Final = 8  # bytes of a token that are read, hashed and compared at a time
-REST: Final = WORD + 2  # added to the place of a token's rest
-VALUE_SHIFT: Final = np.uint64(32)  # of a token
-PLACE: Final = np.uint64(0xFFFFFFFF)
+WORD_BYTES: Final = 8  # bytes of a token that are read, hashed and compared at once
+TAIL_BIAS: Final = WORD_BYTES + 2  # added to offsets in `tails`: smaller numbers are 1 + the length of a token
+VALUE_SHIFT: Final = np.uint64(32)
+TAIL_MASK: Final = np.uint64(0xFFFFFFFF)
 
 
 class Tries(NamedTuple):
-    """The arrays of both tries; see above.
+    """The arrays of both tries, as described above.
 
     Attributes:
-        heads: a bitmap over a hash of two characters: whether a form in `chars` may begin with them, or, where the
-            second is END, be the first alone. Most places where no form begins are told by it.
-        twins: the next entry with the same form, or -1, for each entry; empty when all forms differ.
+        tokens, edges, chars: tables of rows.
+        tails: the bytes of tokens after the eighth.
+        first_pairs: a bitmap. The bit at the hash of two characters is set if an entry in `chars` starts with them, or,
+            where the second is END_OF_TEXT, consists of the first.
+        duplicates: for each entry the next entry with the same normalized form, or -1; empty if all forms differ.
     """
 
     tokens: Words
-    rests: Words
+    tails: Words
     edges: Table
     chars: Table
-    heads: Bytes
-    twins: Ints
+    first_pairs: Bytes
+    duplicates: Ints
 
 
-@inlined
-def row_of(mixed: Int, size: Int) -> Int:
-    """Return the row of a table of some size that a hash leads to."""
-    return np.int64(((mixed >> np.uint64(32)) * np.uint64(size)) >> np.uint64(32))
+@jit_inline
+def row_index(hashed: Int, size: Int) -> Int:
+    """Return the row for a hash, whose upper half is used, in a table of `size` rows."""
+    return np.int64(((hashed >> np.uint64(32)) * np.uint64(size)) >> np.uint64(32))
 
 
-@inlined
-def word_at(data: Bytes, start: Int, size: Int) -> Int:
-    """Return up to 8 bytes as a number, zeros behind the last; 8 are read, one load to the compiler."""
+@jit_inline
+def load_word(data: Bytes, start: Int, size: Int) -> Int:
+    """Return `min(size, 8)` bytes as a little-endian number; 8 bytes are read, which compile to a single load."""
     at = np.uint64(start)
     word = np.uint64(data[at])
     word |= np.uint64(data[at + np.uint64(1)]) << np.uint64(8)
@@ -90,104 +118,104 @@ def word_at(data: Bytes, start: Int, size: Int) -> Int:
     word |= np.uint64(data[at + np.uint64(5)]) << np.uint64(40)
     word |= np.uint64(data[at + np.uint64(6)]) << np.uint64(48)
     word |= np.uint64(data[at + np.uint64(7)]) << np.uint64(56)
-    if size < WORD:
+    if size < WORD_BYTES:
         word &= (np.uint64(1) << np.uint64(8 * size)) - np.uint64(1)
     return word
 
 
-@inlined
-def _mix(first: Int, second: Int, third: Int) -> Int:
+@jit_inline
+def _hash_triple(first: Int, second: Int, third: Int) -> Int:
     """Hash three numbers of 32 bits; the upper half is strongly universal (multilinear hashing, Lemire 2013)."""
     mixed = np.uint64(first) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(second) * np.uint64(0xD6E8FEB86659FD93)
     return mixed + np.uint64(third) * np.uint64(0xC2B2AE3D27D4EB4F) + np.uint64(0x165667B19E3779F9)
 
 
-@inlined
+@jit_inline
 def hash_token(first: Int, data: Bytes, start: Int, end: Int) -> Int:
-    """Hash the token `data[start:end]`, of which `first` is the first word."""
+    """Hash the token `data[start:end]`, whose first 8 bytes are `first`."""
     low = np.uint64(0xFFFFFFFF)
-    key = _mix(first & low, first >> np.uint64(32), end - start)
-    for at in range(start + WORD, end, WORD):
-        word = word_at(data, at, end - at)
-        key = _mix(word & low, word >> np.uint64(32), key >> np.uint64(32))
+    key = _hash_triple(first & low, first >> np.uint64(32), end - start)
+    for at in range(start + WORD_BYTES, end, WORD_BYTES):
+        word = load_word(data, at, end - at)
+        key = _hash_triple(word & low, word >> np.uint64(32), key >> np.uint64(32))
     return key
 
 
-@inlined
+@jit_inline
 def hash_edge(node: Int, symbol: Int) -> Int:
-    """Hash the edge from a node over a symbol."""
-    return _mix(node, symbol, 0)
+    """Hash the edge that leaves a node over a symbol."""
+    return _hash_triple(node, symbol, 0)
 
 
-@inlined
-def head_bit(heads: Bytes, first: Int, second: Int) -> Int:
-    """Return the bit of `heads` for the first two characters of a form."""
-    return np.uint64(row_of(hash_edge(first, second), 8 * len(heads)))
+@jit_inline
+def first_pair_bit(first_pairs: Bytes, first: Int, second: Int) -> Int:
+    """Return the index of the bit for the first two characters of an entry."""
+    return np.uint64(row_index(hash_edge(first, second), 8 * len(first_pairs)))
 
 
-@inlined
-def has_head(heads: Bytes, first: Int, second: Int) -> Int:
-    """Return 1 when a form may begin with two characters, else 0."""
-    bit = head_bit(heads, first, second)
-    return np.int64(heads[bit >> np.uint64(3)] >> np.uint8(bit & np.uint64(7)) & 1)
+@jit_inline
+def may_start_with(first_pairs: Bytes, first: Int, second: Int) -> Int:
+    """Return 1 if an entry may start with two characters, else 0."""
+    bit = first_pair_bit(first_pairs, first, second)
+    return np.int64(first_pairs[bit >> np.uint64(3)] >> np.uint8(bit & np.uint64(7)) & 1)
 
 
-@inlined
-def _has_rest(rests: Words, place: Int, data: Bytes, start: Int, end: Int) -> bool:
-    """Tell whether what lies at a place of `rests` is that of the token `data[start:end]`."""
-    if rests[place] != np.uint64(end - start):
+@jit_inline
+def _tail_equals(tails: Words, offset: Int, data: Bytes, start: Int, end: Int) -> bool:
+    """Return whether the token at an offset of `tails` has the length and the further bytes of `data[start:end]`."""
+    if tails[offset] != np.uint64(end - start):
         return False
-    for at in range(start + WORD, end, WORD):
-        place += 1
-        if rests[place] != word_at(data, at, end - at):
+    for at in range(start + WORD_BYTES, end, WORD_BYTES):
+        offset += 1
+        if tails[offset] != load_word(data, at, end - at):
             return False
     return True
 
 
-@inlined
-def find_token(tokens: Words, rests: Words, row: Int, first: Int, data: Bytes, start: Int, end: Int) -> Int:
-    """Return the slot of a token that would lie in a row or behind it, or -1.
+@jit_inline
+def find_token(tokens: Words, tails: Words, row: Int, first: Int, data: Bytes, start: Int, end: Int) -> Int:
+    """Return the slot of a token, searched from `row` on, or -1.
 
-    All slots of a row are compared, those of short tokens without branches: which of them it is cannot be predicted.
+    All slots of a row are compared, for short tokens without branches, because the matching slot cannot be predicted.
     """
     length = end - start
     while True:
         at = np.uint64(row)
         slot = np.int64(0)
-        if length <= WORD:
+        if length <= WORD_BYTES:
             for number in range(TOKEN_SLOTS):
-                place = np.int64(tokens[at, TOKEN_SLOTS + number] & PLACE)
-                slot += (number + 1) * np.int64((tokens[at, number] == first) & (place == length + 1))
+                tail = np.int64(tokens[at, TOKEN_SLOTS + number] & TAIL_MASK)
+                slot += (number + 1) * np.int64((tokens[at, number] == first) & (tail == length + 1))
         else:
             for number in range(TOKEN_SLOTS):
                 if tokens[at, number] == first:
-                    place = np.int64(tokens[at, TOKEN_SLOTS + number] & PLACE)
-                    if place >= REST and _has_rest(rests, place - REST, data, start, end):
+                    tail = np.int64(tokens[at, TOKEN_SLOTS + number] & TAIL_MASK)
+                    if tail >= TAIL_BIAS and _tail_equals(tails, tail - TAIL_BIAS, data, start, end):
                         slot = np.int64(number + 1)
-        if slot > 0 or not np.int64(tokens[at, TOKEN_SLOTS] >> VALUE_SHIFT) & PASSED:
+        if slot > 0 or not np.int64(tokens[at, TOKEN_SLOTS] >> VALUE_SHIFT) & TOKEN_OVERFLOW:
             return TOKEN_SLOTS * row + slot - 1 if slot > 0 else np.int64(-1)
         row = row + 1 if row + 1 < len(tokens) else 0
 
 
-@inlined
+@jit_inline
 def edge_row(table: Table, node: Int, symbol: Int) -> Int:
-    """Return the row where the edge from a node over a symbol would lie."""
-    return row_of(hash_edge(node, symbol), len(table))
+    """Return the row where the search for an edge starts."""
+    return row_index(hash_edge(node, symbol), len(table))
 
 
-@inlined
+@jit_inline
 def find_edge(table: Table, row: Int, node: Int, symbol: Int) -> tuple[Int, Int]:
-    """Return the slot that leads from a node over a symbol, from a row on, and its value; or -1 and 0.
+    """Return the slot and the value of an edge, searched from `row` on; or -1 and 0.
 
-    All slots of a row are compared, without branches: which of them it is cannot be predicted.
+    All slots of a row are compared, without branches, because the matching slot cannot be predicted.
     """
-    above, over = np.uint32(node + 1), np.uint32(symbol)
+    parent, symbol_ = np.uint32(node + 1), np.uint32(symbol)
     while True:
         at = np.uint64(row)
         slot = np.int64(0)
-        for number in range(SLOTS):
-            slot += (number + 1) * np.int64((table[at, number] == above) & (table[at, SLOTS + number] == over))
-        if (slot > 0) | (table[at, MORE] == 0):
-            value = np.int64(table[at, np.uint64(VALUES - 1 + slot)]) & -np.int64(slot > 0)
-            return (SLOTS * row + slot - 1 if slot > 0 else np.int64(-1)), value
+        for number in range(EDGE_SLOTS):
+            slot += (number + 1) * np.int64((table[at, number] == parent) & (table[at, EDGE_SLOTS + number] == symbol_))
+        if (slot > 0) | (table[at, OVERFLOW_COLUMN] == 0):
+            value = np.int64(table[at, np.uint64(VALUE_COLUMN - 1 + slot)]) & -np.int64(slot > 0)
+            return (EDGE_SLOTS * row + slot - 1 if slot > 0 else np.int64(-1)), value
         row = row + 1 if row + 1 < len(table) else 0

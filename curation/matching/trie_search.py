@@ -1,8 +1,16 @@
-"""Matching a block of forms with the tries of one language (see `flattrie`).
+"""Search a block of normalized texts for the entries in the tries of one language (see `trie` for the layout).
 
-Both tries are walked level by level, all places of the block at once: what the rows of a table hold comes from memory,
-and a place that waited for its own next row would wait for each in turn. For the same reason nothing here branches on
-what is found. A hit is `text << 32 | value`, the text being its number in the block.
+An entry may start at any token or character of a text. Such a position is *active* as long as a path of the trie
+follows the text from there. All active positions of the block advance one level per pass, with prefetching, so that
+cache misses overlap: a pass reads the rows that the previous pass prefetched, and prefetches the rows of the next.
+
+    pass 1   look up every token (or first character); keep positions whose node has children
+    pass n   for every active position: find the edge in its row, record a hit if an entry ends at the node, and if
+             edges start from the node, keep the position, with the row of the next edge being prefetched
+
+For the same reason the loops do not branch on results: whether an edge exists cannot be predicted, and a mispredicted
+branch would discard the loads in flight. Instead a hit is always written, and the counter advanced by 0 or 1. A hit is
+`text << 32 | value`, where `text` is the index of the text in the block.
 """
 
 from __future__ import annotations
@@ -11,64 +19,66 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from curation.jit.compiler import Bytes, Codes, Int, Offsets, Words, borrowing, compiled, inlined
+from curation.jit.compiler import Bytes, Codes, Int, Offsets, Words, jit, jit_inline, jit_no_refcount
 from curation.jit.prefetch import prefetch
 from curation.jit.utf8 import BLANK, next_code
 from curation.matching.char_tables import COMBINING, KATAKANA
 from curation.matching.tokenizer import BLOCK_TEXTS, Block
 from curation.matching.trie import (
     CHILDREN,
-    CODE,
-    END,
+    CODE_MASK,
+    DUPLICATE,
+    END_OF_TEXT,
     ID_SHIFT,
     ROOT,
-    SHORT,
+    SHORT_KATAKANA,
     TERMINAL,
     TOKEN_SLOTS,
-    TWIN,
     VALUE_SHIFT,
     Table,
     Tries,
     edge_row,
     find_edge,
     find_token,
-    has_head,
     hash_token,
-    row_of,
-    word_at,
+    load_word,
+    may_start_with,
+    row_index,
 )
 
 _TOKEN_SLOTS: Final = np.uint64(TOKEN_SLOTS)
-_KIND_SHIFT: Final = 24  # of what a character is, above its code point
+_KIND_SHIFT: Final = 24  # position of the kind and flags of a character, above its code point
 
 
-class Room(NamedTuple):
-    """Room to work.
+class Workspace(NamedTuple):
+    """Scratch space of a search.
 
     Attributes:
-        words, symbols, values: numbers of each token.
-        codes: the characters of the forms, `kind << _KIND_SHIFT | code point`, an END behind each form.
-        chars: where the characters of each text begin in `codes`, and the end of the last.
-        places, nodes, owners, rows: of the active places, where in `codes` or `symbols` they are, the node they have
-            come to, their text, and the row where the next edge would lie.
+        words, token_slots, values: per token of the block: its first 8 bytes, its slot in `Tries.tokens` or -1, and its
+            value there.
+        codes: the characters of the normalized texts, `kind << _KIND_SHIFT | code point`; each text is followed by
+            END_OF_TEXT.
+        code_offsets: start of each text in `codes`, and the end of the last.
+        positions, nodes, text_ids, rows: per active position: its index in `token_slots` or `codes`, the node reached,
+            the index of its text, and the row where the search for its next edge starts.
     """
 
     words: Words
-    symbols: Offsets
+    token_slots: Offsets
     values: Codes
     codes: Codes
-    chars: Offsets
-    places: Offsets
+    code_offsets: Offsets
+    positions: Offsets
     nodes: Offsets
-    owners: Offsets
+    text_ids: Offsets
     rows: Offsets
 
 
-@compiled
-def make_room(tokens: Int, codes: Int) -> Room:
-    """Make room for blocks of so many tokens, and of forms of so many characters."""
+@jit
+def make_workspace(tokens: Int, codes: Int) -> Workspace:
+    """Allocate a workspace for blocks of up to `tokens` tokens and `codes` characters."""
     active = max(tokens, 2 * codes)
-    return Room(
+    return Workspace(
         np.empty(tokens, np.uint64),
         np.empty(tokens, np.int64),
         np.empty(tokens, np.uint32),
@@ -81,182 +91,204 @@ def make_room(tokens: Int, codes: Int) -> Room:
     )
 
 
-@borrowing
-def size_of(block: Block, texts: Int) -> tuple[Int, Int]:
-    """Return how many tokens a block has, and at most how many characters its forms."""
+@jit_no_refcount
+def measure_block(block: Block, num_texts: Int) -> tuple[Int, Int]:
+    """Return the number of tokens of a block, and an upper bound of the characters of its normalized texts."""
     codes = 0
-    for text in range(texts):
-        codes += block.forms[2 * text + 1] - block.forms[2 * text]
-    return block.tokens[texts], codes
+    for text in range(num_texts):
+        codes += block.spans[2 * text + 1] - block.spans[2 * text]
+    return block.token_offsets[num_texts], codes
 
 
-@borrowing
-def walk(tries: Tries, kinds: Bytes, block: Block, texts: Int, room: Room, hits: Words) -> Int:
-    """Put the hits of all texts of a block to `hits` and return their number; not all are there when it fills the room.
+@jit_no_refcount
+def search(tries: Tries, kinds: Bytes, block: Block, num_texts: Int, workspace: Workspace, hits: Words) -> Int:
+    """Write the hits of a block to `hits` and return their number; `len(hits)` or more means that it overflowed.
 
-    With `kinds`, the table of characters, an occurrence must lie well (the rules `worldwide`); empty, it need not.
+    Args:
+        tries: the entries.
+        kinds: kinds of characters, with which occurrences must satisfy the boundary rules of `worldwide`; or empty.
+        block: normalized texts.
+        num_texts: their number.
+        workspace: large enough for the block (see `measure_block`).
+        hits: receives the hits, in no particular order.
     """
     count = 0
     if len(tries.tokens):
-        _find_tokens(tries, block, block.tokens[texts], room)
-        active, count = _seed_tokens(tries.edges, block.tokens, texts, room, hits)
+        _look_up_tokens(tries, block, block.token_offsets[num_texts], workspace)
+        active, count = _seed_tokens(tries.edges, block.token_offsets, num_texts, workspace, hits)
         while active > 0:
-            active, count = _step_tokens(tries.edges, TOKEN_SLOTS * len(tries.tokens), room, active, hits, count)
+            active, count = _advance_tokens(
+                tries.edges, TOKEN_SLOTS * len(tries.tokens), workspace, active, hits, count
+            )
     if len(tries.chars):
-        _decode(block, texts, kinds, room)
-        active = _seed_chars(tries.chars, tries.heads, texts, room)
+        _decode_texts(block, num_texts, kinds, workspace)
+        active = _seed_chars(tries.chars, tries.first_pairs, num_texts, workspace)
         depth = 1
         while active > 0:
-            active, count = _step_chars(tries.chars, room, active, depth, hits, count)
+            active, count = _advance_chars(tries.chars, workspace, active, depth, hits, count)
             depth += 1
-    if len(tries.twins):
-        for place in range(min(count, len(hits))):
-            count = _add_twins(tries, hits, place, count)
+    if len(tries.duplicates):
+        for index in range(min(count, len(hits))):
+            count = _add_duplicates(tries, hits, index, count)
     return count
 
 
-@borrowing
-def _find_tokens(tries: Tries, block: Block, total: Int, room: Room) -> None:
-    """Look up all tokens of a block: puts to `symbols` the slot of each, or -1, and to `values` its value."""
-    tokens, rests, data = tries.tokens, tries.rests, block.data
-    starts, ends, words, rows = block.starts, block.ends, room.words, room.rows
-    symbols, values = room.symbols, room.values
-    for place in range(total):
-        start, end = np.int64(starts[place]), np.int64(ends[place])
-        words[place] = word_at(data, start, end - start)
-        rows[place] = row_of(hash_token(words[place], data, start, end), len(tokens))
-        prefetch(tokens, rows[place])
-    for place in range(total):
-        start, end = np.int64(starts[place]), np.int64(ends[place])
-        slot = find_token(tokens, rests, rows[place], words[place], data, start, end)
-        symbols[place] = slot
+@jit_no_refcount
+def _look_up_tokens(tries: Tries, block: Block, num_tokens: Int, workspace: Workspace) -> None:
+    """Look up all tokens of a block: write the slot of each, or -1, to `token_slots`, and its value to `values`."""
+    tokens, tails, data = tries.tokens, tries.tails, block.data
+    starts, ends, words, rows = block.starts, block.ends, workspace.words, workspace.rows
+    token_slots, values = workspace.token_slots, workspace.values
+    for position in range(num_tokens):
+        start, end = np.int64(starts[position]), np.int64(ends[position])
+        words[position] = load_word(data, start, end - start)
+        rows[position] = row_index(hash_token(words[position], data, start, end), len(tokens))
+        prefetch(tokens, rows[position])
+    for position in range(num_tokens):
+        start, end = np.int64(starts[position]), np.int64(ends[position])
+        slot = find_token(tokens, tails, rows[position], words[position], data, start, end)
+        token_slots[position] = slot
         at = np.uint64(max(slot, 0))
         value = tokens[at // _TOKEN_SLOTS, _TOKEN_SLOTS + at % _TOKEN_SLOTS] >> VALUE_SHIFT
-        values[place] = value if slot >= 0 else np.uint64(0)
+        values[position] = value if slot >= 0 else np.uint64(0)
 
 
-@borrowing
-def _seed_tokens(edges: Table, bounds: Offsets, texts: Int, room: Room, hits: Words) -> tuple[Int, Int]:
-    """Take the entries of one token, and all places where a second may follow; return the numbers of both."""
-    symbols, values = room.symbols, room.values
-    places, nodes, owners, rows = room.places, room.nodes, room.owners, room.rows
+@jit_no_refcount
+def _seed_tokens(
+    edges: Table, token_offsets: Offsets, num_texts: Int, workspace: Workspace, hits: Words
+) -> tuple[Int, Int]:
+    """Record hits of one token, and activate the positions where a second may follow; return the numbers of both.
+
+    Returns the number of active positions, then of hits.
+    """
+    token_slots, values = workspace.token_slots, workspace.values
+    positions, nodes, text_ids, rows = workspace.positions, workspace.nodes, workspace.text_ids, workspace.rows
     active: Int = 0
     count: Int = 0
-    full = len(hits) - 1
-    for text in range(texts):
-        last = bounds[text + 1] - 1
-        symbols[last] = -1  # at the end of a text stands no token
-        for place in range(bounds[text], last):
-            value = values[place]
-            hits[min(count, full)] = np.uint64(text) << VALUE_SHIFT | np.uint64(value)
+    last_hit = len(hits) - 1
+    for text in range(num_texts):
+        last = token_offsets[text + 1] - 1
+        token_slots[last] = -1  # no token follows the last of a text
+        for position in range(token_offsets[text], last):
+            value = values[position]
+            hits[min(count, last_hit)] = np.uint64(text) << VALUE_SHIFT | np.uint64(value)
             count += np.int64(value & TERMINAL)
-            places[active], nodes[active], owners[active] = place + 1, symbols[place], text
-            rows[active] = edge_row(edges, symbols[place], symbols[place + 1])
+            positions[active], nodes[active], text_ids[active] = position + 1, token_slots[position], text
+            rows[active] = edge_row(edges, token_slots[position], token_slots[position + 1])
             prefetch(edges, rows[active])
-            active += np.int64(((value & CHILDREN) != 0) & (symbols[place + 1] >= 0))
+            active += np.int64(((value & CHILDREN) != 0) & (token_slots[position + 1] >= 0))
     return active, count
 
 
-@borrowing
-def _step_tokens(edges: Table, above: Int, room: Room, active: Int, hits: Words, count: Int) -> tuple[Int, Int]:
-    """Follow the active places by one token; return how many are active then, and the number of hits."""
-    symbols, places, nodes, owners, rows = room.symbols, room.places, room.nodes, room.owners, room.rows
-    going: Int = 0
-    full = len(hits) - 1
-    for one in range(active):
-        place, text = places[one], owners[one]
-        slot, value = find_edge(edges, rows[one], nodes[one], symbols[place])
-        hits[min(count, full)] = np.uint64(text) << VALUE_SHIFT | np.uint64(value)
+@jit_no_refcount
+def _advance_tokens(
+    edges: Table, node_base: Int, workspace: Workspace, active: Int, hits: Words, count: Int
+) -> tuple[Int, Int]:
+    """Advance the active positions by one token; return the number of those still active, and of hits."""
+    token_slots, positions, nodes = workspace.token_slots, workspace.positions, workspace.nodes
+    text_ids, rows = workspace.text_ids, workspace.rows
+    num_next: Int = 0
+    last_hit = len(hits) - 1
+    for index in range(active):
+        position, text = positions[index], text_ids[index]
+        slot, value = find_edge(edges, rows[index], nodes[index], token_slots[position])
+        hits[min(count, last_hit)] = np.uint64(text) << VALUE_SHIFT | np.uint64(value)
         count += value & TERMINAL
-        places[going], nodes[going], owners[going] = place + 1, above + slot, text
-        rows[going] = edge_row(edges, above + slot, symbols[place + 1])
-        prefetch(edges, rows[going])
-        going += np.int64(((value & CHILDREN) != 0) & (symbols[place + 1] >= 0))
-    return going, count
+        positions[num_next], nodes[num_next], text_ids[num_next] = position + 1, node_base + slot, text
+        rows[num_next] = edge_row(edges, node_base + slot, token_slots[position + 1])
+        prefetch(edges, rows[num_next])
+        num_next += np.int64(((value & CHILDREN) != 0) & (token_slots[position + 1] >= 0))
+    return num_next, count
 
 
-@borrowing
-def _decode(block: Block, texts: Int, kinds: Bytes, room: Room) -> None:
-    """Put the characters of all forms to `codes`; their kinds are 0 without `kinds`."""
-    data, forms, codes, chars = block.data, block.forms, room.codes, room.chars
-    strict = len(kinds) > 0
+@jit_no_refcount
+def _decode_texts(block: Block, num_texts: Int, kinds: Bytes, workspace: Workspace) -> None:
+    """Decode all normalized texts to `codes`, with the kinds of the characters if `kinds` is not empty, else 0."""
+    data, spans, codes, code_offsets = block.data, block.spans, workspace.codes, workspace.code_offsets
+    with_kinds = len(kinds) > 0
     count = 0
-    for text in range(texts):
-        chars[text] = count
-        at, end = forms[2 * text], forms[2 * text + 1]
+    for text in range(num_texts):
+        code_offsets[text] = count
+        at, end = spans[2 * text], spans[2 * text + 1]
         while at < end:
             code, at = next_code(data, at, end)
-            kind = np.uint32(kinds[code]) if strict else np.uint32(0)
+            kind = np.uint32(kinds[code]) if with_kinds else np.uint32(0)
             codes[count] = code | kind << np.uint32(_KIND_SHIFT)
             count += 1
-        codes[count] = END
+        codes[count] = END_OF_TEXT
         count += 1
-    chars[texts] = count
-    codes[count] = END  # what stands behind is looked at
+    code_offsets[num_texts] = count
+    codes[count] = END_OF_TEXT  # loops look one character ahead
 
 
-@borrowing
-def _seed_chars(chars: Table, heads: Bytes, texts: Int, room: Room) -> Int:
-    """Make all places active where an entry may begin, and return their number."""
-    codes, bounds = room.codes, room.chars
-    places, nodes, owners, rows = room.places, room.nodes, room.owners, room.rows
+@jit_no_refcount
+def _seed_chars(chars: Table, first_pairs: Bytes, num_texts: Int, workspace: Workspace) -> Int:
+    """Activate all positions where an entry may start, and return their number.
+
+    A position is activated at ROOT for entries of one character, and after its first character for longer entries.
+    """
+    codes, code_offsets = workspace.codes, workspace.code_offsets
+    positions, nodes, text_ids, rows = workspace.positions, workspace.nodes, workspace.text_ids, workspace.rows
     active = 0
-    for text in range(texts):
-        for place in range(bounds[text], bounds[text + 1] - 1):
-            first, second = np.int64(codes[place] & CODE), np.int64(codes[place + 1] & CODE)
-            places[active], nodes[active], owners[active] = place, ROOT, text
-            active += has_head(heads, first, END)
-            places[active], nodes[active], owners[active] = place + 1, first, text
-            active += has_head(heads, first, second)
-    for one in range(active):
-        rows[one] = edge_row(chars, nodes[one], codes[places[one]] & CODE)
-        prefetch(chars, rows[one])
+    for text in range(num_texts):
+        for position in range(code_offsets[text], code_offsets[text + 1] - 1):
+            first, second = np.int64(codes[position] & CODE_MASK), np.int64(codes[position + 1] & CODE_MASK)
+            positions[active], nodes[active], text_ids[active] = position, ROOT, text
+            active += may_start_with(first_pairs, first, END_OF_TEXT)
+            positions[active], nodes[active], text_ids[active] = position + 1, first, text
+            active += may_start_with(first_pairs, first, second)
+    for index in range(active):
+        rows[index] = edge_row(chars, nodes[index], codes[positions[index]] & CODE_MASK)
+        prefetch(chars, rows[index])
     return active
 
 
-@borrowing
-def _step_chars(chars: Table, room: Room, active: Int, depth: Int, hits: Words, count: Int) -> tuple[Int, Int]:
-    """Follow the active places by one character; return how many are active then, and the number of hits.
+@jit_no_refcount
+def _advance_chars(
+    chars: Table, workspace: Workspace, active: Int, depth: Int, hits: Words, count: Int
+) -> tuple[Int, Int]:
+    """Advance the active positions by one character; return the number of those still active, and of hits.
 
-    What stands behind an occurrence must be no combining mark, unless it ends with a space.
+    An occurrence that does not end with a space must not be followed by a combining mark.
     """
-    codes, places, nodes, owners, rows = room.codes, room.places, room.nodes, room.owners, room.rows
-    going: Int = 0
-    full = len(hits) - 1
-    for one in range(active):
-        place, node, text = places[one], nodes[one], owners[one]
-        code, follower = codes[place], codes[place + 1]
-        slot, value = find_edge(chars, rows[one], node, code & CODE)
-        well = np.int64((follower >> _KIND_SHIFT & COMBINING == 0) | (code & CODE == BLANK))
-        if value & SHORT and well:
-            well = _fills_run(codes, place - depth + (node == ROOT), follower)
-        hits[min(count, full)] = np.uint64(text) << VALUE_SHIFT | np.uint64(value)
-        count += value & TERMINAL & well
-        places[going], nodes[going], owners[going] = place + 1, ROOT + 1 + slot, text
-        rows[going] = edge_row(chars, ROOT + 1 + slot, follower & CODE)
-        prefetch(chars, rows[going])
-        going += np.int64((value & CHILDREN) != 0)
-    return going, count
+    codes, positions, nodes = workspace.codes, workspace.positions, workspace.nodes
+    text_ids, rows = workspace.text_ids, workspace.rows
+    num_next: Int = 0
+    last_hit = len(hits) - 1
+    for index in range(active):
+        position, node, text = positions[index], nodes[index], text_ids[index]
+        code, follower = codes[position], codes[position + 1]
+        slot, value = find_edge(chars, rows[index], node, code & CODE_MASK)
+        is_allowed = np.int64((follower >> _KIND_SHIFT & COMBINING == 0) | (code & CODE_MASK == BLANK))
+        if value & SHORT_KATAKANA and is_allowed:
+            is_allowed = _fills_run(codes, position - depth + (node == ROOT), follower)
+        hits[min(count, last_hit)] = np.uint64(text) << VALUE_SHIFT | np.uint64(value)
+        count += value & TERMINAL & is_allowed
+        positions[num_next], nodes[num_next], text_ids[num_next] = position + 1, ROOT + 1 + slot, text
+        rows[num_next] = edge_row(chars, ROOT + 1 + slot, follower & CODE_MASK)
+        prefetch(chars, rows[num_next])
+        num_next += np.int64((value & CHILDREN) != 0)
+    return num_next, count
 
 
-@borrowing
+@jit_no_refcount
 def _fills_run(codes: Codes, start: Int, follower: Int) -> Int:
-    """Return 1 when a short Katakana word that begins at a place has Katakana on neither side, else 0."""
+    """Return 1 if a short Katakana word that starts at index `start` has Katakana on neither side, else 0."""
     start -= 1
     while codes[start] >> _KIND_SHIFT & COMBINING:  # marks belong to the letter before them
         start -= 1
     return np.int64((codes[start] | follower) >> _KIND_SHIFT & KATAKANA == 0)
 
 
-@inlined
-def _add_twins(tries: Tries, hits: Words, place: Int, count: Int) -> Int:
-    """Append a hit for each entry that shares the form of one; return the number of hits."""
-    twins = tries.twins
-    if hits[place] & np.uint64(TWIN):
-        text = hits[place] >> VALUE_SHIFT << VALUE_SHIFT
-        twin = twins[np.int64(hits[place] & np.uint64(0xFFFFFFFF)) >> ID_SHIFT]
-        while twin >= 0:
-            hits[min(count, len(hits) - 1)] = text | np.uint64(twin) << np.uint64(ID_SHIFT)
+@jit_inline
+def _add_duplicates(tries: Tries, hits: Words, index: Int, count: Int) -> Int:
+    """Append a hit for each entry with the same normalized form as the one of a hit; return the number of hits."""
+    duplicates = tries.duplicates
+    if hits[index] & np.uint64(DUPLICATE):
+        text = hits[index] >> VALUE_SHIFT << VALUE_SHIFT
+        duplicate = duplicates[np.int64(hits[index] & np.uint64(0xFFFFFFFF)) >> ID_SHIFT]
+        while duplicate >= 0:
+            hits[min(count, len(hits) - 1)] = text | np.uint64(duplicate) << np.uint64(ID_SHIFT)
             count += 1
-            twin = twins[twin]
+            duplicate = duplicates[duplicate]
     return count

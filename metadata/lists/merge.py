@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.lake.schemas import SCHEMAS
-from curation.matching.rules import entry_form
+from curation.matching.rules import normalize_entry
 from metadata.limits import Limits
 
 NUMBERS = tuple(map(str, range(100)))
@@ -100,7 +100,7 @@ def _is_punctuation(char: str) -> bool:
 
 def entry_forms(entries: Sequence[Entry]) -> pa.Table:
     """Return entries with their forms under the worldwide rules as `ENTRY_FORMS`, without entries of an empty form."""
-    forms = [entry_form(entry.entry) for entry in entries]
+    forms = [normalize_entry(entry.entry) for entry in entries]
     table = pa.table([forms, *entry_columns(entries, ENTRY_FORMS.names[1:])], schema=ENTRY_FORMS)
     return table.filter(pc.not_equal(table["form"], ""))
 

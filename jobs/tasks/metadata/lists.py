@@ -37,9 +37,9 @@ from metadata.lists.merge import (
     ENTRY_FORMS,
     MERGED,
     Entry,
-    entry_columns,
     digest_lines,
     entries_table,
+    entry_columns,
     entry_forms,
     merge_entry_forms,
 )
@@ -103,7 +103,9 @@ class MakeList:
         with self.writers("source_lists", index, folder=f"wikipedia={code}") as writer:
             writer.write(_list_table(entries))
         path = join(self.staging, f"list-{shuffle.staged_name(index)}")
-        shuffle.write_buckets(self.storage, path, ENTRY_FORMS, shuffle.spread(entry_forms(entries), "form", self.buckets[code]))
+        shuffle.write_buckets(
+            self.storage, path, ENTRY_FORMS, shuffle.spread(entry_forms(entries), "form", self.buckets[code])
+        )
         files = in_partition(writer.files, wikipedia=code)
         return MadeList(code, files, path, statistics(entries, self.limits[code]))
 

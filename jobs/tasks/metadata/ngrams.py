@@ -31,18 +31,18 @@ from jobs.tasks.metadata.sorted_runs import SortedRows, chunk_count, merge_sorte
 from metadata.languages import LanguageTable
 from metadata.limits import Limits, share_of
 from metadata.lists.build import DumpCounters, count_dump
-from metadata.ngrams.count import GRAMS, select_bigrams, sum_grams, select_unigrams
+from metadata.ngrams.count import GRAMS, select_bigrams, select_unigrams, sum_grams
 from metadata.ngrams.rank import (
     Chunk,
     Floats,
     Ranked,
-    sort_by_score,
     join_names,
     percentile_of_chunks,
     pmi,
     rank_bigrams,
     rank_unigrams,
     score_bigrams,
+    sort_by_score,
     word_counts,
 )
 from metadata.ngrams.tokens import joiner

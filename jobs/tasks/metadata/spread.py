@@ -34,5 +34,7 @@ class SpreadList:
             for spelling in (row["entry"], *row["aliases"])
         ]
         path = join(self.staging, f"list-{shuffle.staged_name(index)}")
-        shuffle.write_buckets(self.storage, path, ENTRY_FORMS, shuffle.spread(entry_forms(entries), "form", self.buckets))
+        shuffle.write_buckets(
+            self.storage, path, ENTRY_FORMS, shuffle.spread(entry_forms(entries), "form", self.buckets)
+        )
         return path

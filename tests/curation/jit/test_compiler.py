@@ -19,27 +19,27 @@ from curation.matching.precompile import precompile
 
 PACKAGE = Path(curation.__file__).parent
 HELPER = """
-from curation.jit.compiler import inlined
+from curation.jit.compiler import jit_inline
 from curation.numbers import ADDED
 
-@inlined
+@jit_inline
 def inner(v):
     return v + ADDED
 """
 SCRIPT = """
-from curation.jit.compiler import compiled, inlined
+from curation.jit.compiler import jit, jit_inline
 from curation import helper
 
-@compiled
+@jit
 def outer(value):
     return helper.inner(value)
 
 print(outer(1))
 
 import fcntl, os
-from curation.jit.compiler import folder
+from curation.jit.compiler import code_folder
 
-lock = os.open(f"{folder()}.lock", os.O_RDONLY)
+lock = os.open(f"{code_folder()}.lock", os.O_RDONLY)
 try:
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 except BlockingIOError:
@@ -170,7 +170,7 @@ def test_a_moved_compiled_module_is_recompiled_and_followed_at_its_new_location(
     ],
 )
 def test_imports_are_followed_however_they_are_written(text, names):
-    root = f"from curation.jit.compiler import inlined\n{text}"
+    root = f"from curation.jit.compiler import jit_inline\n{text}"
     sources = {"curation.root": root, "curation.a": "1", "curation.sub": "", "curation.sub.b": "2"}
     digest = compiler.digest_of(sources, "curation.jit.compiler")
     for name in ("a", "sub", "sub.b"):
@@ -212,7 +212,7 @@ def test_folders_not_used_for_a_month_go_unless_a_process_uses_them(tmp_path):
 
 def test_everything_the_jobs_use_is_compiled_ahead(tmp_path):
     precompile()
-    ours = compiler.folder()
+    ours = compiler.code_folder()
     environment = {"NUMBA_CACHE_DIR": str(tmp_path), "WORLDCURATE_COMPILED": str(ours.parent)}
     done = subprocess.run(
         [sys.executable, "-c", USE], env={**os.environ, **environment}, capture_output=True, text=True, check=True

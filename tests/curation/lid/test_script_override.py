@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from curation.lid.identifier import LanguageIdentifier
-from curation.lid.script_override import LANGUAGES, ScriptIdentifier, second_opinion
+from curation.lid.script_override import LANGUAGES, ScriptIdentifier, override_by_script
 from curation.models import default_model_path
 from metadata.languages import LanguageTable
 
@@ -52,14 +52,14 @@ def oracle(text: str, lang: str) -> str:
 @example(["ท๒", "1π2", "ท๒ทท"])
 def test_the_script_decides_where_most_letters_are_of_it_and_some_make_a_word(found):
     langs = [("en", "other", "th")[n % 3] for n in range(len(found))]
-    assert second_opinion(found, langs) == [oracle(*pair) for pair in zip(found, langs, strict=True)]
+    assert override_by_script(found, langs) == [oracle(*pair) for pair in zip(found, langs, strict=True)]
 
 
 def test_every_script_has_a_sample_and_a_language_that_owns_a_list():
     table = LanguageTable.load()
     assert set(SAMPLES) == set(LANGUAGES.values())
     for lang, text in SAMPLES.items():
-        assert second_opinion([text], ["other"]) == [lang]
+        assert override_by_script([text], ["other"]) == [lang]
         assert table.target(lang) == lang
 
 
@@ -71,12 +71,12 @@ def test_every_script_has_a_sample_and_a_language_that_owns_a_list():
     ],
 )
 def test_other_texts_keep_their_language(text):
-    assert second_opinion([text], ["fr"]) == ["fr"]
+    assert override_by_script([text], ["fr"]) == ["fr"]
 
 
 @pytest.mark.parametrize(("text", "lang"), [("개", "ko"), ("개 1", "ko"), ("ΑΒ", "el"), ("το", "el"), ("ก็", "th")])
 def test_a_word_of_two_letters_or_a_syllable_of_hangul_is_enough(text, lang):
-    assert second_opinion([text], ["fr"]) == [lang]
+    assert override_by_script([text], ["fr"]) == [lang]
 
 
 def test_an_identifier_is_overruled_and_keeps_its_scores():

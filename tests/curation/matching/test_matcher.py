@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from curation.errors import InputError, UsageError
 from curation.matching import matcher as matching
 from curation.matching import trie_build
-from curation.matching.aho_corasick import AutomatonMatcher
+from curation.matching.aho_corasick import AhoCorasickMatcher
 from curation.matching.matcher import Matcher
 from curation.matching.matcher_file import FORMAT, compile_entries
 from curation.matching.tokenizer import BLOCK_BYTES
@@ -65,7 +65,7 @@ def test_matches_are_those_of_the_oracle_on_thousands_of_texts(rules):
 
 def assert_like_oracle(rules, some, entries):
     expected = [[i for i, entry in enumerate(entries) if ORACLES[rules](entry, text)] for text in some]
-    for engine in (Matcher.build, AutomatonMatcher):
+    for engine in (Matcher.build, AhoCorasickMatcher):
         assert engine(entries, rules).match_batch(pa.array(some, pa.string())).to_pylist() == expected
 
 
@@ -131,7 +131,7 @@ def test_matches_on_real_texts_are_those_of_the_oracle(rules, fixtures_dir):
             first, last = sorted(dice.choices(range(len(text) + 1), k=2))
             own[name] |= {text[first : min(last, first + 12)], text[first : first + 2]}
     entries = sorted(set().union(*own.values()) - {""})
-    matcher, automaton = Matcher.build(entries, rules), AutomatonMatcher(entries, rules)
+    matcher, automaton = Matcher.build(entries, rules), AhoCorasickMatcher(entries, rules)
     column = pa.array([text for lines in some.values() for text in lines])
     assert matcher.match_batch(column).equals(automaton.match_batch(column))
     hits = 0
@@ -157,7 +157,7 @@ def test_all_entries_of_one_form_match():
     matcher = Matcher.build(entries, "worldwide")
     assert matcher.match("St. Louis café") == [1, 2, 3, 4, 5]
     assert matcher.match("St. Louis") == [1, 3, 5]
-    assert AutomatonMatcher(entries, "worldwide").match("St. Louis café") == [1, 2, 3, 4, 5]
+    assert AhoCorasickMatcher(entries, "worldwide").match("St. Louis café") == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("rules", ORACLES)
@@ -308,7 +308,7 @@ def test_adversarial_texts_match_as_in_the_oracle(rules, text):
     ]
     entries += ["\0", "dog\0cat", " ", "𠮷", "a\u0301", "the dog", "🇩🇪", "👩‍👩‍👧", "dog 漢字", "カメラ한"]
     expected = [place for place, entry in enumerate(entries) if ORACLES[rules](entry, text)]
-    for engine in (Matcher.build, AutomatonMatcher):
+    for engine in (Matcher.build, AhoCorasickMatcher):
         assert engine(entries, rules).match(text) == expected
 
 
@@ -330,12 +330,12 @@ def test_texts_past_the_room_for_hits_are_matched_whole():
 def test_entries_of_one_form_past_the_room_for_hits_all_match():
     entries = ["cat", *("dog" + "\u200b" * length for length in range(300)), "dog dog"]
     texts = pa.array(["dog"] * 100 + ["dog dog"])
-    assert len(texts) * 300 > matching.HITS
+    assert len(texts) * 300 > matching.HIT_CAPACITY
     expected = [list(range(1, 301))] * 100 + [list(range(1, 302))]
     assert Matcher.build(entries, "worldwide").match_batch(texts).to_pylist() == expected
 
 
-@pytest.mark.parametrize("many", [matching.HITS - 1, matching.HITS, matching.HITS + 1])
+@pytest.mark.parametrize("many", [matching.HIT_CAPACITY - 1, matching.HIT_CAPACITY, matching.HIT_CAPACITY + 1])
 @pytest.mark.parametrize("entry", ["b", "漢"])
 def test_hits_that_just_fill_their_room_are_not_lost(entry, many):
     assert Matcher.build(["a", entry], "worldwide").match(f"{entry} " * many + "zz 字字") == [1]
@@ -359,12 +359,12 @@ def test_texts_match_wherever_blocks_end(rules):
     texts[301] = " ".join(f"w{number}" for number in range(126)) + " dog the dog"  # 128 ids
     texts[302] = " ".join(f"w{number}" for number in range(127)) + " dog the dog"
     column = pa.array([None, *texts])
-    assert Matcher.build(entries, rules).match_batch(column) == AutomatonMatcher(entries, rules).match_batch(column)
+    assert Matcher.build(entries, rules).match_batch(column) == AhoCorasickMatcher(entries, rules).match_batch(column)
 
 
 @pytest.mark.parametrize("alphabet", ["ab \0", "漢字あ"])
 def test_entries_that_find_their_rows_full_match(alphabet, monkeypatch):
-    monkeypatch.setattr(trie_build, "LOAD", 0.999)
+    monkeypatch.setattr(trie_build, "LOAD_FACTOR", 0.999)
     dice = random.Random(alphabet)
     for _ in range(30):
         entries = sorted({"".join(dice.choices(alphabet, k=dice.randrange(1, 24))) for _ in range(dice.randrange(60))})
@@ -374,7 +374,7 @@ def test_entries_that_find_their_rows_full_match(alphabet, monkeypatch):
 
 
 def test_a_text_too_long_for_places_is_refused(monkeypatch):
-    monkeypatch.setattr(matching, "MOST_BYTES", 10)
+    monkeypatch.setattr(matching, "MAX_TEXT_BYTES", 10)
     matcher = Matcher.build(["dog"], "worldwide")
     assert matcher.match("dog cat ok") == [0]
     with pytest.raises(InputError, match=r"a text of 11 bytes: the longest to match has 10; set filters\.max_chars"):

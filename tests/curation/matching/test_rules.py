@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from curation.errors import UsageError
 from curation.matching import char_classes
-from curation.matching.rules import entry_form, spaced, text_form
+from curation.matching.rules import normalize_entry, normalize_text, normalize_worldwide
 
 # Characters that meet each other in every way the rules speak of.
 PROVOKING = (
@@ -56,7 +56,7 @@ provoking_texts = st.text(st.sampled_from(PROVOKING), max_size=14)
     ],
 )
 def test_text_is_spaced(text, form):
-    assert spaced(text) == text_form(text) == form
+    assert normalize_worldwide(text) == normalize_text(text) == form
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_text_is_spaced(text, form):
     ],
 )
 def test_entry_is_open_where_its_script_is(entry, form):
-    assert entry_form(entry) == form
+    assert normalize_entry(entry) == form
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_entry_is_open_where_its_script_is(entry, form):
     ],
 )
 def test_reference_entry_form_to_the_letter(entry, form):
-    assert entry_form(entry, "reference") == form
+    assert normalize_entry(entry, "reference") == form
 
 
 def test_reference_is_open_for_these_characters_and_no_others():
@@ -112,16 +112,16 @@ def test_reference_is_open_for_these_characters_and_no_others():
     expected = {chr(code) for first, last in blocks for code in range(first, last + 1)}
     expected |= {*string.punctuation, *"，。、；：？！“”‘’（）【】《》〈〉「」『』～—"}
     everything = map(chr, range(sys.maxunicode + 1))
-    assert {char for char in everything if entry_form(char, "reference") == char} == expected
+    assert {char for char in everything if normalize_entry(char, "reference") == char} == expected
 
 
 def test_reference_text_form_to_the_letter():
-    assert text_form("a, b", "reference") == " a ,  b "
-    assert text_form('"x"\ty\r\nz', "reference") == ' "x" y  z '
-    assert text_form(",.;:?!`", "reference") == "  ,  .  ;  :  ?  !  `  "
+    assert normalize_text("a, b", "reference") == " a ,  b "
+    assert normalize_text('"x"\ty\r\nz', "reference") == ' "x" y  z '
+    assert normalize_text(",.;:?!`", "reference") == "  ,  .  ;  :  ?  !  `  "
 
 
-@pytest.mark.parametrize("form", [text_form, entry_form])
+@pytest.mark.parametrize("form", [normalize_text, normalize_entry])
 def test_unknown_rules_are_refused_by_name(form):
     with pytest.raises(UsageError, match=r"match\.rules: unknown rule set 'strict'"):
         form("a", "strict")
@@ -130,7 +130,7 @@ def test_unknown_rules_are_refused_by_name(form):
 @settings(max_examples=1000)
 @given(provoking_texts | st.text())
 def test_spacing_twice_changes_nothing(text):
-    assert spaced(spaced(text)) == spaced(text)
+    assert normalize_worldwide(normalize_worldwide(text)) == normalize_worldwide(text)
 
 
 def test_spacing_any_sign_twice_changes_nothing():
@@ -138,7 +138,7 @@ def test_spacing_any_sign_twice_changes_nothing():
         char = chr(code)
         if _unusual(char):
             text = f"a{char}b.{char}\u0301カ{char}1"
-            assert spaced(spaced(text)) == spaced(text), hex(code)
+            assert normalize_worldwide(normalize_worldwide(text)) == normalize_worldwide(text), hex(code)
 
 
 def _unusual(char):
@@ -148,7 +148,7 @@ def _unusual(char):
 
 @given(provoking_texts | st.text())
 def test_form_has_single_spaces_and_one_at_either_end(text):
-    form = spaced(text)
+    form = normalize_worldwide(text)
     assert form[0] == form[-1] == " "
     assert "  " not in form
     assert not any(char.isspace() and char != " " for char in form)
@@ -156,18 +156,20 @@ def test_form_has_single_spaces_and_one_at_either_end(text):
 
 @given(provoking_texts)
 def test_composed_and_decomposed_texts_have_one_form(text):
-    assert spaced(unicodedata.normalize("NFD", text)) == spaced(unicodedata.normalize("NFC", text))
+    assert normalize_worldwide(unicodedata.normalize("NFD", text)) == normalize_worldwide(
+        unicodedata.normalize("NFC", text)
+    )
 
 
 @given(st.text(st.characters(max_codepoint=127), max_size=30))
 def test_the_path_for_ascii_agrees_with_the_general_one(text):
-    assert spaced(f"é {text}") == f" é{spaced(text)}"
+    assert normalize_worldwide(f"é {text}") == f" é{normalize_worldwide(text)}"
 
 
 @given(provoking_texts)
 def test_entry_form_lies_in_the_form_of_its_own_text(text):
-    assert entry_form(text) in text_form(text)
-    assert bool(entry_form(text)) == bool(spaced(text).strip())
+    assert normalize_entry(text) in normalize_text(text)
+    assert bool(normalize_entry(text)) == bool(normalize_worldwide(text).strip())
 
 
 def test_script_ranges_are_those_of_unicode_16():

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from curation.jit.utf8 import string_buffers
 from curation.matching import tokenizer
-from curation.matching.char_tables import characters
-from curation.matching.nfkc_folding import MADE, NEEDS_NFKC, UNKNOWN, tables_of
-from curation.matching.rules import text_form
+from curation.matching.char_tables import char_tables
+from curation.matching.nfkc_folding import NEEDS_NFKC, NORMALIZED, UNKNOWN_CHAR, build_char_arrays
+from curation.matching.rules import normalize_text
 
 HOW = {"reference": tokenizer.REFERENCE, "worldwide": tokenizer.WORLDWIDE}
 MARKS = "\u0301\u0308\u0323\u093c\u09be\u0bbe\u0e38\u0e48\u05b0\u05bc\u3099\u1161\u11a8\u0f73\u0344\u20dd\ufe0f\u200d"
@@ -28,10 +28,10 @@ def forms(texts, rules):
     block = tokenizer.make_block(max(1, int(np.diff(offsets).max(initial=0))))
     found, first = [], 0
     while first < len(texts):
-        last = tokenizer.cut_texts(data, offsets, first, HOW[rules], tables_of(characters()), block)
+        last = tokenizer.tokenize_texts(data, offsets, first, HOW[rules], build_char_arrays(char_tables()), block)
         for place in range(last - first):
-            start, end = block.forms[2 * place : 2 * place + 2]
-            tokens = range(block.tokens[place], block.tokens[place + 1] - 1)
+            start, end = block.spans[2 * place : 2 * place + 2]
+            tokens = range(block.token_offsets[place], block.token_offsets[place + 1] - 1)
             cut = [block.data[block.starts[at] : block.ends[at]].tobytes().decode() for at in tokens]
             form = block.data[start:end].tobytes().decode() if start < end else "".join([" ", *(f"{t} " for t in cut)])
             if start < end:
@@ -43,12 +43,12 @@ def forms(texts, rules):
 
 def assert_forms(texts, rules):
     for text, (form, state) in zip(texts, forms(texts, rules), strict=True):
-        assert state != MADE or form == text_form(text, rules), repr(text)
+        assert state != NORMALIZED or form == normalize_text(text, rules), repr(text)
 
 
 def learned(texts):
     for code in {ord(char) for text in texts for char in text}:
-        characters().learn(code)
+        char_tables().ensure_loaded(code)
     return texts
 
 
@@ -59,7 +59,7 @@ def test_every_character_is_formed_as_spacing_does():
     texts = learned([f"a{chr(code)}b1" for code in codes] + [chr(code) for code in codes])
     assert_forms(texts, "worldwide")
     states = [state for _, state in forms(texts, "worldwide")]
-    assert UNKNOWN not in states
+    assert UNKNOWN_CHAR not in states
     assert states.count(NEEDS_NFKC) < len(states) / 100
 
 
@@ -87,9 +87,9 @@ def test_texts_of_any_size_share_a_block_or_fill_one():
 
 
 def test_a_character_not_asked_about_before_is_said_to_be_unknown():
-    code = next(code for code in range(0x50000, 0xC0000, 256) if not characters().kinds[code])
+    code = next(code for code in range(0x50000, 0xC0000, 256) if not char_tables().kinds[code])
     [(_, state)] = forms([f"a {chr(code)}"], "worldwide")
-    assert state == UNKNOWN
+    assert state == UNKNOWN_CHAR
 
 
 @pytest.mark.parametrize(
@@ -102,5 +102,5 @@ def test_broken_utf8_is_read_as_something_and_nothing_beyond_it(data):
     )
     bytes_, offsets = string_buffers(text)
     block = tokenizer.make_block(len(data))
-    for how in HOW.values():
-        assert tokenizer.cut_texts(bytes_, offsets, 0, how, tables_of(characters()), block) == 1
+    for mode in HOW.values():
+        assert tokenizer.tokenize_texts(bytes_, offsets, 0, mode, build_char_arrays(char_tables()), block) == 1

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from curation.lake.schemas import SCHEMAS
 from curation.lake.shuffle import spread
-from curation.matching.rules import entry_form
+from curation.matching.rules import normalize_entry
 from metadata.limits import Limits
 from metadata.lists.merge import (
     NUMBERS,
@@ -101,8 +101,8 @@ def test_merged_lists_are_sorted_distinct_forms_with_the_rest_as_aliases(lists):
         first.setdefault(entry.entry, entry)
     forms = {}
     for name in first:
-        if entry_form(name):
-            forms.setdefault(entry_form(name), set()).add(name)
+        if normalize_entry(name):
+            forms.setdefault(normalize_entry(name), set()).add(name)
     expected = []
     for names in forms.values():
         kept, *aliases = sorted(names)
