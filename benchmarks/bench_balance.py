@@ -34,7 +34,7 @@ from curation.hashing import u64_column
 from curation.lake import shuffle
 from curation.lake.parquet_read import read_batches
 from curation.lake.schemas import IMAGE_COLUMNS, MATCHED_TEXT, SCHEMAS
-from curation.matching.store import Manifest, make_latest, write_manifest
+from curation.matching.store import Manifest, MatcherStore
 from jobs import balance
 from jobs.report import read_table
 from jobs.runtime.config import Config, SparkSection
@@ -212,8 +212,9 @@ def main() -> None:
         section, spark = BalanceSection(tail_share=TAIL_SHARE), SparkSection(master="local[2]")
         config = Config(lake=folder, batch="few", balance=section, spark=spark, progress_s=3600)
         context = Context(config, "bench")
-        write_manifest(context.storage, context.lake.root, Manifest("synthetic", dict.fromkeys(LANGS, 1), {}))
-        make_latest(context.storage, context.lake.root, "synthetic")
+        store = MatcherStore(context.storage, context.lake.root)
+        store.write_manifest(Manifest("made-up", dict.fromkeys(LANGS, 1), {}))
+        store.set_latest("made-up")
         for batch, size in sizes.items():
             publish(context, batch, size)
         _, few, many = (run_balance(context, batch) for batch in sizes)

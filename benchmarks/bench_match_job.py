@@ -31,7 +31,7 @@ from curation.lake.parquet_read import read_batches
 from curation.lake.schemas import SCHEMAS
 from curation.matching.matcher_file import compile_entries
 from curation.matching.pairs import PairMatcher
-from curation.matching.store import Manifest, make_latest, matcher_name, write_manifest, write_matcher
+from curation.matching.store import Manifest, MatcherStore, matcher_name
 from jobs import match
 from jobs.runtime import session
 from jobs.runtime.config import Config, SparkSection
@@ -57,15 +57,14 @@ def mixed_texts(count: int) -> list[str]:
 def publish_metadata(context: Context) -> int:
     """Compile the lists and publish them as build_metadata does; return the number of entries."""
     lists = corpus.lemmas() | {"en": corpus.entries(), "other": [str(number) for number in range(100)]}
+    store = MatcherStore(context.storage, context.lake.root)
     files = {
-        matcher_name(RULES, lang): write_matcher(
-            context.storage, context.lake.root, "bench", RULES, lang, compile_entries(words, RULES)
-        )
+        matcher_name(RULES, lang): store.write("bench", RULES, lang, compile_entries(words, RULES))
         for lang, words in lists.items()
     }
     sizes = {lang: len(words) for lang, words in lists.items()}
-    write_manifest(context.storage, context.lake.root, Manifest("bench", sizes, files))
-    make_latest(context.storage, context.lake.root, "bench")
+    store.write_manifest(Manifest("bench", sizes, files))
+    store.set_latest("bench")
     return sum(sizes.values())
 
 

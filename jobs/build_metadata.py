@@ -20,7 +20,7 @@ import msgspec
 from curation.errors import OutputError
 from curation.lake.files import WrittenFile
 from curation.matching import matcher
-from curation.matching.store import make_latest
+from curation.matching.store import MatcherStore
 from jobs.runtime.context import Context
 from jobs.runtime.job import Job, main
 from jobs.runtime.ledger import LedgerRow
@@ -177,7 +177,7 @@ def run(context: Context) -> list[Outcome]:
     """Build the metadata of the configured languages and make it the latest version."""
     stage = MetadataStage(context)
     outcome = stage.run()
-    make_latest(context.storage, context.lake.root, outcome.totals["version"])
+    MatcherStore(context.storage, context.lake.root).set_latest(outcome.totals["version"])
     if outcome.fresh:
         log.info("build_metadata: entries by origin: %s", describe_origins(outcome.totals["by_lang"].values()))
         page = context.lake.layout.metadata_page(outcome.totals["version"])

@@ -27,8 +27,8 @@ from curation.lake.files import Snapshot
 from curation.lake.parquet_read import find_rows
 from curation.lake.tombstones import Tombstones
 from curation.language_keys import entry_list_key
-from curation.matching.rules import text_form
-from curation.matching.store import load_matcher, matcher_name
+from curation.matching.rules import normalize_text
+from curation.matching.store import MatcherStore, matcher_name
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
 from jobs.runtime.partitions import require
@@ -107,10 +107,10 @@ class Explainer:
         if listed:
             version, rules = spec.manifest.version, spec.rules
             sha256 = spec.manifest.files[matcher_name(rules, key)]
-            ids = load_matcher(storage, self.context.lake.root, version, rules, key, sha256).match(text)
+            ids = MatcherStore(storage, self.context.lake.root).load(version, rules, key, sha256).match(text)
         t = self.thresholds.get(key)
         entries, keep = explain_entries(ids, self._entries(key, ids), self._counts(key, ids), t)
-        form = text_form(text, spec.rules)
+        form = normalize_text(text, spec.rules)
         return ExplainedText(source, text, lang, score, labels, form, entries, t, keep, listed)
 
     def image(self, image_id: str) -> ExplainedImage:

@@ -17,7 +17,7 @@ from typing import ClassVar
 from curation.errors import UsageError
 from curation.language_keys import MERGED
 from curation.matching import matcher
-from curation.matching.store import Manifest, open_manifest
+from curation.matching.store import Manifest, MatcherStore
 from jobs.runtime.context import Context
 from jobs.runtime.job import Job, main
 from jobs.runtime.partitions import require
@@ -41,7 +41,7 @@ class MergeStage(Stage):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         lake = context.lake
-        self.source = open_manifest(context.storage, lake.root, context.config.metadata.version)
+        self.source = MatcherStore(context.storage, lake.root).read_manifest(context.config.metadata.version)
         version = self.source.version
         if MERGED in self.source.entries:
             raise UsageError(f"metadata.version: {version} is merged already")

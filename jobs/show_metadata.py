@@ -25,8 +25,8 @@ from curation.cli.run import run_command
 from curation.errors import InputError, OutputError, UsageError
 from curation.lake.files import Snapshot
 from curation.lake.parquet_read import find_rows, read_batches
-from curation.matching.rules import entry_form
-from curation.matching.store import open_manifest
+from curation.matching.rules import normalize_entry
+from curation.matching.store import MatcherStore
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
 from metadata.languages import LanguageTable
@@ -43,7 +43,7 @@ class MetadataView:
     def __init__(self, context: Context) -> None:
         self._storage, self._lake = context.storage, context.lake
         self.table = LanguageTable.load()
-        self.manifest = open_manifest(self._storage, self._lake.root, context.config.metadata.version)
+        self.manifest = MatcherStore(self._storage, self._lake.root).read_manifest(context.config.metadata.version)
         self.of_version = {"metadata_version": self.manifest.version}
 
     def lists(self) -> list[tuple[Coverage, dict[str, int]]]:
@@ -90,7 +90,7 @@ class MetadataView:
         if rows := self._rows(snapshot, entry=[text]):
             yield from rows
             return
-        for file in snapshot.files if entry_form(text) else ():
+        for file in snapshot.files if normalize_entry(text) else ():
             for batch in read_batches(self._storage, file.path):
                 flat = pc.list_flatten(batch["aliases"])
                 hits = pc.list_parent_indices(batch["aliases"]).filter(pc.equal(flat, text))

@@ -1,11 +1,7 @@
 """Compiled matchers in the lake: one immutable, checksummed file per metadata version, rule set and language.
 
-    LAKE/matchers/<metadata_version>/<rules>.<algorithm>.<format>/<lang>.matcher
-    LAKE/matchers/<metadata_version>/manifest.<algorithm>.<format>.json
-    LAKE/matchers/latest.json                                    the version built last
-
-A worker process maps a language's matcher into memory when it first meets the language, from these files or from its
-host's copy of them, never by pickle.
+`MatcherStore` reads and writes them. A worker process maps the matcher of a language into memory at the first text of
+that language, from these files or from its host's copy of them. Matchers are never pickled.
 """
 
 from __future__ import annotations
@@ -23,12 +19,12 @@ from curation.lake.layout import LakeLayout
 from curation.matching.matcher import ALGORITHM, Matcher
 from curation.matching.matcher_file import FORMAT
 
-RELEASE = f"{ALGORITHM}.{FORMAT}"  # matchers of other numbers are not read
+RELEASE = f"{ALGORITHM}.{FORMAT}"
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What one metadata version holds: entries per language, and the SHA-256 of each matcher file."""
+    """The content of one metadata version: number of entries by language, and SHA-256 by matcher file."""
 
     version: str
     entries: dict[str, int]
@@ -40,52 +36,83 @@ class Manifest:
 
 
 def matcher_name(rules: str, lang: str) -> str:
-    """Return a matcher's path below its version."""
+    """Return the path of a matcher relative to its version; `Manifest.files` has these names as keys."""
     return layout.matcher_name(rules, RELEASE, lang)
 
 
-def write_matcher(storage: Storage, lake: str, version: str, rules: str, lang: str, data: bytes) -> str:
-    """Store a compiled matcher and return its SHA-256; one that is there already is left alone if it is the same."""
-    path = LakeLayout(lake).matcher(version, matcher_name(rules, lang))
-    digest = hashlib.sha256(data).hexdigest()
-    if not storage.put_if_absent(path, data) and hashlib.sha256(storage.read_bytes(path)).hexdigest() != digest:
-        raise OutputError(f"{path} exists with other content: move it away and run jobs.build_metadata again")
-    return digest
+@dataclass(frozen=True)
+class MatcherStore:
+    """The matchers of a lake.
 
+    Args:
+        storage: reads and writes files.
+        root: the lake's folder, a local path or URI.
+    """
 
-def manifest_path(lake: str, version: str) -> str:
-    """Return where a version's manifest lies, for the matchers this code reads."""
-    return LakeLayout(lake).manifest(version, RELEASE)
+    storage: Storage
+    root: str
 
+    def matcher_path(self, version: str, rules: str, lang: str) -> str:
+        """Return the path of a matcher."""
+        return LakeLayout(self.root).matcher(version, matcher_name(rules, lang))
 
-def write_manifest(storage: Storage, lake: str, manifest: Manifest) -> None:
-    """Store a version's manifest, once its matchers are there; it follows from the version, so one write is enough."""
-    storage.put_if_absent(manifest_path(lake, manifest.version), manifest.to_bytes())
+    def manifest_path(self, version: str) -> str:
+        """Return the path of a version's manifest, for the matchers that this release reads."""
+        return LakeLayout(self.root).manifest(version, RELEASE)
 
+    @property
+    def latest_path(self) -> str:
+        """The path of the file that names the version built last."""
+        return LakeLayout(self.root).latest_matchers
 
-def make_latest(storage: Storage, lake: str, version: str) -> None:
-    """Make a version the one that `metadata.version: latest` means."""
-    storage.write_bytes(LakeLayout(lake).latest_matchers, json.dumps({"version": version}).encode())
+    def load(self, version: str, rules: str, lang: str, sha256: str) -> Matcher:
+        """Return a matcher, which is loaded once per process.
 
+        Raises InputError if the file is damaged or its SHA-256 is another, UsageError if it has other rules or another
+        format.
+        """
+        return _load(self, version, rules, lang, sha256)
 
-def open_manifest(storage: Storage, lake: str, version: str) -> Manifest:
-    """Return the manifest of a version, or of the latest. Raises UsageError when it was never built."""
-    if version == "latest":
-        pointer = LakeLayout(lake).latest_matchers
-        if not storage.exists(pointer):
-            raise UsageError(f"metadata.version: {lake} has no metadata yet: run jobs.build_metadata first")
-        version = json.loads(storage.read_bytes(pointer))["version"]
-    path = manifest_path(lake, version)
-    if not storage.exists(path):
-        raise UsageError(
-            f"metadata.version: {lake} has no metadata version {version!r} compiled for this release: "
-            f"run jobs.build_metadata, or name one it has"
-        )
-    return Manifest(**json.loads(storage.read_bytes(path)))
+    def write(self, version: str, rules: str, lang: str, data: bytes) -> str:
+        """Store a compiled matcher and return its SHA-256; an existing file with the same content is left alone."""
+        path = self.matcher_path(version, rules, lang)
+        digest = hashlib.sha256(data).hexdigest()
+        if not self.storage.put_if_absent(path, data):
+            existing = hashlib.sha256(self.storage.read_bytes(path)).hexdigest()
+            if existing != digest:
+                raise OutputError(f"{path} exists with other content: move it away and run jobs.build_metadata again")
+        return digest
+
+    def has_manifest(self, version: str) -> bool:
+        """Return whether all matchers of a version are stored."""
+        return self.storage.exists(self.manifest_path(version))
+
+    def write_manifest(self, manifest: Manifest) -> None:
+        """Store the manifest of a version, after its matchers.
+
+        An existing manifest is left alone: its content follows from the version.
+        """
+        self.storage.put_if_absent(self.manifest_path(manifest.version), manifest.to_bytes())
+
+    def read_manifest(self, version: str) -> Manifest:
+        """Return the manifest of a version, or of the one built last (`latest`). UsageError if it was never built."""
+        if version == "latest":
+            if not self.storage.exists(self.latest_path):
+                raise UsageError(f"metadata.version: {self.root} has no metadata yet: run jobs.build_metadata first")
+            version = json.loads(self.storage.read_bytes(self.latest_path))["version"]
+        if not self.has_manifest(version):
+            raise UsageError(
+                f"metadata.version: {self.root} has no metadata version {version!r} compiled for this release: "
+                f"run jobs.build_metadata, or name an existing version"
+            )
+        return Manifest(**json.loads(self.storage.read_bytes(self.manifest_path(version))))
+
+    def set_latest(self, version: str) -> None:
+        """Make a version the one that `metadata.version: latest` refers to."""
+        self.storage.write_bytes(self.latest_path, json.dumps({"version": version}).encode())
 
 
 @lru_cache(maxsize=512)
-def load_matcher(storage: Storage, lake: str, version: str, rules: str, lang: str, sha256: str) -> Matcher:
-    """Return a matcher, loaded once a process. Raises InputError when the file is damaged or not the one named."""
-    path = LakeLayout(lake).matcher(version, matcher_name(rules, lang))
-    return Matcher.open(host_cache.checked_file(storage, path, sha256), rules, checked=True)
+def _load(store: MatcherStore, version: str, rules: str, lang: str, sha256: str) -> Matcher:
+    path = store.matcher_path(version, rules, lang)
+    return Matcher.open(host_cache.checked_file(store.storage, path, sha256), rules, checked=True)

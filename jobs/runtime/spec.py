@@ -13,7 +13,7 @@ from curation.errors import UsageError
 from curation.lid import script_override
 from curation.lid.identifier import LanguageIdentifier, cached, labels_of, model_sha256
 from curation.matching.matcher import ALGORITHM
-from curation.matching.store import Manifest, open_manifest
+from curation.matching.store import Manifest, MatcherStore
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
 from jobs.runtime.runs import digest
@@ -79,7 +79,7 @@ def open_match_spec(context: Context) -> MatchSpec:
     labels = lid_labels(config, model, table)
     LanguageIdentifier(model, labels)
     return MatchSpec(
-        manifest=open_manifest(context.storage, context.lake.root, config.metadata.version),
+        manifest=MatcherStore(context.storage, context.lake.root).read_manifest(config.metadata.version),
         rules=section.rules,
         model=str(model.resolve()),
         model_digest=model_sha256(model),

@@ -12,7 +12,7 @@ import pytest
 
 from curation.errors import InputError, UsageError
 from curation.lake.lake import Lake
-from curation.matching.store import load_matcher, matcher_name, open_manifest
+from curation.matching.store import MatcherStore, matcher_name
 from jobs import build_metadata, show_metadata
 from jobs.runtime.context import Context
 from support.nights import run_here
@@ -66,7 +66,7 @@ def build(context, tmp_path):
 
 
 def entries(made: Context, lang: str) -> dict[str, str]:
-    version = open_manifest(made.storage, made.lake.root, "latest").version
+    version = MatcherStore(made.storage, made.lake.root).read_manifest("latest").version
     files = made.lake.snapshot("entries", {"metadata_version": version, "lang": lang}).files
     rows = [row for file in files for row in pq.read_table(file.path, partitioning=None).to_pylist()]
     assert [row["entry_id"] for row in rows] == list(range(len(rows)))
@@ -102,10 +102,10 @@ def test_every_source_ends_in_the_list_it_belongs_to(build):
     assert json.loads(counters[lost]["drops"]) == {"no_wikipedia": 1, "not_utf8": 1}
     assert all(row["read"] == row["kept"] + sum(json.loads(row["drops"]).values()) for row in counters.values())
     assert {"no_wikipedia", "not_utf8", "other_site", "namespaced", "no_title"} <= set(outcome.drops)
-    manifest = open_manifest(made.storage, made.lake.root, "latest")
+    manifest = MatcherStore(made.storage, made.lake.root).read_manifest("latest")
     for lang, count in manifest.entries.items():
         sha256 = manifest.files[matcher_name("worldwide", lang)]
-        matcher = load_matcher(made.storage, made.lake.root, manifest.version, "worldwide", lang, sha256)
+        matcher = MatcherStore(made.storage, made.lake.root).load(manifest.version, "worldwide", lang, sha256)
         assert len(matcher) == count == len(entries(made, lang))
 
 
@@ -120,9 +120,9 @@ def test_a_rerun_does_nothing_and_the_version_is_that_of_the_entries(build, tmp_
     fewer = made.config.metadata.model_copy(update={"wordnet": []})
     (changed,) = build_metadata.run(Context(made.config.model_copy(update={"metadata": fewer}), "fewer"))
     assert changed.totals["version"] != first.totals["version"]
-    assert open_manifest(made.storage, made.lake.root, "latest").version == changed.totals["version"]
+    assert MatcherStore(made.storage, made.lake.root).read_manifest("latest").version == changed.totals["version"]
     build_metadata.run(made)
-    assert open_manifest(made.storage, made.lake.root, "latest").version == first.totals["version"]
+    assert MatcherStore(made.storage, made.lake.root).read_manifest("latest").version == first.totals["version"]
 
 
 @pytest.mark.usefixtures("here")
@@ -133,7 +133,7 @@ def test_a_build_that_lost_its_manifest_is_done_again(build):
         path.unlink()
     (again,) = build_metadata.run(made)
     assert again.fresh
-    assert open_manifest(made.storage, made.lake.root, "latest").version == first.totals["version"]
+    assert MatcherStore(made.storage, made.lake.root).read_manifest("latest").version == first.totals["version"]
 
 
 def test_a_truncated_dump_counts_as_failed_and_the_rest_is_built(build, tmp_path):

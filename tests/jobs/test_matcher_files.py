@@ -12,7 +12,7 @@ import pytest
 
 from curation.errors import InputError, UsageError
 from curation.matching.matcher_file import FORMAT, MAGIC, compile_entries
-from curation.matching.store import load_matcher, manifest_path, matcher_name, open_manifest, write_manifest
+from curation.matching.store import MatcherStore, matcher_name
 from jobs import match
 from jobs.runtime.spec import open_match_spec
 from support.nights import ENTRIES, publish_metadata, publish_pairs, run_here
@@ -37,10 +37,10 @@ def lake_with(context):
         path = Path(made.lake.root) / "matchers" / version / name
         path.write_bytes(data)
         if listed:
-            manifest = open_manifest(made.storage, made.lake.root, version)
-            Path(manifest_path(made.lake.root, version)).unlink()
+            manifest = MatcherStore(made.storage, made.lake.root).read_manifest(version)
+            Path(MatcherStore(made.storage, made.lake.root).manifest_path(version)).unlink()
             files = manifest.files | {name: hashlib.sha256(data).hexdigest()}
-            write_manifest(made.storage, made.lake.root, replace(manifest, files=files))
+            MatcherStore(made.storage, made.lake.root).write_manifest(replace(manifest, files=files))
         return made, path
 
     return make
@@ -61,10 +61,10 @@ def lake_with(context):
 )
 def test_a_wrong_matcher_file_is_refused_in_one_line_that_names_it(lake_with, data, listed, error, message):
     made, path = lake_with(data, listed=listed)
-    manifest = open_manifest(made.storage, made.lake.root, "latest")
+    manifest = MatcherStore(made.storage, made.lake.root).read_manifest("latest")
     digest = manifest.files[matcher_name("worldwide", "en")]
     with pytest.raises(error, match=message) as raised:
-        load_matcher(made.storage, made.lake.root, manifest.version, "worldwide", "en", digest)
+        MatcherStore(made.storage, made.lake.root).load(manifest.version, "worldwide", "en", digest)
     assert str(path) in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -93,7 +93,7 @@ def test_a_wrong_matcher_file_stops_the_job_and_nothing_is_published(
 def test_metadata_compiled_by_another_release_is_refused(context):
     made = context("match")
     version = publish_metadata(made)
-    manifest = Path(manifest_path(made.lake.root, version))
+    manifest = Path(MatcherStore(made.storage, made.lake.root).manifest_path(version))
     manifest.rename(manifest.with_name("manifest.1.json"))
     assert json.loads(manifest.with_name("manifest.1.json").read_text())["version"] == version
     with pytest.raises(UsageError, match=r"compiled for this release: run jobs\.build_metadata"):

@@ -16,7 +16,7 @@ from curation.lake.files import WrittenFile
 from curation.lake.parquet import PartitionWriter
 from curation.lake.schemas import SCHEMAS
 from curation.matching.matcher_file import compile_entries
-from curation.matching.store import Manifest, make_latest, matcher_name, write_manifest, write_matcher
+from curation.matching.store import Manifest, MatcherStore, matcher_name
 from jobs.runtime.context import Context
 from jobs.runtime.run_tasks import decode_result, encode_result, result_type
 from jobs.runtime.spec import open_match_spec
@@ -56,15 +56,15 @@ def publish_metadata(context: Context, entries: Mapping[str, Sequence[str]] = EN
     lake = context.lake.root
     version = hashlib.sha256(json.dumps(entries).encode()).hexdigest()[:16]
     files = {
-        matcher_name(rules, lang): write_matcher(
-            context.storage, lake, version, rules, lang, compile_entries(sorted(words), rules)
+        matcher_name(rules, lang): MatcherStore(context.storage, lake).write(
+            version, rules, lang, compile_entries(sorted(words), rules)
         )
         for lang, words in entries.items()
         for rules in ("worldwide", "reference")
     }
     counts = {lang: len(words) for lang, words in entries.items()}
-    write_manifest(context.storage, lake, Manifest(version, counts, files))
-    make_latest(context.storage, lake, version)
+    MatcherStore(context.storage, lake).write_manifest(Manifest(version, counts, files))
+    MatcherStore(context.storage, lake).set_latest(version)
     return version
 
 

@@ -21,7 +21,7 @@ from curation.lake.tombstones import Tombstones
 from curation.lid.identifier import LanguageIdentifier, model_sha256
 from curation.matching.matcher import Matcher
 from curation.matching.pairs import PairMatcher
-from curation.matching.store import load_matcher, matcher_name
+from curation.matching.store import MatcherStore, matcher_name
 from jobs.runtime.partitions import WriterFactory
 from jobs.runtime.spec import MatchSpec
 from jobs.tasks.match.splits import EntryRange
@@ -103,7 +103,7 @@ class MatchFiles:
     def _matcher(self, lang: str) -> Matcher:
         version, rules = self.spec.manifest.version, self.spec.rules
         sha256 = self.spec.manifest.files[matcher_name(rules, lang)]
-        return load_matcher(self.storage, self.lake, version, rules, lang, sha256)
+        return MatcherStore(self.storage, self.lake).load(version, rules, lang, sha256)
 
 
 @lru_cache(maxsize=8)

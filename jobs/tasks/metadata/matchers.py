@@ -12,7 +12,7 @@ from curation.lake.files import WrittenFile
 from curation.lake.lake import Lake
 from curation.lake.parquet_read import read_batches
 from curation.matching.matcher_file import compile_entries
-from curation.matching.store import Manifest, manifest_path, matcher_name, write_manifest, write_matcher
+from curation.matching.store import Manifest, MatcherStore, matcher_name
 
 RULES = ("worldwide", "reference")
 
@@ -42,17 +42,17 @@ class CompileMatcher:
             for batch in read_batches(self.storage, join(self.lake, "entries", file.path), ["entry"])
             for entry in batch["entry"].to_pylist()
         )
-        sha256 = write_matcher(self.storage, self.lake, self.version, rules, lang, compile_entries(entries, rules))
+        sha256 = MatcherStore(self.storage, self.lake).write(self.version, rules, lang, compile_entries(entries, rules))
         return CompiledMatcher(matcher_name(rules, lang), sha256)
 
 
 def publish_manifest(lake: Lake, version: str, entries: Mapping[str, int], compiled: Iterable[CompiledMatcher]) -> None:
     """Write a version's manifest: the number of entries by language, and the checksums of its matchers."""
     checksums = {matcher.name: matcher.sha256 for matcher in compiled}
-    write_manifest(lake.storage, lake.root, Manifest(version, dict(entries), checksums))
+    MatcherStore(lake.storage, lake.root).write_manifest(Manifest(version, dict(entries), checksums))
 
 
 def is_published(lake: Lake, version: str) -> bool:
     """Return whether a version's entries and the manifest of its matchers are published."""
     entries = lake.snapshot("entries", {"metadata_version": version})
-    return bool(entries.files) and lake.storage.exists(manifest_path(lake.root, version))
+    return bool(entries.files) and MatcherStore(lake.storage, lake.root).has_manifest(version)
