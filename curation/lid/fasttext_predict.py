@@ -1,7 +1,10 @@
-"""Predictions of a fastText model by compiled loops: the best label of each text, and its score.
+"""Predict the best label of each text, and its score, with a fastText model, in compiled loops over arrays.
 
-They compute what fastText computes, in its order and in single precision, so that labels are the same and scores differ
-by rounding alone. The package `fasttext` does it text by text with strings and hash maps; here are arrays.
+The hidden vector of a text is the mean of the input rows of its features (see `fasttext_features`). The score of a
+label follows from the hidden vector and the output matrix, either directly (`_predict_flat`) or along a Huffman tree of
+the labels (`_predict_hierarchical`). The operations, their order and their single precision are those of fastText, so
+labels are equal and scores differ only by rounding. The package `fasttext` works text by text on strings and hash maps,
+and is slower.
 """
 
 from __future__ import annotations
@@ -19,16 +22,16 @@ from curation.lid.fasttext_file import HIERARCHICAL, SOFTMAX, Floats, Model
 
 BLOCK_TEXTS: Final = 1024
 BLOCK_BYTES: Final = 1 << 17
-_TINY: Final = 1e-5  # what fastText adds before it takes a logarithm
-_SIGMOID_STEPS: Final = 512  # of its table of the sigmoid function, from -8 to 8
+_LOG_EPSILON: Final = 1e-5  # fastText adds it before it takes a logarithm
+_SIGMOID_STEPS: Final = 512  # steps of fastText's table of the sigmoid function, which covers -8 to 8
 _SIGMOID_EDGE: Final = 8
 
 
 class Tree(NamedTuple):
-    """The Huffman tree of labels. Leaves are numbered as the labels are, then come the inner nodes, the root last.
+    """The Huffman tree of labels. Leaves have the numbers of their labels; inner nodes follow, the root last.
 
     Attributes:
-        lefts, rights: the nodes below each node; -1 for leaves.
+        lefts, rights: the children of each node; -1 for leaves.
     """
 
     lefts: Ints
@@ -39,7 +42,7 @@ class Predictor:
     """Predicts labels with a model.
 
     Attributes:
-        labels: by their numbers.
+        labels: in the order of their numbers.
     """
 
     def __init__(self, model: Model) -> None:
@@ -51,7 +54,7 @@ class Predictor:
         self._tree = build_tree(model.label_counts)
 
     def predict(self, column: pa.StringArray) -> tuple[Ints, Floats]:
-        """Return the number of the best label of each text, or -1 when there is none, and its score."""
+        """Return the number of the best label of each text, or -1 if there is none, and its score."""
         data, offsets = string_buffers(column)
         texts = len(column)
         labels, scores = np.full(texts, -1, np.int32), np.zeros(texts, np.float32)
@@ -62,16 +65,16 @@ class Predictor:
             rows, ends = collect_feature_rows(data, offsets[first : last + 1], self._dictionary)
             means = _average(rows, ends, self._rows)
             if self._loss == HIERARCHICAL:
-                _climb(means, ends, self._outputs, self._tree, labels[first:last], scores[first:last])
+                _predict_hierarchical(means, ends, self._outputs, self._tree, labels[first:last], scores[first:last])
             else:
                 softmax = self._loss == SOFTMAX
-                _compare(means, ends, self._outputs, softmax, labels[first:last], scores[first:last])
+                _predict_flat(means, ends, self._outputs, softmax, labels[first:last], scores[first:last])
             first = last
         return labels, scores
 
 
 def build_tree(counts: list[int]) -> Tree:
-    """Return the tree of labels that occurred so often, the most frequent first."""
+    """Build the tree of labels from their numbers of occurrences, sorted in descending order."""
     leaves = len(counts)
     nodes = [*counts, *[10**15] * (leaves - 1)]
     below = np.full((2, len(nodes)), -1, np.int32)
@@ -88,7 +91,7 @@ def build_tree(counts: list[int]) -> Tree:
 
 @jit
 def _average(rows: Ints, ends: Offsets, matrix: Floats) -> Floats:
-    """Return the mean of the rows of each text; zeros for a text without any."""
+    """Return the mean of the input rows of each text; zeros for a text without rows."""
     columns = matrix.shape[1]
     means = np.zeros((len(ends) - 1, columns), np.float32)
     for text in range(len(means)):
@@ -98,20 +101,25 @@ def _average(rows: Ints, ends: Offsets, matrix: Floats) -> Floats:
             for column in range(columns):
                 mean[column] += row[column]
         if ends[text] < ends[text + 1]:
-            share = np.float32(1 / (ends[text + 1] - ends[text]))
+            scale = np.float32(1 / (ends[text + 1] - ends[text]))
             for column in range(columns):
-                mean[column] *= share
+                mean[column] *= scale
     return means
 
 
 @jit
-def _log(share: Any) -> Any:
-    return np.float32(math.log(np.float64(share) + _TINY))
+def _log(probability: Any) -> Any:
+    return np.float32(math.log(np.float64(probability) + _LOG_EPSILON))
 
 
 @jit
-def _climb(means: Floats, ends: Offsets, outputs: Floats, tree: Tree, labels: Ints, scores: Floats) -> None:
-    """Put the best leaf of the tree for each text: the left side first, nothing worse than the best so far."""
+def _predict_hierarchical(
+    means: Floats, ends: Offsets, outputs: Floats, tree: Tree, labels: Ints, scores: Floats
+) -> None:
+    """Write the best leaf of the tree for each text, and its score.
+
+    Searches depth-first, the left child first, and skips nodes whose probability is below that of the best leaf so far.
+    """
     lefts, rights = tree
     root = len(lefts) - 1
     leaves = root // 2 + 1
@@ -124,10 +132,10 @@ def _climb(means: Floats, ends: Offsets, outputs: Floats, tree: Tree, labels: In
         best = _log(np.float32(0))
         label = -1
         nodes[0], paths[0] = root, np.float32(0)
-        waiting = 1
-        while waiting:
-            waiting -= 1
-            node, path = nodes[waiting], paths[waiting]
+        num_pending = 1
+        while num_pending:
+            num_pending -= 1
+            node, path = nodes[num_pending], paths[num_pending]
             if path < best:
                 continue
             if lefts[node] < 0:
@@ -137,9 +145,9 @@ def _climb(means: Floats, ends: Offsets, outputs: Floats, tree: Tree, labels: In
             for column in range(columns):
                 product += means[text, column] * outputs[node - leaves, column]
             right = np.float32(1 / np.float64(np.float32(1) + math.exp(-product)))
-            nodes[waiting], paths[waiting] = rights[node], path + _log(right)
-            nodes[waiting + 1], paths[waiting + 1] = lefts[node], path + _log(1 - np.float64(right))
-            waiting += 2
+            nodes[num_pending], paths[num_pending] = rights[node], path + _log(right)
+            nodes[num_pending + 1], paths[num_pending + 1] = lefts[node], path + _log(1 - np.float64(right))
+            num_pending += 2
         labels[text] = label
         if label >= 0:
             scores[text] = math.exp(best)
@@ -147,19 +155,19 @@ def _climb(means: Floats, ends: Offsets, outputs: Floats, tree: Tree, labels: In
 
 @jit
 def _sigmoid(value: Any) -> Any:
-    """Return the sigmoid function as fastText reads it off a table."""
+    """Return the sigmoid function with the precision of fastText's table."""
     if value < -_SIGMOID_EDGE:
         return np.float32(0)
     if value > _SIGMOID_EDGE:
         return np.float32(1)
     step = np.int64((value + np.float32(_SIGMOID_EDGE)) * np.float32(_SIGMOID_STEPS) / np.float32(_SIGMOID_EDGE) / 2)
-    place = np.float32(np.float32(step * 2 * _SIGMOID_EDGE) / np.float32(_SIGMOID_STEPS) - np.float32(_SIGMOID_EDGE))
-    return np.float32(1 / (1 + np.float64(math.exp(-place))))
+    rounded = np.float32(np.float32(step * 2 * _SIGMOID_EDGE) / np.float32(_SIGMOID_STEPS) - np.float32(_SIGMOID_EDGE))
+    return np.float32(1 / (1 + np.float64(math.exp(-rounded))))
 
 
 @jit
-def _compare(means: Floats, ends: Offsets, outputs: Floats, softmax: bool, labels: Ints, scores: Floats) -> None:
-    """Put the best of all labels for each text, the last of equal ones; `outputs` has a column for each label."""
+def _predict_flat(means: Floats, ends: Offsets, outputs: Floats, softmax: bool, labels: Ints, scores: Floats) -> None:
+    """Write the best label of each text, the last of equal ones, and its score; `outputs` has one column per label."""
     columns, count = outputs.shape
     values = np.empty(count, np.float32)
     for text in range(len(means)):
@@ -172,10 +180,10 @@ def _compare(means: Floats, ends: Offsets, outputs: Floats, softmax: bool, label
             for label in range(count):
                 values[label] += factor * row[label]
         if softmax:
-            most = values.max()
+            largest = values.max()
             total = np.float32(0)
             for label in range(count):
-                values[label] = math.exp(values[label] - most)
+                values[label] = math.exp(values[label] - largest)
                 total += values[label]
             for label in range(count):
                 values[label] /= total

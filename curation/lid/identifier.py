@@ -1,7 +1,8 @@
-"""The language of a text, by a fastText model whose labels a table maps to language keys.
+"""Identify the language of texts with a fastText model, whose labels a mapping translates to language keys.
 
-A text is `other` when it is empty or too uncertain, or when the mapping says so for its label. Any supervised fastText
-model will do (lid.176, GlotLID, OpenLID …) as long as the mapping, which `metadata.labels` makes, knows every label.
+A text is `other` if it is empty, if its score is too low, or if the mapping translates its label to `other`. Any
+supervised fastText model can be used (lid.176, GlotLID, OpenLID …) if the mapping, which `metadata.labels` creates, has
+every label of the model.
 """
 
 from __future__ import annotations
@@ -24,20 +25,20 @@ from curation.lid.fasttext_predict import Predictor
 
 OTHER: Final = "other"
 _PREFIX: Final = "__label__"
-Stamp = tuple[int, ...]
-_BLANK: Final = r"\A[\x00\x0b\x1c-\x1f\x{85}\s\p{Z}]*\z"  # nothing but NULs and what Python calls white space
-NAMED: Final = 5  # unknown labels that a message names
+FileStamp = tuple[int, ...]
+_BLANK: Final = r"\A[\x00\x0b\x1c-\x1f\x{85}\s\p{Z}]*\z"  # only NULs and white space as Python defines it
+MAX_LISTED: Final = 5  # unknown labels that a message lists
 
 
 class LanguageIdentifier:
-    """Names the language of texts.
+    """Identifies the languages of texts.
 
     Args:
-        path: the fastText model file, loaded at most once a process.
+        path: the fastText model file, loaded at most once per process.
         label_to_lang: language key (or `other`) of every label of the model, labels without `__label__`.
-        min_score: a text whose best label scores below this is `other`.
+        min_score: a text whose best label has a lower score is `other`.
 
-    Raises UsageError when the file is missing or no supervised fastText model, or has labels the mapping lacks.
+    Raises UsageError if the file is missing or is not a supervised fastText model, or if the mapping lacks a label.
     """
 
     def __init__(self, path: str | Path, label_to_lang: Mapping[str, str], min_score: float = 0.0) -> None:
@@ -48,10 +49,10 @@ class LanguageIdentifier:
         labels = labels_of(path)
         unknown = sorted(set(labels) - label_to_lang.keys())
         if unknown:
-            some = ", ".join(unknown[:NAMED]) + (", …" if len(unknown) > NAMED else "")
+            some = ", ".join(unknown[:MAX_LISTED]) + (", …" if len(unknown) > MAX_LISTED else "")
             raise UsageError(
-                f"match.lid_model: {path} has labels that lead to no language ({len(unknown)}): {some}; "
-                f"say in a file match.lid_labels where they belong"
+                f"match.lid_model: {path} has labels without a language ({len(unknown)}): {some}; "
+                f"map them to languages in a file and set match.lid_labels to it"
             )
         self._keys = pa.array([*(label_to_lang[label] for label in labels), OTHER], pa.string())
 
@@ -61,83 +62,86 @@ class LanguageIdentifier:
         return langs.to_pylist(), scores.to_pylist()
 
     def identify_column(self, texts: pa.StringArray) -> tuple[pa.StringArray, pa.FloatArray]:
-        """Do the same for a column without nulls."""
+        """Do the same as `identify` for a column without nulls."""
         labels, scores = self._model.predict(texts)
         blank = pc.match_substring_regex(texts, _BLANK).to_numpy(zero_copy_only=False)
-        known = (labels >= 0) & ~blank
-        scores = np.where(known, np.minimum(scores, np.float32(1)), np.float32(0))  # fastText reports up to 1.00005
-        sure = known & (scores.astype(np.float64) >= self._min_score)
-        keys = self._keys.take(pa.array(np.where(sure, labels, len(self._keys) - 1)))
+        labeled = (labels >= 0) & ~blank
+        scores = np.where(labeled, np.minimum(scores, np.float32(1)), np.float32(0))  # fastText reports up to 1.00005
+        accepted = labeled & (scores.astype(np.float64) >= self._min_score)
+        keys = self._keys.take(pa.array(np.where(accepted, labels, len(self._keys) - 1)))
         return keys, pa.array(scores)
 
     def candidates(self, text: str, most: int = 3) -> list[tuple[str, str, float]]:
-        """Return the model's best labels for a text, each with its language key and score, the best first."""
-        [labels], [scores] = _package(self._path).predict([_line(text)], k=most)
+        """Return the best `most` labels of the model for a text, each with its language key and score, best first."""
+        [labels], [scores] = _load_package(self._path).predict([_line(text)], k=most)
         names = [label.removeprefix(_PREFIX) for label in labels]
         return [(name, self._langs[name], min(float(score), 1.0)) for name, score in zip(names, scores, strict=True)]
 
 
 def labels_of(path: str | Path) -> list[str]:
-    """Return the labels of a model without `__label__`; UsageError when it is no supervised fastText model."""
+    """Return the labels of a model without `__label__`; UsageError if it is not a supervised fastText model."""
     return [label.removeprefix(_PREFIX) for label in _load(str(path), _stamp(path)).labels]
 
 
 class PackagePredictor:
-    """Predicts with the package `fasttext`, for models that our loops do not know.
+    """Predicts with the package `fasttext`, for models that `fasttext_file` does not support.
 
     Attributes:
-        labels: by their numbers.
+        labels: in the order of their numbers.
     """
 
     def __init__(self, path: str) -> None:
-        self._model = _package(path)
+        self._model = _load_package(path)
         self.labels: list[str] = self._model.get_labels()
         self._numbers = {label: number for number, label in enumerate(self.labels)}
 
     def predict(self, column: pa.StringArray) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-        """Return the number of the best label of each text, or -1 when there is none, and its score."""
+        """Return the number of the best label of each text, or -1 if there is none, and its score."""
         labels, scores = self._model.predict([_line(text) for text in column.to_pylist()])
-        numbers = [self._numbers[found[0]] if found else -1 for found in labels]
-        best = [found[0] if len(found) else 0.0 for found in scores]
+        numbers = [self._numbers[text_labels[0]] if text_labels else -1 for text_labels in labels]
+        best = [text_scores[0] if len(text_scores) else 0.0 for text_scores in scores]
         return np.array(numbers, np.int32), np.array(best, np.float32)
 
 
 def cached(path: str | Path, label_to_lang: Mapping[str, str], min_score: float = 0.0) -> LanguageIdentifier:
-    """Return an identifier of this process: the same arguments give the same one."""
+    """Return the identifier of this process for these arguments; it is created at the first call."""
     return _cached(str(path), _stamp(path), tuple(sorted(label_to_lang.items())), min_score)
 
 
-def _stamp(path: str | Path) -> Stamp:
-    """Return what changes when a file is replaced by another, so that a process that lives on notices."""
+def _stamp(path: str | Path) -> FileStamp:
+    """Return a key that changes when the file is replaced, so that a long-running process loads the new one."""
     try:
-        found = Path(path).stat()
+        status = Path(path).stat()
     except OSError:
         return ()
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 @lru_cache(maxsize=4)
-def _cached(path: str, _: Stamp, labels: tuple[tuple[str, str], ...], min_score: float) -> LanguageIdentifier:
+def _cached(path: str, _: FileStamp, labels: tuple[tuple[str, str], ...], min_score: float) -> LanguageIdentifier:
     return LanguageIdentifier(path, dict(labels), min_score)
 
 
 @lru_cache(maxsize=4)
-def _load(path: str, _: Stamp) -> Predictor | PackagePredictor:
-    # Our reader comes first: the package takes a file that is cut short for whole, or the process ends.
+def _load(path: str, _: FileStamp) -> Predictor | PackagePredictor:
+    # Our reader comes first: the package accepts some files that are cut short, and others make it end the process.
     try:
         model = read_model(Path(path))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"match.lid_model: cannot load {path} as a fastText model: {reason}") from error
     loaded = Predictor(model) if model is not None else PackagePredictor(path)
-    # Models of other kinds answer with their words here.
+    # For unsupervised models the package returns their words as labels.
     if not all(label.startswith(_PREFIX) for label in loaded.labels or [""]):
-        raise UsageError(f"match.lid_model: {path} is no classifier: it has no labels that start with {_PREFIX}")
+        raise UsageError(
+            f"match.lid_model: {path} is not a supervised fastText model: no label starts with {_PREFIX}; "
+            f"set it to a model for language identification"
+        )
     return loaded
 
 
 @lru_cache(maxsize=4)
-def _package(path: str) -> Any:
+def _load_package(path: str) -> Any:
     try:
         return fasttext.load_model(path)
     except (ValueError, MemoryError) as error:
@@ -145,12 +149,12 @@ def _package(path: str) -> Any:
 
 
 def _encodable(text: str) -> str:
-    """Return the text with question marks for lone surrogates, which UTF-8 has no room for."""
+    """Return the text with question marks for lone surrogates, which UTF-8 cannot encode."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _line(text: str) -> str:
-    """Return the text as a line that the package takes."""
+    """Return the text as one line, as the package requires."""
     return _encodable(text.replace("\n", " ").replace("\0", " ") or " ")
 
 

@@ -1,13 +1,13 @@
-"""A second opinion on the language of a text: its script, where a script is written in one language.
+"""Override the identified language of a text by its script, for scripts that are used by one language.
 
-Statistical identification errs on short texts and is unsure of many; a Thai caption with a product's name may pass for
-anything. Who sees Thai letters needs no statistics. Where more than half of a text's letters and marks are of a script
-below, and two of them stand side by side, the text is in that script's language, whatever the model says and however
-sure it is. A letter by itself is a sign rather than a word: π and Ω in texts that are not Greek, カ in a model's name.
-Only a syllable of Hangul, which is written with several letters, is enough.
+The model is often wrong or uncertain on short texts: a Thai caption with a product's name may be identified as any
+language. The script is better evidence. If more than half of the letters and marks of a text belong to a script below,
+and two of them are adjacent, the text gets the language of that script, whatever the model's label and score. A single
+letter is more often a symbol than a word: π and Ω in texts that are not Greek, カ in a product name. Only for Hangul
+one character is enough, because it is a syllable of several letters.
 
-Left out are scripts that several languages with lists share (Cyrillic, Arabic, Devanagari, Ethiopic, Georgian with
-Mingrelian, Hebrew with Yiddish, Bengali with Assamese, Han) and Myanmar, in which Shan, Mon and Pa'O are written too.
+Scripts that several languages with entry lists share are left out (Cyrillic, Arabic, Devanagari, Ethiopic, Georgian
+with Mingrelian, Hebrew with Yiddish, Bengali with Assamese, Han), and so is Myanmar, which Shan, Mon and Pa'O use too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from curation.lid.identifier import LanguageIdentifier
 
-ALGORITHM: Final = 2  # part of match_id where scripts have a say: raise it whenever they say something else
+ALGORITHM: Final = 2  # part of match_id if the override is on: raise it whenever results change
 LANGUAGES: Final = {
     "Armenian": "hy",
     "Greek": "el",
@@ -45,7 +45,7 @@ LANGUAGES: Final = {
 
 
 class ScriptIdentifier(LanguageIdentifier):
-    """A language identifier that scripts overrule; the scores stay the model's."""
+    """A language identifier whose answers are overridden by scripts; the scores remain the model's."""
 
     def identify_column(self, texts: pa.StringArray) -> tuple[pa.StringArray, pa.FloatArray]:
         """Return the language key and the model's score of each text."""
@@ -54,22 +54,24 @@ class ScriptIdentifier(LanguageIdentifier):
 
 
 def override_by_script(texts: Sequence[str] | pa.StringArray, langs: Sequence[str]) -> list[str]:
-    """Return the language of each text: its script's where that determines one, otherwise the given one."""
-    column, found = pa.array(texts, pa.string()), list(langs)
+    """Return the language of each text: that of its script if the script determines one, otherwise the given one."""
+    column, result = pa.array(texts, pa.string()), list(langs)
     rows = np.flatnonzero(pc.match_substring_regex(column, _any_of(LANGUAGES)).to_numpy(zero_copy_only=False))
-    shown = column.take(pa.array(rows))
-    words = pc.replace_substring_regex(shown, r"[^\pL\pM]", " ")  # digits and signs are of a script too
+    candidates = column.take(pa.array(rows))
+    words = pc.replace_substring_regex(candidates, r"[^\pL\pM]", " ")  # digits and symbols have scripts too
     letters = pc.replace_substring(words, " ", "")
     lengths = pc.utf8_length(letters).to_numpy()
     for lang in sorted(set(LANGUAGES.values())):
-        own = _any_of([script for script, language in LANGUAGES.items() if language == lang])
-        mostly = 2 * pc.count_substring_regex(letters, own).to_numpy() > lengths
-        word = pc.match_substring_regex(words, own if lang == "ko" else own + "{2}").to_numpy(zero_copy_only=False)
-        for row in rows[mostly & word].tolist():
-            found[row] = lang
-    return found
+        pattern = _any_of([script for script, language in LANGUAGES.items() if language == lang])
+        is_majority = 2 * pc.count_substring_regex(letters, pattern).to_numpy() > lengths
+        has_word = pc.match_substring_regex(words, pattern if lang == "ko" else pattern + "{2}").to_numpy(
+            zero_copy_only=False
+        )
+        for row in rows[is_majority & has_word].tolist():
+            result[row] = lang
+    return result
 
 
 def _any_of(scripts: Sequence[str] | dict[str, str]) -> str:
-    """Return the pattern of a character of some scripts."""
+    """Return a pattern that matches one character of any of the scripts."""
     return "[" + "".join(rf"\p{{{script}}}" for script in scripts) + "]"

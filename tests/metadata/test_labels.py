@@ -148,7 +148,7 @@ def test_a_file_that_cannot_be_read_is_named(table, tmp_path):
 
 def test_a_model_with_iso_labels_identifies_language_keys(table, model, tmp_path):
     labels = labels_of(model)
-    with pytest.raises(UsageError, match=r"lead to no language \(1\): aaa_Latn;"):
+    with pytest.raises(UsageError, match=r"labels without a language \(1\): aaa_Latn;"):
         LanguageIdentifier(model, map_labels(labels, table))
     mapping = map_labels(labels, table, write(tmp_path, "*\tother"))
     langs, scores = LanguageIdentifier(model, mapping).identify(list(SENTENCES.values()))

@@ -36,7 +36,7 @@ def test_words_labels_and_rows_are_the_packages(content, tmp_path):
     assert np.array_equal(model.outputs, package.get_output_matrix())
 
 
-def test_quantised_rows_are_the_packages(content):
+def test_quantized_rows_are_the_packages(content):
     model, package = read_model(default_model_path()), fasttext.load_model(str(default_model_path()))
     assert (model.loss, model.rows.shape, model.outputs.shape) == (HIERARCHICAL, (50_000, 16), (176, 16))
     for row in range(0, 50_000, 997):

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.errors import UsageError
-from curation.lid import fasttext_file as fasttext_model
-from curation.lid import identifier as langid
+from curation.lid import fasttext_file
+from curation.lid import identifier as identifier_module
 from curation.lid.fasttext_file import read_model
 from curation.lid.fasttext_predict import BLOCK_BYTES, BLOCK_TEXTS, Predictor
 from curation.lid.identifier import LanguageIdentifier, PackagePredictor
@@ -132,25 +132,25 @@ KINDS = {
     "hierarchical, all n-grams": ("hs", 7, {"minn": 0, "maxn": 3, "wordNgrams": 2}, {}),
     "one against all": ("ova", 20, PLAIN, {}),
     "negative sampling": ("ns", 9, {"minn": 1, "maxn": 2, "wordNgrams": 1}, {}),
-    "quantised": ("softmax", 5, PLAIN, {"qnorm": False}),
-    "quantised, norms": ("hs", 40, PLAIN, {"qnorm": True, "dsub": 3}),
-    "quantised, pruned": ("hs", 40, PLAIN, {"qnorm": True, "cutoff": 600}),
-    "quantised, pruned, n-grams of words": ("softmax", 5, {**PLAIN, "wordNgrams": 2}, {"cutoff": 500}),
-    "quantised, outputs too": ("softmax", 300, PLAIN, {"qnorm": True, "qout": True, "cutoff": 900}),
-    "quantised, outputs too, hierarchical": ("hs", 300, PLAIN, {"qout": True}),
+    "quantized": ("softmax", 5, PLAIN, {"qnorm": False}),
+    "quantized, norms": ("hs", 40, PLAIN, {"qnorm": True, "dsub": 3}),
+    "quantized, pruned": ("hs", 40, PLAIN, {"qnorm": True, "cutoff": 600}),
+    "quantized, pruned, n-grams of words": ("softmax", 5, {**PLAIN, "wordNgrams": 2}, {"cutoff": 500}),
+    "quantized, outputs too": ("softmax", 300, PLAIN, {"qnorm": True, "qout": True, "cutoff": 900}),
+    "quantized, outputs too, hierarchical": ("hs", 300, PLAIN, {"qout": True}),
 }
 
 
 def make(folder, kind):
-    loss, labels, options, quantising = KINDS[kind]
+    loss, labels, options, quantizing = KINDS[kind]
     (folder / "text").write_text("\n".join(corpus(labels)))
     made = fasttext.train_supervised(
         str(folder / "text"), loss=loss, dim=10, bucket=1500, epoch=0, thread=1, verbose=0, **options
     )
     dice = np.random.default_rng(labels)
     made.set_matrices(*(dice.normal(0, 2, old.shape).astype(np.float32) for old in matrices(made)))
-    if quantising:
-        made.quantize(**quantising)
+    if quantizing:
+        made.quantize(**quantizing)
     made.save_model(str(folder / "model"))
     return folder / "model"
 
@@ -170,12 +170,12 @@ def test_models_of_every_kind_say_what_the_package_says(tmp_path, kind):
 
 
 def test_a_model_of_another_kind_is_left_to_the_package(tmp_path, monkeypatch):
-    path = make(tmp_path, "quantised")
+    path = make(tmp_path, "quantized")
     labels = {str(n): f"lang{n}" for n in range(5)}
     texts = [line.split(" ", 1)[1] for line in corpus(5)] + ["", "a\nb\0c"]
     ours = LanguageIdentifier(path, labels)
-    monkeypatch.setattr(fasttext_model, "MOST_DECODED", 100)
-    langid._load.cache_clear()
+    monkeypatch.setattr(fasttext_file, "MAX_DECODED", 100)
+    identifier_module._load.cache_clear()
     left = LanguageIdentifier(path, labels)
     assert isinstance(left._model, PackagePredictor)
     assert left.identify(texts)[0] == ours.identify(texts)[0]

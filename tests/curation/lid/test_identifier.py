@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from curation import models
 from curation.errors import UsageError
-from curation.lid import identifier as langid
+from curation.lid import identifier as identifier_module
 from curation.lid.fasttext_file import read_model
 from curation.lid.identifier import LanguageIdentifier, cached, model_sha256
 
@@ -98,12 +98,12 @@ def test_answers_do_not_depend_on_the_batch(identifier):
 
 def test_scores_above_one_are_one(model, labels, monkeypatch):
     fake = FakeModel(labels, ["en", "de"], [1.00004, 0.25])
-    monkeypatch.setattr(langid, "_load", lambda *_: fake)
+    monkeypatch.setattr(identifier_module, "_load", lambda *_: fake)
     assert LanguageIdentifier(model, labels).identify(["a", "b"]) == (["en", "de"], [1.0, 0.25])
 
 
 def test_a_text_the_model_knows_nothing_about_is_other(model, labels, monkeypatch):
-    monkeypatch.setattr(langid, "_load", lambda *_: FakeModel(labels, [None], [0.5]))
+    monkeypatch.setattr(identifier_module, "_load", lambda *_: FakeModel(labels, [None], [0.5]))
     assert LanguageIdentifier(model, labels).identify(["?"]) == (["other"], [0.0])
 
 
@@ -154,9 +154,9 @@ def test_an_uncertain_text_is_other_and_keeps_its_score(model, labels, identifie
 
 def test_labels_the_mapping_lacks_are_named_at_construction(model, labels):
     some = {label: lang for label, lang in labels.items() if label not in ("yue", "lrc")}
-    with pytest.raises(UsageError, match=r"match\.lid_model: .* lead to no language \(2\): lrc, yue; say"):
+    with pytest.raises(UsageError, match=r"match\.lid_model: .* labels without a language \(2\): lrc, yue; map"):
         LanguageIdentifier(model, some)
-    with pytest.raises(UsageError, match=r"lead to no language \(176\): af, als, am, an, ar, …; say"):
+    with pytest.raises(UsageError, match=r"labels without a language \(176\): af, als, am, an, ar, …; map"):
         LanguageIdentifier(model, {})
     LanguageIdentifier(model, labels | {"more": "than needed"})
 
@@ -179,15 +179,15 @@ def test_a_model_of_word_vectors_is_refused(tmp_path):
         str(tmp_path / "text"), minCount=1, dim=4, epoch=1, bucket=100, thread=1, verbose=0
     )
     vectors.save_model(str(tmp_path / "vectors.bin"))
-    with pytest.raises(UsageError, match="is no classifier: it has no labels"):
+    with pytest.raises(UsageError, match="is not a supervised fastText model: no label starts with __label__"):
         LanguageIdentifier(tmp_path / "vectors.bin", {})
 
 
 def test_a_process_loads_a_model_once(model, labels, monkeypatch):
     loads = []
-    monkeypatch.setattr(langid, "read_model", lambda path: loads.append(path) or read_model(path))
-    langid._load.cache_clear()
-    langid._cached.cache_clear()
+    monkeypatch.setattr(identifier_module, "read_model", lambda path: loads.append(path) or read_model(path))
+    identifier_module._load.cache_clear()
+    identifier_module._cached.cache_clear()
     first = cached(str(model), labels, 0.5)
     assert cached(model, dict(reversed(labels.items())), 0.5) is first
     assert cached(model, labels, 0.6) is not first
@@ -197,7 +197,7 @@ def test_a_process_loads_a_model_once(model, labels, monkeypatch):
 
 def test_a_model_that_replaces_another_at_its_path_is_loaded(model, labels, monkeypatch, tmp_path):
     loads = []
-    monkeypatch.setattr(langid, "read_model", lambda path: loads.append(path) or read_model(path))
+    monkeypatch.setattr(identifier_module, "read_model", lambda path: loads.append(path) or read_model(path))
     path = tmp_path / "model.ftz"
     for _ in range(2):
         (tmp_path / "new").write_bytes(model.read_bytes())
@@ -207,7 +207,7 @@ def test_a_model_that_replaces_another_at_its_path_is_loaded(model, labels, monk
 
 
 def test_loading_prints_nothing(model, labels, capfd):
-    langid._load.cache_clear()
+    identifier_module._load.cache_clear()
     LanguageIdentifier(model, labels)
     assert capfd.readouterr() == ("", "")
 
