@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import logging
-import os
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from typing import Final
 from zipfile import BadZipFile, ZipFile
 
 from curation.errors import InputError, UsageError, WorldcurateError
+from curation.io.cache_dir import cache_folder
 
 MODEL: Final = "lid.176.ftz"
 SHA256: Final = "8f3472cfe8738a7b6099e8e999c3cbfae0dcd15696aac7d7738a8039db603e83"
@@ -30,13 +30,6 @@ ADDRESS: Final = f"https://dl.fbaipublicfiles.com/fasttext/supervised-models/{MO
 TIMEOUT_S: Final = 120
 
 log = logging.getLogger(__name__)
-
-
-def cache_folder() -> Path:
-    """Return `$WORLDCURATE_CACHE`, or `worldcurate` below `$XDG_CACHE_HOME` or `~/.cache`; it need not exist."""
-    if folder := os.environ.get("WORLDCURATE_CACHE"):
-        return Path(folder).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "worldcurate"
 
 
 def default_model_path() -> Path:

@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from curation.errors import InputError, UsageError
+from curation.io.cache_dir import cache_folder
 from curation.io.storage import Storage, is_s3, named_failure
-from curation.models import cache_folder
 
 CHUNK = 4 << 20
 

@@ -34,7 +34,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from curation.models import cache_folder
+from curation.io.cache_dir import cache_folder
 
 Function = TypeVar("Function", bound=Callable[..., object])
 

@@ -135,17 +135,6 @@ def test_a_cache_that_cannot_be_written_is_a_usage_error(tmp_path, monkeypatch):
         models.fetch_default_model()
 
 
-def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):
-    monkeypatch.setenv("WORLDCURATE_CACHE", "/here")
-    assert str(models.cache_folder()) == "/here"
-    monkeypatch.delenv("WORLDCURATE_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", "/there")
-    assert str(models.cache_folder()) == "/there/worldcurate"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert models.cache_folder() == tmp_path / ".cache" / "worldcurate"
-
-
 def test_the_command_prints_the_path_alone(cache, capsys, monkeypatch):
     cache.parent.mkdir(parents=True)
     cache.write_bytes(CONTENT)

@@ -83,7 +83,8 @@ def package(tmp_path):
     folder = tmp_path / "curation"
     folder.mkdir()
     (folder / "jit").mkdir()
-    for name in ("__init__", "errors", "models", "jit/__init__", "jit/compiler"):
+    (folder / "io").mkdir()
+    for name in ("__init__", "errors", "io/__init__", "io/cache_dir", "jit/__init__", "jit/compiler"):
         shutil.copy(PACKAGE / f"{name}.py", folder / f"{name}.py")
     (folder / "numbers.py").write_text("ADDED = 10\n")
     (folder / "helper.py").write_text(HELPER)
