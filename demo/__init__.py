@@ -1,1 +1,1 @@
-"""A small sample world, drawn from a seed: pictures, pages, crawl files and metadata sources in many languages."""
+"""A small synthetic web, generated from a seed: pictures, pages, crawl files and metadata sources in 18 languages."""

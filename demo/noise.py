@@ -1,4 +1,4 @@
-"""What makes the sample site look like the web: odd spellings of URLs, useless and spoiled texts, broken targets."""
+"""Add the noise of the real web: unusual spellings of URLs, useless and damaged texts, broken targets."""
 
 from __future__ import annotations
 
@@ -20,40 +20,40 @@ SLOW_EVERY = 120
 
 
 def links(rng: Random, night: str, number: int) -> list[tuple[str, dict[str, str]]]:
-    """Return image references that are no pictures of anything: advertisements, data: URIs, dead schemes."""
-    found: list[tuple[str, dict[str, str]]] = []
+    """Return references that do not lead to a picture: advertisements, data: URIs, unsupported schemes."""
+    references: list[tuple[str, dict[str, str]]] = []
     if rng.random() < 0.15:
-        found.append((f"/static/banner-{rng.randrange(BANNERS):02}.png", {"alt": rng.choice(SPAM)}))
+        references.append((f"/static/banner-{rng.randrange(BANNERS):02}.png", {"alt": rng.choice(SPAM)}))
     if rng.random() < 0.1:
-        found.append((PIXEL, {"alt": "loading"}))
+        references.append((PIXEL, {"alt": "loading"}))
     if rng.random() < 0.05:
-        found.append((f"ftp://files.example.org/{night}/{number}.jpg", {"alt": "photo archive"}))
+        references.append((f"ftp://files.example.org/{night}/{number}.jpg", {"alt": "photo archive"}))
     if rng.random() < 0.04:
-        found.append((f"http://[broken/{number}.jpg", {"alt": "photo"}))
+        references.append((f"http://[broken/{number}.jpg", {"alt": "photo"}))
     if rng.random() < 0.2:
-        found.append(("/static/button.png", {"alt": "OK", "title": " \t "}))
-    return found
+        references.append(("/static/button.png", {"alt": "OK", "title": " \t "}))
+    return references
 
 
 def broken_targets(rng: Random, base_url: str, night: str, number: int) -> list[str]:
-    """Return URLs that look like pictures but fail in the fetch: missing, cut short, not an image, too slow."""
-    found = []
+    """Return URLs that look like pictures but cannot be fetched: missing, truncated, not an image, too slow."""
+    urls = []
     if rng.random() < 0.06:
-        found.append(f"{base_url}/missing/{night}-{number}.jpg")
+        urls.append(f"{base_url}/missing/{night}-{number}.jpg")
     if rng.random() < 0.05:
-        found.append(f"{base_url}/broken/cut-{night}-{number}.png")
+        urls.append(f"{base_url}/broken/cut-{night}-{number}.png")
     if rng.random() < 0.05:
-        found.append(f"{base_url}/broken/page-{night}-{number}.jpg")
+        urls.append(f"{base_url}/broken/page-{night}-{number}.jpg")
     if number % SLOW_EVERY == SLOW_EVERY // 2:
-        found.append(f"{base_url}/slow/{night}-{number}.png")
-    return found
+        urls.append(f"{base_url}/slow/{night}-{number}.png")
+    return urls
 
 
 def spell_url(rng: Random, base_url: str, path: str, base: str | None) -> str:
-    """Return one of the ways a page refers to a picture of its own site: absolute, relative, odd but equal."""
+    """Return one spelling of the URL of a picture on the same site: absolute, relative, or unusual but equivalent."""
     host = base_url.partition("//")[2]
     name = path.rpartition("/")[2]
-    ways = [
+    spellings = [
         f"{base_url}/{path}",
         f"/{path}",
         name if base else f"../../{path}",
@@ -61,11 +61,11 @@ def spell_url(rng: Random, base_url: str, path: str, base: str | None) -> str:
         f"HTTP://{host}/{path}#top",
         f"  {base_url}/{path}\n",
     ]
-    return rng.choices(ways, (30, 30, 30, 4, 3, 3))[0]
+    return rng.choices(spellings, (30, 30, 30, 4, 3, 3))[0]
 
 
-def spoil(rng: Random, texts: dict[str, str]) -> dict[str, str]:
-    """Return the texts as a careless author leaves them: sometimes empty, a file name, or oddly spaced."""
+def damage_texts(rng: Random, texts: dict[str, str]) -> dict[str, str]:
+    """Return the texts with the faults of real pages: sometimes empty, a file name, or with odd spacing."""
     draw = rng.random()
     if draw < 0.03:
         return {**texts, "alt": ""}

@@ -1,10 +1,10 @@
-"""`make demo`: a sample world from nothing to a trained model, and the figures it gave.
+"""`make demo`: from a synthetic web to a trained model, with tables of the results.
 
     python -m demo.run --out build/demo --seed 0
 
-Draws the world, serves its site on loopback, then runs what a user would run: build_metadata, nightly for two batches,
-torchrun training.train, training.evaluate. Their logs go to OUT/logs; the tables and paths printed at the end are read
-back from the lake.
+Generates the world, serves its website on loopback, then runs the commands of a user: build_metadata, nightly for two
+batches, training.train under torchrun, and training.evaluate. Their logs are in OUT/logs; the tables printed at the end
+are read from the lake.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ TRAINING = {
     "log_every": 50,
     "save_every": 300,
 }
-BARELY = 3.0  # times chance that every language must reach
+MIN_TIMES_CHANCE = 3.0  # minimum accuracy of every language, in multiples of chance
 
 
 class Demo:
-    """One run of the demo in a folder of its own, emptied first."""
+    """One run of the demo in its own folder, which is emptied first."""
 
     def __init__(self, out: Path, seed: int) -> None:
         self.out, self.seed = out.resolve(), seed
         self.seconds: dict[str, float] = {}
 
     def run(self) -> int:
-        """Do everything; return 0, or 1 when a step failed or a language stayed near chance."""
+        """Run all steps; return 0, or 1 if the accuracy of a language is close to chance. Exit if a step fails."""
         self._empty()
         (self.out / "logs").mkdir(parents=True)
         server_port = preferred_port(self.seed)
@@ -72,17 +72,17 @@ class Demo:
         self._train(world)
         results = self._evaluate(world)
         self._show(world, results)
-        slow = [row["language"] for row in results if row["accuracy"] < BARELY * row["chance"]]
-        if slow:
-            console.print(f"[red]below {BARELY:g} x chance: {', '.join(slow)}")
-        return 1 if slow else 0
+        low = [row["language"] for row in results if row["accuracy"] < MIN_TIMES_CHANCE * row["chance"]]
+        if low:
+            console.print(f"[red]accuracy below {MIN_TIMES_CHANCE:g} x chance: {', '.join(low)}")
+        return 1 if low else 0
 
     def _empty(self) -> None:
-        """Remove an earlier demo, and nothing else."""
+        """Remove an earlier demo; exit if the folder contains anything else."""
         if not self.out.exists() or not any(self.out.iterdir()):
             return
         if not (self.out / "logs").is_dir():
-            sys.exit(f"error: {self.out} is not empty and holds no earlier demo: choose another --out")
+            sys.exit(f"error: --out: {self.out} is not empty and contains no earlier demo: choose another folder")
         shutil.rmtree(self.out)
 
     def _train(self, world: Path) -> None:
@@ -96,33 +96,33 @@ class Demo:
 
     def _evaluate(self, world: Path) -> list[dict[str, Any]]:
         labels = world / "heldout" / "labels.jsonl"
-        said = self._python(
+        output = self._python(
             "evaluate", "training.evaluate", "--checkpoint", str(self.out / "model"),
             "--images", str(labels), "--classes", str(world / "zeroshot.json"),
         )  # fmt: skip
-        return [json.loads(line) for line in said.splitlines()]
+        return [json.loads(line) for line in output.splitlines()]
 
     def _python(self, step: str, module: str, *arguments: str, **environment: str) -> str:
-        """Run a module as a user would, its log in a file; return what it printed."""
+        """Run a module as a user would, with its log in a file; return its standard output."""
         log = self.out / "logs" / f"{step.replace(' ', '-')}.log"
         command = [sys.executable, "-m", module, *arguments]
 
-        def work() -> str:
-            with log.open("w") as sink:
+        def run() -> str:
+            with log.open("w") as log_file:
                 done = subprocess.run(
                     command,
                     stdout=subprocess.PIPE,
-                    stderr=sink,
+                    stderr=log_file,
                     text=True,
                     check=False,
                     env={**os.environ, **environment},
                 )
             if done.returncode:
                 sys.stderr.write(log.read_text()[-3000:])
-                sys.exit(f"error: {' '.join(command)} ended with {done.returncode}; its log is {log}")
+                sys.exit(f"error: {' '.join(command)} exited with {done.returncode}: see {log}")
             return done.stdout
 
-        return self._timed(step, work)
+        return self._timed(step, run)
 
     def _timed(self, step: str, work: Callable[[], T]) -> T:
         started = time.monotonic()
@@ -134,20 +134,20 @@ class Demo:
     def _show(self, world: Path, results: list[dict[str, Any]]) -> None:
         lake = Lake(str(world / "lake"), Storage())
         console.print(funnel(lake), balance(lake), accuracy(results))
-        console.print(f"seed {self.seed}, {sum(self.seconds.values()):.0f} s in all")
-        for name, place in {
+        console.print(f"seed {self.seed}, {sum(self.seconds.values()):.0f} s in total")
+        for name, path in {
             "reports": world / "lake" / "reports" / "demo",
             "shards": world / "lake" / "shards",
             "checkpoint": self.out / "model",
         }.items():
-            console.print(f"{name:<11}{place}", soft_wrap=True)
+            console.print(f"{name:<11}{path}", soft_wrap=True)
 
 
 def funnel(lake: Lake) -> Table:
-    """Return what went in, was dropped and came out, a column a night."""
+    """Return a table of the rows read, dropped and written by each stage, with one column per night."""
     runs = lake.rows("runs").to_pylist()
     nights = lake.batches()
-    figures: dict[str, dict[str, int]] = {}
+    counts_by_row: dict[str, dict[str, int]] = {}
     for stage, keys in {
         "ingest": ("read", "images"),
         "match": ("texts_matched", "images_matched"),
@@ -160,36 +160,36 @@ def funnel(lake: Lake) -> Table:
             if stage == "ingest":
                 drops |= {"duplicate": totals["duplicates"], "over the cap": totals["over_cap"]}
             for key in keys:
-                figures.setdefault(f"{stage}: {key.replace('_', ' ')}", {})[run["batch"]] = totals[key]
+                counts_by_row.setdefault(f"{stage}: {key.replace('_', ' ')}", {})[run["batch"]] = totals[key]
             for reason, count in sorted(drops.items()):
-                figures.setdefault(f"  dropped at {stage}: {reason.replace('_', ' ')}", {})[run["batch"]] = count
+                counts_by_row.setdefault(f"  dropped at {stage}: {reason.replace('_', ' ')}", {})[run["batch"]] = count
     shares = {run["batch"]: f"{json.loads(run['totals'])['p']:.4f}" for run in runs if run["stage"] == "balance"}
     table = Table("pairs", *nights, title="From the crawl to the shards")
-    table.add_row("p, the share of the tail", *(shares.get(night, "") for night in nights))
-    for name, counts in figures.items():
+    table.add_row("tail share p", *(shares.get(night, "") for night in nights))
+    for name, counts in counts_by_row.items():
         table.add_row(name, *(str(counts.get(night, 0)) for night in nights))
     return table
 
 
 def balance(lake: Lake) -> Table:
-    """Return p and the threshold of every language after the last night, and what it kept of the matched texts."""
+    """Return a table of p, the threshold and the number of matched and curated texts per language."""
     night = lake.batches()[-1]
     rows = [
         row
         for file in lake.snapshot("thresholds", {"batch": night}).files
         for row in pq.read_table(file.path, partitioning=None).to_pylist()
     ]
-    table = Table("language", "p", "t", "matches so far", "entries seen", "matched texts", "curated", title="Balance")
-    totals = {stage: _sum_by_lang(lake, stage, key) for stage, key in BY_LANG.items()}
+    table = Table("language", "p", "t", "total matches", "entries seen", "matched texts", "curated", title="Balance")
+    totals = {stage: _sum_by_lang(lake, stage, key) for stage, key in COUNTS_BY_LANG.items()}
     for row in sorted(rows, key=lambda row: -row["matches"]):
-        counts = [str(totals[stage].get(row["lang"], 0)) for stage in BY_LANG]
+        counts = [str(totals[stage].get(row["lang"], 0)) for stage in COUNTS_BY_LANG]
         table.add_row(
             row["lang"], f"{row['p']:.4f}", str(row["t"]), str(row["matches"]), str(row["entries_seen"]), *counts
         )
     return table
 
 
-BY_LANG = {"match": "matched_by_lang", "balance": "curated_by_lang"}
+COUNTS_BY_LANG = {"match": "matched_by_lang", "balance": "curated_by_lang"}
 
 
 def _sum_by_lang(lake: Lake, stage: str, key: str) -> dict[str, int]:
@@ -202,8 +202,9 @@ def _sum_by_lang(lake: Lake, stage: str, key: str) -> dict[str, int]:
 
 
 def accuracy(results: list[dict[str, Any]]) -> Table:
-    """Return how often held-out pictures are named right, a row a language."""
-    table = Table("language", "n", "right", "95% interval", "chance", "x chance", title="Zero-shot, held-out pictures")
+    """Return a table of the zero-shot accuracy on the held-out pictures, with one row per language."""
+    columns = ("language", "n", "accuracy", "95% interval", "chance", "x chance")
+    table = Table(*columns, title="Zero-shot accuracy on held-out pictures")
     for row in results:
         interval = f"{row['low']:.1%} – {row['high']:.1%}"
         times = f"{row['accuracy'] / row['chance']:.1f}"
@@ -213,9 +214,11 @@ def accuracy(results: list[dict[str, Any]]) -> Table:
 
 def main() -> int:
     """Run the demo from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m demo.run", description="the demo: a world, two nights, a model")
-    parser.add_argument("--out", type=Path, required=True, help="folder for everything; an earlier demo there goes")
-    parser.add_argument("--seed", type=int, default=0, help="another seed draws another world (default 0)")
+    parser = argparse.ArgumentParser(
+        prog="python -m demo.run", description="generate a web, curate two nights, train a model"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="output folder; an earlier demo in it is removed")
+    parser.add_argument("--seed", type=int, default=0, help="every seed generates another world (default 0)")
     arguments = parser.parse_args()
     return Demo(arguments.out, arguments.seed).run()
 

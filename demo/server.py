@@ -1,6 +1,7 @@
-"""Serves the sample site on the loopback interface, with the failures a crawl meets: missing, slow, not an image.
+"""Serve the website of the demo on the loopback interface.
 
-Cut and mistyped pictures lie as such in the folder; what is under `/slow/` is answered after `delay_s` seconds.
+It has the failures of real sites: files can be missing, slow, truncated or not an image. Truncated and mistyped
+pictures are stored in the folder; requests below `/slow/` are answered after `delay_s` seconds.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ HOST = "127.0.0.1"
 
 
 def preferred_port(seed: int) -> int:
-    """Return the port a seed's world is served on when it is free, so that a seed's URLs are always the same."""
+    """Return the preferred port of a seed; as long as it is free, the URLs of a seed are always the same."""
     return 18_000 + seed % 1_000
 
 
 class SiteServer:
-    """A running server of one folder, stopped by `close` or at the end of a `with` block.
+    """A running server of one folder; `close` or the end of a `with` block stops it.
 
-    It listens on `port` when that is free, otherwise on any free port; `base_url` says which.
+    It listens on `port` if that is free, otherwise on any free port; `base_url` has the port in use.
     """
 
     def __init__(self, folder: Path, port: int = 0, delay_s: float = 5.0) -> None:
@@ -39,7 +40,7 @@ class SiteServer:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop answering and free the port."""
+        """Stop the server and free the port."""
         self._stopping.set()
         self._server.shutdown()
         self._server.server_close()
@@ -59,13 +60,13 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of clients that hang up, as those do which give up on a slow answer."""
+        """Ignore clients that disconnect, for example after a timeout."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    """A quiet file handler that keeps connections open and dawdles under `/slow/`."""
+    """A file handler without a log that keeps connections alive and delays answers below `/slow/`."""
 
     protocol_version = "HTTP/1.1"
 
@@ -75,10 +76,10 @@ class _Handler(SimpleHTTPRequestHandler):
         super().__init__(*args, **kwargs)
 
     def do_GET(self) -> None:
-        """Answer with the file, late under `/slow/`."""
+        """Answer with the file; below `/slow/`, after a delay."""
         if self.path.startswith("/slow/"):
             self._stopping.wait(self._delay_s)
         super().do_GET()
 
     def log_message(self, *args: Any) -> None:
-        """Say nothing: the jobs report what they fetched."""
+        """Log nothing; the jobs report their requests."""

@@ -1,7 +1,7 @@
-"""Writes what metadata is built from: small Wikipedia dumps, hourly page views and wordnet files, in the real formats.
+"""Write the sources of the metadata: small Wikipedia dumps, hourly page views and wordnet files, in the real formats.
 
-Every file carries the real ones' impurities: redirects, talk pages, templates and tables in the dumps; sister projects,
-mobile lines, special pages and junk in the page views; definitions and bare tags in the wordnet tabs.
+The files have the impurities of real ones: redirects, talk pages, templates and tables in the dumps; sister projects,
+mobile lines, special pages and malformed lines in the page views; definitions in the wordnet files.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from xml.sax.saxutils import escape
 
 from demo.words import KINDS, SCENES, Language, languages
 
-PLACES = 45
+VILLAGES = 45
 HOURS = 3
-PROJECTS = {"cmn": "cow", "ind": "msa", "spa": "mcr"}  # folders of the Open Multilingual Wordnet named otherwise
+PROJECTS = {"cmn": "cow", "ind": "msa", "spa": "mcr"}  # Open Multilingual Wordnet folders with other names
 _NAMESPACES = {-1: "Special", 0: "", 1: "Talk", 6: "File", 10: "Template", 14: "Category"}
 
 
 def write_dump(folder: Path, lang: Language, seed: int) -> tuple[Path, list[str]]:
-    """Write one Wikipedia dump, .bz2 or plain by turns, and return its path and its articles' titles."""
+    """Write a Wikipedia dump, compressed for every second language; return its path and the titles of its articles."""
     rng = Random(f"{seed}|dump|{lang.code}")
     articles = dict(_articles(lang, rng))
     pages = [_page_xml(number, title, 0, text) for number, (title, text) in enumerate(articles.items(), 1)]
@@ -31,9 +31,9 @@ def write_dump(folder: Path, lang: Language, seed: int) -> tuple[Path, list[str]
     pages.append(_page_xml(9002, f"Talk:{first}", 1, "Talk talk talk talk."))
     pages.append(_page_xml(9003, "Template:Place", 10, "{{{1}}} boilerplate boilerplate"))
     xml = _siteinfo(lang) + "".join(pages) + "</mediawiki>\n"
-    packed = sorted(languages()).index(lang.code) % 2 == 0
-    path = folder / f"{lang.code}wiki-20240501-pages-articles.xml{'.bz2' if packed else ''}"
-    path.write_bytes(bz2.compress(xml.encode()) if packed else xml.encode())
+    compressed = sorted(languages()).index(lang.code) % 2 == 0
+    path = folder / f"{lang.code}wiki-20240501-pages-articles.xml{'.bz2' if compressed else ''}"
+    path.write_bytes(bz2.compress(xml.encode()) if compressed else xml.encode())
     return path, list(articles)
 
 
@@ -55,7 +55,7 @@ def write_pageviews(folder: Path, titles: dict[str, list[str]], seed: int) -> No
 
 
 def write_wordnets(folder: Path, seed: int) -> None:
-    """Write `omw/<project>/wn-data-<code>.tab` per language that has a wordnet and `dict/index.noun` for English."""
+    """Write `omw/<project>/wn-data-<code>.tab` for every language with a wordnet, and `dict/index.noun` for English."""
     rng = Random(f"{seed}|wordnet")
     for lang in languages().values():
         if lang.wordnet == "eng":
@@ -69,12 +69,12 @@ def write_wordnets(folder: Path, seed: int) -> None:
 
 
 def _articles(lang: Language, rng: Random) -> Iterator[tuple[str, str]]:
-    """Yield (title, wikitext): one article a thing and ordinary word, and many about invented places."""
-    names = [lang.invented_name(rng) for _ in range(PLACES)]
+    """Yield (title, wikitext): one article per kind and common word, and many about invented villages."""
+    names = [lang.invented_name(rng) for _ in range(VILLAGES)]
     for word in [*(lang.nouns[kind].word for kind in KINDS), *lang.common]:
         yield word[0].upper() + word[1:], _word_article(lang, word, names, rng)
     for name in names:
-        yield name, _place_article(lang, name, names, rng)
+        yield name, _village_article(lang, name, names, rng)
 
 
 def _word_article(lang: Language, word: str, names: list[str], rng: Random) -> str:
@@ -84,18 +84,20 @@ def _word_article(lang: Language, word: str, names: list[str], rng: Random) -> s
     return f"'''{word}''' {lang.space.join(sentences)}\n\n== {word} ==\n* [[{rng.choice(names)}]]\n[[Category:Words]]"
 
 
-def _place_article(lang: Language, name: str, names: list[str], rng: Random) -> str:
+def _village_article(lang: Language, name: str, names: list[str], rng: Random) -> str:
     facts = [
         text.format(name=name, other=f"[[{rng.choice(names)}]]", number=rng.randint(30, 9999), year=_year(rng))
         for text in lang.places
     ]
-    seen = [lang.caption(rng.randrange(len(lang.captions)), rng.choice(KINDS), rng.choice(SCENES)) for _ in range(8)]
+    captions = [
+        lang.caption(rng.randrange(len(lang.captions)), rng.choice(KINDS), rng.choice(SCENES)) for _ in range(8)
+    ]
     table = '{| class="wikitable"\n! a !! b\n|-\n| 1 || 2\n|}\n'
     box = f"{{{{Infobox place|name={name}|image=Logo.png}}}}\n"
     picture = f"[[File:Map of {name}.png|thumb|{name}]]\n"
     return (
         f"{box}{picture}{lang.space.join(facts)}<ref>{name} {_year(rng)}</ref>\n\n"
-        f"{lang.space.join(seen)}\n\n{table}[[Category:Places]]"
+        f"{lang.space.join(captions)}\n\n{table}[[Category:Places]]"
     )
 
 
@@ -125,7 +127,7 @@ def _page_xml(number: int, title: str, namespace: int, text: str, redirect: str 
 
 
 def _tab(lang: Language, code: str, rng: Random) -> str:
-    """Return an OMW tab: header, `offset-pos TAB code:lemma TAB word` rows, and a definition now and then."""
+    """Return an OMW file: a header, rows `offset-pos TAB code:lemma TAB word`, and some definitions."""
     rows = [f"# {lang.name} sample\t{code}\thttp://example.org/\tCC0"]
     for number, word in enumerate([*(lang.nouns[kind].word for kind in KINDS), *lang.common], 1):
         synset = f"{number * 1740:08}-n"
@@ -136,7 +138,7 @@ def _tab(lang: Language, code: str, rng: Random) -> str:
 
 
 def _princeton_index(lang: Language) -> str:
-    """Return a Princeton `index.noun`: licence lines begin with two spaces; lemmas are lower case, spaces are `_`."""
+    """Return a Princeton `index.noun`: license lines start with two spaces; lemmas are lower case, `_` is a space."""
     words = sorted({*(lang.nouns[kind].word for kind in KINDS), *lang.common, "logo", "watch", "flight", "bonus"})
     lemmas = "".join(f"{word.replace(' ', '_')} n 1 1 @ 1 1 {1740 * i:08}  \n" for i, word in enumerate(words, 1))
     return f"  1 A sample in the format of WordNet's index files.  \n{lemmas}"

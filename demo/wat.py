@@ -1,7 +1,7 @@
-"""Writes crawl files in Common Crawl's WAT layout: WARC metadata records with JSON, one gzip member a record.
+"""Write crawl files in Common Crawl's WAT layout: WARC metadata records with JSON, one gzip member per record.
 
-Besides the record of each page a file holds what real ones hold: a warcinfo record, records of requests, captures
-that are not HTML, and now and then a record that is cut short or not UTF-8.
+Like real files, a file also has a warcinfo record, records of requests, captures that are not HTML, and a few records
+that are truncated or not UTF-8.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SPACE = uuid.uuid5(uuid.NAMESPACE_URL, "worldcurate/demo")
 
 
 def write_wat(path: Path, pages: Sequence[Page], night: str, rng: Random) -> None:
-    """Write one `.warc.wat.gz` of the pages; requests, odd captures and broken records fall where `rng` says."""
+    """Write the pages to a `.warc.wat.gz`; `rng` decides where requests, non-HTML captures and broken records occur."""
     with path.open("wb") as file:
         for number, (kind, uri, body) in enumerate(_records(path.name, pages, rng)):
             record = _record(kind, uri, body, f"{night}T{number // 3600:02}:{number // 60 % 60:02}:{number % 60:02}Z")
@@ -59,7 +59,7 @@ def _record(kind: str, uri: str | None, body: bytes, date: str) -> bytes:
 
 
 def _json(name: str, kind: str, uri: str, payload: dict[str, Any]) -> bytes:
-    """Return the JSON body of a record about a capture: in which file, of which kind and address, and what it holds."""
+    """Return the JSON body of a record about a capture: its file, WARC type, address and content."""
     container = {"Filename": name.replace(".wat", ""), "Compressed": True, "Offset": "0"}
     header = {"WARC-Type": kind, "WARC-Target-URI": uri}
     envelope = {"Format": "WARC/1.0", "WARC-Header-Metadata": header, "Payload-Metadata": payload}

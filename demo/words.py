@@ -1,9 +1,8 @@
-"""The vocabulary of the sample world: one table a language in `languages/<code>.toml`, read and filled in here.
+"""The vocabulary of the demo: one table per language, `languages/<code>.toml`, and the sentences made from it.
 
-A table names every kind of thing that is drawn (`nouns`, the dictionary form in brackets inside its noun phrase) and
-every scene it is drawn in. It holds sentences with slots: captions with `{x}` (noun phrase) and `{at}` (scene), and
-encyclopaedia sentences about a `{word}` or about a place called `{name}`. Slots are chosen so that no word needs
-inflecting.
+A table names every kind of object (`nouns`: a noun phrase with the dictionary form in brackets) and every scene. It has
+sentences with slots: captions with `{x}` (noun phrase) and `{at}` (scene), and encyclopedia sentences about a `{word}`
+or about a village called `{name}`. The slots are chosen so that no word has to be inflected.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ _SYLLABLES = {
 
 @dataclass(frozen=True)
 class Noun:
-    """The name of one kind of thing: its dictionary form and the noun phrase that stands in a caption."""
+    """The name of a kind of object: its dictionary form, and the noun phrase used in captions."""
 
     word: str
     phrase: str
@@ -70,7 +69,7 @@ class Noun:
 
 @dataclass(frozen=True)
 class Language:
-    """One language's words and sentences; `space` stands between sentences and `stop` ends one."""
+    """The words and sentences of a language; `space` separates sentences, `stop` ends a sentence."""
 
     code: str
     name: str
@@ -88,23 +87,23 @@ class Language:
     scenes: dict[str, str]
 
     def caption(self, template: int, kind: str, scene: str) -> str:
-        """Return caption sentence number `template` about a kind of thing in a scene."""
+        """Return caption sentence number `template` about a kind in a scene."""
         return self.captions[template].format(x=self.nouns[kind].phrase, at=self.scenes[scene])
 
     def prompts(self, kind: str, rng: Random, count: int) -> list[str]:
-        """Return `count` different captions about a kind of thing, for zero-shot classification."""
+        """Return `count` different captions about a kind, for zero-shot classification."""
         choices = [(template, scene) for template in range(len(self.captions)) for scene in SCENES]
         return [self.caption(template, kind, scene) for template, scene in rng.sample(choices, count)]
 
     def invented_name(self, rng: Random) -> str:
-        """Return a made-up place name of two to four syllables in the language's script."""
+        """Return an invented village name of two to four syllables in the script of the language."""
         parts = rng.choices(_SYLLABLES[self.script].split(), k=rng.choice((2, 3, 3, 4)))
         return "".join(parts).capitalize()
 
 
 @cache
 def languages() -> dict[str, Language]:
-    """Return all languages by Wikipedia code, in the order of their file names."""
+    """Return all languages by Wikipedia code, ordered by file name."""
     return {path.stem: _read(path) for path in sorted(FOLDER.glob("*.toml"))}
 
 
@@ -123,13 +122,13 @@ def _read(path: Path) -> Language:
         words=tuple(table["words"]),
         places=tuple(table["places"]),
         common=tuple(table["common"]),
-        nouns={kind: _noun(table["nouns"][kind]) for kind in KINDS},
+        nouns={kind: _parse_noun(table["nouns"][kind]) for kind in KINDS},
         scenes={scene: table["scenes"][scene] for scene in SCENES},
     )
 
 
-def _noun(marked: str) -> Noun:
-    """Split a noun phrase such as `a [tree]` into dictionary form and phrase."""
-    word = re.search(r"\[(.+)\]", marked)
-    assert word is not None, f"no word in brackets: {marked}"
-    return Noun(word=word.group(1), phrase=marked.replace("[", "").replace("]", ""))
+def _parse_noun(phrase: str) -> Noun:
+    """Parse a noun phrase such as `a [tree]` into its dictionary form and the phrase."""
+    word = re.search(r"\[(.+)\]", phrase)
+    assert word is not None, f"no word in brackets: {phrase}"
+    return Noun(word=word.group(1), phrase=phrase.replace("[", "").replace("]", ""))

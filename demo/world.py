@@ -1,12 +1,13 @@
-"""Writes a whole sample world: `python -m demo.world --out DIR --seed 0`.
+"""Generate a synthetic web and its metadata sources: `python -m demo.world --out DIR --seed 0`.
 
     DIR/site/                 pages and pictures for `demo.server`
-    DIR/crawl/<night>/        crawl files in WAT layout, one folder a night
-    DIR/wikipedia/ pageviews/ wordnet/     what metadata is built from
-    DIR/heldout/              pictures no page links to, with labels.jsonl: what the trained model is tested on
-    DIR/zeroshot.json         per language and kind of thing, the sentences it is named with
-    DIR/truth.jsonl           what every picture of the site shows
-    DIR/config.yaml           configuration of the jobs for the first night; world.json lists the other nights' inputs
+    DIR/crawl/<night>/        crawl files in WAT layout, one folder per night
+    DIR/wikipedia/ pageviews/ wordnet/     sources of the metadata
+    DIR/heldout/              test pictures that no page links to, with labels.jsonl
+    DIR/zeroshot.json         zero-shot prompts per language and kind
+    DIR/truth.jsonl           kind and scene of every picture of the site
+    DIR/config.yaml           configuration of the jobs for the first night
+    DIR/world.json            inputs of every night
 
 The same seed and base URL give the same files, byte for byte.
 """
@@ -32,19 +33,19 @@ from demo.sources import write_dump, write_pageviews, write_wordnets
 from demo.wat import write_wat
 from demo.words import KINDS, SCENES, languages
 
-HELD_OUT = 25  # pictures a kind
-PROMPTS = 8  # sentences a language and kind
+HELD_OUT = 25  # pictures per kind
+PROMPTS = 8  # sentences per language and kind
 FIRST_NIGHT_SHARE = 0.65
 SIDES = (64, 72, 80, 96)
-FILES_A_NIGHT = 2
+FILES_PER_NIGHT = 2
 T_EN = 34
 
 
 def write_world(out: Path, seed: int, base_url: str, pictures: int = 3_600, truncated: bool = False) -> None:
-    """Write the world of a seed, served at `base_url`, into an empty or new folder.
+    """Write the world of a seed, served at `base_url`, to an empty or new folder.
 
-    `pictures` is the number of different pictures over both nights. With `truncated`, the last crawl file of the
-    last night ends in the middle of a record.
+    `pictures` is the number of different pictures in both nights together. With `truncated`, the last crawl file of
+    the last night ends in the middle of a record.
     """
     out.mkdir(parents=True, exist_ok=True)
     site = Site(seed, base_url)
@@ -57,15 +58,15 @@ def write_world(out: Path, seed: int, base_url: str, pictures: int = 3_600, trun
         last = max((out / "crawl" / NIGHTS[-1]).iterdir())
         last.write_bytes(last.read_bytes()[: last.stat().st_size * 2 // 3])
     _write_pictures(out / "site", site.pictures, seed)
-    _write_furniture(out / "site" / "static", seed)
+    _write_static_images(out / "site" / "static", seed)
     _write_sources(out, seed)
     _write_held_out(out / "heldout", seed)
-    _write_answers(out, site, seed)
+    _write_ground_truth(out, site, seed)
     (out / "config.yaml").write_text(yaml.safe_dump(config(out.resolve(), seed), sort_keys=False), encoding="utf-8")
 
 
 def config(out: Path, seed: int) -> dict[str, Any]:
-    """Return the jobs' configuration for the first night of the world in `out`."""
+    """Return the configuration of the jobs for the first night of the world in `out`."""
     return {
         "lake": str(out / "lake"),
         "batch": NIGHTS[0],
@@ -79,7 +80,7 @@ def config(out: Path, seed: int) -> dict[str, Any]:
             "limits": {
                 "default": {"unigram_share": 0.3, "bigram_cap": 10, "title_cap": 60},
                 "en": {"unigram_min_count": 10, "title_min_views": 10},
-                "vi": {"unigram_share": 0.4},  # most words are several syllables, each a unigram
+                "vi": {"unigram_share": 0.4},  # most words have several syllables; each syllable is a unigram
             },
         },
         "ingest": {"inputs": [str(out / "crawl" / NIGHTS[0] / "*.warc.wat.gz")], "format": "wat"},
@@ -97,7 +98,7 @@ def _write_pages(root: Path, base_url: str, pages: Iterable[Page]) -> None:
 
 
 def _write_targets(root: Path, base_url: str, pages: Iterable[Page], seed: int) -> None:
-    """Write what stands behind the broken and slow links: cut pictures, a page named .jpg, a picture in time."""
+    """Write the targets of broken and slow links: truncated pictures, a page named .jpg, a complete picture."""
     rng = Random(f"{seed}|targets")
     for folder in ("broken", "slow"):
         (root / folder).mkdir(parents=True, exist_ok=True)
@@ -112,9 +113,9 @@ def _write_targets(root: Path, base_url: str, pages: Iterable[Page], seed: int) 
 
 def _write_crawl(folder: Path, pages: list[Page], night: str, seed: int) -> None:
     folder.mkdir(parents=True)
-    for part in range(FILES_A_NIGHT):
+    for part in range(FILES_PER_NIGHT):
         rng = Random(f"{seed}|wat|{night}|{part}")
-        write_wat(folder / f"part-{part:05}.warc.wat.gz", pages[part::FILES_A_NIGHT], night, rng)
+        write_wat(folder / f"part-{part:05}.warc.wat.gz", pages[part::FILES_PER_NIGHT], night, rng)
 
 
 def _write_pictures(root: Path, pictures: Iterable[StoredImage], seed: int) -> None:
@@ -125,8 +126,8 @@ def _write_pictures(root: Path, pictures: Iterable[StoredImage], seed: int) -> N
         (root / picture.path).write_bytes(_encoded(image, Path(picture.path).suffix))
 
 
-def _write_furniture(folder: Path, seed: int) -> None:
-    """Write the logo, button, spacer and banners that every page may show."""
+def _write_static_images(folder: Path, seed: int) -> None:
+    """Write the logo, button, spacer and banners that pages share."""
     folder.mkdir(parents=True)
     rng = Random(f"{seed}|static")
     Image.new("P", (1, 1)).save(folder / "spacer.gif")
@@ -157,7 +158,7 @@ def _write_held_out(folder: Path, seed: int) -> None:
     _write_jsonl(folder / "labels.jsonl", rows)
 
 
-def _write_answers(out: Path, site: Site, seed: int) -> None:
+def _write_ground_truth(out: Path, site: Site, seed: int) -> None:
     _write_jsonl(
         out / "truth.jsonl",
         (
@@ -198,15 +199,15 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Write a world from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m demo.world", description="write the sample world of a seed")
+    parser = argparse.ArgumentParser(prog="python -m demo.world", description="generate the synthetic web of a seed")
     parser.add_argument("--out", type=Path, required=True, help="new or empty folder")
-    parser.add_argument("--seed", type=int, default=0, help="another seed draws another world (default 0)")
-    parser.add_argument("--pictures", type=int, default=3_600, help="pictures over both nights (default 3600)")
-    parser.add_argument("--port", type=int, help="port of the site in all URLs (default: follows from the seed)")
-    parser.add_argument("--truncated", action="store_true", help="cut the last crawl file in the middle of a record")
+    parser.add_argument("--seed", type=int, default=0, help="every seed generates another world (default 0)")
+    parser.add_argument("--pictures", type=int, default=3_600, help="pictures in both nights together (default 3600)")
+    parser.add_argument("--port", type=int, help="port of the site in all URLs (default: derived from the seed)")
+    parser.add_argument("--truncated", action="store_true", help="end the last crawl file in the middle of a record")
     args = parser.parse_args(argv)
     if args.out.exists() and any(args.out.iterdir()):
-        parser.error(f"{args.out} is not empty")
+        parser.error(f"--out: {args.out} is not empty: choose a new or empty folder")
     port = args.port or preferred_port(args.seed)
     write_world(args.out, args.seed, f"http://{HOST}:{port}", args.pictures, args.truncated)
 

@@ -35,22 +35,22 @@ def test_missing_files_are_404(folder):
     assert caught.value.code == 404
 
 
-def test_slow_files_come_late_and_do_not_hold_others_up(folder):
+def test_slow_files_are_delayed_and_do_not_block_others(folder):
     with SiteServer(folder, delay_s=0.6) as server:
         started = time.monotonic()
-        taken = []
+        answers = []
         slow = threading.Thread(
-            target=lambda: taken.append((get(f"{server.base_url}/slow/b.png"), time.monotonic() - started))
+            target=lambda: answers.append((get(f"{server.base_url}/slow/b.png"), time.monotonic() - started))
         )
         slow.start()
         get(f"{server.base_url}/pictures/a.png")
         assert time.monotonic() - started < 0.5
         slow.join()
-    assert taken[0][0][2] == b"\x89PNG picture"
-    assert taken[0][1] >= 0.6
+    assert answers[0][0][2] == b"\x89PNG picture"
+    assert answers[0][1] >= 0.6
 
 
-def test_a_taken_port_gives_another(folder):
+def test_a_port_in_use_is_replaced_by_a_free_one(folder):
     with SiteServer(folder) as first:
         port = int(first.base_url.rpartition(":")[2])
         with SiteServer(folder, port) as second:
@@ -70,6 +70,6 @@ def test_closing_does_not_wait_for_slow_answers(folder):
     assert not thread.is_alive()
 
 
-def test_a_seed_keeps_its_port():
+def test_a_seed_always_has_the_same_port():
     assert preferred_port(7) == preferred_port(7) != preferred_port(8)
     assert 1024 < preferred_port(10**9) < 32_768

@@ -6,8 +6,8 @@ from urllib.parse import urljoin
 
 import pytest
 
+from demo.frequencies import LARGE
 from demo.site import NIGHTS, Site
-from demo.tastes import LARGE
 from demo.words import languages
 
 BASE = "http://127.0.0.1:18000"
@@ -15,15 +15,15 @@ BASE = "http://127.0.0.1:18000"
 
 @pytest.fixture(scope="module")
 def site():
-    drawn = Site(11, BASE)
-    return drawn, {night: drawn.night(night, 900) for night in NIGHTS}
+    generated = Site(11, BASE)
+    return generated, {night: generated.night(night, 900) for night in NIGHTS}
 
 
 def captions(pages):
     return [(page.lang, link.texts["alt"]) for page in pages for link in page.links if "alt" in link.texts]
 
 
-def test_a_seed_draws_one_site_and_another_seed_another(site):
+def test_a_seed_determines_the_site_and_seeds_differ(site):
     first, nights = site
     again, other = Site(11, BASE), Site(12, BASE)
     assert {night: again.night(night, 900) for night in NIGHTS} == nights
@@ -33,8 +33,8 @@ def test_a_seed_draws_one_site_and_another_seed_another(site):
 
 
 def test_nights_differ_in_languages_and_share_pictures(site):
-    drawn, nights = site
-    mixes = [drawn.mix(night) for night in NIGHTS]
+    generated, nights = site
+    mixes = [generated.mix(night) for night in NIGHTS]
     assert mixes[0] != mixes[1]
     assert all(sum(mix.values()) == pytest.approx(1) and set(mix) == set(languages()) for mix in mixes)
     shown = [shown_pictures(pages) for pages in nights.values()]
@@ -48,7 +48,7 @@ def shown_pictures(pages):
     return {url for url in urls if url.startswith(f"{BASE}/pictures/")}
 
 
-def test_english_leads_and_its_head_is_heavy(site):
+def test_english_is_the_largest_language_and_has_a_heavy_head(site):
     _, nights = site
     texts = captions(nights[NIGHTS[0]])
     volume = Counter(lang for lang, _ in texts)
@@ -82,7 +82,7 @@ def test_pages_carry_the_noise_of_the_web(site):
     assert max(Counter(captions(pages)).values()) > 20
 
 
-def test_a_page_s_document_says_what_the_page_says(site):
+def test_the_html_of_a_page_has_its_base_and_links(site):
     _, nights = site
     for page in nights[NIGHTS[0]][:30]:
         reader = Reader()

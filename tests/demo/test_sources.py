@@ -44,13 +44,13 @@ def dump_of(world, code):
     return str(path)
 
 
-def test_dumps_are_packed_and_plain_by_turns(world):
+def test_every_second_dump_is_compressed(world):
     suffixes = Counter(path.suffix for path in world.glob("wikipedia/*"))
     assert suffixes == {".bz2": 9, ".xml": 9}
 
 
 @pytest.mark.parametrize("code", languages())
-def test_every_noun_becomes_an_entry_whole_or_in_parts(world, lemmas, views, code):
+def test_every_noun_or_its_parts_become_entries(world, lemmas, views, code):
     counters = DumpCounters()
     grams = sum_grams(count_dump(dump_of(world, code), open_binary, TABLE.languages[code], counters))
     assert counters.error is None
@@ -59,15 +59,15 @@ def test_every_noun_becomes_an_entry_whole_or_in_parts(world, lemmas, views, cod
     ranked = sum_bucket((table for tables, _ in views for table in tables), {code: counters.namespaces})[code]
     rows = zip(ranked["title"].to_pylist(), ranked["views"].to_pylist(), strict=True)
     titles = best_titles([rows], ranked.num_rows, limits)
-    mine = lemmas.lemmas.get(code, ())
-    between = joiner(TABLE.languages[code])
-    unigrams, bigrams = rank_unigrams(grams, limits), rank_bigrams(grams, limits, between)
-    entries = source_list(limits, lemmas=mine, unigrams=unigrams, bigrams=bigrams, titles=titles)
-    known = {entry.entry for entry in entries}
+    language_lemmas = lemmas.lemmas.get(code, ())
+    separator = joiner(TABLE.languages[code])
+    unigrams, bigrams = rank_unigrams(grams, limits), rank_bigrams(grams, limits, separator)
+    entries = source_list(limits, lemmas=language_lemmas, unigrams=unigrams, bigrams=bigrams, titles=titles)
+    entry_texts = {entry.entry for entry in entries}
     assert {entry.origin for entry in entries} >= {"number", "title"}
     for kind in KINDS:
         word = languages()[code].nouns[kind].word
-        assert known & {word, *word.split()}, kind
+        assert entry_texts & {word, *word.split()}, kind
 
 
 def test_markup_does_not_reach_the_counts(world):
@@ -77,7 +77,7 @@ def test_markup_does_not_reach_the_counts(world):
     assert not words & {"Infobox", "thumb", "wikitable", "boilerplate", "ref", "talk", "REDIRECT"}
 
 
-def test_pageviews_hold_other_projects_and_junk_and_mobile_counts_in(world, views):
+def test_pageviews_have_other_projects_malformed_lines_and_mobile_counts(world, views):
     for _, counters in views:
         assert counters.error is None
         assert {"other_site", "no_title", "namespaced", "malformed"} <= set(counters.drops)
@@ -99,6 +99,6 @@ def test_wordnets_name_every_kind_in_every_language_that_has_one(lemmas):
         assert {noun.word for noun in languages()[code].nouns.values()} <= set(lemmas.lemmas[code])
 
 
-def test_a_packed_dump_opens_as_text(world):
+def test_a_compressed_dump_decompresses_to_xml(world):
     text = bz2.decompress(open_binary(dump_of(world, "en")).read()).decode()
     assert text.count("<page>") == text.count("</page>") > 60

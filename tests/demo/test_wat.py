@@ -13,7 +13,7 @@ from demo.wat import write_wat
 
 
 def members(data):
-    """Count the gzip members of a file, the slow way."""
+    """Count the gzip members of a file one by one."""
     count = 0
     while data:
         inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
@@ -29,7 +29,7 @@ def written(tmp_path, seed=1):
     return path, pages
 
 
-def test_every_record_is_a_gzip_member_of_its_own(tmp_path):
+def test_every_record_is_a_separate_gzip_member(tmp_path):
     path, pages = written(tmp_path)
     with path.open("rb") as file:
         records = [(record.headers["WARC-Type"], len(record.reader.read())) for record in ArchiveIterator(file)]
@@ -40,21 +40,21 @@ def test_every_record_is_a_gzip_member_of_its_own(tmp_path):
 
 def test_the_reader_finds_the_pages_texts_and_the_broken_records(tmp_path):
     path, pages = written(tmp_path)
-    reading = FileReport(path.name)
+    report = FileReport(path.name)
     with path.open("rb") as file:
-        found = {(occurrence.page_url, occurrence.text) for occurrence in read_wat(file, reading)}
-    assert reading.status == "ok"
-    assert reading.counters.notes["broken_record"] >= 1
+        texts_read = {(occurrence.page_url, occurrence.text) for occurrence in read_wat(file, report)}
+    assert report.status == "ok"
+    assert report.counters.notes["broken_record"] >= 1
     for page in pages:
         for link in page.links:
             texts = [" ".join(text.split()) for text in link.texts.values()]
             if link.url.startswith("http://127.0.0.1") and page.uri.startswith("http"):
-                assert {(page.uri, text) for text in texts if text} <= found
-    assert set(reading.counters.drops) == {"empty_text", "data_uri", "scheme", "unresolvable"}
-    assert b'"Title": "\xff' in gzip.decompress(path.read_bytes())  # in the way of no text
+                assert {(page.uri, text) for text in texts if text} <= texts_read
+    assert set(report.counters.drops) == {"empty_text", "data_uri", "scheme", "unresolvable"}
+    assert b'"Title": "\xff' in gzip.decompress(path.read_bytes())  # does not affect any text
 
 
-def test_files_follow_from_the_seed(tmp_path):
+def test_the_seed_determines_the_file(tmp_path):
     first, _ = written(tmp_path)
     data = first.read_bytes()
     again, _ = written(tmp_path)

@@ -35,16 +35,16 @@ def test_every_slot_is_filled_and_every_text_is_nfc(lang):
         "words": {"word", "number", "year"},
         "places": {"name", "other", "number", "year"},
     }
-    for group, known in slots.items():
+    for group, expected in slots.items():
         used = {name for text in getattr(lang, group) for _, name, _, _ in string.Formatter().parse(text) if name}
-        assert used == known, group
+        assert used == expected, group
     for _, text in each_caption(lang):
         assert not set("{}[]") & set(text)
         assert text == " ".join(unicodedata.normalize("NFC", text).split())
 
 
 @pytest.mark.parametrize("lang", LANGUAGES, ids=lambda lang: lang.code)
-def test_kinds_scenes_and_sentences_are_told_apart(lang):
+def test_kinds_scenes_and_sentences_are_distinct(lang):
     assert len({noun.word for noun in lang.nouns.values()}) == len(KINDS)
     assert len(set(lang.scenes.values())) == len(SCENES)
     captions = [caption for _, caption in each_caption(lang)]
@@ -52,7 +52,7 @@ def test_kinds_scenes_and_sentences_are_told_apart(lang):
 
 
 @pytest.mark.parametrize("lang", LANGUAGES, ids=lambda lang: lang.code)
-def test_every_caption_matches_its_own_noun(lang):
+def test_every_caption_matches_its_noun(lang):
     words = [lang.nouns[kind].word for kind in KINDS]
     matcher = Matcher.build(words, "worldwide")
     for kind, caption in each_caption(lang):
@@ -67,16 +67,16 @@ def test_captions_are_identified_as_their_language():
     table = LanguageTable.load()
     identifier = LanguageIdentifier(path, table.label_to_lang)
     for lang in LANGUAGES:
-        found, _ = identifier.identify([caption for _, caption in each_caption(lang)])
-        assert found.count(lang.code) > 0.97 * len(found), lang.code
+        identified, _ = identifier.identify([caption for _, caption in each_caption(lang)])
+        assert identified.count(lang.code) > 0.97 * len(identified), lang.code
 
 
 @pytest.mark.parametrize("lang", LANGUAGES, ids=lambda lang: lang.code)
 def test_invented_names_are_in_the_language_s_script(lang):
     rng = Random(5)
     scripts = {unicodedata.name(char).split()[0] for _ in range(50) for char in lang.invented_name(rng)}
-    own = {
+    script_names = {
         "latin": "LATIN", "cyrillic": "CYRILLIC", "arabic": "ARABIC", "hebrew": "HEBREW", "devanagari": "DEVANAGARI",
         "hangul": "HANGUL", "han": "CJK", "kana": "KATAKANA", "thai": "THAI",
     }  # fmt: skip
-    assert scripts == {own[lang.script]}
+    assert scripts == {script_names[lang.script]}

@@ -1,6 +1,6 @@
-"""Backgrounds: the ten scenes that the sample world's things are drawn in.
+"""Draw the backgrounds of the pictures: ten scenes.
 
-Every painter fills a square `ImageDraw` of side `n` pixels; colours and details vary with the generator.
+Every painter fills a square `ImageDraw` of side `n` pixels; colors and details vary with the random generator.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from random import Random
 
 from PIL import ImageDraw
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 Draw = ImageDraw.ImageDraw
 
 
-def vary(rng: Random, colour: Colour, spread: int = 18) -> Colour:
-    """Return the colour with every channel moved by up to `spread`, kept within 0..255."""
-    red, green, blue = (min(255, max(0, channel + rng.randint(-spread, spread))) for channel in colour)
+def vary(rng: Random, color: Color, spread: int = 18) -> Color:
+    """Return the color with every channel changed by up to `spread`, clipped to 0..255."""
+    red, green, blue = (min(255, max(0, channel + rng.randint(-spread, spread))) for channel in color)
     return red, green, blue
 
 
-def _halves(draw: Draw, n: int, rng: Random, sky: Colour, ground: Colour) -> int:
+def _halves(draw: Draw, n: int, rng: Random, sky: Color, ground: Color) -> int:
     """Paint sky over ground and return the height of the horizon."""
     horizon = round(n * rng.uniform(0.5, 0.72))
     draw.rectangle((0, 0, n, horizon), fill=vary(rng, sky))
@@ -44,8 +44,8 @@ def _mountains(draw: Draw, n: int, rng: Random) -> None:
     horizon = _halves(draw, n, rng, (196, 212, 228), (150, 160, 140))
     for _ in range(3):
         x, width, top = rng.randrange(n), n * rng.uniform(0.25, 0.45), n * rng.uniform(0.1, 0.35)
-        grey = vary(rng, (132, 136, 148))
-        draw.polygon([(x - width, horizon), (x, top), (x + width, horizon)], fill=grey)
+        gray = vary(rng, (132, 136, 148))
+        draw.polygon([(x - width, horizon), (x, top), (x + width, horizon)], fill=gray)
 
 
 def _city(draw: Draw, n: int, rng: Random) -> None:
@@ -98,7 +98,7 @@ def _desert(draw: Draw, n: int, rng: Random) -> None:
     draw.ellipse((x - n // 2, horizon - n // 10, x + n // 2, horizon + n // 3), fill=vary(rng, (206, 146, 84)))
 
 
-SCENERY: dict[str, Callable[[Draw, int, Random], None]] = {
+SCENE_PAINTERS: dict[str, Callable[[Draw, int, Random], None]] = {
     "beach": _beach,
     "garden": _garden,
     "mountains": _mountains,
