@@ -14,7 +14,7 @@ import yaml
 
 from curation.errors import UsageError
 from curation.language_keys import MERGED
-from curation.matching.rules import entry_form
+from curation.matching.rules import normalize_entry
 from jobs import balance, compare, explain, match, merge_metadata, report
 from jobs.runtime.context import Context
 from jobs.runtime.spec import open_match_spec
@@ -110,7 +110,7 @@ def test_entries_of_one_form_become_one_with_every_spelling_whatever_buckets_the
     for words in lists.values():
         for number, word in enumerate(sorted(words)):
             first.setdefault(word, ("wordnet" if number % 2 else "title", number / 4))
-            spellings.setdefault(entry_form(word), set()).update([word, *known.get(word, [])])
+            spellings.setdefault(normalize_entry(word), set()).update([word, *known.get(word, [])])
     expected = [(word, *first[word], rest) for word, *rest in sorted(map(sorted, spellings.values()))]
     assert ("C ++", "wordnet", 0.25, ["C++", "C++\u00ad"]) in expected
 
