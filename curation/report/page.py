@@ -103,9 +103,9 @@ class LanguageCounts:
 class Report:
     """The data of the page.
 
-    `recipe_spec` is the frozen configuration of the recipe, `runs` the run of every stage that has run, `thresholds`
-    the rows of that table, `languages` the languages with the most matches, in descending order, and `names` the names
-    of languages.
+    `recipe_spec` is the frozen configuration of the recipe, `runs` has the run of every stage that has run, and
+    `thresholds` the rows of that table. `languages` are the languages with the most matches, in descending order, and
+    `names` the names of languages.
     """
 
     batch: str

@@ -16,7 +16,7 @@ EXAMPLES = 3
 
 
 class SourceStatistics(msgspec.Struct):
-    """The number of entries that a source gave a list, its cap, whether it was reached, and the first entries."""
+    """The number of entries that a source added, its cap, whether it was reached, and the first entries."""
 
     entries: int
     cap: int | None
@@ -25,7 +25,7 @@ class SourceStatistics(msgspec.Struct):
 
 
 def statistics(entries: Sequence[Entry], limits: Limits) -> dict[str, SourceStatistics]:
-    """Return the statistics of each source that gave a list entries, by origin.
+    """Return, by origin, the statistics of each source that added entries.
 
     `entries` is a source list, in which the entries of one origin are in the order of their rank.
     """

@@ -28,7 +28,7 @@ CATEGORIES = {
 
 
 def mediawiki(request):
-    """What api.php answers to the queries that are asked here, two members of a category at a time."""
+    """Answer the queries of these tests as api.php does, with two members of a category per answer."""
     query = request.query
     if query.get("list") == "categorymembers":
         members = CATEGORIES.get(query["cmtitle"], [])
@@ -62,7 +62,7 @@ def wiki(server, **options):
 
 @pytest.fixture
 def command(server, tmp_path, capsys):
-    """Run the command and return its exit code and what it printed."""
+    """Run the command and return its exit code and output."""
 
     def run(*arguments):
         common = ["--language", "tpi", "--out", str(tmp_path), "--user_agent", "tests (t@example.org)"]
@@ -90,13 +90,13 @@ def test_pages_are_plain_text_with_redirects_followed(server):
     assert client.text("Nowhere") is None
 
 
-def test_categories_are_read_to_their_end_and_as_deep_as_asked(server):
+def test_categories_are_read_completely_and_to_the_requested_depth(server):
     client = wiki(server)
     assert list(client.members("Category:Animal", 0)) == ["Dog", "Pusi"]
     assert list(client.members("Category:Animal", 3)) == ["Dog", "Pusi", "Pik"]
 
 
-def test_every_request_says_who_asks_and_asks_to_be_refused_when_the_server_lags(server):
+def test_every_request_has_a_user_agent_and_maxlag(server):
     wiki(server).text("Dog")
     (request,) = server.requests
     assert request.headers["User-Agent"].startswith("tests (t@example.org) ")
@@ -115,13 +115,13 @@ def test_every_request_says_who_asks_and_asks_to_be_refused_when_the_server_lags
         answer({"error": {"code": "ratelimited", "info": "slow down"}}),
     ],
 )
-def test_failures_that_may_pass_are_tried_again(server, fault):
+def test_transient_failures_are_retried(server, fault):
     server.faults[PATH].extend([fault, fault])
     assert wiki(server).text("Pusi") == ("Pusi", 0, "Pusi em i animal.")
     assert len(server.requests) == 3
 
 
-def test_further_tries_wait_longer_and_end(server):
+def test_retries_back_off_and_end(server):
     server.faults[PATH].extend([Answer(503)] * 9)
     started = time.monotonic()
     with pytest.raises(InputError, match=r"page 'Pusi' could not be had: .*503.*; run again to go on"):
@@ -139,46 +139,46 @@ def test_further_tries_wait_longer_and_end(server):
         (Answer(200, b"<html>"), r"page 'Pusi' could not be had: WikiInvalidJsonError"),
     ],
 )
-def test_what_will_not_pass_is_said_at_once(server, fault, message):
+def test_permanent_failures_are_reported_at_once(server, fault, message):
     server.faults[PATH].append(fault)
     with pytest.raises(InputError, match=message):
         wiki(server).text("Pusi")
     assert len(server.requests) == 1
 
 
-def test_no_more_requests_a_second_than_allowed(server):
+def test_the_request_rate_is_limited(server):
     client, started = wiki(server, per_second=20), time.monotonic()
     for title in ("Dog", "Pusi", "Pik", "Dog", "Pusi"):
         client.text(title)
     assert time.monotonic() - started >= 4 / 20
 
 
-def test_what_is_fetched_is_read_like_a_dump(command, tmp_path):
+def test_fetched_pages_are_read_like_a_dump(command, tmp_path):
     (tmp_path / "titles.txt").write_text("Hund\nNowhere\nPusi\n\nHund\n")
-    code, said = command("--titles_file", str(tmp_path / "titles.txt"), "--categories", "Category:Big")
-    assert (code, said.out.splitlines()[:3]) == (0, ["fetched\t4", "there\t0", "missing\t1"])
+    code, output = command("--titles_file", str(tmp_path / "titles.txt"), "--categories", "Category:Big")
+    assert (code, output.out.splitlines()[:3]) == (0, ["fetched\t4", "there\t0", "missing\t1"])
     found, counters = texts(tmp_path / "wikipedia" / "tpi" / "api-pages.json")
     assert found[:2] == ["Dok em i animal.\n\nKala\nRed.", "Pusi em i animal."]
     assert (counters.read, counters.kept, counters.drops) == (4, 4, {})
 
 
-def test_a_run_that_broke_off_goes_on_where_it_stopped(command, server, tmp_path):
+def test_an_interrupted_run_resumes(command, server, tmp_path):
     target = tmp_path / "wikipedia" / "tpi" / "api-pages.json"
     server.faults[PATH].extend([mediawiki_answer("Dog"), Answer(500), Answer(500), Answer(500)])
-    code, said = command("--titles", "Dog,Nowhere,Pusi")
+    code, output = command("--titles", "Dog,Nowhere,Pusi")
     assert code == 3
-    assert "run again to go on" in said.err
-    assert not target.exists(), "a build must not see a part"
+    assert "run again to go on" in output.err
+    assert not target.exists(), "a build must not see a partial file"
     (part,) = target.parent.glob(".*.part")
     part.write_bytes(part.read_bytes() + b'{"title": "cut o')
     server.requests.clear()
-    code, said = command("--titles", "Dog,Nowhere,Pusi")
-    assert (code, said.out.splitlines()[:3]) == (0, ["fetched\t1", "there\t1", "missing\t1"])
+    code, output = command("--titles", "Dog,Nowhere,Pusi")
+    assert (code, output.out.splitlines()[:3]) == (0, ["fetched\t1", "there\t1", "missing\t1"])
     assert asked(server) == ["Nowhere", "Pusi"]
     assert texts(target)[0] == ["Dok em i animal.\n\nKala\nRed.", "Pusi em i animal."]
     server.requests.clear()
-    code, said = command("--titles", "Dog,Nowhere,Pusi,Pik")
-    assert (code, said.out.splitlines()[0]) == (0, "fetched\t1")
+    code, output = command("--titles", "Dog,Nowhere,Pusi,Pik")
+    assert (code, output.out.splitlines()[0]) == (0, "fetched\t1")
     assert asked(server) == ["Pik"]
 
 
@@ -187,9 +187,9 @@ def mediawiki_answer(title):
     return answer({"query": {"pages": {str(number): {"pageid": number, "ns": ns, "title": title, "extract": text}}}})
 
 
-def test_at_most_so_many_pages_are_fetched(command, server):
-    code, said = command("--categories", "Category:Animal", "--category_depth", "1", "--max_pages", "2")
-    assert (code, said.out.splitlines()[0], len(asked(server))) == (0, "fetched\t2", 2)
+def test_the_number_of_pages_is_limited(command, server):
+    code, output = command("--categories", "Category:Animal", "--category_depth", "1", "--max_pages", "2")
+    assert (code, output.out.splitlines()[0], len(asked(server))) == (0, "fetched\t2", 2)
 
 
 @pytest.mark.parametrize(
@@ -203,10 +203,10 @@ def test_at_most_so_many_pages_are_fetched(command, server):
     ],
 )
 def test_usage_errors_name_the_key(command, arguments, message):
-    code, said = command(*arguments)
+    code, output = command(*arguments)
     assert code == 2
-    assert message in said.err
-    assert len(said.err.strip().splitlines()) == 1
+    assert message in output.err
+    assert len(output.err.strip().splitlines()) == 1
 
 
 def test_a_user_agent_is_required(server, tmp_path):

@@ -29,7 +29,7 @@ def status(db, names, state="done"):
 
 
 def dump_tree(db, *parts, state="done"):
-    """The files of one dump, an index beside each part, as dumps.wikimedia.org names them."""
+    """Return the files of one dump, with an index for each part, under their names on dumps.wikimedia.org."""
     stem = f"{db}-20240501-pages-articles-multistream"
     names = {f"{stem}{part}.xml.bz2": f"{db} part {part}".encode() * 50 for part in parts}
     indexes = {f"{stem}-index{part}.txt.bz2": b"0:1:A" for part in parts}
@@ -38,7 +38,7 @@ def dump_tree(db, *parts, state="done"):
 
 
 def cirrus_tree(db, parts, *, whole=True):
-    """The folder of one search index, with its listing, as dumps.wikimedia.org has them since 2026."""
+    """Return the folder of one search index with its listing, in the layout of dumps.wikimedia.org since 2026."""
     folder = f"/other/cirrus_search_index/20260830/index_name%3D{db}_content/"
     names = {f"{db}_content-20260830-{part:05}.json.bz2": b"part %d" % part for part in range(parts)}
     rows = [*names, *(["_SUCCESS"] if whole else [])]
@@ -84,7 +84,7 @@ def fetched(tmp_path):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_the_parts_of_a_dump_come_without_their_indexes_each_with_the_listed_checksum(fetch, tmp_path, capsys):
+def test_the_parts_of_a_dump_are_fetched_without_their_indexes_and_verified(fetch, tmp_path, capsys):
     assert fetch("--languages", "de,be_tarask", "--date", "2024-05-01") == 0
     stem = "20240501-pages-articles-multistream"
     assert set(fetched(tmp_path)) == {
@@ -95,7 +95,7 @@ def test_the_parts_of_a_dump_come_without_their_indexes_each_with_the_listed_che
     assert "missing\twordnet/deu/wn-data-deu.tab" in capsys.readouterr().out
 
 
-def test_what_was_fetched_is_what_a_build_finds(fetch, tmp_path):
+def test_a_build_finds_the_fetched_files(fetch, tmp_path):
     fetch("--languages", "de,it", "--date", "20240501", "--pageview_dates", "2024-05-01", "--wiktionary", "true")
     out = tmp_path / "out"
     section = MetadataSection(
@@ -111,12 +111,12 @@ def test_what_was_fetched_is_what_a_build_finds(fetch, tmp_path):
     ]  # fmt: skip
 
 
-def test_an_unfinished_or_missing_dump_is_named_and_the_rest_is_fetched(fetch, tmp_path, capsys):
+def test_an_unfinished_or_missing_dump_is_reported_and_the_rest_is_fetched(fetch, tmp_path, capsys):
     assert fetch("--languages", "de,it,fr", "--date", "2024-05-01") == 3
-    told = capsys.readouterr().err
-    assert "the dump of it of 2024-05-01 is not complete: its status is 'in-progress'" in told
-    assert "there is no dump of fr of 2024-05-01" in told
-    assert sum("dewiki" in place for place in fetched(tmp_path)) == 2
+    errors = capsys.readouterr().err
+    assert "the dump of it of 2024-05-01 is not complete: its status is 'in-progress'" in errors
+    assert "there is no dump of fr of 2024-05-01" in errors
+    assert sum("dewiki" in path for path in fetched(tmp_path)) == 2
 
 
 def test_hours_days_and_old_cirrus_dumps_are_found(fetch, tmp_path):
@@ -126,7 +126,7 @@ def test_hours_days_and_old_cirrus_dumps_are_found(fetch, tmp_path):
     assert fetched(tmp_path)["wikipedia/de/dewiki-20240501-cirrussearch-content.json.gz"] == b"json"
 
 
-def test_a_search_index_comes_in_parts_once_it_is_complete(fetch, tmp_path, capsys):
+def test_a_search_index_is_fetched_in_parts_if_it_is_complete(fetch, tmp_path, capsys):
     assert fetch("--languages", "de,it", "--date", "20260830", "--dump", "cirrussearch", "--wordnets", "false") == 3
     assert "the dump of it of 2026-08-30 is not complete" in capsys.readouterr().err
     assert fetched(tmp_path) == {
@@ -135,7 +135,7 @@ def test_a_search_index_comes_in_parts_once_it_is_complete(fetch, tmp_path, caps
     }
 
 
-def test_a_second_run_fetches_only_what_the_first_could_not(fetch, server, tmp_path):
+def test_a_second_run_fetches_only_files_that_failed_in_the_first(fetch, server, tmp_path):
     part = "/dewiki/20240501/dewiki-20240501-pages-articles-multistream2.xml.bz2"
     server.faults[part].extend([Answer(503)] * 3)
     assert fetch("--languages", "de", "--date", "2024-05-01", "--retries", "1") == 3
@@ -146,7 +146,7 @@ def test_a_second_run_fetches_only_what_the_first_could_not(fetch, server, tmp_p
 
 
 @pytest.mark.parametrize("connections", [1, 3])
-def test_no_more_files_are_fetched_at_once_than_allowed(tmp_path, connections):
+def test_the_number_of_parallel_downloads_is_limited(tmp_path, connections):
     files, lock, open_, most = file_server(TREE), threading.Lock(), 0, 0
 
     def respond(request):
@@ -154,7 +154,7 @@ def test_no_more_files_are_fetched_at_once_than_allowed(tmp_path, connections):
         with lock:
             open_ += 1
             most = max(most, open_)
-        time.sleep(0.03)  # time for others to come in
+        time.sleep(0.03)  # time for other requests to arrive
         with lock:
             open_ -= 1
         return files(request)
@@ -167,7 +167,7 @@ def test_no_more_files_are_fetched_at_once_than_allowed(tmp_path, connections):
     assert most == connections
 
 
-def test_https_is_spoken_where_the_certificate_is_trusted(tmp_path, monkeypatch, capsys, certificate):
+def test_https_requires_a_trusted_certificate(tmp_path, monkeypatch, capsys, certificate):
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(*certificate)
     with serving(file_server(TREE), tls) as server:
@@ -191,7 +191,7 @@ def test_a_dry_run_lists_sizes_and_urls_and_fetches_nothing(fetch, server, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("flags", "told"),
+    ("flags", "message"),
     [
         (["--languages", "de", "--date", "May"], "date: 'May' is no date"),
         (["--languages", "xx", "--date", "2024-05-01"], "unknown language 'xx'"),
@@ -200,13 +200,13 @@ def test_a_dry_run_lists_sizes_and_urls_and_fetches_nothing(fetch, server, tmp_p
         (["--languages", "de", "--connections", "0"], "key `connections`"),
     ],
 )
-def test_bad_keys_are_refused_before_anything_is_asked(fetch, server, capsys, flags, told):
+def test_bad_keys_are_refused_before_any_request(fetch, server, capsys, flags, message):
     assert fetch(*flags) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not server.requests
 
 
-def test_nobody_fetches_without_saying_who_they_are(tmp_path, capsys):
+def test_a_user_agent_is_required(tmp_path, capsys):
     file = tmp_path / "c.yaml"
     file.write_text(yaml.safe_dump({"languages": ["de"], "date": "2024-05-01", "out": str(tmp_path)}))
     assert run_command(download.run, ["--config", str(file)]) == 2

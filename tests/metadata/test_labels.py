@@ -8,7 +8,7 @@ from curation.lid.identifier import LanguageIdentifier, labels_of
 from metadata.labels import map_labels
 from metadata.languages import LanguageTable
 
-# The labels of OpenLID; those of NLLB's model are a few more of the same kind.
+# The labels of OpenLID; NLLB's model has a few more of the same form.
 OPENLID_LABELS = """
 ace_Arab ace_Latn acm_Arab acq_Arab aeb_Arab afr_Latn ajp_Arab als_Latn amh_Ethi apc_Arab arb_Arab ars_Arab ary_Arab
 arz_Arab asm_Beng ast_Latn awa_Deva ayr_Latn azb_Arab azj_Latn bak_Cyrl bam_Latn ban_Latn bel_Cyrl bem_Latn ben_Beng
@@ -49,7 +49,7 @@ def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     lines = [f"__label__{label} {text}\n" for label, text in SENTENCES.items()]
     (folder / "train.txt").write_text("".join(lines * 20), encoding="utf-8")
-    # ten threads, because each fills its tenth of the matrix: with one the rest is whatever memory held
+    # ten threads, because each fills a tenth of the matrix: with one thread, the rest is uninitialized memory
     trained = fasttext.train_supervised(
         str(folder / "train.txt"), dim=8, epoch=50, lr=0.1, minn=2, maxn=3, bucket=2000, thread=10, verbose=0
     )

@@ -122,7 +122,7 @@ def test_the_digest_ignores_names_order_and_comments(tmp_path):
     digest = load(tmp_path, ENGLISH, german, OTHER).digest
     assert len(digest) == 64
     assert load(tmp_path, german, ENGLISH.replace("English", "Anglais"), "# remark", OTHER).digest == digest
-    assert load(tmp_path, ENGLISH + ",enm", german, OTHER).digest == digest, "ISO codes have their own part in match_id"
+    assert load(tmp_path, ENGLISH + ",enm", german, OTHER).digest == digest, "match_id covers ISO codes separately"
     changes = [("\ten\t", "\ten,us\t"), ("eng", "enm"), ("space", "none"), ("whitespace", "icu")]
     for old, new in changes:
         assert load(tmp_path, ENGLISH.replace(old, new, 1), german, OTHER).digest != digest

@@ -24,7 +24,7 @@ def test_the_published_values_are_the_defaults():
     assert resolve_limits("simple", "en") == german, "a Wikipedia of its own, though its list merges into English"
 
 
-def test_overrides_go_from_default_over_the_key_to_the_wikipedia():
+def test_overrides_of_the_wikipedia_precede_those_of_the_key_and_the_default():
     overrides = {
         "default": {"unigram_cap": 1, "title_cap": 1, "bigram_cap": 1},
         "zh": {"title_cap": 2, "bigram_cap": 2},
@@ -42,11 +42,11 @@ def test_an_unknown_limit_is_refused_by_its_key():
 
 @given(st.integers(0, 10**9), st.integers(0, 10**4))
 @example(100, 2900)  # 0.29 · 100 is 28.999999999999996 in floating point
-def test_a_share_is_that_of_the_decimal_number_it_is_written_as(number, ten_thousandths):
+def test_a_share_is_computed_with_the_decimal_number_as_written(number, ten_thousandths):
     share = ten_thousandths / 10**4
     assert share_of(share, number) == math.floor(Decimal(ten_thousandths) / 10**4 * number)
 
 
-def test_bigrams_have_room_by_their_score():
+def test_the_maximum_number_of_bigrams_depends_on_the_score():
     assert [Limits().max_bigrams(n) for n in (0, 2, 3, 10**9)] == [0, 0, 1, 100_646]
     assert Limits(bigram_score="pmi").max_bigrams(3) == ENGLISH.max_bigrams(3) == 100_646

@@ -14,7 +14,7 @@ TABLE = LanguageTable.load()
 
 @pytest.fixture
 def find(tmp_path):
-    """Write empty files and return the sources that patterns below their folder find, as (code, file name)."""
+    """Write empty files and return the sources that match patterns below their folder, as (code, file name)."""
 
     def run(files, patterns, codes=("de", "ltg")):
         for name in files:
@@ -26,13 +26,13 @@ def find(tmp_path):
     return run
 
 
-def test_a_file_that_two_patterns_name_counts_once(find):
+def test_a_file_that_matches_two_patterns_is_read_once(find):
     files = ["dewiki-pages-articles1.xml.bz2", "dewiki-pages-articles2.xml.bz2", "ltgwiki.xml"]
     found = find(files, ["@{code}wiki*", "de=@dewiki-pages-articles1*", "ltg=@ltgwiki.xml"])
     assert found == [("de", files[0]), ("de", files[1]), ("ltg", files[2])]
 
 
-def test_indexes_are_no_dumps(find):
+def test_indexes_are_not_dumps(find):
     files = ["dewiki-1-pages-articles-multistream.xml.bz2", "dewiki-1-pages-articles-multistream-index.txt.bz2"]
     assert find(files, ["@{code}wiki*"]) == [("de", files[0])]
 
@@ -67,7 +67,7 @@ def test_two_dumps_of_one_wikipedia_are_refused(find, other):
         ("@{code}-nothing", InputError, "for any language"),
     ],
 )
-def test_patterns_that_name_nothing_are_refused(find, pattern, error, message):
+def test_patterns_without_files_are_refused(find, pattern, error, message):
     with pytest.raises(error) as caught:
         find([], [pattern])
     assert message in str(caught.value)

@@ -288,7 +288,7 @@ def test_a_long_curve_is_thinned_to_200_points():
     assert 100 < len(summarize("en", np.arange(1, 100_001), 5).points) <= 200
 
 
-# The job: the same page from what is published in a lake, without Spark
+# The job renders the same page from the tables of a lake, without Spark
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ def dump_counts(data, code="ltg", **options):
     return tables, {" ".join(filter(None, (row["first"], row["second"]))): row["count"] for row in rows}, counters
 
 
-def test_articles_alone_are_counted_and_every_page_is_in_the_books():
+def test_only_articles_are_read_and_every_page_is_counted():
     _, grams, counters = dump_counts(DUMP.encode())
     assert grams == {"Dog": 2, "house": 2, "dog": 1, "Dog house": 2}
     assert (counters.read, counters.kept, counters.drops) == (4, 2, {"redirect": 1, "other_namespace": 1})
@@ -52,13 +52,13 @@ def test_articles_alone_are_counted_and_every_page_is_in_the_books():
     assert counters.error is None
 
 
-def test_small_windows_change_nothing_but_the_number_of_tables():
+def test_the_window_size_changes_only_the_number_of_tables():
     tables, grams, _ = dump_counts(DUMP.encode(), counter=NgramCounter(window=1))
     assert len(tables) == 3
     assert grams == dump_counts(DUMP.encode())[1]
 
 
-def test_a_damaged_dump_gives_the_pages_before_and_its_error():
+def test_a_damaged_dump_gives_the_pages_before_the_damage_and_an_error():
     _, grams, counters = dump_counts(DUMP[:-60].encode())
     assert grams == {"Dog": 1, "house": 1, "dog": 1, "Dog house": 1}
     assert counters.read == 3
@@ -69,7 +69,7 @@ def test_a_damaged_dump_gives_the_pages_before_and_its_error():
     assert counters.error is not None
 
 
-def test_a_page_on_which_the_parser_fails_is_counted_and_the_others_are_read(monkeypatch):
+def test_a_page_that_cannot_be_parsed_is_counted_and_the_others_are_read(monkeypatch):
     def parser(text, hidden):
         if text == "Dog house":
             raise RecursionError("too deep")
@@ -92,7 +92,7 @@ def test_a_page_of_ten_megabytes_and_one_of_a_hundred_thousand_templates_are_rea
     assert (counters.kept, counters.error) == (2, None)
 
 
-def test_a_missing_file_is_an_error_in_the_books():
+def test_a_missing_file_is_recorded_as_an_error():
     counters = DumpCounters()
     (table,) = count_dump("gone", opener({}), LANGUAGES.languages["en"], counters)
     assert (table.num_rows, counters.error) == (0, "cannot read gone: missing")
@@ -101,14 +101,14 @@ def test_a_missing_file_is_an_error_in_the_books():
     assert (views.lines, views.error) == (0, "cannot read gone: missing")
 
 
-def test_text_without_spaces_is_cut_into_words():
+def test_text_without_spaces_is_split_into_words():
     text = DUMP.replace("Dog house", "東京都に行く").encode()
     _, grams, counters = dump_counts(text, code="ja")
     assert {"東京": 1, "都": 1, "東京 都": 1, "Dog": 1}.items() <= grams.items()
     assert counters.kept == 2
 
 
-def test_one_reading_of_a_page_view_file_serves_all_wanted_wikipedias():
+def test_a_page_view_file_is_read_once_for_all_selected_wikipedias():
     lines = b"en Dog 1 0\nde Hund 2 0\nfr Chien 3 0\nbe-tarask.m A 4 0\n"
     counters = ViewCounters()
     (table,) = count_views("v", opener({"v": lines}), LANGUAGES, ["en", "de", "be_tarask"], counters)
@@ -120,7 +120,7 @@ def test_one_reading_of_a_page_view_file_serves_all_wanted_wikipedias():
     assert counters.drops == {"other_site": 1}
 
 
-def test_a_source_list_takes_its_sources_in_order():
+def test_a_source_list_has_its_sources_in_order():
     tables, _, counters = dump_counts(DUMP.encode())
     grams = sum_grams(tables)
     views = count_views(
@@ -144,7 +144,7 @@ def test_a_source_list_takes_its_sources_in_order():
     assert entries[101] == Entry("Dog", "unigram", 2.0)
 
 
-def test_a_language_without_any_input_has_the_numbers():
+def test_a_language_without_sources_has_the_numbers():
     assert len(source_list(SMALL)) == 100
 
 

@@ -6,7 +6,7 @@ from metadata.lists.coverage import coverage
 TABLE = LanguageTable.load()
 
 
-def test_every_wikipedia_of_the_table_has_a_list_is_merged_into_one_or_is_in_other():
+def test_every_wikipedia_has_its_own_list_is_merged_or_is_in_other():
     rows = list(coverage(TABLE, set(TABLE.keys), set(TABLE.languages)))
     assert [row.code for row in rows] == list(TABLE.languages)
     assert len(rows) == 330
@@ -23,6 +23,6 @@ def test_every_wikipedia_of_the_table_has_a_list_is_merged_into_one_or_is_in_oth
     assert {ways[code] for code in ("ltg", "zh_min_nan", "cdo", "hak", "roa_rup")} == {"in other"}
 
 
-def test_a_wikipedia_counts_as_built_when_its_own_list_and_its_key_are_there():
+def test_a_wikipedia_is_built_if_the_build_has_its_source_list_and_its_key():
     rows = {row.code: row.built for row in coverage(TABLE, {"zh", "de"}, {"zh_yue", "de", "fr"})}
     assert {code for code, built in rows.items() if built} == {"zh_yue", "de"}

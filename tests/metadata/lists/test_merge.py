@@ -32,7 +32,7 @@ CAPS = st.integers(0, 5)
 
 
 def oracle_sources(numbers, wordnet, unigrams, bigrams, titles, limits):
-    """Walk the sources in order with a plain list."""
+    """Add the sources in order to a plain list."""
     found, added = [], {}
     sources = [
         ("number", [(n, None) for n in numbers], None),
@@ -94,7 +94,7 @@ ENTRIES = st.lists(
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(ENTRIES, max_size=4))
-def test_merged_lists_are_sorted_distinct_forms_with_the_rest_as_aliases(lists):
+def test_merged_lists_are_sorted_and_have_one_entry_per_form_with_aliases(lists):
     merged = merge_lists(lists)
     first = {}
     for entry in (entry for entries in lists for entry in entries):
@@ -110,7 +110,7 @@ def test_merged_lists_are_sorted_distinct_forms_with_the_rest_as_aliases(lists):
     assert merged == sorted(expected, key=lambda entry: entry.entry)
 
 
-def test_spellings_of_one_form_are_one_entry():
+def test_spellings_with_the_same_form_are_one_entry():
     merged = merge_lists(
         [[Entry("St. Louis", "title", 9.0)], [Entry("St . Louis", "bigram", 1.0), Entry("\u200b", "title", 1.0)]]
     )
@@ -125,13 +125,13 @@ def test_entries_do_not_depend_on_the_order_of_lists(lists, random):
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(ENTRIES, max_size=4), st.integers(1, 5))
-def test_lists_merge_the_same_by_buckets_of_their_forms(lists, buckets):
+def test_merging_in_buckets_of_forms_gives_the_same_list(lists, buckets):
     cut = zip(*(spread(entry_forms(entries), "form", buckets) for entries in lists), strict=True)
     merged = [entry for tables in cut for entry in merge_entry_forms(tables)]
     assert sorted(merged, key=lambda entry: entry.entry) == merge_lists(lists)
 
 
-def test_the_table_holds_every_entry_with_its_position_as_id():
+def test_the_id_of_an_entry_is_its_position_in_the_table():
     entries = [Entry("0", "number"), Entry("a b", "bigram", 1.5, ("a  b",))]
     table = entries_table(entries)
     assert table.schema == SCHEMAS["entries"]
@@ -143,20 +143,20 @@ def test_the_table_holds_every_entry_with_its_position_as_id():
     assert entries_table(entries[1:], 1).equals(table.slice(1))
 
 
-def test_the_version_follows_languages_entries_and_their_order():
+def test_the_version_depends_on_languages_entries_and_their_order():
     def version(**lists):
         return metadata_version({lang: [Entry(name, "title") for name in names] for lang, names in lists.items()})
 
     base = version(en=["a", "b"], de=["c"])
     assert len(base) == 16
     assert int(base, 16) >= 0
-    assert version(de=["c"], en=["a", "b"]) == base, "not the order of languages"
+    assert version(de=["c"], en=["a", "b"]) == base, "the order of languages does not matter"
     others = [version(en=["b", "a"], de=["c"]), version(en=["a"], de=["b", "c"]), version(en=["a", "b"], fr=["c"])]
     others += [version(en=["a", "b"]), version(en=["a", "b"], de=["c"], fr=[]), version(en=["ab"], de=["c"])]
     assert len({base, *others}) == 7
 
 
-def test_digests_made_apart_give_the_same_version():
+def test_digests_computed_separately_give_the_same_version():
     lists = {"en": [Entry("a", "title")], "de": [Entry("b", "title")]}
     assert version_from_digests({lang: list_digest(entries) for lang, entries in lists.items()}) == metadata_version(
         lists

@@ -18,7 +18,7 @@ TOTALS = {
 }  # fmt: skip
 
 
-def test_the_page_shows_every_wikipedia_with_what_its_sources_gave():
+def test_the_page_shows_the_sources_of_every_wikipedia():
     page = render(TOTALS, "run-7", LanguageTable.load(), datetime(2024, 5, 1, 12, 30, tzinfo=UTC))
     for text in ("abc123", "run-7", "2024-05-01 12:30", "own list", "merged into en", "in other", "Latgalian", "Reiga"):
         assert text in page

@@ -27,7 +27,7 @@ SITES = {
 
 @dataclass
 class Read:
-    """What reading one file gave: the sum of its tables, and its books."""
+    """The result of reading one file: the sum of its tables, and its counters."""
 
     views: dict
     counters: ViewCounters
@@ -52,7 +52,7 @@ def rows(read):
     return [(*key, views) for key, views in sorted(read.views.items())]
 
 
-def test_desktop_mobile_and_zero_rated_views_of_one_wikipedia_add_up():
+def test_desktop_mobile_and_zero_rated_views_are_summed():
     assert rows(read("en Dog 3 0", "en.m Dog 4 0", "en.zero Dog 5 0")) == [("en", "Dog", 12)]
 
 
@@ -65,14 +65,14 @@ def test_other_projects_and_other_sites_are_dropped():
     assert (views.counters.lines, views.counters.kept, views.counters.error) == (len(others), 0, None)
 
 
-def test_site_names_are_those_of_the_language_table():
+def test_site_names_are_taken_from_the_language_table():
     assert rows(read("be-tarask A 1 0", "be-x-old.m A 1 0", "zh-yue.wikipedia A 7 desktop 1 A1")) == [
         ("be_tarask", "A", 2),
         ("zh_yue", "A", 1),
     ]
 
 
-def test_daily_lines_of_all_ages_add_up_with_hourly_ones():
+def test_daily_lines_of_all_layouts_are_summed_with_hourly_lines():
     views = read(
         "en.wikipedia Dog 4269567 desktop 120 A60X60",
         "en.wikipedia Dog 4269567 mobile-web 30 B30",
@@ -99,7 +99,7 @@ def test_daily_lines_of_all_ages_add_up_with_hourly_ones():
         ("2001:_A_Space_Odyssey", "2001: A Space Odyssey"),
     ],
 )
-def test_titles_are_as_people_read_them(written, title):
+def test_titles_are_decoded_for_display(written, title):
     assert rows(read(f"en.wikipedia {written} 1 desktop 3 A3")) == [("en", title, 3)]
 
 
@@ -127,7 +127,7 @@ def test_titles_are_as_people_read_them(written, title):
         ("en Caf%E9 3 0", "not_utf8"),
     ],
 )
-def test_useless_lines_are_counted_by_reason(line, reason):
+def test_dropped_lines_are_counted_by_reason(line, reason):
     views = read("en Dog 1 0", line, "en Dog 1 0")
     assert rows(views) == [("en", "Dog", 2)]
     assert views.counters.drops == {reason: 1}
@@ -135,36 +135,36 @@ def test_useless_lines_are_counted_by_reason(line, reason):
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress])
-def test_all_compressions_read_alike(pack):
+def test_the_compression_does_not_matter(pack):
     assert rows(read("en Dog 1 0", "de Hund 2 0", "", pack=pack)) == [("de", "Hund", 2), ("en", "Dog", 1)]
 
 
-def test_good_lines_of_a_truncated_file_are_kept_and_the_damage_told():
+def test_lines_before_the_damage_are_kept_and_the_damage_is_reported():
     lines = [f"en Title_{n * 7919 % 99991} {n} 0" for n in range(30_000)]
     for pack in (gzip.compress, bz2.compress):
-        # Two members, the second cut off.
+        # Two members, the second one truncated.
         halves = [pack("\n".join([*half, ""]).encode()) for half in (lines[:20_000], lines[20_000:])]
         found = read_data(halves[0] + halves[1][:200]).counters
         assert found.error is not None
         assert "views.gz" in found.error
         assert 20_000 <= found.kept < 30_000
-        assert found.lines == found.kept, "the line that is cut off is left out, not misread"
+        assert found.lines == found.kept, "the truncated line is left out, not misread"
 
 
-def test_no_more_titles_are_held_at_once_than_allowed_and_nothing_is_lost():
+def test_memory_holds_at_most_the_allowed_titles_and_all_views_are_counted():
     found = read(*(f"en Title_{n % 23} {n} 0" for n in range(400)), pending=7)
     assert max(table.num_rows for table in found.tables) == 7
     assert rows(found) == sorted(("en", f"Title {t}", sum(range(t, 400, 23))) for t in range(23))
 
 
 @pytest.mark.parametrize(
-    ("data", "told"), [(b"", "it is empty"), (b"<html>\nnot found\n</html>\n", "holds no line of page views")]
+    ("data", "message"), [(b"", "it is empty"), (b"<html>\nnot found\n</html>\n", "holds no line of page views")]
 )
-def test_a_file_without_any_page_views_is_refused(data, told):
-    assert told in (read_data(data).counters.error or "")
+def test_a_file_without_any_page_views_is_refused(data, message):
+    assert message in (read_data(data).counters.error or "")
 
 
-# The whole way, against a dictionary: many files, partial sums, buckets, namespaces, share, floor.
+# All steps compared with a dictionary: many files, partial sums, buckets, namespaces, share, floor.
 LINES = st.lists(
     st.tuples(
         st.sampled_from(["en", "en.m", "en.zero", "de", "de.m", "en.b", "de.m.v", "commons.m"]),
@@ -191,7 +191,7 @@ def naive_titles(files, code, share, floor, namespaces):
     st.lists(LINES, min_size=1, max_size=3), st.integers(1, 5), st.integers(1, 4), st.sampled_from([0.5, 0.76, 1.0]),
     st.integers(0, 6),
 )  # fmt: skip
-def test_titles_are_those_of_a_plain_dictionary_however_they_are_cut(files, pending, buckets, share, floor):
+def test_titles_equal_those_of_a_plain_dictionary(files, pending, buckets, share, floor):
     namespaces = {"de": {"datei"}}
     bucketed = [[] for _ in range(buckets)]
     for file in files:
@@ -207,7 +207,7 @@ def test_titles_are_those_of_a_plain_dictionary_however_they_are_cut(files, pend
         assert found == naive_titles(files, code, share, floor, namespaces.get(code, ()))
 
 
-def test_titles_are_read_no_further_than_they_are_asked_for():
+def test_titles_are_read_lazily():
     def endless(start):
         return ((f"T{n}", 10**6 - n) for n in itertools.count(start))
 

@@ -44,14 +44,14 @@ def test_broken_rows_are_counted_and_the_rest_is_read():
     assert tab(data) == (["good"], {"not_utf8": 1, "malformed": 1})
 
 
-def test_an_index_gives_every_lemma_after_its_licence():
+def test_an_index_gives_every_lemma_after_its_license():
     text = (
         "  1 This software\n  2 and database\n.22 n 1 2 @ ~ 1 0 04510146  \n's_gravenhage n 1 2 @ #p 1 0 08970180  \n"
     )
     assert list(read_index(io.BytesIO(text.encode()), "index.noun", Counter())) == [".22", "'s gravenhage"]
 
 
-def test_the_code_is_in_the_file_name_not_the_folder():
+def test_the_code_is_taken_from_the_file_name_not_the_folder():
     paths = ["omw/mcr/wn-data-cat.tab", "omw/cow/wn-data-cmn.tab", "omw/wikt/wn-wikt-jpn.tab", "dict/index.noun"]
     paths += ["omw/mcr/LICENSE", "omw/mcr/citation.bib", "dict/index.sense", "dict/data.noun", "wn-data-cat.tab.bak"]
     assert [(file.code, file.kind) for file in wordnet_files(paths)] == [
@@ -63,7 +63,7 @@ def test_the_code_is_in_the_file_name_not_the_folder():
     assert codes == {"eng": "en", "cat": "ca", "cmn": "zh", "wikt-jpn": "ja"}
 
 
-def test_files_of_one_code_and_codes_of_one_wikipedia_merge_once_each():
+def test_files_of_one_code_and_codes_of_one_wikipedia_are_merged_without_duplicates():
     files = {
         "iwn/wn-data-ita.tab": "1-n\tita:lemma\tcane\n2-n\tita:lemma\tgatto",
         "ita/wn-data-ita.tab": "1-n\tita:lemma\tcane\n3-n\tita:lemma\ttopo",
@@ -77,13 +77,13 @@ def test_files_of_one_code_and_codes_of_one_wikipedia_merge_once_each():
     assert not found.errors
 
 
-def test_als_is_albanian_but_in_wiktionarys_file_alemannic():
+def test_als_is_albanian_except_in_the_wiktionary_file_where_it_is_alemannic():
     files = {"als/wn-data-als.tab": "1-n\tals:lemma\tqen", "wikt/wn-wikt-als.tab": "1-n\tals:lemma\tHund"}
     assert read(files).lemmas == {"sq": ["qen"]}
     assert read(files, wiktionary=True).lemmas == {"sq": ["qen"], "als": ["Hund"]}
 
 
-def test_a_code_without_wikipedia_is_named_not_lost():
+def test_a_code_without_a_wikipedia_is_reported():
     files = {"wikt/wn-wikt-grc.tab": "1-n\tgrc:lemma\tκύων", "wikt/wn-wikt-deu.tab": "1-n\tdeu:lemma\tHund"}
     found = read(files, wiktionary=True)
     assert found.unmapped == ["wikt/wn-wikt-grc.tab"]
@@ -91,7 +91,7 @@ def test_a_code_without_wikipedia_is_named_not_lost():
     assert found.rows["wikt/wn-wikt-grc.tab"] == 1
 
 
-def test_wiktionarys_file_serves_only_where_no_wordnet_is_made_by_hand():
+def test_a_wiktionary_file_is_used_only_without_a_hand_made_wordnet():
     files = {
         "fin/wn-data-fin.tab": "1-n\tfin:lemma\tkoira",
         "wikt/wn-wikt-fin.tab": "1-n\tfin:lemma\tkissa",
@@ -111,21 +111,21 @@ not a synset
 """
 
 
-def test_princetons_data_files_give_the_first_lemma_of_each_synset_in_its_case():
+def test_princeton_data_files_give_the_first_lemma_of_each_synset_with_its_case():
     drops = Counter()
     lemmas = list(read_synsets(io.BytesIO(SYNSETS.encode()), "data.noun", drops))
     assert lemmas == ["entity", "dog", "cut off", "The Hague"]
     assert drops == {"malformed": 1}
 
 
-def test_an_index_is_read_only_where_its_folder_has_no_data_files():
+def test_an_index_is_read_only_if_its_folder_has_no_data_files():
     both = {"dict/data.noun": SYNSETS, "dict/index.noun": "hague n 1\n", "dict/data.txt": "none of ours"}
     assert read(both).lemmas == {"en": ["entity", "dog", "cut off", "The Hague"]}
     apart = {"wn31/index.noun": "hague n 1\n", "other/data.txt": ""}
     assert read(apart).lemmas == {"en": ["hague"]}
 
 
-def test_an_unreadable_file_is_named_and_the_others_are_read():
+def test_an_unreadable_file_is_reported_and_the_others_are_read():
     def open_binary(path):
         if "ita" in path:
             raise InputError(f"cannot read {path}: gone")
@@ -155,7 +155,7 @@ def test_every_lemma_row_of_the_open_multilingual_wordnet_is_read(real):
     assert sorted(found.lemmas) == expected.split()
 
 
-def test_every_lemma_of_princetons_index_is_read(real):
+def test_every_lemma_of_the_princeton_index_is_read(real):
     found = real("dict")
     assert list(found.lemmas) == ["en"]
     assert len(found.lemmas["en"]) == len(set(found.lemmas["en"])) == 147_478

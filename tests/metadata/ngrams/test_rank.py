@@ -22,7 +22,7 @@ def grams(texts):
 
 
 def oracle_percentile(values, percent):
-    """Linear interpolation between the two values around the rank, as numpy's default defines it."""
+    """Interpolate linearly between the two values around the rank, as numpy does by default."""
     values = sorted(values)
     rank = Fraction(percent, 100) * (len(values) - 1)
     low = math.floor(rank)
@@ -45,7 +45,7 @@ def oracle_bigrams(texts, score, floor):
 
 @settings(deadline=None)
 @given(TEXTS, st.sampled_from([0.0, 0.1, 0.5, 1.0]), st.integers(0, 5))
-def test_unigrams_rank_by_count_then_code_points_within_share_and_floor(texts, share, floor):
+def test_unigrams_are_ranked_by_count_then_code_points_within_share_and_floor(texts, share, floor):
     unigrams = {word: n for (word, second), n in oracle_counts(texts).items() if second is None}
     ranked = sorted(unigrams.items(), key=lambda item: (-item[1], item[0]))
     expected = [(word, n) for word, n in ranked[: math.floor(share * len(ranked))] if n >= floor]
@@ -55,7 +55,7 @@ def test_unigrams_rank_by_count_then_code_points_within_share_and_floor(texts, s
 
 @settings(max_examples=100, deadline=None)
 @given(TEXTS, st.sampled_from(["rescored", "pmi"]), st.sampled_from([-9.0, 0.5, 1.0, 2.0]))
-def test_bigrams_rank_by_their_score_then_code_points(texts, score, floor):
+def test_bigrams_are_ranked_by_score_then_code_points(texts, score, floor):
     limits = Limits(bigram_score=score, bigram_min_pmi=floor)
     found = list(rank_bigrams(grams(texts), limits))
     expected = oracle_bigrams(texts, score, floor)
@@ -66,20 +66,20 @@ def test_bigrams_rank_by_their_score_then_code_points(texts, score, floor):
     assert [name for name, _ in found] == [name for name, _ in sorted(found, key=lambda item: (-item[1], item[0]))]
 
 
-def test_ties_follow_code_points():
+def test_ties_are_broken_by_code_points():
     limits = Limits(bigram_score="pmi", bigram_min_pmi=0.1)
     table = grams(["z y", "b a", "Z Y", "é x", "𐌰 x2", "ｚ w"])
     assert [name for name, _ in rank_bigrams(table, limits)] == ["Z Y", "b a", "z y", "é x", "ｚ w", "𐌰 x2"]
 
 
-def test_frequent_pairs_win_re_scored_and_rare_ones_by_plain_pmi():
+def test_rescoring_prefers_frequent_pairs_and_plain_pmi_rare_ones():
     text = f"New York is big {BREAK} " * 50 + "quaint zither " + f"{BREAK} it is {BREAK} is it {BREAK} big it " * 50
     table = grams([text])
     assert next(rank_bigrams(table, Limits()))[0] == "New York"
     assert next(rank_bigrams(table, Limits(bigram_score="pmi", bigram_min_pmi=0)))[0] == "quaint zither"
 
 
-def test_a_pmi_of_exactly_the_floor_reaches_it():
+def test_a_pmi_equal_to_the_floor_is_accepted():
     # N = 4, c12 = 1, c1 = c2 = 1: PMI is exactly 2.
     table = grams(["a b", "c d", "e f", "g h"])
     ranked = {
@@ -89,21 +89,21 @@ def test_a_pmi_of_exactly_the_floor_reaches_it():
     assert ranked == {2.0: 4, math.nextafter(2.0, 3): 0}
 
 
-def test_parts_are_joined_as_the_language_writes_them():
+def test_the_words_of_a_bigram_are_joined_as_the_language_writes_them():
     table = grams(["東京 都 に 東京 都 が"])
     limits = Limits(bigram_score="pmi", bigram_min_pmi=0)
     assert "東京都" in dict(rank_bigrams(table, limits, joiner=""))
     assert "東京་都" in dict(rank_bigrams(table, limits, joiner="་"))
 
 
-def test_no_grams_rank_as_nothing():
+def test_no_ngrams_give_no_candidates():
     assert not list(rank_unigrams(grams([]), Limits(unigram_share=1.0)))
     assert not list(rank_bigrams(grams([]), Limits()))
 
 
 @settings(deadline=None)
 @given(st.lists(FLOATS, min_size=1, max_size=50))
-def test_the_percentile_is_interpolated_as_numpy_does(values):
+def test_the_percentile_is_interpolated_as_by_numpy(values):
     found = percentile(np.array(values))
     assert found == pytest.approx(np.percentile(values, 30), abs=1e-9)
     assert found == pytest.approx(oracle_percentile(values, 30), abs=1e-9)
@@ -111,7 +111,7 @@ def test_the_percentile_is_interpolated_as_numpy_does(values):
 
 @settings(deadline=None)
 @given(st.lists(st.lists(FLOATS, min_size=1, max_size=30), min_size=1, max_size=5), st.integers(1, 9))
-def test_chunks_of_sorted_values_have_the_same_percentile_to_the_bit(buckets, size):
+def test_the_percentile_of_chunks_is_bit_identical(buckets, size):
     chunks = [sorted(values)[start : start + size] for values in buckets for start in range(0, len(values), size)]
     read = []
 

@@ -20,22 +20,22 @@ SCRIPTS = st.text(
 
 @settings(deadline=None)
 @given(SCRIPTS, st.sampled_from(["icu", "myanmar"]))
-def test_words_make_up_the_piece_they_were_cut_from(text, name):
+def test_the_words_together_are_the_text(text, name):
     assert "".join(segment(name, "zh")(text)) == text
 
 
 @settings(deadline=None)
 @given(st.lists(st.text("བཡིགདོ", min_size=1, max_size=4), min_size=1, max_size=6), st.sampled_from("་༌"))
-def test_tibetan_syllables_stand_between_tshegs(syllables, tsheg):
+def test_tshegs_separate_tibetan_syllables(syllables, tsheg):
     assert segment("tsheg", "bo")(tsheg.join(syllables) + tsheg) == syllables
 
 
-def test_zero_width_spaces_end_words_and_are_in_none():
+def test_zero_width_spaces_separate_words_and_are_removed():
     assert segment("icu", "th")("\u200bภาษา\u200b\u200bไทย\u2060") == ["ภาษา", "ไทย"]
 
 
 @pytest.mark.parametrize("text", ["မြန်မာ", "ဗုဒ္ဓ", "အိမ့်", "တၢင်း", "ဝ်ႈ"])
-def test_a_stacked_or_closing_consonant_begins_no_syllable(text):
+def test_a_stacked_or_closing_consonant_does_not_start_a_syllable(text):
     assert all(len(part) > 1 for part in segment("myanmar", "mnw")(text))
 
 
@@ -47,7 +47,7 @@ def test_a_stacked_or_closing_consonant_begins_no_syllable(text):
         ("pythainlp", "th", "ประเทศไทยสวยงาม", ["ประเทศ", "ไทย", "สวยงาม"]),
     ],
 )
-def test_better_segmenters_serve_where_they_are_installed(name, code, text, words):
+def test_optional_segmenters_work_if_they_are_installed(name, code, text, words):
     if importlib.util.find_spec(SEGMENTERS[name].module) is None:
         pytest.skip(f"{name} is not installed: it is an option")
     assert "".join(segment(name, code)(text)) == text
@@ -55,7 +55,7 @@ def test_better_segmenters_serve_where_they_are_installed(name, code, text, word
     assert fingerprint(replace(LANGUAGES[code], segmenter=name)).startswith(f"{name} ")
 
 
-def test_a_segmenter_that_is_none_or_not_installed_is_refused_with_what_to_do(monkeypatch):
+def test_an_unknown_or_missing_segmenter_is_refused_with_a_remedy(monkeypatch):
     with pytest.raises(UsageError, match=r"language table: zh: unknown segmenter 'best': use one of icu, tsheg"):
         find_segmenter(replace(LANGUAGES["zh"], segmenter="best"))
     missing = replace(SEGMENTERS["icu"], module="no_such_module")

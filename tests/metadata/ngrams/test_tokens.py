@@ -16,7 +16,7 @@ MIXED = st.text(st.sampled_from("ab é\u0301́नमस्ते \n\u00a0\u3000,
 
 
 def oracle_words(text, *, spaces_break):
-    """Every mark and, on demand, every white space breaks the chain; one character after the other."""
+    """Split character by character: punctuation and, optionally, white space break bigrams."""
     words, word = [], ""
     for char in unicodedata.normalize("NFC", text) + " ":
         mark = unicodedata.category(char)[0] in "PS" or char == BREAK
@@ -30,7 +30,7 @@ def oracle_words(text, *, spaces_break):
 
 
 def runs(words):
-    """The words between breaks: how many breaks there are in a row means nothing."""
+    """Return the words between breaks, ignoring the number of consecutive breaks."""
     found = [[]]
     for word in words:
         if word == BREAK:
@@ -42,19 +42,19 @@ def runs(words):
 
 @settings(deadline=None)
 @given(MIXED)
-def test_words_are_what_white_space_and_marks_leave(text):
+def test_white_space_and_punctuation_separate_words(text):
     assert runs(spaced_words(text)) == runs(oracle_words(text, spaces_break=False))
 
 
 @settings(deadline=None)
 @given(MIXED)
-def test_without_spaces_every_piece_is_cut_and_white_space_breaks_too(text):
+def test_in_text_without_spaces_white_space_breaks_bigrams_too(text):
     pieces = oracle_words(text, spaces_break=True)
     expected = [list(run) for run in runs(pieces) for run in run]
     assert runs(unspaced_words(text, list)) == expected
 
 
-def test_marks_break_the_chain_and_are_no_words():
+def test_punctuation_breaks_bigrams_and_is_not_a_word():
     words = spaced_words("The dog's tail, the U.S. army\nand $5 © now")
     assert runs(words) == [["The", "dog"], ["s", "tail"], ["the", "U"], ["S"], ["army", "and"], ["5"], ["now"]]
 
@@ -76,7 +76,7 @@ def test_marks_break_the_chain_and_are_no_words():
         ("wuu", "𠀀字", [["𠀀", "字"]]),
     ],
 )
-def test_every_script_is_cut_into_words(code, text, expected):
+def test_every_script_is_split_into_words(code, text, expected):
     assert runs(tokenizer(LANGUAGES[code])(text)) == expected
 
 
