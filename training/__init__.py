@@ -1,1 +1,1 @@
-"""The consumer of the shards: dataset, tokenizer, model, loss, DDP loop and evaluation."""
+"""Train models on the shards and evaluate them: data, models, losses, the training loop, evaluation."""

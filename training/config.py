@@ -78,7 +78,7 @@ class TrainConfig(BaseSettings):
     shuffle_streams: int = Field(
         16,
         ge=1,
-        description="streams that the sample order interleaves; best a multiple of ranks x loader workers",
+        description="streams that the sample order interleaves; ideally a multiple of ranks x loader workers",
     )
     shuffle_window: int = Field(2048, ge=1, description="samples per shuffle window of a stream")
     validation_share: float = Field(

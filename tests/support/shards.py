@@ -23,7 +23,7 @@ SHAPES = ["circle", "square", "bar", "cross"]
 
 
 def draw(number: int, side: int = 24) -> tuple[bytes, str]:
-    """Draw a colored shape that is unique to the number; return it as PNG with its caption."""
+    """Draw the colored shape of a number, different for every number; return it as PNG with its caption."""
     color, shape = COLORS[number % 6], SHAPES[number // 6 % 4]
     image = Image.new("RGB", (side, side + number % 3), (255, 255, 255 - number % 50))
     pen, (low, high) = ImageDraw.Draw(image), (side // 5 + number % 2, side - side // 5)
