@@ -1,3 +1,3 @@
-"""The core of worldcurate, free of Spark: plain functions and small classes, Arrow in and Arrow out."""
+"""The core of worldcurate, without Spark: functions and small classes that take and return Arrow data."""
 
 __version__ = "0.1.0"

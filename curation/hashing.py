@@ -1,7 +1,7 @@
 """Seeded choices without a random generator: BLAKE2b-64 over `seed|purpose|key…`.
 
-Jobs and trainer share this one implementation, so a choice depends on what is chosen and the seed alone,
-never on partitions, retries or the order of rows.
+Jobs and trainer share this implementation. A choice depends only on the seed, the purpose and the keys, never on
+partitions, retries or the order of rows.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def u64(seed: int, purpose: str, *keys: str) -> int:
 
 
 def u64_column(seed: int, purpose: str, *keys: str | pa.Array) -> npt.NDArray[np.uint64]:
-    """Return `u64` of every row; a key is a column of strings or one string for all rows, the last one a column."""
+    """Return `u64` of every row; a key is a column of strings or one string for all rows, and the last is a column."""
     rows = pc.binary_join_element_wise(f"{seed}|{purpose}", *keys, "|").cast(pa.binary())
     _, offsets, data = rows.buffers()
     view = memoryview(data or b"")
@@ -32,25 +32,25 @@ def u64_column(seed: int, purpose: str, *keys: str | pa.Array) -> npt.NDArray[np
 
 
 def uniform(hashed: int) -> float:
-    """Map a 64-bit hash to [0, 1): its upper 53 bits over 2^53, exact in float64."""
+    """Return a 64-bit hash mapped to [0, 1): its upper 53 bits over 2^53, exact in float64."""
     return (hashed >> 11) / (1 << 53)
 
 
 def uniform_column(hashed: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
-    """Map a column of 64-bit hashes to [0, 1), as `uniform` does."""
+    """Return a column of 64-bit hashes mapped to [0, 1), as `uniform` does."""
     return (hashed >> np.uint64(11)).astype(np.float64) / (1 << 53)
 
 
 def text_hash(seed: int, image_id: str, text: str) -> int:
-    """Rank of a text among the texts of one image: the smallest stay under the cap, the smallest is chosen."""
+    """Return the rank of a text among the texts of an image: the smallest ones are kept, the smallest is chosen."""
     return u64(seed, "text", image_id, text)
 
 
 def draw(seed: int, image_id: str, text: str) -> float:
-    """Return u in [0, 1) of the balancing draw: the pair is kept when u < keep probability."""
+    """Return u in [0, 1) for sampling: the pair is kept if u < keep probability."""
     return uniform(u64(seed, "draw", image_id, text))
 
 
 def order_hash(seed: int, image_id: str) -> int:
-    """Rank of a pair in the curated and shard order of its recipe."""
+    """Return the rank of a pair in the order of `curated` and `shards`."""
     return u64(seed, "order", image_id)

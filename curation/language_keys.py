@@ -1,8 +1,8 @@
-"""Against which list of entries a text is matched: its language's, or one list made of all languages'.
+"""Keys of entry lists: one list per language, or one merged list for all languages.
 
-Isolation, a list and a threshold for each language, is the rule. A metadata version may instead hold one merged list
-(`jobs.merge_metadata`), to measure what isolation is worth: then every text is matched against it, counts and
-thresholds belong to it, and only the texts keep their language.
+Normally each language has its own list of entries and its own threshold. A metadata version may instead have one merged
+list (`jobs.merge_metadata`), to measure the effect of separate lists. Then every text is matched against the merged
+list, and counts and thresholds belong to it; only the texts keep their language.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Final
 
-MERGED: Final = "all"  # key of the merged list; no language has it
+MERGED: Final = "all"  # key of the merged list; not a language key
 
 
 def entry_list_key(lang: str, lists: Container[str]) -> str:
-    """Return the key of the list, among `lists`, that texts of a language belong to."""
+    """Return the key of the list, among `lists`, that texts of a language are matched against."""
     return MERGED if MERGED in lists else lang

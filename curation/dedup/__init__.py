@@ -1,1 +1,1 @@
-"""Make one row per image, within a batch and across batches."""
+"""Deduplication: one row per image, within a batch and across batches."""

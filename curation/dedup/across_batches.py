@@ -1,7 +1,8 @@
-"""Images of earlier batches, recognised by their ids alone: no text is read, and nothing is kept in memory.
+"""Looks up images of earlier batches by their ids alone, without reading texts or holding an index in memory.
 
-The column `image_id` of published pairs is the sorted set of a batch's ids: about 12 bytes an id on disk, read a row
-group at a time and only where ids can be. Whole ids are compared, so the answer is exact.
+The column `image_id` of published pairs is the sorted set of a batch's ids and takes about 12 bytes per id on disk. It
+is read one row group at a time, skipping row groups that cannot contain the ids. Full ids are compared, so the result
+is exact.
 """
 
 from __future__ import annotations
@@ -21,56 +22,57 @@ ID_LENGTH = 24
 
 
 def is_known(storage: Storage, paths: Sequence[str], ids: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
-    """Tell for each of the sorted ids whether one of the files, each sorted by image_id, has it."""
-    wanted = _fixed(ids)
-    seen = np.zeros(len(wanted), np.bool_)
-    for path in paths if len(wanted) else ():
+    """Return, for each of the sorted ids, whether one of the files, each sorted by image_id, contains it."""
+    sought = _fixed_width(ids)
+    known = np.zeros(len(sought), np.bool_)
+    for path in paths if len(sought) else ():
         with storage.open_input(path) as source:
-            for have in _id_groups(pq.ParquetFile(source), wanted[0], wanted[-1]):
-                start, stop = np.searchsorted(wanted, have[0]), np.searchsorted(wanted, have[-1], side="right")
-                place = np.searchsorted(have, wanted[start:stop])
-                seen[start:stop] |= have[np.minimum(place, len(have) - 1)] == wanted[start:stop]
-    return seen
+            for stored in _id_groups(pq.ParquetFile(source), sought[0], sought[-1]):
+                start, stop = np.searchsorted(sought, stored[0]), np.searchsorted(sought, stored[-1], side="right")
+                index = np.searchsorted(stored, sought[start:stop])
+                known[start:stop] |= stored[np.minimum(index, len(stored) - 1)] == sought[start:stop]
+    return known
 
 
 def earlier_groups(storage: Storage, paths: Sequence[str], ids: pa.ChunkedArray) -> pa.Table:
-    """Return the rows that files of pairs have of some images (schema `GROUPS`); each text counts once a row."""
-    wanted = ids.combine_chunks().cast(pa.string())
+    """Return the rows of the given images in files of pairs (schema `GROUPS`); each text of a row has one copy."""
+    sought = ids.combine_chunks().cast(pa.string())
     parts = [GROUPS.empty_table()]
-    for path in paths if len(wanted) else ():
+    for path in paths if len(sought) else ():
         with storage.open_input(path) as source:
-            parts.append(pq.read_table(source, filters=[("image_id", "in", wanted.to_pylist())], partitioning=None))
-    found = pa.concat_tables([part.select(GROUPS.names[:-1]) for part in parts])
-    copies = pa.array([[1] * len(texts) for texts in found["texts"].to_pylist()], GROUPS.field("copies").type)
-    return found.append_column("copies", copies).cast(GROUPS)
+            parts.append(pq.read_table(source, filters=[("image_id", "in", sought.to_pylist())], partitioning=None))
+    rows = pa.concat_tables([part.select(GROUPS.names[:-1]) for part in parts])
+    copies = pa.array([[1] * len(texts) for texts in rows["texts"].to_pylist()], GROUPS.field("copies").type)
+    return rows.append_column("copies", copies).cast(GROUPS)
 
 
 def files_of_bucket(names: Sequence[str], bucket: int, bits: int) -> list[int]:
-    """Return which files of a partition can hold ids of a bucket.
+    """Return the indices of a partition's files that can contain ids of bucket number `bucket` of `1 << bits`.
 
-    A file's name begins with its own bucket, and a partition has a file of every bucket: so many, a power of two.
+    A file name starts with the file's bucket number. A partition has a file for every bucket, so the number of its
+    buckets, a power of two, follows from the names.
     """
-    own = [int(name.partition(".")[0]) for name in names]
-    own_bits = max(own, default=0).bit_length()
-    common = min(bits, own_bits)
-    return [i for i, other in enumerate(own) if other >> (own_bits - common) == bucket >> (bits - common)]
+    numbers = [int(name.partition(".")[0]) for name in names]
+    file_bits = max(numbers, default=0).bit_length()
+    common = min(bits, file_bits)
+    return [i for i, number in enumerate(numbers) if number >> (file_bits - common) == bucket >> (bits - common)]
 
 
 def _id_groups(file: pq.ParquetFile, first: bytes, last: bytes) -> Iterator[npt.NDArray[np.bytes_]]:
-    """Yield the ids of each row group that can hold some between `first` and `last`."""
+    """Yield the ids of each row group that can contain ids from `first` to `last`."""
     column = file.schema_arrow.get_field_index("image_id")
     for group in range(file.num_row_groups):
         statistics = file.metadata.row_group(group).column(column).statistics
-        known = statistics is not None and statistics.has_min_max
-        if known and (statistics.max.encode() < first or statistics.min.encode() > last):
+        bounded = statistics is not None and statistics.has_min_max
+        if bounded and (statistics.max.encode() < first or statistics.min.encode() > last):
             continue
-        ids = _fixed(file.read_row_group(group, columns=["image_id"])["image_id"])
+        ids = _fixed_width(file.read_row_group(group, columns=["image_id"])["image_id"])
         if len(ids):
             yield ids
 
 
-def _fixed(ids: pa.ChunkedArray) -> npt.NDArray[np.bytes_]:
-    """Return a column of ids as an array of fixed width."""
+def _fixed_width(ids: pa.ChunkedArray) -> npt.NDArray[np.bytes_]:
+    """Return a column of ids as a NumPy array of fixed-width bytes."""
     column: Any = ids.cast(pa.binary()).combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids.cast(pa.binary())
     if not len(column):
         return np.empty(0, f"S{ID_LENGTH}")

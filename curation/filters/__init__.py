@@ -1,1 +1,1 @@
-"""Drop, rewrite or flag texts, each with a reason."""
+"""Steps that drop, rewrite or flag texts; every drop is counted under a reason."""

@@ -1,6 +1,6 @@
-"""Named steps between reading and grouping: each may change a text or drop an occurrence, and counts what it did.
+"""Named steps between reading and grouping, which drop occurrences or change their texts.
 
-A step looks at a batch of occurrences at a time. What it drops is counted under a reason, what it changes is noted.
+A step processes a batch of occurrences at a time. It counts the dropped ones under a reason and notes the changed ones.
 """
 
 from __future__ import annotations
@@ -17,85 +17,85 @@ from curation.occurrence import Counters, Occurrence
 from curation.text import clean
 from curation.urls import image_id
 
-AT_ONCE = 1024
+BATCH_SIZE = 1024  # occurrences
 
 
 class Step(Protocol):
-    """One step."""
+    """A step that maps a batch of occurrences to the remaining ones."""
 
     def __call__(self, batch: Sequence[Occurrence], counters: Counters) -> Sequence[Occurrence]:
-        """Return what is left of a batch, and book the rest."""
+        """Return the remaining occurrences of a batch, and count the others."""
 
 
 def apply(occurrences: Iterator[Occurrence], steps: Sequence[Step], counters: Counters) -> Iterator[Occurrence]:
-    """Yield what all steps, in their order, leave of the occurrences."""
-    while batch := list(islice(occurrences, AT_ONCE)):
-        left: Sequence[Occurrence] = batch
+    """Yield the occurrences that remain after all steps, applied in order."""
+    while batch := list(islice(occurrences, BATCH_SIZE)):
+        remaining: Sequence[Occurrence] = batch
         for step in steps:
-            left = step(left, counters)
-        yield from left
+            remaining = step(remaining, counters)
+        yield from remaining
 
 
 @dataclass(frozen=True)
 class Keep:
-    """Drops occurrences under `reason` unless `wanted` says otherwise."""
+    """Keeps the occurrences that satisfy `predicate` and drops the others under `reason`."""
 
     reason: str
-    wanted: Callable[[Occurrence], bool]
+    predicate: Callable[[Occurrence], bool]
 
     def __call__(self, batch: Sequence[Occurrence], counters: Counters) -> Sequence[Occurrence]:
-        """Return the wanted ones."""
-        left: list[Occurrence] = []
-        gone: list[Occurrence] = []
+        """Return the occurrences that satisfy the predicate."""
+        kept: list[Occurrence] = []
+        dropped: list[Occurrence] = []
         for occurrence in batch:
-            (left if self.wanted(occurrence) else gone).append(occurrence)
-        drop(counters, self.reason, gone)
-        return left
+            (kept if self.predicate(occurrence) else dropped).append(occurrence)
+        drop(counters, self.reason, dropped)
+        return kept
 
 
 @dataclass(frozen=True)
 class Rewrite:
-    """Changes texts, and notes under `name` how many; what nothing is left of is dropped as `empty_text`."""
+    """Changes texts and notes under `name` how many; a text that becomes empty is dropped (`empty_text`)."""
 
     name: str
     change: Callable[[str], str]
 
     def __call__(self, batch: Sequence[Occurrence], counters: Counters) -> Sequence[Occurrence]:
         """Return the occurrences with their new texts."""
-        left: list[Occurrence] = []
-        gone: list[Occurrence] = []
+        kept: list[Occurrence] = []
+        dropped: list[Occurrence] = []
         for occurrence in batch:
             text = self.change(occurrence.text)
             if text == occurrence.text:
-                left.append(occurrence)
+                kept.append(occurrence)
                 continue
             counters.notes[self.name] += 1
             text = clean(text)
-            (left if text else gone).append(replace(occurrence, text=text))
-        drop(counters, "empty_text", gone)
-        return left
+            (kept if text else dropped).append(replace(occurrence, text=text))
+        drop(counters, "empty_text", dropped)
+        return kept
 
 
 @dataclass(frozen=True)
 class Note:
-    """Notes under `name` how many texts are so, and keeps all."""
+    """Notes under `name` how many texts satisfy `predicate`, and keeps all."""
 
     name: str
-    is_so: Callable[[str], bool]
+    predicate: Callable[[str], bool]
 
     def __call__(self, batch: Sequence[Occurrence], counters: Counters) -> Sequence[Occurrence]:
-        """Return the batch."""
-        if count := sum(self.is_so(occurrence.text) for occurrence in batch):
+        """Return the whole batch."""
+        if count := sum(self.predicate(occurrence.text) for occurrence in batch):
             counters.notes[self.name] += count
         return batch
 
 
-def drop(counters: Counters, reason: str, gone: Sequence[Occurrence]) -> None:
-    """Book dropped occurrences, with their image references as examples."""
-    if gone:
-        counters.drop(reason, [occurrence.reference for occurrence in gone])
+def drop(counters: Counters, reason: str, dropped: Sequence[Occurrence]) -> None:
+    """Count dropped occurrences, with their image references as samples."""
+    if dropped:
+        counters.drop(reason, [occurrence.reference for occurrence in dropped])
 
 
 def sample_of_images(share: float, seed: int) -> Keep:
-    """Return a step that keeps a share of the images, by a hash of their ids: a larger share holds a smaller one."""
+    """Return a step that keeps a share of the images, by a hash of their ids; a larger share includes a smaller one."""
     return Keep("not_sampled", lambda o: uniform(u64(seed, "sample", image_id(o.reference))) < share)

@@ -1,6 +1,6 @@
-"""Block lists: hosts and URL prefixes, and phrases of one language.
+"""Block lists of hosts and URL prefixes, and of phrases in one language.
 
-Lists are text files, an entry a line; empty lines and lines that begin with `#` say nothing.
+Lists are text files with one entry per line; empty lines and lines that start with `#` are ignored.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ def entries(data: bytes) -> list[str]:
 
 
 class UrlBlockList:
-    """Knows blocked places: a host with all its subdomains (`example.com`), or what begins with a path on it.
+    """Matches URLs against blocked hosts, with their subdomains (`example.com`), and blocked path prefixes on hosts.
 
-    `example.com/private` and `https://example.com/private` are the same entry: the scheme is left out of account.
+    `example.com/private` and `https://example.com/private` are the same entry: the scheme is ignored.
     """
 
     def __init__(self, lines: Iterable[str]) -> None:
@@ -34,11 +34,11 @@ class UrlBlockList:
             try:
                 url = normalize_url(line if "://" in line else f"http://{line}", None)
             except UrlError:
-                continue  # which names no place
+                continue  # not a URL
             self._paths[host(url)].append(_path(url))
 
     def __call__(self, url: str | None) -> bool:
-        """Tell whether a normalised URL is blocked."""
+        """Return whether a normalized URL is blocked."""
         if url is None:
             return False
         name = host(url)
@@ -50,10 +50,10 @@ class UrlBlockList:
 
 
 class TextBlockList:
-    """A step that drops texts with a blocked phrase of their own language, as `blocked_text`.
+    """A step that drops texts with a blocked phrase of their language (`blocked_text`).
 
-    Phrases match as metadata entries do, whole words where words are set apart, but in any case. Only a text with a
-    phrase in it is identified; phrases of the list `all` are blocked in every language.
+    Phrases match like metadata entries, as whole words in scripts that separate words, but ignoring case. The language
+    is identified only for texts that contain a phrase. Phrases of the list `all` are blocked in every language.
     """
 
     def __init__(
@@ -66,10 +66,10 @@ class TextBlockList:
         self._identify = identify
 
     def __call__(self, batch: Sequence[Occurrence], counters: Counters) -> Sequence[Occurrence]:
-        """Return the occurrences whose texts hold no blocked phrase."""
+        """Return the occurrences whose texts contain no blocked phrase."""
         hits = {text: self._languages(text) for text in dict.fromkeys(o.text for o in batch)}
-        doubtful = [text for text, langs in hits.items() if langs and ANY_LANGUAGE not in langs]
-        langs_of = dict(zip(doubtful, self._identify(doubtful), strict=True)) if doubtful else {}
+        undecided = [text for text, langs in hits.items() if langs and ANY_LANGUAGE not in langs]
+        langs_of = dict(zip(undecided, self._identify(undecided), strict=True)) if undecided else {}
         blocked = {text for text, langs in hits.items() if ANY_LANGUAGE in langs or (langs and langs_of[text] in langs)}
         drop(counters, "blocked_text", [o for o in batch if o.text in blocked])
         return [o for o in batch if o.text not in blocked]

@@ -1,6 +1,7 @@
-"""Cleaning of texts beyond the default, and filters by what a text looks like. Each is a small named function.
+"""Optional cleaning of texts, and filters by the form of a text, as small named functions.
 
-All are off by default, so that figures stay comparable; `steps_of` puts those that are on in their one fixed order.
+All are off by default, so that results stay comparable. Ingest applies the enabled ones in a fixed order
+(`jobs.tasks.ingest.filters`).
 """
 
 from __future__ import annotations
@@ -12,15 +13,15 @@ from functools import cache
 
 import ftfy
 
-JOINERS = "\u200c\u200d"  # which scripts such as Persian, and emoji, need
+JOINERS = "\u200c\u200d"  # needed by Persian and other scripts, and by emoji
 EXTENSIONS = "jpe?g|jfif|png|gif|webp|bmp|tiff?|svg|avif|heic|ico|psd|raw"
 WORDS_OF_A_FILE_NAME = 4
 
-# a name with a picture's extension, in any script
+# a name with the extension of an image file, in any script
 _with_extension = re.compile(
     rf"(?:\S+ ){{0,{WORDS_OF_A_FILE_NAME - 1}}}\S*\.(?:{EXTENSIONS})(?:\?\S*)?", re.IGNORECASE
 ).fullmatch
-# what cameras, phones and programs call pictures: a word and a number
+# names that cameras, phones and programs give to images: a word and a number
 _numbered = re.compile(
     r"(?:img|dscn?|dscf|dji|pxl|mvimg|gopr|pict?|sam|cimg|p|screen ?shot|whatsapp image|image|picture|photo|untitled|"
     r"bild|foto|imagen|imagem|immagine|фото|изображение|картинка|写真|画像|图片|圖片|照片|사진|이미지|صورة|تصویر|תמונה|"
@@ -33,7 +34,7 @@ _code = re.compile(r"[0-9a-f]{16,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\
 
 
 def without_entities(text: str) -> str:
-    """Return a text with HTML entities (`&amp;`, `&#233;`) as their characters; doubly escaped ones too."""
+    """Return a text with HTML entities (`&amp;`, `&#233;`) decoded, including doubly escaped ones."""
     if "&" not in text:
         return text
     once = html.unescape(text)
@@ -41,24 +42,24 @@ def without_entities(text: str) -> str:
 
 
 def without_controls(text: str) -> str:
-    """Return a text without control characters and invisible marks of format; ZWNJ and ZWJ stay."""
-    if text.isprintable():  # printable texts hold none
+    """Return a text without control and invisible format characters, except ZWNJ and ZWJ."""
+    if text.isprintable():  # printable texts contain none
         return text
     return "".join(c for c in text if c.isspace() or c in JOINERS or not _invisible(c))
 
 
 def repaired(text: str) -> str:
-    """Return a text whose UTF-8 was read as another encoding (`cafÃ©`) as it was meant."""
+    """Return a text with mojibake repaired: UTF-8 that was decoded as another encoding (`cafÃ©`)."""
     return text if text.isascii() else ftfy.fix_encoding(text)
 
 
 def is_mojibake(text: str) -> bool:
-    """Tell whether a text's UTF-8 was read as another encoding, in a way that can be repaired."""
+    """Return whether a text contains mojibake that can be repaired."""
     return repaired(text) != text
 
 
 def is_file_name(text: str) -> bool:
-    """Tell whether a text is no more than the name of a file: `IMG_0023.jpg`, `写真 12`, a hash."""
+    """Return whether a text is only a file name: `IMG_0023.jpg`, `写真 12`, a hash."""
     return bool(_with_extension(text) or _numbered(text) or _code(text))
 
 

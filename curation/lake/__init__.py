@@ -1,1 +1,1 @@
-"""The published tables: schemas, files, commits and the staged shuffle."""
+"""The published tables: schemas, paths, data files, commits and the staged shuffle."""

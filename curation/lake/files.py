@@ -42,7 +42,7 @@ class Snapshot:
         return tuple(sorted({file.run_id for file in self.files}))
 
     def of(self, **partition: str) -> Snapshot:
-        """Return the part of this snapshot in some partitions."""
+        """Return the part of this snapshot whose partitions have these values."""
         files = (f for f in self.files if all(f.partition[key] == value for key, value in partition.items()))
         return Snapshot(self.table, self.version, tuple(files))
 
@@ -59,10 +59,10 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class WrittenFile:
-    """A data file that waits for its commit.
+    """A data file that is written but not yet committed.
 
-    `path` is relative to the table, `size` in bytes, `sha256` of the bytes; `partition` holds the keys that tell this
-    file's partition from others published in the same commit.
+    `path` is relative to the table, `size` is in bytes, and `sha256` is the hash of the bytes. `partition` holds the
+    partition keys that differ between the files of one commit.
     """
 
     path: str

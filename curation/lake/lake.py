@@ -1,11 +1,9 @@
-"""The lake: Delta tables whose partitions are published whole, and the few small files beside them.
+"""The lake: Delta tables whose partitions are replaced as a whole, and a few small files beside them.
 
-Data files are written by the stages (see `curation.lake.parquet`); this module commits them with the `deltalake`
-package, so replacing a partition is atomic, older versions stay readable, and racing writers are told. The path of a
-data file names the run that wrote it, so which run owns a partition is part of the table's state and never a second
-truth:
-
-    LAKE/<table>/<key=value>/…/<run_id>/<ordinal>-<uuid>.parquet
+Stages write the data files (see `curation.lake.parquet`), and this module commits them with the `deltalake` package. So
+a partition is replaced atomically, older versions stay readable, and a writer that lost a race gets an error. The path
+of a data file names the run that wrote it (see `curation.lake.layout`), so the owner of a partition is part of the
+table's state and is not recorded anywhere else.
 """
 
 from __future__ import annotations
@@ -29,7 +27,7 @@ from curation.lake.layout import LakeLayout
 from curation.lake.schemas import PARTITIONS, SCHEMAS
 
 PARTITION_VALUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-COMMIT_TRIES = 20
+COMMIT_ATTEMPTS = 20
 
 
 class Lake:
@@ -37,7 +35,7 @@ class Lake:
 
     Args:
         root: the folder or `s3://bucket/prefix`.
-        storage: how files there are reached.
+        storage: access to its files.
     """
 
     def __init__(self, root: str, storage: Storage) -> None:
@@ -50,15 +48,15 @@ class Lake:
         return self.layout.root
 
     def uri(self, *parts: str) -> str:
-        """Return the location of something in the lake."""
+        """Return the location of something in the lake, from its path below the root."""
         return self.layout.path(*parts)
 
     # Reading
 
     def table(self, name: str, version: int | None = None) -> DeltaTable | None:
-        """Open a table, newest or at a version; None when it was never written.
+        """Open a table at a version or at its newest; None if it was never written.
 
-        Raises InputError when that version is not (or no longer) there, or the lake cannot be reached.
+        Raises InputError if the version does not exist (any more) or the lake cannot be reached.
         """
         try:
             return DeltaTable(self.layout.table(name), version=version, storage_options=self.storage.delta_options())
@@ -70,7 +68,7 @@ class Lake:
             raise InputError(f"cannot read {self.layout.table(name)}: {first_line(error)}") from error
 
     def snapshot(self, name: str, partition: Mapping[str, str] | None = None, version: int | None = None) -> Snapshot:
-        """Return the files of the partitions that agree with `partition`; no files when nothing is published."""
+        """Return the files of the partitions with the values of `partition`; no files if nothing is published."""
         table = self.table(name, version)
         if table is None:
             return Snapshot(name, -1, ())
@@ -89,7 +87,7 @@ class Lake:
         return Snapshot(name, table.version(), tuple(files))
 
     def rows(self, name: str) -> pa.Table:
-        """Return a whole small table (runs, ledger, tombstones); empty when it was never written."""
+        """Return all rows of a small table (runs, ledger, tombstones); empty if it was never written."""
         table = self.table(name)
         if table is None:
             return SCHEMAS[name].empty_table()
@@ -108,8 +106,8 @@ class Lake:
     ) -> int:
         """Replace one partition by `files` in one commit and return the new version.
 
-        `expected` are the run ids that the stage saw there when it started: when another run has published since,
-        OutputError is raised and nothing changes. Commits to other partitions are retried around.
+        `expected` are the run ids that the partition had when the stage started. If another run has published it since,
+        nothing changes and OutputError is raised. A conflict with commits to other partitions is retried.
         """
         actions: list[AddAction | RemoveAction] = [
             AddAction(
@@ -123,13 +121,13 @@ class Lake:
             for file in files
         ]
         app_id = describe(partition)
-        for _ in range(COMMIT_TRIES):
+        for _ in range(COMMIT_ATTEMPTS):
             table = self._open_or_create(name)
-            found = self.snapshot(name, partition).run_ids
-            if tuple(expected) != found:
+            current = self.snapshot(name, partition).run_ids
+            if tuple(expected) != current:
                 raise OutputError(
-                    f"{name} {describe(partition)} was published by run {', '.join(found) or 'none'} while this run "
-                    f"was at work (it had seen {', '.join(expected) or 'none'}): nothing was changed, run again"
+                    f"{name} {describe(partition)} was published by run {', '.join(current) or 'none'} during this run "
+                    f"(it started from run {', '.join(expected) or 'none'}): nothing was changed, run again"
                 )
             try:
                 table.create_write_transaction(
@@ -140,7 +138,7 @@ class Lake:
                     partition_filters=[(key, "=", value) for key, value in partition.items()],
                     commit_properties=CommitProperties(
                         custom_metadata=dict(metadata),
-                        # Delta sees no conflict between two first writers of a partition; a counter per partition does.
+                        # Delta misses a conflict between two first writers of a partition; this counter reveals it.
                         app_transactions=[Transaction(app_id, (table.transaction_version(app_id) or 0) + 1)],
                     ),
                 )
@@ -148,7 +146,7 @@ class Lake:
                 time.sleep(0.05)
                 continue
             return int(table.version()) + 1
-        raise OutputError(f"{name} {describe(partition)}: no commit went through in {COMMIT_TRIES} tries, run again")
+        raise OutputError(f"{name} {describe(partition)}: all {COMMIT_ATTEMPTS} commit attempts failed: run again")
 
     def append(self, name: str, rows: pa.Table, metadata: Mapping[str, str] | None = None) -> None:
         """Append rows to a small unpartitioned table (runs, ledger, tombstones)."""
@@ -160,7 +158,7 @@ class Lake:
         )
 
     def commits(self, name: str) -> list[dict[str, Any]]:
-        """Return the table's commits, newest first, with the metadata they were published with."""
+        """Return the table's commits, newest first, with their metadata."""
         table = self.table(name)
         return table.history() if table else []
 
@@ -168,7 +166,7 @@ class Lake:
         if table := self.table(name):
             return table
         fields = [*SCHEMAS[name], *(pa.field(key, pa.string()) for key in PARTITIONS[name])]
-        # a rival that creates the table at the same moment makes this call fail, and the table is there
+        # fails if another process creates the table at the same time; then it exists
         with suppress(CommitFailedError):
             DeltaTable.create(
                 self.layout.table(name),
@@ -187,45 +185,45 @@ class Lake:
         return [json.loads(self.storage.read_bytes(file.path))["batch"] for file in files]
 
     def declare_batch(self, batch: str) -> list[str]:
-        """Give a new batch its place after all others; return the batches up to and including it.
+        """Append a new batch to the order of batches; return the batches up to and including it.
 
-        Two runs that declare at the same time get two places: each place is one conditional write.
+        Concurrent runs get different positions, because each position is one conditional write.
         """
         if not PARTITION_VALUE.fullmatch(batch):
-            raise UsageError(f"batch: {batch!r} must be letters, digits, '.', '_' or '-'")
+            raise UsageError(f"batch: {batch!r} must consist of letters, digits, '.', '_' and '-'")
         while batch not in (known := self.batches()):
             self.storage.put_if_absent(self.layout.batch(len(known)), json.dumps({"batch": batch}).encode())
         return known[: known.index(batch) + 1]
 
-    def freeze_recipe(self, name: str, meaning: Mapping[str, Any]) -> None:
-        """Record what a recipe's name means at its first use; refuse the name for anything else (UsageError)."""
+    def freeze_recipe(self, name: str, spec: Mapping[str, Any]) -> None:
+        """Record the specification of a recipe on first use. Raises UsageError if it is frozen to another one."""
         path = self.layout.recipe(name)
-        self.storage.put_if_absent(path, json.dumps(meaning, indent=1, sort_keys=True).encode())
-        self.check_recipe(name, meaning)
+        self.storage.put_if_absent(path, json.dumps(spec, indent=1, sort_keys=True).encode())
+        self.check_recipe(name, spec)
 
-    def check_recipe(self, name: str, meaning: Mapping[str, Any]) -> None:
-        """Refuse a recipe's name for anything but what it was frozen to (UsageError); a new name may mean anything."""
+    def check_recipe(self, name: str, spec: Mapping[str, Any]) -> None:
+        """Raise UsageError if the recipe is frozen to another specification; an unused name may have any."""
         if not PARTITION_VALUE.fullmatch(name):
-            raise UsageError(f"recipe: {name!r} must be letters, digits, '.', '_' or '-'")
+            raise UsageError(f"recipe: {name!r} must consist of letters, digits, '.', '_' and '-'")
         if not self.knows_recipe(name):
             return
         frozen = self.recipe(name)
-        differing = sorted(key for key in {*frozen, *meaning} if frozen.get(key) != meaning.get(key))
+        differing = sorted(key for key in {*frozen, *spec} if frozen.get(key) != spec.get(key))
         if differing:
-            changes = ", ".join(f"{key} {frozen.get(key)!r} -> {meaning.get(key)!r}" for key in differing)
-            hint = "go on with the metadata (metadata.version), model and rules it was matched with, or "
+            changes = ", ".join(f"{key} {frozen.get(key)!r} -> {spec.get(key)!r}" for key in differing)
+            hint = "keep the metadata (metadata.version), model and rules it was matched with, or "
             advice = (hint if "match_id" in differing else "") + "choose another name"
             raise UsageError(f"recipe: {name!r} already means something else ({changes}): {advice}")
 
     def knows_recipe(self, name: str) -> bool:
-        """Tell whether a recipe's name was used."""
+        """Return whether a recipe was used before."""
         return self.storage.exists(self.layout.recipe(name))
 
     def recipe(self, name: str) -> dict[str, Any]:
-        """Return what a recipe's name was frozen to. Raises InputError when it was never used."""
+        """Return the specification that a recipe is frozen to. Raises InputError if it was never used."""
         return dict(json.loads(self.storage.read_bytes(self.layout.recipe(name))))
 
 
 def describe(partition: Mapping[str, str]) -> str:
-    """Return a partition as a person reads it, `batch=…`."""
+    """Return a partition for messages, `key=value …`."""
     return " ".join(f"{key}={value}" for key, value in partition.items())

@@ -2,7 +2,7 @@
 
     LAKE/<table>/<key=value>/…/<run_id>/<ordinal>.<part>-<uuid>.parquet   data files
     LAKE/batches/<n>.json                                                 name of batch n, in the order of declaration
-    LAKE/recipes/<name>.json                                              what a recipe is frozen to
+    LAKE/recipes/<name>.json                                              frozen specification of a recipe
     LAKE/matchers/latest.json                                             the metadata version built last
     LAKE/matchers/<version>/manifest.<release>.json                       entries per language, checksums of matchers
     LAKE/matchers/<version>/<rules>.<release>/<lang>.matcher              compiled matchers
@@ -12,7 +12,7 @@
     LAKE/_staging/<run_id>/                                               working files of one run
     LAKE/_staging/groups/<batch>/                                         grouped input files, cached for reruns
 
-A *release* is `<algorithm>.<format>`: matchers are only read by code with the same algorithm and file format numbers.
+A *release* is `<algorithm>.<format>`: code only reads matchers with its own algorithm and file format numbers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Writing the data files of one partition: bounded row groups and files, the same bytes for the same rows."""
+"""Writes the data files of one partition, with bounded row groups and files, and equal bytes for equal rows."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ FILE_BYTES = 256 << 20
 
 
 class PartitionWriter:
-    """Writes tables as `<table>/<folder>/<ordinal>.<part>-<uuid>.parquet`, a new part when a file is full.
+    """Writes tables as `<table>/<folder>/<ordinal>.<part>-<uuid>.parquet`, starting a new part when a file is full.
 
-    Names sort in the order of ordinals and rows, and a fresh uuid keeps a retried task from touching another's file.
-    Row groups are cut at 32 MiB of Arrow data, files at `file_bytes` written, so the cuts depend on the rows alone.
+    Names sort by ordinal, then by row. Each file gets a fresh uuid, so a retried task never touches another's file. Row
+    groups are cut at 32 MiB of Arrow data and files at `file_bytes` written, so the cuts depend on the rows alone.
 
     Args:
         storage: where to write.
         root: location of the table.
         folder: folder below it; its last part is the run id.
-        ordinal: place of these rows among all units of the partition.
+        ordinal: position of these rows among all work units of the partition.
         schema: schema of the files.
-        file_bytes: size at which a new file begins.
+        file_bytes: size at which a new file starts.
     """
 
     def __init__(
@@ -56,16 +56,16 @@ class PartitionWriter:
         self.files: list[WrittenFile] = []
 
     def write(self, table: pa.Table) -> None:
-        """Add rows. Their order is kept."""
+        """Append rows."""
         table = table.select(self._schema.names).cast(self._schema)
-        for piece in _pieces(table, ROW_GROUP_BYTES):
-            if self._pending and self._pending_bytes + piece.nbytes > ROW_GROUP_BYTES:
+        for part in _split(table, ROW_GROUP_BYTES):
+            if self._pending and self._pending_bytes + part.nbytes > ROW_GROUP_BYTES:
                 self._flush()
-            self._pending.append(piece)
-            self._pending_bytes += piece.nbytes
+            self._pending.append(part)
+            self._pending_bytes += part.nbytes
 
     def close(self) -> list[WrittenFile]:
-        """Finish the last file and return all; without rows, one file that holds none."""
+        """Finish the last file and return all files; without rows, one empty file."""
         if self._pending or not (self.files or self._file):
             self._flush()
         self._end_file()
@@ -97,7 +97,7 @@ class PartitionWriter:
 
 
 class _OpenFile:
-    """One Parquet file being written; hashes the bytes on their way."""
+    """One Parquet file that is being written and hashed."""
 
     def __init__(self, storage: Storage, root: str, name: str, schema: pa.Schema) -> None:
         self._name = name
@@ -122,7 +122,7 @@ class _OpenFile:
 
 
 class _HashingSink:
-    """A writable file that counts and hashes what passes through."""
+    """A writable file that counts and hashes the bytes it passes on."""
 
     def __init__(self, sink: Any) -> None:
         self._sink = sink
@@ -145,12 +145,12 @@ class _HashingSink:
             self.closed = True
 
 
-def _pieces(table: pa.Table, limit: int) -> Iterator[pa.Table]:
-    """Halve a table until every piece is within `limit` bytes or one row."""
+def _split(table: pa.Table, limit: int) -> Iterator[pa.Table]:
+    """Yield a table in parts of at most `limit` bytes or one row, by halving it repeatedly."""
     if table.num_rows <= 1 or table.nbytes <= limit:
         if table.num_rows:
             yield table
         return
     middle = table.num_rows // 2
-    yield from _pieces(table.slice(0, middle), limit)
-    yield from _pieces(table.slice(middle), limit)
+    yield from _split(table.slice(0, middle), limit)
+    yield from _split(table.slice(middle), limit)

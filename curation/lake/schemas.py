@@ -1,7 +1,9 @@
-"""Schemas of the published tables: what a row is, and by which columns each table is partitioned.
+"""Schemas and partition columns of the published tables.
 
-Partition columns live in the table's log, not in the data files. Columns named in `ORDER` sort the rows of every
-file; files of one partition follow each other in that order too.
+Partition columns are stored in the table's log, not in the data files. Rows are sorted within a file and across the
+files of a partition, in name order: `pairs` and `matches` by image_id, `counts` and `totals` by lang and entry_id,
+`thresholds` by lang, `entries` by entry_id, `source_lists` by place, `images` by bucket and image_id, and `curated` and
+`shards` by order hash (`curation.hashing.order_hash`) and image_id.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Moving rows from many units to fixed buckets through staged Arrow files.
+"""Staged shuffle: moves rows from many work units to a fixed number of buckets, through Arrow files.
 
-A map unit writes one file with a record batch per bucket; a later unit reads its bucket's batch from each of them. What
-a unit read is pinned by the time anything is aggregated, so a lost executor or an input that answers differently the
-second time cannot mix two versions of the same unit; and rows never cross into the JVM.
+A work unit of the first pass writes one file with one record batch per bucket. A work unit of the second pass reads the
+batch of its bucket from every file. The rows of the first pass are thus fixed before anything is aggregated: after a
+lost executor, or if an input returns other bytes when read again, two versions of a unit are never mixed. Rows do not
+pass through the JVM.
 """
 
 from __future__ import annotations
@@ -22,22 +23,22 @@ import pyarrow.ipc
 from curation.errors import InputError
 from curation.io.storage import Storage
 
-AHEAD: Final = 256 << 10  # bytes read at once of each of the files that are walked through together
+READ_AHEAD: Final = 256 << 10  # bytes per file, when many files are read bucket by bucket
 
-Numbered = Callable[[pa.Table, int], np.ndarray[Any, Any]]
+BucketNumbers = Callable[[pa.Table, int], np.ndarray[Any, Any]]
 
 
 def staged_name(index: int) -> str:
-    """Return a name for a unit's staged file that no other attempt at the unit has."""
+    """Return a file name for a work unit, unique to this attempt at it."""
     return f"{index:06d}-{uuid.uuid4().hex}.arrow"
 
 
 def write_buckets(
     storage: Storage, path: str, schema: pa.Schema, buckets: Iterable[pa.Table], notes: Mapping[str, str] | None = None
 ) -> list[int]:
-    """Write one record batch per bucket, empty ones too; return the rows of each.
+    """Write one record batch per bucket, including empty ones; return the number of rows in each.
 
-    The file gets its name once it is whole. `notes` travel in it.
+    The file gets its final name when it is complete. `notes` are stored in its schema metadata.
     """
     options = pa.ipc.IpcWriteOptions(compression="lz4")
     rows = []
@@ -53,7 +54,7 @@ def write_buckets(
 
 
 def read_buckets(storage: Storage, paths: Sequence[str], buckets: range) -> Iterator[pa.Table]:
-    """Yield, file after file, the rows of the given buckets."""
+    """Yield the rows of the given buckets, file by file and bucket by bucket."""
     for path in paths:
         with storage.open_input(path) as source:
             reader = pa.ipc.open_file(source)
@@ -62,14 +63,14 @@ def read_buckets(storage: Storage, paths: Sequence[str], buckets: range) -> Iter
 
 
 def read_table(storage: Storage, paths: Sequence[str], buckets: range, schema: pa.Schema) -> pa.Table:
-    """Return the rows of the given buckets of all files; none where there is no file or no bucket."""
+    """Return the rows of the given buckets of all files as one table, empty if there are none."""
     return pa.concat_tables([schema.empty_table(), *read_buckets(storage, paths, buckets)])
 
 
 def read_rows(storage: Storage, path: str, buckets: range, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows of the given buckets of one file, opened anew for each.
+    """Yield the rows of the given buckets of one file, which is opened again for each bucket.
 
-    So hundreds of files can be merged at once, most of which give few rows only.
+    Hundreds of files can thus be merged at once, even if most contribute only a few rows.
     """
     for bucket in buckets:
         for table in read_buckets(storage, [path], range(bucket, bucket + 1)):
@@ -77,7 +78,7 @@ def read_rows(storage: Storage, path: str, buckets: range, columns: Sequence[str
 
 
 def read_notes(storage: Storage, path: str, schema: pa.Schema) -> dict[str, str] | None:
-    """Return the notes of a file of buckets; None when there is no such file, whole and of this schema."""
+    """Return the notes of a file of buckets; None if it is missing, incomplete or has another schema."""
     try:
         with storage.open_input(path) as source:
             reader = pa.ipc.open_file(source)
@@ -89,57 +90,57 @@ def read_notes(storage: Storage, path: str, schema: pa.Schema) -> dict[str, str]
         return None
 
 
-def read_bucket(storage: Storage, path: str, bucket: int, bits: int, numbered: Numbered) -> pa.Table:
-    """Return the rows of a bucket, of the `1 << bits` that there are now, from a file cut into more or fewer.
+def read_bucket(storage: Storage, path: str, bucket: int, bits: int, bucket_numbers: BucketNumbers) -> pa.Table:
+    """Return the rows of bucket number `bucket` of `1 << bits`, from a file that may have more or fewer buckets.
 
-    `numbered` gives the bucket of every row, at so many bits.
+    `bucket_numbers(table, bits)` returns the bucket of every row.
     """
     with storage.open_input(path) as source:
-        return _bucket(pa.ipc.open_file(source), bucket, bits, numbered)
+        return _bucket(pa.ipc.open_file(source), bucket, bits, bucket_numbers)
 
 
 def bucket_by_bucket(
-    storage: Storage, paths: Sequence[str], bits: int, numbered: Numbered
+    storage: Storage, paths: Sequence[str], bits: int, bucket_numbers: BucketNumbers
 ) -> Iterator[Iterator[pa.Table]]:
-    """Yield, bucket after bucket, its rows of each file as `read_bucket` returns them; all files stay open."""
+    """Yield, for each bucket, its rows from each file, as `read_bucket` returns them. All files stay open."""
     with ExitStack() as stack:
         sources = [stack.enter_context(storage.open_input(path)) for path in paths]
-        # Buckets lie side by side, and on an object store each read is a request.
-        readers = [pa.ipc.open_file(pa.PythonFile(io.BufferedReader(source, AHEAD), "r")) for source in sources]
+        # Buckets are adjacent in a file, and each read from an object store is a request.
+        readers = [pa.ipc.open_file(pa.PythonFile(io.BufferedReader(source, READ_AHEAD), "r")) for source in sources]
         for bucket in range(1 << bits):
-            yield (_bucket(reader, bucket, bits, numbered) for reader in readers)
+            yield (_bucket(reader, bucket, bits, bucket_numbers) for reader in readers)
 
 
-def _bucket(reader: pa.ipc.RecordBatchFileReader, bucket: int, bits: int, numbered: Numbered) -> pa.Table:
-    own = reader.num_record_batches.bit_length() - 1
-    finer = max(0, own - bits)
-    first = (bucket << finer) >> max(0, bits - own)
+def _bucket(reader: pa.ipc.RecordBatchFileReader, bucket: int, bits: int, bucket_numbers: BucketNumbers) -> pa.Table:
+    file_bits = reader.num_record_batches.bit_length() - 1
+    finer = max(0, file_bits - bits)
+    first = (bucket << finer) >> max(0, bits - file_bits)
     batches = [reader.get_batch(number) for number in range(first, first + (1 << finer))]
     table = pa.Table.from_batches(batches, reader.schema).replace_schema_metadata(None)
-    return table if own >= bits else table.filter(pa.array(numbered(table, bits) == bucket))
+    return table if file_bits >= bits else table.filter(pa.array(bucket_numbers(table, bits) == bucket))
 
 
 def spread(table: pa.Table, column: str, buckets: int) -> Iterator[pa.Table]:
-    """Cut a table into one for each of so many buckets; rows with the same text in `column` are in the same one."""
+    """Yield one table per bucket; rows with the same text in `column` are in the same bucket."""
     if buckets == 1:
         yield table
         return
     texts = table[column].fill_null("").combine_chunks().dictionary_encode()
-    places = np.fromiter((zlib.crc32(text.encode()) % buckets for text in texts.dictionary.to_pylist()), np.int64)
-    numbers = places[texts.indices.to_numpy()]
+    hashed = np.fromiter((zlib.crc32(text.encode()) % buckets for text in texts.dictionary.to_pylist()), np.int64)
+    numbers = hashed[texts.indices.to_numpy()]
     order = np.argsort(numbers, kind="stable")
     yield from split_sorted(table.take(pa.array(order)), numbers[order], buckets)
 
 
 def split_sorted(table: pa.Table, buckets: np.ndarray[Any, Any], count: int) -> Iterator[pa.Table]:
-    """Cut a table, whose rows' bucket numbers ascend, into `count` tables."""
+    """Yield the tables of `count` buckets; `buckets` holds each row's bucket number, in ascending order."""
     edges = np.searchsorted(buckets, np.arange(count + 1))
     for start, end in pairwise(edges.tolist()):
         yield table.slice(start, end - start)
 
 
 def bucket_bits(total_bytes: int, bucket_bytes: int) -> int:
-    """Return how many leading hash bits make buckets of at most about `bucket_bytes`; a function of the input alone."""
+    """Return the number of hash bits that gives buckets of at most about `bucket_bytes`, from the input size alone."""
     return max(0, (max(1, total_bytes) - 1) // bucket_bytes).bit_length()
 
 

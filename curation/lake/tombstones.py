@@ -1,7 +1,7 @@
-"""Images that must not be used any more: taken down, late duplicates, decontaminated.
+"""Images that must no longer be used: takedowns, late duplicates, decontamination.
 
-The `tombstones` table names an image id or a host with a reason and a date; every stage that reads images leaves them
-out, and later nights do too.
+A row of the table `tombstones` names an image id or a host, with a reason and a date. Every stage that reads images
+skips them, in all later batches too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from curation.urls import host
 
 @dataclass(frozen=True)
 class Tombstones:
-    """The set of image ids and hosts to leave out."""
+    """The set of image ids and hosts to skip."""
 
     image_ids: frozenset[str]
     hosts: frozenset[str]
@@ -36,7 +36,7 @@ class Tombstones:
 
     @property
     def digest(self) -> str:
-        """Hash of the set, part of the fingerprint of the stages that honour it."""
+        """Hash of the set, part of the fingerprint of the stages that apply it."""
         names = [
             *(f"id|{name}" for name in sorted(self.image_ids)),
             *(f"host|{name}" for name in sorted(self.hosts)),
@@ -44,11 +44,11 @@ class Tombstones:
         return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
 
     def keep_mask(self, images: pa.Table | pa.RecordBatch) -> pa.BooleanArray:
-        """Return, for rows with image_id and image_url, which may still be used."""
+        """Return which rows, given their image_id and image_url, may still be used."""
         keep = np.ones(images.num_rows, dtype=bool)
         if self.image_ids:
-            dead = pc.is_in(images["image_id"], pa.array(sorted(self.image_ids), pa.string()))
-            keep &= ~dead.to_numpy(zero_copy_only=False) if isinstance(dead, pa.Array) else ~dead.to_numpy()
+            removed = pc.is_in(images["image_id"], pa.array(sorted(self.image_ids), pa.string()))
+            keep &= ~removed.to_numpy(zero_copy_only=False) if isinstance(removed, pa.Array) else ~removed.to_numpy()
         if self.hosts:
             hosts = (host(url or "") for url in images["image_url"].to_pylist())
             keep &= np.fromiter((name not in self.hosts for name in hosts), bool, images.num_rows)

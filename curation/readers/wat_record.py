@@ -150,7 +150,7 @@ def _image(link: dict[str, Any]) -> Link:
 
 
 def _dig(value: Any, *keys: str) -> dict[str, Any]:
-    """Return the object at a path of keys; an empty one if there is no object at that path."""
+    """Return the object at a path of keys; an empty one if that path has none."""
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
     return value if isinstance(value, dict) else {}

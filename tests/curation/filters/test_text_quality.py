@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from curation.filters.pii import MASKS, found, masked
+from curation.filters.pii import MASKS, contains, masked
 from curation.filters.text_quality import is_file_name, is_mojibake, repaired, without_controls, without_entities
 
 
@@ -111,7 +111,7 @@ PERSONAL = {
 @pytest.mark.parametrize(("kind", "text", "clean"), [(k, *case) for k, cases in PERSONAL.items() for case in cases])
 def test_personal_data_are_masked(kind, text, clean):
     assert masked(kind, text) == clean
-    assert found(kind, text)
+    assert contains(kind, text)
     assert masked(kind, clean) == clean
 
 
@@ -124,4 +124,4 @@ def test_personal_data_are_masked(kind, text, clean):
     ],
 )  # fmt: skip
 def test_other_numbers_are_not(text):
-    assert {kind for kind in MASKS if found(kind, text)} == set()
+    assert {kind for kind in MASKS if contains(kind, text)} == set()
