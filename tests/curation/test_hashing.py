@@ -26,7 +26,7 @@ def test_hash_is_blake2b_64_of_the_joined_key(key, expected):
     assert u64(*key) == expected
 
 
-def test_each_choice_has_a_purpose_of_its_own():
+def test_each_choice_has_its_own_purpose():
     assert text_hash(7, IMAGE, "新しいカメラ") == 0x35654D5B8D4A7F26
     assert draw(0, IMAGE, "a dog") == uniform(0x7F4373D54A2DB34F)
     assert order_hash(2**40, "x") == 0xE48037E0AC6876A0
@@ -37,7 +37,7 @@ def test_uniform_is_the_upper_53_bits_exactly(hashed):
     assert Fraction(uniform(hashed)) == Fraction(hashed >> 11, 2**53)
 
 
-def test_uniform_covers_zero_to_below_one():
+def test_uniform_ranges_from_zero_to_below_one():
     assert uniform(0) == 0.0
     assert uniform(2**64 - 1) == 1 - 2**-53 < 1.0
 
@@ -46,13 +46,13 @@ def test_draws_are_spread_evenly():
     bins = [0] * 20
     for image in range(4000):
         bins[int(draw(1, str(image), "text") * 20)] += 1
-    chi_squared = sum((found - 200) ** 2 / 200 for found in bins)
-    assert chi_squared < 43.8  # 19 degrees of freedom: exceeded by chance once in a thousand
+    chi_squared = sum((count - 200) ** 2 / 200 for count in bins)
+    assert chi_squared < 43.8  # 19 degrees of freedom; exceeded by chance once in 1000 runs
 
 
 @given(st.integers(), st.lists(st.tuples(st.text("ab|é猫", max_size=4), st.text(max_size=4)), max_size=6))
-def test_hashes_of_a_column_are_those_of_its_rows(seed, rows):
+def test_hashes_of_a_column_equal_those_of_its_rows(seed, rows):
     first, second = (pa.array([None, *(row[k] for row in rows)], pa.string()).slice(1) for k in (0, 1))
-    found = u64_column(seed, "purpose", "7", first, second)
-    assert found.tolist() == [u64(seed, "purpose", "7", *row) for row in rows]
-    assert uniform_column(found).tolist() == [uniform(hashed) for hashed in found.tolist()]
+    hashes = u64_column(seed, "purpose", "7", first, second)
+    assert hashes.tolist() == [u64(seed, "purpose", "7", *row) for row in rows]
+    assert uniform_column(hashes).tolist() == [uniform(hashed) for hashed in hashes.tolist()]

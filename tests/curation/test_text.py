@@ -20,7 +20,7 @@ spaced_text = st.text(st.sampled_from(" \t\r\n\v\f\x1c\x85\xa0\u2003\u2028\u3000
         ("a", "a"),
         ("  a \t b\r\n", "a b"),
         ("a\u00a0\u3000b", "a b"),
-        ("a\u200bb", "a\u200bb"),  # a zero-width space is no white space
+        ("a\u200bb", "a\u200bb"),  # a zero-width space is not white space
         ("cafe\u0301", "café"),
         ("\u2126", "Ω"),
         ("ﬁ", "ﬁ"),  # NFC, not NFKC
@@ -30,7 +30,7 @@ spaced_text = st.text(st.sampled_from(" \t\r\n\v\f\x1c\x85\xa0\u2003\u2028\u3000
         ("a\ud83db", "a\ufffdb"),
     ],
 )
-def test_cleaning_gives_these_texts(raw, cleaned):
+def test_texts_have_these_cleaned_forms(raw, cleaned):
     assert clean(raw) == cleaned
 
 
@@ -45,13 +45,13 @@ def slow_clean(text: str) -> str:
 
 @settings(deadline=None)
 @given(st.text() | spaced_text.filter(lambda text: text == valid_unicode(text)))
-def test_cleaning_is_nfc_and_single_spaces(text):
+def test_cleaning_gives_nfc_and_single_spaces(text):
     assert clean(text) == slow_clean(text)
 
 
 @settings(deadline=None)
 @given(any_text | spaced_text)
-def test_cleaning_twice_changes_nothing_and_the_result_is_utf8(text):
+def test_cleaning_is_idempotent_and_the_result_is_valid_utf8(text):
     once = clean(text)
     assert clean(once) == once
     assert once.encode("utf-8").decode("utf-8") == once
@@ -59,14 +59,14 @@ def test_cleaning_twice_changes_nothing_and_the_result_is_utf8(text):
 
 @settings(deadline=None)
 @given(st.lists(st.text(st.sampled_from("ab é"), max_size=4) | spaced_text | any_text | st.sampled_from([None, 0, ()])))
-def test_texts_of_a_page_are_cleaned_as_each_alone(values):
+def test_cleaning_all_texts_of_a_page_equals_cleaning_each(values):
     assert clean_all(values) == [clean(value) if isinstance(value, str) else None for value in values]
 
 
 @settings(deadline=None)
 @given(any_text)
-def test_only_surrogates_are_mended(text):
-    mended = valid_unicode(text)
-    mended.encode("utf-8")
+def test_only_surrogates_are_replaced(text):
+    valid = valid_unicode(text)
+    valid.encode("utf-8")
     if not any("\ud800" <= char <= "\udfff" for char in text):
-        assert mended == text
+        assert valid == text

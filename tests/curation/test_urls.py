@@ -31,7 +31,7 @@ PAGE = "http://example.com/dir/page.html?q=1#part"
         ("http://example.com?q", "http://example.com?q"),
         ("http://bücher.example/ü?ü=ü", "http://xn--bcher-kva.example/%C3%BC?%C3%BC=%C3%BC"),
         ("http://例え。テスト/", "http://xn--r8jz45g.xn--zckzah/"),
-        ("http://example.com/%7e%C3%bc", "http://example.com/%7e%C3%bc"),  # nothing else: escapes stay
+        ("http://example.com/%7e%C3%bc", "http://example.com/%7e%C3%bc"),  # escapes are kept unchanged
         ("http://example.com/a/../b/./c", "http://example.com/a/../b/./c"),
         ('http://example.com/"<>{}|\\^`', 'http://example.com/"<>{}|\\^`'),
         ("http://Ann:Pass@EXAMPLE.com/", "http://Ann:Pass@example.com/"),
@@ -76,17 +76,17 @@ def test_urls_have_these_normal_forms(url, normal):
         ("http://example.com:70000/a", PAGE, "unresolvable"),
         ("http://[::1/a", PAGE, "unresolvable"),
         ("http://a<b>/", PAGE, "unresolvable"),
-        ("http://a\u2100b.com/", PAGE, "unresolvable"),  # IDNA turns the sign into a/c
+        ("http://a\u2100b.com/", PAGE, "unresolvable"),  # IDNA maps the character to a/c
         (f"http://{'ü' * 64}.com/", PAGE, "unresolvable"),
     ],
 )
-def test_what_gives_no_url_is_refused_with_its_reason(url, base, reason):
+def test_references_without_an_image_url_are_refused_with_a_reason(url, base, reason):
     with pytest.raises(UrlError) as refused:
         normalize_url(url, base)
     assert refused.value.reason == reason
 
 
-# RFC 3986, section 5.4, but for fragments (dropped here) and `g:h` (another scheme).
+# RFC 3986, section 5.4, without fragments (dropped here) and `g:h` (another scheme).
 RFC_BASE = "http://a/b/c/d;p?q"
 RFC_EXAMPLES = {
     "g": "g", "./g": "g", "g/": "g/", "?y": "d;p?y", "g?y": "g?y", ";x": ";x", "g;x": "g;x", "g;x?y#s": "g;x?y",
@@ -97,7 +97,7 @@ RFC_EXAMPLES = {
 
 
 @pytest.mark.parametrize(("reference", "below"), RFC_EXAMPLES.items())
-def test_the_examples_of_the_rfc_resolve_as_it_says(reference, below):
+def test_the_examples_of_the_rfc_resolve_as_specified(reference, below):
     prefix = "http://a/b/" if below.startswith("../") else "http://a/b/c/"
     assert normalize_url(reference, RFC_BASE) == prefix + below.removeprefix("../")
 
@@ -107,7 +107,7 @@ def test_dot_segments_of_the_base_are_removed_with_those_of_the_path():
     assert normalize_url("?g", "http://a/b/../c") == "http://a/b/../c?g"
 
 
-def test_absolute_paths_and_too_many_dots_resolve_as_the_rfc_says():
+def test_absolute_paths_and_excess_dot_segments_resolve_as_the_rfc_specifies():
     assert [normalize_url(r, RFC_BASE) for r in ("/g", "//g", "../../../g", "/../g", "/./g", "../..", "../../g")] == [
         "http://a/g", "http://g", "http://a/g", "http://a/g", "http://a/g", "http://a/", "http://a/g",
     ]  # fmt: skip
@@ -130,7 +130,7 @@ bases = st.builds(
 
 @settings(deadline=None)
 @given(paths, bases)
-def test_resolving_agrees_with_urllib_where_no_segment_is_empty(path, base):
+def test_resolving_agrees_with_urllib_if_no_segment_is_empty(path, base):
     assume(urljoin(base, path).count("//") == 1)
     assert normalize_url(path, base) == urljoin(base, path)
 
@@ -152,7 +152,7 @@ def outcome(url, base):
 
 @settings(deadline=None)
 @given(wild, st.none() | bases | wild)
-def test_normalising_again_changes_nothing(url, base):
+def test_normalizing_is_idempotent(url, base):
     once = outcome(url, base)
     if isinstance(once, str):
         assert once.isascii()
@@ -166,14 +166,14 @@ def test_normalising_again_changes_nothing(url, base):
 
 @settings(deadline=None)
 @given(wild | paths, st.none() | bases | wild)
-def test_the_short_ways_give_what_the_long_way_gives(url, base):
-    long_way = outcome(" " + url, base)  # a leading space is stripped, but on the long way only
-    short = outcome(url, base)
-    assert str(short) == str(long_way)
-    assert type(short) is type(long_way)
+def test_the_fast_path_gives_the_same_result_as_full_parsing(url, base):
+    parsed = outcome(" " + url, base)  # a leading space is stripped, but only by full parsing
+    fast = outcome(url, base)
+    assert str(fast) == str(parsed)
+    assert type(fast) is type(parsed)
 
 
-def test_an_image_id_is_24_digits_of_sha224():
+def test_an_image_id_is_the_first_24_digits_of_the_sha224():
     assert image_id("abc") == "23097d223405d8228642a477"  # FIPS 180-4's example
     assert image_id("http://example.com/a") == image_id(normalize_url("HTTP://Example.com:80/a#b", None))
 
@@ -194,7 +194,7 @@ def test_an_image_id_is_24_digits_of_sha224():
         ("", None, None),
     ],
 )
-def test_the_base_is_the_page_joined_with_its_base_element(page, href, base):
+def test_the_base_is_the_base_element_resolved_against_the_page(page, href, base):
     assert effective_base(page, href) == base
 
 

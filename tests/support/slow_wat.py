@@ -1,4 +1,4 @@
-"""Reading WAT files by other means: gzip, json and urllib, a whole file at a time, and grouping word for word."""
+"""Slow oracles: WAT reading with gzip, json and urllib, a whole file at a time, and grouping as defined."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def slow_records(data):
 
 
 def slow_join(base, url):
-    """As RFC 3986 has it: `urljoin` drops empty segments of relative paths, so they get a name meanwhile."""
+    """Resolve as RFC 3986 does: `urljoin` drops empty segments of relative paths, so they are named temporarily."""
     base, url = (re.sub(r"(?<=[^:/])//", "/-empty-/", part) for part in (base, url))
     return urljoin(base, url).replace("/-empty-/", "//")
 
@@ -45,7 +45,7 @@ def slow_url(url, page_url, base):
 
 
 def slow_read(data):
-    """(url, page, source, text) of all usable occurrences, drops by reason, and counts."""
+    """Return (url, page, source, text) of all usable occurrences, drops by reason, and counts."""
     found, drops, counts = [], Counter(), Counter()
     for document in slow_records(data):
         response = document["Envelope"]["Payload-Metadata"].get("HTTP-Response-Metadata")
@@ -75,7 +75,7 @@ def slow_read(data):
 
 
 def slow_pairs(occurrences, seed, max_texts):
-    """Pairs as published, by image id, of (url, page, source, text) occurrences; and duplicates and over the cap."""
+    """Return pairs by image id from (url, page, source, text) occurrences, the duplicates and those over the cap."""
     images = defaultdict(list)
     for occurrence in occurrences:
         images[occurrence[0]].append(occurrence)
@@ -87,9 +87,9 @@ def slow_pairs(occurrences, seed, max_texts):
             return blake2b(f"{seed}|text|{identity}|{text}".encode(), digest_size=8).digest(), text
 
         texts = []
-        for place, text in enumerate(sorted({text for *_, text in seen}, key=rank)):
+        for index, text in enumerate(sorted({text for *_, text in seen}, key=rank)):
             same = [source for _, _, source, other in seen if other == text]
-            if place >= max_texts:
+            if index >= max_texts:
                 over_cap += len(same)
             else:
                 duplicates += len(same) - 1

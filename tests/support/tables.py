@@ -1,4 +1,4 @@
-"""Small tables of counts, and the slow arithmetic that balancing is held against."""
+"""Small tables of counts, and a slow oracle for thresholds."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from curation.lake.schemas import SCHEMAS
 
 
 def counts_table(*rows):
-    """A `counts` table of (lang, entry_id, count) in any order."""
+    """Return a `counts` table of (lang, entry_id, count) rows, given in any order."""
     names = ("lang", "entry_id", "count")
     return pa.Table.from_pylist([dict(zip(names, row, strict=True)) for row in sorted(rows)], SCHEMAS["counts"])
 
 
 def counts_of(**langs):
-    """A `counts` table of languages whose entries 0, 1, … have these counts."""
+    """Return a `counts` table of languages whose entries 0, 1, … have these counts."""
     return counts_table(*((lang, i, count) for lang, counts in langs.items() for i, count in enumerate(counts)))
 
 
@@ -27,7 +27,7 @@ def languages(table) -> list[LanguageCounts]:
 
 
 def seen(table):
-    """The counts of each language, as `thresholds` takes them."""
+    """Return the counts of each language, as `thresholds` takes them."""
     return {part.lang: part.counts for part in languages(table)}
 
 
@@ -40,19 +40,19 @@ def ids_array(*ids):
 
 
 def column(table, name):
-    """One column of a table with a row a language, by language."""
+    """Return one column, by language, of a table with one row per language."""
     return dict(zip(table["lang"].to_pylist(), table[name].to_pylist(), strict=True))
 
 
 def oracle_t(counts, p):
-    """Every k in turn, in fractions: the first with the smallest distance."""
+    """Return t by trying every k in exact fractions: the first with the smallest distance."""
     ascending = sorted(count for count in counts if count)
     distances = [abs(Fraction(sum(ascending[: k + 1]), sum(ascending)) - p) for k in range(len(ascending))]
     return ascending[distances.index(min(distances))]
 
 
 def matches_batch(rows):
-    """A `matches` batch of (image_id, [(text, lang, entry ids)])."""
+    """Return a `matches` batch of (image_id, [(text, lang, entry ids)]) rows."""
     return pa.RecordBatch.from_pylist(
         [
             {

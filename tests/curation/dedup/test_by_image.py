@@ -29,7 +29,7 @@ ORDER = ["alt", "title", "data-image-title", "b", "caption"]
 
 
 def slow_group(rows, seed, max_texts):
-    """The definition, word for word: rows as published, and (kept, duplicates, over_cap)."""
+    """The definition as written: published rows, and (kept, duplicates, over_cap)."""
     images = defaultdict(list)
     for row in rows:
         images[image_id(row.image_url)].append(row)
@@ -65,7 +65,7 @@ def sums(counters):
 
 @settings(deadline=None)
 @given(occurrences, st.integers(0, 9), st.integers(1, 4))
-def test_grouping_is_its_definition(rows, seed, max_texts):
+def test_grouping_follows_its_definition(rows, seed, max_texts):
     table, counters = group(rows, seed, max_texts)
     assert table.schema == GROUPS
     assert (finish(table).to_pylist(), sums(counters)) == slow_group(rows, seed, max_texts)
@@ -75,7 +75,7 @@ def test_grouping_is_its_definition(rows, seed, max_texts):
 
 @settings(deadline=None)
 @given(occurrences, st.integers(0, 9), st.integers(1, 4), st.data())
-def test_rows_and_counters_are_the_same_however_the_input_is_split_and_merged(rows, seed, max_texts, data):
+def test_rows_and_counters_do_not_depend_on_how_the_input_is_split_and_merged(rows, seed, max_texts, data):
     tables, counters = [], Counters(read=len(rows))
     rest = data.draw(st.permutations(rows))
     while rest:
@@ -84,7 +84,7 @@ def test_rows_and_counters_are_the_same_however_the_input_is_split_and_merged(ro
         tables.append(table)
         counters += part
         rest = rest[size:]
-    while len(tables) > 1:  # merge any few, until one is left
+    while len(tables) > 1:  # merge random groups until one is left
         size = data.draw(st.integers(2, len(tables)))
         table, change = merge_groups(tables[:size], seed, max_texts)
         tables = data.draw(st.permutations([table, *tables[size:]]))
@@ -97,14 +97,14 @@ def test_rows_and_counters_are_the_same_however_the_input_is_split_and_merged(ro
     counters.check()
 
 
-def test_groups_of_nothing_have_the_schema():
+def test_an_empty_merge_has_the_schema():
     empty, counters = merge_groups([], 0, 8)
     assert empty.schema == GROUPS
     assert finish(empty).schema == SCHEMAS["pairs"]
     assert (empty.num_rows, counters) == (0, Counters())
 
 
-def test_real_files_grouped_one_by_one_and_at_once_are_the_same(shared_data):
+def test_real_files_grouped_separately_or_together_give_the_same_rows(shared_data):
     everything, tables, counters = [], [], Counters()
     for path in sorted(shared_data.glob("crawl/dev-*.warc.wat.gz")):
         report = FileReport(path.name)
@@ -125,7 +125,7 @@ def test_real_files_grouped_one_by_one_and_at_once_are_the_same(shared_data):
     assert max(len(texts) for texts in merged["texts"].to_pylist()) == 2
 
 
-def test_many_rows_of_lone_images_stay_as_they_are():
+def test_rows_of_unique_images_are_not_changed():
     rows = [Occurrence(None, None, f"r{i}", "alt", "t") for i in range(1000)]
     table, _ = group(rows, 0, 8)
     merged, change = merge_groups([table.slice(500), table.slice(0, 500)], 0, 8)

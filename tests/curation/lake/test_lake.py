@@ -1,4 +1,4 @@
-"""The lake publishes partitions whole, notices racing writers, and keeps old versions readable."""
+"""The lake publishes partitions whole, detects racing writers, and keeps old versions readable."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ def test_publishing_replaces_the_partition_and_keeps_the_old_version_readable(la
     assert lake.snapshot("counts", {"batch": "b"}).run_ids == ("r2",)
 
 
-def test_publishing_leaves_other_partitions_alone(lake):
+def test_publishing_does_not_change_other_partitions(lake):
     publish(lake, "r1", batch="b")
     publish(lake, "r2", batch="c")
     assert lake.snapshot("counts").run_ids == ("r1", "r2")
 
 
-def test_a_run_that_was_overtaken_publishes_nothing(lake):
+def test_a_run_publishes_nothing_if_another_run_has_published_since_it_started(lake):
     publish(lake, "r1")
     publish(lake, "r2", expected=("r1",))
     with pytest.raises(OutputError, match="published by run r2"):
@@ -67,7 +67,7 @@ def test_a_run_that_was_overtaken_publishes_nothing(lake):
 
 
 @pytest.mark.parametrize("seen", [(), ("r0",)])
-def test_of_racing_writers_exactly_one_wins(lake, seen):
+def test_exactly_one_of_several_racing_writers_wins(lake, seen):
     if seen:
         publish(lake, "r0")
     files = {name: write(lake, name) for name in ("r1", "r2", "r3", "r4")}
@@ -110,7 +110,7 @@ def test_batches_keep_the_order_in_which_they_were_declared(lake):
     assert lake.batches() == ["z", "a"]
 
 
-def test_racing_declarations_each_get_a_place(lake):
+def test_racing_declarations_get_different_positions(lake):
     names = [f"b{number}" for number in range(8)]
     threads = [threading.Thread(target=lake.declare_batch, args=(name,)) for name in names]
     for thread in threads:
@@ -126,7 +126,7 @@ def test_a_batch_name_that_cannot_be_a_folder_is_refused(lake, name):
         lake.declare_batch(name)
 
 
-def test_a_recipe_keeps_its_first_meaning(lake):
+def test_a_recipe_is_frozen_to_its_first_specification(lake):
     lake.freeze_recipe("default", {"seed": 0, "p": 0.06})
     lake.freeze_recipe("default", {"p": 0.06, "seed": 0})
     with pytest.raises(UsageError, match=r"seed 0 -> 1"):

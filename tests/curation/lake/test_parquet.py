@@ -1,4 +1,4 @@
-"""Data files are bounded, sorted by name, and the same bytes for the same rows."""
+"""Data files are bounded, sort by name, and have the same bytes for the same rows."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_files_in_name_order_hold_the_rows_in_order(tmp_path, small_groups):
     assert read(paths).equals(table)
 
 
-def test_row_groups_and_files_keep_their_bounds(tmp_path, small_groups):
+def test_row_groups_and_files_stay_within_their_bounds(tmp_path, small_groups):
     paths = write(tmp_path, rows(300), 300, file_bytes=60_000)
     for path in paths:
         meta = pq.ParquetFile(path).metadata
@@ -63,7 +63,7 @@ def test_same_rows_give_the_same_bytes(tmp_path, small_groups):
     assert {p.name for p in first}.isdisjoint({p.name for p in second})
 
 
-def test_a_row_larger_than_a_group_is_a_group_of_its_own(tmp_path, small_groups):
+def test_a_row_larger_than_the_limit_gets_its_own_row_group(tmp_path, small_groups):
     table = rows(3, size=50_000)
     assert read(write(tmp_path, table, 3)).equals(table)
 

@@ -1,4 +1,4 @@
-"""Row ranges, values and counts are read from the row groups that hold them."""
+"""Row ranges and values are read only from the row groups that contain them; counts come from the footer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from curation.io.storage import Storage
 from curation.lake.parquet_read import count_values, find_rows, read_batches, read_rows
 
 
-def test_reading_a_range_touches_only_its_rows(tmp_path):
+def test_reading_a_range_returns_only_its_rows(tmp_path):
     path, table = tmp_path / "rows.parquet", pa.table({"n": range(100), "text": [f"t{n}" for n in range(100)]})
     pq.write_table(table, path, row_group_size=20)
     for start, stop in [(0, 0), (0, 1), (15, 45), (99, 100), (0, 100)]:
@@ -17,7 +17,7 @@ def test_reading_a_range_touches_only_its_rows(tmp_path):
     assert sum(batch.num_rows for batch in read_batches(Storage(), str(path), ["n"], rows=7)) == 100
 
 
-def test_rows_are_found_by_value_in_the_row_groups_that_may_hold_them(tmp_path, monkeypatch):
+def test_rows_are_found_by_value_in_the_row_groups_that_may_contain_them(tmp_path, monkeypatch):
     path = tmp_path / "sorted.parquet"
     table = pa.table({"lang": ["de"] * 50 + ["en"] * 50, "id": [*range(50), *range(50)], "x": range(100)})
     pq.write_table(table, path, row_group_size=10)

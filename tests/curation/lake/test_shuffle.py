@@ -1,4 +1,4 @@
-"""Rows staged by bucket come back whole, in the order of the files."""
+"""Rows staged by bucket are read back completely, in the order of the files."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ SCHEMA = pa.schema([("bucket", pa.int64()), ("text", pa.string())])
 def test_every_row_arrives_once_in_its_bucket(tmp_path_factory, files):
     folder = tmp_path_factory.mktemp("staged")
     paths = []
-    for place, buckets in enumerate(files):
+    for number, buckets in enumerate(files):
         ordered = sorted(buckets)
-        table = pa.table({"bucket": ordered, "text": [f"{place}-{i}" for i in range(len(ordered))]}, schema=SCHEMA)
-        paths.append(str(folder / f"{place}.arrow"))
+        table = pa.table({"bucket": ordered, "text": [f"{number}-{i}" for i in range(len(ordered))]}, schema=SCHEMA)
+        paths.append(str(folder / f"{number}.arrow"))
         rows = write_buckets(Storage(), paths[-1], SCHEMA, split_sorted(table, np.array(ordered, int), 8))
         assert rows == [buckets.count(bucket) for bucket in range(8)]
     for bucket in range(8):
-        arrived = [
+        rows_read = [
             row for part in read_buckets(Storage(), paths, range(bucket, bucket + 1)) for row in part.to_pylist()
         ]
-        assert [row["bucket"] for row in arrived] == [bucket] * sum(file.count(bucket) for file in files)
-        assert len({row["text"] for row in arrived}) == len(arrived)
+        assert [row["bucket"] for row in rows_read] == [bucket] * sum(file.count(bucket) for file in files)
+        assert len({row["text"] for row in rows_read}) == len(rows_read)
 
 
 @pytest.mark.parametrize(("total", "bits"), [(0, 0), (1, 0), (100, 0), (101, 1), (200, 1), (201, 2), (1000, 4)])
-def test_buckets_grow_with_the_input_alone(total, bits):
+def test_the_number_of_buckets_depends_only_on_the_input_size(total, bits):
     assert bucket_bits(total, 100) == bits

@@ -36,12 +36,12 @@ def meta(content, name="robots", key="name"):
         (None, None, set()),
     ],
 )
-def test_directives_for_everyone_are_found_in_metas_and_headers(metas, headers, found, raw):
+def test_directives_for_every_robot_are_found_in_metas_and_headers(metas, headers, found, raw):
     if raw:
         metas, headers = (msgspec.Raw(json.dumps(value).encode()) for value in (metas, headers))
     assert directives(metas, headers) == found
 
 
-def test_nothing_said_is_nothing_found():
+def test_missing_and_invalid_metas_are_no_obstacle():
     assert directives(NONE, NONE) == set()
     assert directives(msgspec.Raw(b'[{"name":"robots","content":"no\xffai, noai"}]'), NONE) == {"noai"}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from msgspec.structs import astuple
 
 from curation.errors import InputError, UsageError
-from curation.readers import tabular as rows
+from curation.readers import tabular
 from curation.readers.extract import FileReport
 from curation.readers.tabular import Columns, read_jsonl, read_parquet
 from curation.text import clean
@@ -109,7 +109,7 @@ def test_both_formats_give_the_occurrences_of_the_table(table, group_rows):
         assert report.counters.notes["rows"] == len(table)
 
 
-def test_the_row_groups_of_a_file_are_read_apart():
+def test_row_groups_can_be_read_separately():
     table = [row(ref=f"{i}.png", caption=f"text {i}") for i in range(10)]
     data = as_parquet(table, row_group_size=3)
     apart = [occurrence for group in range(4) for occurrence in parquet(data, row_groups=[group])[0]]
@@ -123,13 +123,13 @@ def test_a_row_without_url_and_reference_is_dropped_with_its_texts():
     assert report.counters.drops == {"no_reference": 2, "empty_text": 1}
 
 
-def test_a_reference_stands_in_for_a_url_that_is_no_url():
+def test_a_reference_replaces_an_invalid_url():
     (occurrence,), report = jsonl(as_jsonl([row(url="1f600.png", ref="emoji.tar#1f600.png", caption="face")]))
     assert (occurrence.image_url, occurrence.page_url, occurrence.image_ref) == (None, None, "emoji.tar#1f600.png")
     assert report.counters.notes["bad_url"] == 1
 
 
-def test_text_columns_take_many_types():
+def test_text_columns_may_have_many_types():
     strings = pa.array(["a", None, "b"])
     for column in (
         strings,
@@ -162,14 +162,14 @@ def test_a_missing_column_is_named():
             jsonl(as_jsonl(table.to_pylist()), columns)
 
 
-def test_with_references_no_url_column_is_needed():
+def test_a_table_with_references_needs_no_url_column():
     table = pa.table({"ref": ["a.png"], "text": ["a"]})
     columns = Columns(["text"], ref="ref")
     assert len(parquet(as_parquet(table), columns)[0]) == 1
     assert len(jsonl(as_jsonl(table.to_pylist()), columns)[0]) == 1
 
 
-def test_a_column_that_holds_no_text_is_refused():
+def test_a_column_without_text_is_refused():
     table = pa.table({"url": ["http://a.example/"], "text": [5]})
     with pytest.raises(UsageError, match=r"x\.parquet: column 'text' holds int64, not text"):
         parquet(as_parquet(table), Columns(["text"]))
@@ -177,7 +177,7 @@ def test_a_column_that_holds_no_text_is_refused():
         parquet(as_parquet(pa.table({"texts": [["a"]], "text": ["a"]})), Columns(["text"], "texts"))
 
 
-def test_json_values_that_are_no_text_are_counted():
+def test_json_values_that_are_not_text_are_counted():
     rows_read = [row(url="http://a.example/", caption=5, more=["a", ["b"], {}]), row(url=7, caption="a")]
     occurrences, report = jsonl(as_jsonl(rows_read))
     assert [o.text for o in occurrences] == ["a"]
@@ -195,20 +195,20 @@ GOOD = as_jsonl([row(url="http://a.example/", caption="good")])
 
 
 @pytest.mark.parametrize("line", [b"{", b"[]", b"5", b'"x"', b"\xff", b"{}" * 2, b"[" * 100_000])
-def test_a_broken_line_is_noted_and_the_next_one_read(line):
+def test_a_broken_line_is_noted_and_skipped(line):
     occurrences, report = jsonl(GOOD + line + b"\n" + GOOD)
     assert [o.text for o in occurrences] == ["good", "good"]
     assert (report.counters.notes["broken_record"], report.status) == (1, "ok")
 
 
-def test_blank_lines_byte_order_marks_and_a_missing_last_line_end_are_no_matter():
+def test_blank_lines_byte_order_marks_and_a_missing_last_newline_are_accepted():
     occurrences, report = jsonl(b"\xef\xbb\xbf" + GOOD + b"\n \r\n" + GOOD.replace(b"\n", b"\r\n") + GOOD.rstrip())
     assert len(occurrences) == 3
     assert report.counters.notes["broken_record"] == 0
 
 
-def test_a_line_too_long_is_noted_and_passed_over(monkeypatch):
-    monkeypatch.setattr(rows, "MAX_LINE", 200)
+def test_a_line_that_is_too_long_is_noted_and_skipped(monkeypatch):
+    monkeypatch.setattr(tabular, "MAX_LINE", 200)
     for length in (199, 200, 201, 399, 400, 401, 1000):
         occurrences, report = jsonl(GOOD + b"x" * length + b"\n" + GOOD)
         assert len(occurrences) == 2
@@ -233,7 +233,7 @@ def test_invalid_utf8_and_lone_surrogates_are_replaced():
 # Damaged files
 
 
-def test_a_truncated_gzip_keeps_the_lines_before_its_end():
+def test_the_lines_of_a_truncated_gzip_are_read_up_to_its_end():
     plain = as_jsonl([row(ref=f"{i}.png", caption=random.Random(i).randbytes(20).hex()) for i in range(50)])
     clean_rows, _ = jsonl(plain)
     packed = gzip.compress(plain)
@@ -246,14 +246,14 @@ def test_a_truncated_gzip_keeps_the_lines_before_its_end():
     assert len(jsonl(packed[:-1])[0]) == 50
 
 
-def test_a_column_that_damage_may_have_taken_is_not_missed():
+def test_a_column_that_may_be_in_the_damaged_part_is_not_reported_missing():
     plain = as_jsonl([{"url": "http://a.example/", "caption": f"{i}"} for i in range(99)]) + as_jsonl([{"more": "x"}])
     occurrences, report = jsonl(gzip.compress(plain)[:-20], Columns(["caption", "more"]))
     assert len(occurrences) > 1
     assert report.status == "partial"
 
 
-def test_a_corrupt_gzip_keeps_the_lines_before_the_damage():
+def test_the_lines_of_a_corrupt_gzip_are_read_up_to_the_damage():
     plain = as_jsonl([row(ref=f"{i}.png", caption=random.Random(i).randbytes(20).hex()) for i in range(50)])
     packed = bytearray(gzip.compress(plain))
     middle = len(packed) // 2
@@ -264,13 +264,13 @@ def test_a_corrupt_gzip_keeps_the_lines_before_the_damage():
     assert report.status == "partial"
 
 
-def test_a_corrupt_parquet_page_keeps_the_rows_before_it():
+def test_the_rows_before_a_corrupt_parquet_page_are_read():
     table = [row(ref=f"{i}.png", caption=random.Random(i).randbytes(20).hex()) for i in range(3000)]
     data = as_parquet(table, row_group_size=1000, write_page_checksum=True, use_dictionary=False, compression="none")
     whole, _ = parquet(data)
     damaged = bytearray(data)
-    place = data.index(table[1500]["caption"].encode())
-    damaged[place] ^= 1
+    offset = data.index(table[1500]["caption"].encode())
+    damaged[offset] ^= 1
     occurrences, report = parquet(bytes(damaged))
     assert occurrences == whole[:1000]
     assert (report.status, report.counters.read) == ("partial", 1000)
@@ -278,7 +278,7 @@ def test_a_corrupt_parquet_page_keeps_the_rows_before_it():
 
 
 @pytest.mark.parametrize("data", [b"", b"PAR1", b"no parquet at all", as_parquet([row()])[:-3]])
-def test_what_is_no_whole_parquet_file_is_an_input_error(data):
+def test_an_incomplete_parquet_file_is_an_input_error(data):
     with pytest.raises(InputError, match=r"^cannot read x\.parquet: .*") as refused:
         parquet(data)
     assert "\n" not in str(refused.value)
@@ -286,11 +286,11 @@ def test_what_is_no_whole_parquet_file_is_an_input_error(data):
 
 class Unreadable(io.RawIOBase):
     def read(self, size=-1):
-        raise OSError("gone")
+        raise OSError("read failed")
 
 
 def test_a_file_that_cannot_be_read_is_an_input_error():
-    with pytest.raises(InputError, match=r"cannot read x\.jsonl: gone"):
+    with pytest.raises(InputError, match=r"cannot read x\.jsonl: read failed"):
         list(read_jsonl(Unreadable(), FileReport("x.jsonl"), COLUMNS))
 
 
@@ -301,11 +301,11 @@ def test_an_empty_file_has_no_rows():
 
 def test_real_captions_are_read(fixtures_dir):
     columns = Columns(["caption_reference_description"], "image_url", page="page_url")
-    read = kept = 0
+    num_read = num_usable = 0
     for path in sorted((fixtures_dir / "iglue/datasets/wit/annotations").glob("*.jsonl")):
         report = FileReport(path.name)
         with path.open("rb") as stream:
-            kept += sum(1 for _ in read_jsonl(stream, report, columns))
+            num_usable += sum(1 for _ in read_jsonl(stream, report, columns))
         assert report.status == "ok"
-        read += report.counters.read
-    assert (read, kept) == (14_216, 14_214)  # two captions are empty
+        num_read += report.counters.read
+    assert (num_read, num_usable) == (14_216, 14_214)  # two captions are empty

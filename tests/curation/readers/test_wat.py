@@ -57,25 +57,25 @@ def test_real_files_give_the_images_texts_and_drops_of_an_independent_reader(sha
     for path in sorted(shared_data.glob("crawl/*.warc.wat.gz")):
         data = path.read_bytes()
         occurrences, report = read(data)
-        found, drops, counted = slow_read(data)
-        assert [(o.image_url, o.page_url, o.source, o.text) for o in occurrences] == found
+        expected, drops, counted = slow_read(data)
+        assert [(o.image_url, o.page_url, o.source, o.text) for o in occurrences] == expected
         assert report.counters.drops == drops
-        assert report.counters.read == len(found) + drops.total()
+        assert report.counters.read == len(expected) + drops.total()
         assert report.counters.notes["images"] == counted["images"]
         assert report.counters.notes["images_without_text"] == counted["without text"]
         assert report.status == "ok"
         urls.update(o.image_url for o in occurrences)
         counts += counted
-    # The figures of the data's own description, which counts one blank title and 25 blank data-image-titles more.
+    # The numbers in the description of the data, which also counts one blank title and 25 blank data-image-titles.
     assert (counts["images"], counts["data"]) == (14_549, 1947)
     assert (counts["alt"], counts["title"], counts["data-image-title"]) == (8354, 2232 - 1, 207 - 25)
     assert (counts["usable"], len(urls)) == (7594, 5930)
 
 
-# What a page gives
+# Occurrences of a page
 
 
-def test_an_image_gives_one_occurrence_for_each_of_its_texts():
+def test_an_image_gives_one_occurrence_per_text():
     image = {"url": "a.png", "alt": " an  alt ", "title": "a title", "data-image-title": "cafe\u0301", "width": "3"}
     occurrences, report = read(record(page(image)))
     assert [(o.source, o.text) for o in occurrences] == [
@@ -89,7 +89,7 @@ def test_an_image_gives_one_occurrence_for_each_of_its_texts():
     assert (report.counters.read, report.counters.drops) == (3, Counter())
 
 
-def test_every_text_is_read_and_every_dropped_one_has_its_reason():
+def test_every_text_is_counted_and_every_drop_has_a_reason():
     document = page(
         {"url": "a.png", "alt": "", "title": "\u00a0"},
         {"url": "data:image/png;base64,AA", "alt": "x", "title": ""},
@@ -121,7 +121,7 @@ def test_every_text_is_read_and_every_dropped_one_has_its_reason():
         (None, None, None),
     ],
 )
-def test_relative_urls_start_from_the_base(uri, base, url):
+def test_relative_urls_are_resolved_against_the_base(uri, base, url):
     occurrences, report = read(record(page({"url": "i.png", "alt": "x"}, uri=uri, base=base)))
     assert [o.image_url for o in occurrences] == ([url] if url else [])
     assert report.counters.drops["unresolvable"] == (0 if url else 1)
@@ -132,33 +132,33 @@ def test_absolute_urls_of_pages_without_a_web_address_are_kept():
     assert (occurrence.page_url, occurrence.image_url) == ("hard::a", "http://b.example/i.png")
 
 
-def test_only_images_of_metadata_records_count():
+def test_only_images_of_metadata_records_are_read():
     links = [{"path": "A@/href", "url": "x", "alt": "no"}, {"path": "IMG@/src", "url": "x", "alt": "yes"}]
     data = record(b"", "warcinfo") + record(page({"url": "x", "alt": "no"}), "response")
     data += record({"Envelope": {"Payload-Metadata": {"HTTP-Request-Metadata": {}}}}) + record(page(links=links))
     assert texts(data) == ["yes"]
 
 
-def test_pages_that_refuse_machines_are_dropped_and_counted():
-    refusing = page({"url": "a", "alt": "b", "title": ""}, {"url": "c", "alt": "d"})
-    html = refusing["Envelope"]["Payload-Metadata"]["HTTP-Response-Metadata"]["HTML-Metadata"]
+def test_pages_with_an_honored_robots_directive_are_dropped_and_counted():
+    page_with_directive = page({"url": "a", "alt": "b", "title": ""}, {"url": "c", "alt": "d"})
+    html = page_with_directive["Envelope"]["Payload-Metadata"]["HTTP-Response-Metadata"]["HTML-Metadata"]
     html["Head"]["Metas"] = [{"name": "robots", "content": "noindex, noimageai"}]
-    occurrences, report = read(record(refusing) + GOOD)
+    occurrences, report = read(record(page_with_directive) + GOOD)
     assert [o.text for o in occurrences] == ["good"]
     assert report.counters.drops == {"noimageai": 3}
     assert (report.counters.notes["page_noimageai"], report.counters.notes["page_noindex"]) == (1, 1)
     for honored, drops in ((["noindex"], {"noindex": 3}), ([], {"empty_text": 1})):
         report = FileReport("x.wat")
-        list(read_wat(io.BytesIO(record(refusing)), report, honored))
+        list(read_wat(io.BytesIO(record(page_with_directive)), report, honored))
         assert report.counters.drops == drops
         assert report.counters.notes["page_noindex"] == 1
 
 
-def test_a_page_that_refuses_machines_and_has_no_texts_is_read():
-    refusing = page({"url": "a"})
-    response = refusing["Envelope"]["Payload-Metadata"]["HTTP-Response-Metadata"]
+def test_a_page_with_a_robots_directive_but_no_texts_is_noted():
+    page_with_directive = page({"url": "a"})
+    response = page_with_directive["Envelope"]["Payload-Metadata"]["HTTP-Response-Metadata"]
     response["Headers"] = {"X-Robots-Tag": "noai"}
-    occurrences, report = read(record(refusing) + GOOD)
+    occurrences, report = read(record(page_with_directive) + GOOD)
     assert [o.text for o in occurrences] == ["good"]
     assert report.counters.drops == {}
     assert report.counters.notes["page_noai"] == 1
@@ -168,7 +168,7 @@ def test_a_page_that_refuses_machines_and_has_no_texts_is_read():
 
 
 @pytest.mark.parametrize("body", [b"{", b"", b"[]", b"null", b"{}", b'{"Envelope":5}', b"[" * 100_000, b"\xff"])
-def test_a_broken_record_is_noted_and_the_next_one_read(body):
+def test_a_broken_record_is_noted_and_skipped(body):
     occurrences, report = read(GOOD + record(body) + GOOD)
     assert [o.text for o in occurrences] == ["good", "good"]
     assert report.counters.notes["broken_record"] == 1
@@ -187,7 +187,7 @@ def test_lone_surrogates_are_replaced():
     assert astuple(occurrence) == ("http://a/a%EF%BF%BD", "http://a/\ufffd", None, "alt", "a\ufffdb")
 
 
-def test_a_record_too_big_is_noted_and_passed_over(monkeypatch):
+def test_a_record_that_is_too_large_is_noted_and_skipped(monkeypatch):
     monkeypatch.setattr(wat, "MAX_RECORD", 2000)
     occurrences, report = read(GOOD + record(b" " * 2001) + GOOD)
     assert [o.text for o in occurrences] == ["good", "good"]
@@ -208,13 +208,13 @@ junk = st.recursive(
 
 @settings(deadline=None)
 @given(junk, st.sampled_from(["Envelope", "Payload-Metadata", "HTML-Metadata", "Head", "Base", "Links", "url", "alt"]))
-def test_records_of_any_shape_are_survived_and_booked(value, key):
-    def planted(document):
+def test_records_of_any_shape_are_read_and_counted(value, key):
+    def with_value(document):
         if isinstance(document, dict):
-            return {k: value if k == key else planted(v) for k, v in document.items()}
-        return [planted(item) for item in document] if isinstance(document, list) else document
+            return {k: value if k == key else with_value(v) for k, v in document.items()}
+        return [with_value(item) for item in document] if isinstance(document, list) else document
 
-    data = record(planted(page({"url": "a", "alt": "b"}, base="/"))) + GOOD
+    data = record(with_value(page({"url": "a", "alt": "b"}, base="/"))) + GOOD
     occurrences, report = read(data)
     assert occurrences[-1].text == "good"
     assert report.counters.read == len(occurrences) + report.counters.drops.total()
@@ -223,7 +223,7 @@ def test_records_of_any_shape_are_survived_and_booked(value, key):
 # Damaged files
 
 
-def test_a_file_cut_anywhere_keeps_what_is_before_and_says_so():
+def test_a_truncated_file_is_read_up_to_its_end_and_reported_as_partial():
     records = [record(page({"url": f"{i}.png", "alt": f"text {i}"})) for i in range(3)]
     plain = b"".join(records)
     members = b"".join(gzip.compress(r) for r in records)
@@ -239,18 +239,18 @@ def test_a_file_cut_anywhere_keeps_what_is_before_and_says_so():
                 assert cut in ends
             else:
                 assert report.error
-        assert whole == max(0, len(parts) - 1)  # a cut between two records cannot be seen
+        assert whole == max(0, len(parts) - 1)  # a cut between two records cannot be detected
     assert len(read(gzip.compress(plain)[:-1])[0]) == 3
 
 
-def test_a_record_cut_off_is_damage_of_the_file_and_no_broken_record():
+def test_a_truncated_record_makes_the_file_partial_and_is_not_a_broken_record():
     for data in (GOOD + GOOD[:-20], gzip.compress(GOOD) + gzip.compress(GOOD)[:-20]):
         occurrences, report = read(data)
         assert ([o.text for o in occurrences], report.status) == (["good"], "partial")
         assert not report.counters.notes["broken_record"]
 
 
-def test_damaged_files_lose_nothing_from_before_the_damage_and_give_nothing_false(shared_data):
+def test_damaged_files_lose_nothing_before_the_damage_and_give_no_false_occurrence(shared_data):
     data = (shared_data / "crawl" / "dev-00004.warc.wat.gz").read_bytes()
     members = []
     while data and len(members) < 14:
@@ -262,19 +262,19 @@ def test_damaged_files_lose_nothing_from_before_the_damage_and_give_nothing_fals
     clean, _ = read(data)
     until = [len(read(b"".join(members[:i]))[0]) for i in range(len(members) + 1)]
     starts = [len(b"".join(members[:i])) for i in range(len(members))]
-    choose = random.Random(7)
+    rng = random.Random(7)
     partial = 0
     for case in range(300):
-        where = choose.randrange(1, len(data))
+        where = rng.randrange(1, len(data))
         damaged = bytearray(data)
         if case % 4 == 0:
             del damaged[where:]
         elif case % 4 == 1:
-            damaged[where] ^= 1 << choose.randrange(8)
+            damaged[where] ^= 1 << rng.randrange(8)
         elif case % 4 == 2:
-            damaged[where : where + 50] = choose.randbytes(50)
+            damaged[where : where + 50] = rng.randbytes(50)
         else:
-            damaged[where:where] = choose.randbytes(choose.randrange(1, 9))
+            damaged[where:where] = rng.randbytes(rng.randrange(1, 9))
         occurrences, report = read(bytes(damaged))
         assert occurrences == clean[: len(occurrences)]
         assert len(occurrences) >= until[max(i for i, start in enumerate(starts) if start <= where)]
@@ -283,13 +283,13 @@ def test_damaged_files_lose_nothing_from_before_the_damage_and_give_nothing_fals
     assert partial > 290
 
 
-def test_any_bytes_are_survived():
-    choose = random.Random(3)
+def test_no_bytes_raise_an_unexpected_error():
+    rng = random.Random(3)
     plain = GOOD + record(page({"url": "a", "alt": "b"}), "response") + GOOD
     for _ in range(400):
         damaged = bytearray(plain)
-        for _ in range(choose.randrange(1, 9)):
-            damaged[choose.randrange(len(damaged))] = choose.randrange(256)
+        for _ in range(rng.randrange(1, 9)):
+            damaged[rng.randrange(len(damaged))] = rng.randrange(256)
         occurrences, report = read(bytes(damaged))
         assert report.counters.read == len(occurrences) + report.counters.drops.total()
     for data in (b"\x00", b"no warc\n" * 9, b"\x1f\x8b\x08", gzip.compress(b"no warc")):
@@ -321,7 +321,7 @@ def test_a_file_that_cannot_be_read_at_all_is_an_input_error():
         list(read_wat(Failing(GOOD, 0), FileReport("x.wat")))
 
 
-def test_a_connection_lost_on_the_way_keeps_the_rows_before(monkeypatch):
+def test_rows_before_a_lost_connection_are_read(monkeypatch):
     monkeypatch.setattr("curation.io.gzip_stream.BLOCK", len(GOOD) + 10)
     report = FileReport("x.wat")
     occurrences = list(read_wat(Failing(GOOD * 3, 1), report))
@@ -329,7 +329,7 @@ def test_a_connection_lost_on_the_way_keeps_the_rows_before(monkeypatch):
     assert (report.status, report.error) == ("partial", "connection reset")
 
 
-def test_a_file_is_read_as_it_is_consumed():
+def test_a_file_is_read_lazily():
     blocks = 0
 
     class Counting(io.BytesIO):

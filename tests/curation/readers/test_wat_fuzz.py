@@ -1,7 +1,7 @@
-"""Damage of any kind raises nothing, loses nothing from before it and, where there is a checksum, gives nothing false.
+"""Damage raises no error, loses nothing before it and, in files with checksums, gives no false occurrence.
 
-10,000 cases: real records, as a gzip member each, as one member and as plain text, cut, flipped, overwritten,
-shortened, lengthened and moved about.
+The cases are real records, stored as one gzip member per record, as one member and as plain text, that are truncated or
+have bits flipped and bytes overwritten, removed, inserted or copied.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def members(data, count):
 
 @pytest.fixture(scope="module")
 def corpus(shared_data):
-    """For each form of the same records: its bytes, where they begin, occurrences before each, and all of them."""
+    """Return several forms of the same records: bytes, record offsets, number of occurrences before each, and all."""
     forms = []
     for name in ("dev-00000", "dev-00004"):
         packed = members((shared_data / "crawl" / f"{name}.warc.wat.gz").read_bytes(), RECORDS)
@@ -55,60 +55,60 @@ def corpus(shared_data):
     return forms
 
 
-def damaged(data, dice):
-    """Bytes with one piece of damage, and where it begins."""
-    where = dice.randrange(len(data))
-    piece = bytearray(data)
-    kind = dice.randrange(6)
+def damaged(data, rng):
+    """Return the data with one damage, and its offset."""
+    offset = rng.randrange(len(data))
+    changed = bytearray(data)
+    kind = rng.randrange(6)
     if kind == 0:
-        del piece[where:]
+        del changed[offset:]
     elif kind == 1:
-        piece[where] ^= 1 << dice.randrange(8)
+        changed[offset] ^= 1 << rng.randrange(8)
     elif kind == 2:
-        piece[where : where + 40] = dice.randbytes(dice.randrange(1, 60))
+        changed[offset : offset + 40] = rng.randbytes(rng.randrange(1, 60))
     elif kind == 3:
-        del piece[where : where + dice.randrange(1, 2000)]
+        del changed[offset : offset + rng.randrange(1, 2000)]
     elif kind == 4:
-        piece[where:where] = dice.choice([dice.randbytes(5), b"\0" * 30, b"\r\n\r\n", b"WARC/1.0\r\n", data[:200]])
+        changed[offset:offset] = rng.choice([rng.randbytes(5), b"\0" * 30, b"\r\n\r\n", b"WARC/1.0\r\n", data[:200]])
     else:
-        other = dice.randrange(len(data))
-        piece[where : where + 300] = data[other : other + 300]
-    return bytes(piece), where
+        other = rng.randrange(len(data))
+        changed[offset : offset + 300] = data[other : other + 300]
+    return bytes(changed), offset
 
 
-def check(corpus, dice):
-    data, starts, before, clean = dice.choice(corpus)
-    broken, where = damaged(data, dice)
+def check(corpus, rng):
+    data, starts, before, clean = rng.choice(corpus)
+    broken, offset = damaged(data, rng)
     found, report = read(broken)
-    whole = before[bisect_right(starts, where) - 1]
+    whole = before[bisect_right(starts, offset) - 1]
     assert found[:whole] == clean[:whole]
     if data.startswith(b"\x1f\x8b") and report.status == "ok" and found != clean:
-        # no checksum speaks of members that are gone, twice there, or cut off between two
+        # checksums do not reveal members that are missing or duplicated, nor a cut between two
         assert set(found) <= set(clean)
 
 
-def test_damage_raises_nothing_and_loses_nothing_from_before_it(corpus):
-    dice = random.Random(1)
+def test_damage_raises_no_error_and_loses_nothing_before_it(corpus):
+    rng = random.Random(1)
     for _ in range(150):
-        check(corpus, dice)
+        check(corpus, rng)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_ten_thousand_damaged_files(corpus):
-    dice = random.Random(2)
+    rng = random.Random(2)
     for _ in range(10_000):
-        check(corpus, dice)
+        check(corpus, rng)
 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=600), st.booleans())
-def test_any_bytes_are_survived(data, packed):
+def test_no_bytes_raise_an_unexpected_error(data, packed):
     read(gzip.compress(data) if packed else data)
 
 
 @pytest.mark.slow
 @settings(deadline=None, max_examples=10_000)
 @given(st.binary(max_size=2000), st.booleans(), st.sampled_from([b"", b"WARC/1.0\r\nWARC-Type: metadata\r\n"]))
-def test_ten_thousand_inputs_of_any_bytes_are_survived(data, packed, head):
+def test_ten_thousand_random_inputs_raise_no_unexpected_error(data, packed, head):
     read(gzip.compress(head + data) if packed else head + data)

@@ -1,4 +1,4 @@
-"""Decoding what matters of a WAT record gives what decoding all of it gives."""
+"""Decoding only the needed parts of a WAT record gives the same values as decoding all of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.readers import wat_record as envelope
+from curation.readers import wat_record
 from curation.readers.extract import FileReport
 from curation.readers.robots import directives
 from curation.readers.wat import read_wat
@@ -70,7 +70,7 @@ def seen(found):
 
 @settings(deadline=None)
 @given(st.lists(records(values) | records(odd), max_size=3))
-def test_whatever_records_say_all_values_are_read_or_counted_as_dropped(several):
+def test_every_value_of_a_record_is_read_or_counted_as_dropped(several):
     head = "WARC/1.0\r\nWARC-Type: metadata\r\nContent-Length: %d\r\n\r\n"
     bodies = [json.dumps(record).encode() for record in several]
     data = b"".join((head % len(body)).encode() + body + b"\r\n\r\n" for body in bodies)
@@ -83,22 +83,22 @@ def test_whatever_records_say_all_values_are_read_or_counted_as_dropped(several)
 
 @settings(deadline=None)
 @given(records(values) | records(odd), st.sampled_from([(",", ":"), (", ", ": ")]), st.booleans())
-def test_the_fast_way_and_the_general_way_see_the_same(record, separators, ascii_only):
+def test_the_fast_and_the_generic_decoder_give_the_same_values(record, separators, ascii_only):
     body = json.dumps(record, separators=separators, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
-    general = envelope._decode_any(body, Counter())
+    general = wat_record._decode_any(body, Counter())
     assert seen(decode_envelope(body, Counter())) == seen(general)
 
 
-def test_new_paths_are_learned_and_change_nothing_but_the_speed():
-    decoder = envelope._Decoder()
+def test_new_paths_are_learned_and_affect_only_speed():
+    decoder = wat_record._Decoder()
     link = {"path": "TD@/background", "url": "x"}
     image = {"path": "IMG@/src", "url": "y", "alt": "z"}
     record = {"Envelope": {"Payload-Metadata": {"HTTP-Response-Metadata": {"HTML-Metadata": {"Links": [link, image]}}}}}
     body = json.dumps(record).encode()
     assert decoder.decode(body) is None
     decoder.learn(["TD@/background"])
-    assert images_of(decoder.decode(body).payload.response.html.links) == [envelope.Link("y", "z")]
-    decoder.learn(f"T{number}@/x" for number in range(envelope.MOST_PATHS + 1))
+    assert images_of(decoder.decode(body).payload.response.html.links) == [wat_record.Link("y", "z")]
+    decoder.learn(f"T{number}@/x" for number in range(wat_record.MOST_PATHS + 1))
     assert len(decoder._others) < 20
 
 
@@ -117,6 +117,6 @@ def test_new_paths_are_learned_and_change_nothing_but_the_speed():
         ({"alt": "x"}, None),
     ],
 )
-def test_pictures_loaded_later_have_their_url_elsewhere(attributes, url):
-    (image,) = images_of([envelope._image(attributes)])
+def test_the_url_of_a_lazily_loaded_image_is_taken_from_other_attributes(attributes, url):
+    (image,) = images_of([wat_record._image(attributes)])
     assert image.url == url

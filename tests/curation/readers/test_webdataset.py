@@ -1,4 +1,4 @@
-"""WebDataset tars give every sample once; their pictures are found again through `image_ref`."""
+"""Every sample of a WebDataset tar is read once, and its `image_ref` leads to its image."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ SAMPLES = [
 ]
 
 
-def test_every_sample_gives_its_texts_with_a_reference_to_its_picture(tmp_path):
+def test_every_sample_gives_its_texts_with_a_reference_to_its_image(tmp_path):
     path = tmp_path / "x.tar"
     path.write_bytes(tar(SAMPLES))
     occurrences, report = read(path.read_bytes(), str(path))
@@ -66,7 +66,7 @@ def test_every_sample_gives_its_texts_with_a_reference_to_its_picture(tmp_path):
 
 
 @pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
-def test_a_tar_cut_anywhere_keeps_the_samples_before(form):
+def test_the_samples_of_a_truncated_tar_are_read_up_to_its_end(form):
     data = tar(
         [(f"{n}.{kind}", b"x" * (600 if kind == "png" else 9)) for n in range(4) for kind in ("png", "txt")], form
     )
@@ -82,7 +82,7 @@ def test_a_tar_cut_anywhere_keeps_the_samples_before(form):
         assert len(refs) >= min(4, cut // (4 * 512 + 512) - 1)
 
 
-def test_bad_members_cost_themselves_alone(monkeypatch):
+def test_a_bad_member_affects_only_itself(monkeypatch):
     from curation.readers import webdataset
 
     monkeypatch.setattr(webdataset, "MAX_MEMBER", 20)
@@ -97,7 +97,7 @@ def test_bad_members_cost_themselves_alone(monkeypatch):
         read(b"no tar at all" * 99)
 
 
-def test_rows_with_their_pictures_are_referred_to_by_their_number(tmp_path):
+def test_rows_with_image_bytes_are_referred_to_by_row_number(tmp_path):
     table = pa.table(
         {"caption": [f"text {n}" for n in range(10)], "pixels": [f"picture {n}".encode() for n in range(10)]}
     )
