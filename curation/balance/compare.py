@@ -1,20 +1,20 @@
-"""What recipes make of the same matches, side by side: how much is kept, of which languages, of head or tail.
+"""Compare recipes on the same matches: how many pairs each keeps, in which languages, and of head or tail entries.
 
-Two figures say how evenly concepts are kept. The *tail share* is the share of the kept pairs' entry matches that go to
-rare entries. Rare is the same for every recipe: the entries below the threshold at which their list's tail holds
-`RARE` of all its matches, by the counts up to one and the same batch. So keeping everything gives about `RARE`, and
-balancing more. The *entropy* is that of the kept matches over the entries, in bits: as even would be 2 to its power
-equally frequent entries.
+Two statistics measure how evenly concepts are kept. The *tail share* is the share of the kept pairs' entry matches that
+fall on rare entries. The definition of rare is the same for every recipe: an entry is rare if its count is below the
+threshold at which the tail of its list has `RARE` of all matches, by the counts up to one batch. So a recipe that keeps
+everything has a tail share of about `RARE`, and balancing raises it. The *entropy* is that of the distribution of kept
+matches over entries, in bits; 2 to its power is the number of equally frequent entries with the same entropy.
 
-A recipe of `balance.selection: all` publishes every matched image, and the trainer draws at every epoch. Its figures
-are the expected ones of an epoch: one text of each image, all equally often, and its pair as often as its keep
-probability says.
+A recipe with `balance.selection: all` publishes every matched image, and the trainer samples again in every epoch. Its
+statistics are expectations over an epoch: each text of an image is chosen equally often, and its pair is kept with its
+keep probability.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,31 +24,32 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.balance.counts import LanguageCounts
+from curation.balance.text_table import format_table
 from curation.balance.thresholds import p_to_t
 from curation.language_keys import entry_list_key
 
 RARE: Final = 0.06
-COLUMNS: Final = {"drawn": ["lang", "entry_ids"], "all": ["texts"]}  # of `curated`, what a selection's figures need
+COLUMNS: Final = {"drawn": ["lang", "entry_ids"], "all": ["texts"]}  # columns of `curated` to read, by selection
 
-Sums = npt.NDArray[np.float64]  # of whole numbers exact to 2^53
+Sums = npt.NDArray[np.float64]  # exact for whole numbers up to 2^53
 
 
 @dataclass(frozen=True)
 class RecipeStats:
-    """What one recipe keeps.
+    """The statistics of one recipe. The field names are keys of the JSON that `jobs.compare` prints.
 
     Attributes:
         recipe: its name.
-        selection: `drawn`, or `all`: then what is kept is what an epoch of online drawing is expected to draw.
-        matched: images with a matched text.
-        kept: pairs kept.
-        kept_by_lang: pairs kept, by the language of their text.
-        thresholds: t by list, a language's or the merged one.
-        matches: entry matches of the kept pairs.
-        rare_by: the batch up to which counts say which entries are rare.
-        tail_share: the share of the kept matches that goes to rare entries.
-        entries: how many entries have any of them.
-        entropy: of them over the entries, in bits.
+        selection: `drawn`; or `all`, for which all statistics are expectations over an epoch.
+        matched: number of images with a matched text.
+        kept: number of pairs kept.
+        kept_by_lang: number of pairs kept, by the language of their text.
+        thresholds: t by entry list, a language's or the merged one.
+        matches: number of entry matches of the kept pairs.
+        rare_by: the batch up to whose counts entries are rare.
+        tail_share: share of these matches that fall on rare entries.
+        entries: number of distinct entries among these matches.
+        entropy: entropy of these matches over the entries, in bits.
     """
 
     recipe: str
@@ -69,7 +70,7 @@ class RecipeStatsBuilder:
 
     Args:
         lists: the lists that have entries: languages, or the merged one.
-        selection: the recipe's, which says whether `curated` holds the draw or all there is to draw from.
+        selection: `drawn` if `curated` contains the pairs drawn, `all` if it contains every matched image.
     """
 
     def __init__(self, lists: Iterable[str], selection: str = "drawn") -> None:
@@ -89,7 +90,7 @@ class RecipeStatsBuilder:
         self._add(langs, ids, keep.to_numpy() / np.repeat(lengths, lengths))
 
     def _add(self, langs: pa.StringArray, entry_ids: pa.ListArray, weights: Sums) -> None:
-        """Add texts with their sorted, distinct ids, each as often as its weight says."""
+        """Add texts with their sorted, distinct ids, each with its weight."""
         encoded = langs.dictionary_encode()
         codes = encoded.indices.to_numpy()
         names = encoded.dictionary.to_pylist()
@@ -98,17 +99,19 @@ class RecipeStatsBuilder:
         owners, shares = np.repeat(codes, lengths), np.repeat(weights, lengths)
         ids = pc.list_flatten(entry_ids).to_numpy()
         for code, name in enumerate(names):
-            own = owners == code
-            found, places = np.unique(ids[own], return_inverse=True)
-            self._room(entry_list_key(name, self._lists), found)[found] += np.bincount(places, shares[own], len(found))
+            in_lang = owners == code
+            distinct, indices = np.unique(ids[in_lang], return_inverse=True)
+            sums = self._sums_for(entry_list_key(name, self._lists), distinct)
+            sums[distinct] += np.bincount(indices, shares[in_lang], len(distinct))
 
-    def _room(self, key: str, ids: npt.NDArray[np.int32]) -> Sums:
+    def _sums_for(self, key: str, ids: npt.NDArray[np.int32]) -> Sums:
+        """Return the sums of a list, enlarged to contain the sorted ids."""
         sums = self._sums.get(key, np.zeros(0))
         if len(ids) and ids[-1] >= len(sums):
             self._sums[key] = np.concatenate([sums, np.zeros(2 * int(ids[-1]) + 1 - len(sums))])
         return self._sums.setdefault(key, sums)
 
-    def effect(
+    def build(
         self,
         recipe: str,
         matched: int,
@@ -116,7 +119,7 @@ class RecipeStatsBuilder:
         rare_by: str,
         totals: Iterable[LanguageCounts],
     ) -> RecipeStats:
-        """Return the figures; `totals` are the counts up to the batch `rare_by`, by which an entry is rare."""
+        """Return the statistics; `totals` are the counts up to the batch `rare_by`, which define rare entries."""
         number = int if self._selection == "drawn" else float
         kept = np.concatenate([np.zeros(0), *(sums[sums > 0] for sums in self._sums.values())])
         matches = kept.sum()
@@ -142,48 +145,55 @@ class RecipeStatsBuilder:
         return float(sums[ids[ids < len(sums)]].sum())
 
 
-def lines(effects: Sequence[RecipeStats], most: int) -> Iterator[str]:
-    """Yield a table to read, a column a recipe; of the languages, the `most` of which most is kept, then the rest."""
-    rows = [["recipe", *(effect.recipe for effect in effects)]]
+# The rows of the table above the languages: the name, and the cell of a recipe.
+_ROWS: Final[Mapping[str, Callable[[RecipeStats], str]]] = {
+    "recipe": lambda stats: stats.recipe,
+    "drawn": lambda stats: "once" if stats.selection == "drawn" else "every epoch",
+    "images matched": lambda stats: f"{stats.matched:,}",
+    "pairs kept": lambda stats: f"{_number(stats, stats.kept)} ({_share(stats.kept, stats.matched)})",
+    "entry matches kept": lambda stats: _number(stats, stats.matches),
+    "  of rare entries": lambda stats: f"{stats.tail_share:.2%}",
+    "  rare by counts to": lambda stats: stats.rare_by,
+    "entries kept": lambda stats: f"{stats.entries:,}",
+    "  entropy, bits": lambda stats: f"{stats.entropy:.3f}",
+    "  as even as": lambda stats: f"{2**stats.entropy:,.0f}",
+}
 
-    def row(name: str, *cells: str) -> None:
-        rows.append([name, *cells])
 
-    row("drawn", *("once" if e.selection == "drawn" else "every epoch" for e in effects))
-    row("images matched", *(f"{e.matched:,}" for e in effects))
-    row("pairs kept", *(f"{_number(e, e.kept)} ({_share(e.kept, e.matched)})" for e in effects))
-    row("entry matches kept", *(_number(e, e.matches) for e in effects))
-    row("  of rare entries", *(f"{e.tail_share:.2%}" for e in effects))
-    row("  rare by counts to", *(e.rare_by for e in effects))
-    row("entries kept", *(f"{e.entries:,}" for e in effects))
-    row("  entropy, bits", *(f"{e.entropy:.3f}" for e in effects))
-    row("  as even as", *(f"{2**e.entropy:,.0f}" for e in effects))
+def comparison_table(recipes: Sequence[RecipeStats], max_languages: int) -> Iterator[str]:
+    """Yield the lines of a table with one column per recipe.
+
+    The `max_languages` languages with the most kept pairs have a row each; the others are added up in one row.
+    """
+    rows = [[name, *map(cell, recipes)] for name, cell in _ROWS.items()]
+    return format_table([*rows, *_language_rows(recipes, max_languages)], right_align=True)
+
+
+def _language_rows(recipes: Sequence[RecipeStats], max_languages: int) -> Iterator[list[str]]:
     kept: Counter[str] = Counter()
-    for effect in effects:
-        kept.update(effect.kept_by_lang)
+    for stats in recipes:
+        kept.update(stats.kept_by_lang)
     ranked = sorted(kept, key=lambda lang: (-kept[lang], lang))
-    for lang in ranked[:most]:
-        row(lang, *(_language(effect, lang) for effect in effects))
-    if rest := ranked[most:]:
-        sums = (sum(effect.kept_by_lang.get(lang, 0) for lang in rest) for effect in effects)
-        pairs = zip(sums, effects, strict=True)
-        cells = (f"{_number(effect, total)} ({_share(total, effect.kept)})" for total, effect in pairs)
-        row(f"{len(rest)} more", *cells)
-    widths = [max(len(cells[place]) for cells in rows) for place in range(len(rows[0]))]
-    for first, *others in rows:
-        padded = (cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))
-        yield "  ".join([first.ljust(widths[0]), *padded])
+    for lang in ranked[:max_languages]:
+        yield [lang, *(_language_cell(stats, lang) for stats in recipes)]
+    if others := ranked[max_languages:]:
+        sums = [sum(stats.kept_by_lang.get(lang, 0) for lang in others) for stats in recipes]
+        yield [f"{len(others)} more", *map(_kept_cell, recipes, sums)]
 
 
-def _language(effect: RecipeStats, lang: str) -> str:
-    count = effect.kept_by_lang.get(lang, 0)
-    t = effect.thresholds.get(entry_list_key(lang, effect.thresholds))
-    return f"{_number(effect, count)} ({_share(count, effect.kept)}), t {'-' if t is None else f'{t:,}'}"
+def _language_cell(stats: RecipeStats, lang: str) -> str:
+    t = stats.thresholds.get(entry_list_key(lang, stats.thresholds))
+    return f"{_kept_cell(stats, stats.kept_by_lang.get(lang, 0))}, t {'-' if t is None else f'{t:,}'}"
 
 
-def _number(effect: RecipeStats, value: float) -> str:
-    """Write a number of the kept; one that is only expected as such."""
-    return f"{value:,}" if effect.selection == "drawn" else f"~{value:,.0f}"
+def _kept_cell(stats: RecipeStats, count: float) -> str:
+    """Format a number of kept pairs with its share of all kept pairs."""
+    return f"{_number(stats, count)} ({_share(count, stats.kept)})"
+
+
+def _number(stats: RecipeStats, value: float) -> str:
+    """Format a number that follows from the kept pairs; `~` marks an expectation."""
+    return f"{value:,}" if stats.selection == "drawn" else f"~{value:,.0f}"
 
 
 def _share(part: float, whole: float) -> str:

@@ -1,7 +1,7 @@
-"""Counts per entry as a stream of languages, so that no more than one language is held at a time.
+"""Read and add up counts per entry as streams of languages, so that only one language is in memory at a time.
 
-The tables `counts` and `totals` are sorted by language, then entry id, over all files of a partition: reading them in
-order gives the languages one after the other, and sums of several tables are merged as they are read.
+The tables `counts` and `totals` are sorted by language, then entry id, across all files of a partition. Reading them in
+order therefore yields one language after the other, and several tables are added by merging their streams.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ROWS = 1 << 16
 
 
 class LanguageCounts(NamedTuple):
-    """The seen entries of one language: ids (ascending) and how many texts contain each (at least 1)."""
+    """The matched entries of one language: ids (ascending) and the number of texts that contain each (at least 1)."""
 
     lang: str
     entry_ids: npt.NDArray[np.int32]
@@ -34,23 +34,23 @@ class LanguageCounts(NamedTuple):
 
 
 def by_language(batches: Iterable[pa.RecordBatch]) -> Iterator[LanguageCounts]:
-    """Yield the languages of sorted rows of `counts`; entries with count 0 are left out.
+    """Yield the languages of sorted rows of `counts`, without entries whose count is 0.
 
-    Raises InputError when the rows are not sorted by language and entry id.
+    Raises InputError if the rows are not sorted by language and entry id.
     """
     last = ""
-    for lang, pieces in groupby(_runs(batches), key=lambda piece: piece[0]):
-        parts = list(pieces)
+    for lang, runs in groupby(_runs(batches), key=lambda run: run[0]):
+        parts = list(runs)
         ids, counts = (np.concatenate([part[column] for part in parts]) for column in (1, 2))
         if lang < last or np.any(ids[1:] <= ids[:-1]):
             raise InputError(f"counts of {lang!r} are not sorted by language and entry: match their batch again")
         last = lang
-        if (seen := counts > 0).any():
-            yield LanguageCounts(lang, ids[seen], counts[seen])
+        if (is_seen := counts > 0).any():
+            yield LanguageCounts(lang, ids[is_seen], counts[is_seen])
 
 
 def _runs(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, npt.NDArray[np.int32], npt.NDArray[np.int64]]]:
-    """Cut every batch where the language changes."""
+    """Split every batch where the language changes."""
     for batch in batches:
         codes = batch["lang"].dictionary_encode()
         edges = np.flatnonzero(np.diff(codes.indices.to_numpy(), prepend=-1))
@@ -60,23 +60,23 @@ def _runs(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, npt.NDArray[
 
 
 def read_counts(storage: Storage, snapshot: Snapshot, lang: str | None = None) -> Iterator[LanguageCounts]:
-    """Yield the languages of a partition of `counts` or `totals`, or one language alone."""
+    """Yield the languages of a partition of `counts` or `totals`, or only the language `lang`."""
     schema = SCHEMAS["counts"]
-    found = by_language(
+    languages = by_language(
         batch.cast(schema) for file in snapshot.files for batch in read_batches(storage, file.path, schema.names, ROWS)
     )
-    return found if lang is None else (part for part in found if part.lang == lang)
+    return languages if lang is None else (part for part in languages if part.lang == lang)
 
 
 def add_up(parts: Sequence[Iterable[LanguageCounts]]) -> Iterator[LanguageCounts]:
-    """Yield the sums of several streams of languages, exact in int64, whatever their order."""
+    """Yield the sums of several streams of languages, exact in int64; the order of the streams does not matter."""
     for lang, group in groupby(heapq.merge(*parts, key=attrgetter("lang")), key=attrgetter("lang")):
         same = list(group)
         total = np.zeros(max(int(part.entry_ids[-1]) for part in same) + 1, np.int64)
         for part in same:
             total[part.entry_ids] += part.counts  # ids of one part are distinct
-        seen = np.flatnonzero(total)
-        yield LanguageCounts(lang, seen.astype(np.int32), total[seen])
+        ids = np.flatnonzero(total)
+        yield LanguageCounts(lang, ids.astype(np.int32), total[ids])
 
 
 def counts_table(part: LanguageCounts) -> pa.Table:

@@ -1,7 +1,6 @@
-"""Why a text is kept or dropped, as data and as lines to read: every number that led to it.
+"""Explain why a text is kept or dropped, as data and as lines of text, with every number that led to the decision.
 
-The numbers come from the functions that matching and balancing use, so an explanation is what they did and not a
-second opinion about it.
+The numbers come from the functions that matching and balancing use, so the explanation cannot differ from their result.
 """
 
 from __future__ import annotations
@@ -10,13 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from curation.balance.text_table import format_table
 from curation.balance.thresholds import entry_probability, keep_probability
 from curation.hashing import draw, text_hash
 
 
 @dataclass(frozen=True)
 class ExplainedEntry:
-    """One matched entry: where it comes from (origin, score there), how often it was seen, its probability q."""
+    """One matched entry: its origin, its score there, its count, and its probability q."""
 
     entry_id: int
     entry: str
@@ -28,11 +28,19 @@ class ExplainedEntry:
 
 @dataclass(frozen=True)
 class ExplainedText:
-    """One text on its way: language, the form that was matched, the entries found, and its keep probability.
+    """The stages of one text: its language, its normalized form, the matched entries, and its keep probability.
 
-    `labels` are the model's best (label, language key, score); none, and no score, where the language was given. `t`
-    is the language's threshold, None for a language without one, whose texts are never kept. `listed` says whether the
-    language has entries at all.
+    Attributes:
+        source: where the text comes from, such as `alt`; empty for a text that was given.
+        text: the text.
+        lang: its language key.
+        lang_score: the score of the language; None if the language was given.
+        labels: the model's best labels, each with its language key and score; none if the language was given.
+        form: the normalized text.
+        entries: the matched entries.
+        t: the threshold of the language; None if it has none, then its texts are never kept.
+        keep_probability: of the text.
+        listed: whether the language has entries.
     """
 
     source: str
@@ -47,7 +55,7 @@ class ExplainedText:
     listed: bool
 
     def lines(self) -> Iterator[str]:
-        """Yield what a person reads."""
+        """Yield the explanation as lines of text."""
         yield f"text ({self.source}): {self.text!r}" if self.source else f"text: {self.text!r}"
         guesses = ", ".join(f"{label} ({lang}) {score:.3f}" for label, lang, score in self.labels)
         yield f"  language: {self.lang}, " + (
@@ -61,9 +69,8 @@ class ExplainedText:
         for e in self.entries:
             score = "" if e.score is None else f"{e.score:g}"
             rows.append([repr(e.entry), str(e.entry_id), e.origin, score, str(e.count), f"{e.q:.6f}"])
-        widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-        for row in rows:
-            yield "    " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for line in format_table(rows):
+            yield f"    {line}"
         threshold = "has no threshold, nothing of it is kept" if self.t is None else f"t = {self.t}"
         yield f"  {self.lang} {threshold}; keep probability {self.keep_probability:.6f}"
 
@@ -71,25 +78,25 @@ class ExplainedText:
 def explain_entries(
     ids: Sequence[int], entries: Mapping[int, Mapping[str, Any]], counts: Mapping[int, int], t: int | None
 ) -> tuple[list[ExplainedEntry], float]:
-    """Return the matched entries with their probabilities, and the keep probability they make.
+    """Return the matched entries with their probabilities, and the keep probability of the text.
 
     Args:
         ids: the entry ids of the text, sorted.
         entries: rows of the `entries` table by id.
-        counts: counts up to the batch by id; an entry without a count is as rare as can be (q = 1).
-        t: the language's threshold; without one, nothing is kept.
+        counts: counts up to the batch by id; an entry without a count has q = 1.
+        t: the threshold of the language; None keeps nothing.
     """
-    found = []
+    explained = []
     for entry_id in ids:
         row, count = entries[entry_id], counts.get(entry_id, 0)
         q = 0.0 if t is None else entry_probability(count, t)
-        found.append(ExplainedEntry(entry_id, row["entry"], row["origin"], row["score"], count, q))
-    return found, keep_probability([entry.q for entry in found])
+        explained.append(ExplainedEntry(entry_id, row["entry"], row["origin"], row["score"], count, q))
+    return explained, keep_probability([entry.q for entry in explained])
 
 
 @dataclass(frozen=True)
 class Draw:
-    """The draw of an image: which of its texts was chosen, its hash, u, and whether u lies below the probability."""
+    """The draw of an image: the index of the chosen text, its hash, u, and whether u is below the keep probability."""
 
     chosen: int
     text_hash: int
@@ -98,7 +105,7 @@ class Draw:
     drawn: bool
 
     def line(self) -> str:
-        """Return what a person reads."""
+        """Return the explanation as a line of text."""
         relation, end = ("<", "drawn") if self.drawn else (">=", "not drawn")
         return (
             f"chosen: text {self.chosen + 1}, whose hash {self.text_hash:#018x} is the smallest of the matched texts; "
@@ -106,12 +113,12 @@ class Draw:
         )
 
 
-def draw_of(seed: int, image_id: str, texts: Sequence[ExplainedText]) -> Draw | None:
-    """Return the draw of an image, as balance does it; None when no text of it matched."""
-    matched = [place for place, text in enumerate(texts) if text.entries]
+def explain_draw(seed: int, image_id: str, texts: Sequence[ExplainedText]) -> Draw | None:
+    """Return the draw of an image, as the balance job makes it; None if no text of the image matched."""
+    matched = [index for index, text in enumerate(texts) if text.entries]
     if not matched:
         return None
-    chosen = min(matched, key=lambda place: text_hash(seed, image_id, texts[place].text))
+    chosen = min(matched, key=lambda index: text_hash(seed, image_id, texts[index].text))
     text = texts[chosen]
     u = draw(seed, image_id, text.text)
     keep = text.keep_probability

@@ -1,4 +1,4 @@
-"""How much of each language to keep: thresholds from counts, and the probabilities that follow from them.
+"""Compute the threshold of each language from its counts, and the keep probabilities that follow from it.
 
 With c the counts of one language (how many texts contain each entry) and t its threshold, an entry is in the tail
 when c < t. One tail share p for all languages makes their tails hold the same share of their matches:
@@ -9,7 +9,7 @@ when c < t. One tail share p for all languages makes their tails hold the same s
     keep = 1 - Π (1 - q) over a text's entries  the text's keep probability
 
 (Meta CLIP 2, arXiv 2507.22062, section 3; Meta CLIP, arXiv 2309.16671, section 3.) The minimum is found in exact
-arithmetic. Entries without a match (count 0) have no part in thresholds, so t is at least 1.
+arithmetic. Entries without a match (count 0) are ignored, so t is at least 1.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ Counts = npt.NDArray[np.int64]
 
 
 def t_to_p(counts: Sequence[int] | Counts, t: int) -> Fraction:
-    """Return the exact share of the matches that entries with counts below t hold; ValueError without counts."""
+    """Return the exact share of the matches that fall on entries with counts below t; ValueError without counts."""
     seen = _seen(counts)
     return Fraction(int(seen[seen < t].sum()), int(seen.sum()))
 
 
 def p_to_t(counts: Sequence[int] | Counts, p: Fraction | float) -> int:
-    """Return the count at which the cumulated share of the ascending counts is nearest to p.
+    """Return the count at which the cumulative share of the ascending counts is nearest to p.
 
-    p is taken at its exact value: a float as the binary fraction it is. Cumulated counts of seen entries rise
-    strictly, so the nearest to p·Σc is the first at or above it or the one before; of two equally near ones the first
-    is taken. ValueError without counts.
+    The value of p is exact: a float is a binary fraction. Cumulative counts of matched entries increase strictly, so
+    the one nearest to p·Σc is the first that is not below it, or the one before; if both are equally near, the one
+    before is taken. ValueError without counts.
     """
     ascending = np.sort(_seen(counts))
     cumulated = np.cumsum(ascending)
@@ -62,7 +62,7 @@ def _seen(counts: Sequence[int] | Counts) -> Counts:
     array = np.asarray(counts, np.int64)
     seen = array[array > 0]
     if not len(seen):
-        raise ValueError("no entry was seen: there is no threshold")
+        raise ValueError("no entry was matched, so no threshold can be computed")
     return seen
 
 
@@ -87,83 +87,88 @@ def thresholds(
     t_en: int | None = None,
     p: float | None = None,
 ) -> pa.Table:
-    """Return the `thresholds` table of languages with their counts (all at least 1), one row a language.
+    """Return the `thresholds` table, one row per language, from the counts of its matched entries (all at least 1).
 
-    Exactly one of three knobs is given: `tail_share`, the p of all languages, refused without English counts because
-    it is meant as English's; `t_en`, the threshold of English, which stays as it is while the other languages follow
-    its exact p; `p` itself, with or without English. Every language's t, English's too, is the nearest to p. Merged
-    metadata is one language here, and stands for English.
+    Exactly one of three parameters is given:
 
-    Policies: `tail_proportion` as above; `fixed`, the English t for every language (column p: the tail share it
-    makes of that language); `none`, t = the largest count, so that every matched pair is kept (p = 1). Raises
-    UsageError on an unknown policy, on other than one knob, on values out of range and on missing English counts.
+    - `tail_share`: p, as the tail share of English; requires English counts.
+    - `t_en`: the threshold of English. The other languages use the exact p that follows from it.
+    - `p`: p, with or without English counts.
+
+    The t of every language, also of English unless `t_en` is given, is the nearest to p. Merged metadata counts as one
+    language here, and as English.
+
+    Policies: `tail_proportion` as above; `fixed`, the English t for every language (column p: the resulting tail share
+    of that language); `none`, t = the largest count, so that every matched pair is kept (p = 1). Raises UsageError on
+    an unknown policy, on any other number of parameters, on values out of range and on missing English counts.
     """
     if policy not in POLICIES:
         raise UsageError(f"balance.policy: unknown policy {policy!r}, use one of: {', '.join(POLICIES)}")
     if policy == "none":
-        return _table(seen, {lang: int(found.max()) for lang, found in seen.items()}, Fraction(1))
-    knob, value = _knob(tail_share=tail_share, t_en=t_en, p=p)
+        return _table(seen, {lang: int(counts.max()) for lang, counts in seen.items()}, Fraction(1))
+    parameter, value = _given_parameter(tail_share=tail_share, t_en=t_en, p=p)
     if policy == "fixed":
-        t = int(value) if knob == "t_en" else p_to_t(_english(seen), value)
+        t = int(value) if parameter == "t_en" else p_to_t(_english(seen), value)
         return _table(seen, dict.fromkeys(seen, t))
-    share = _share(seen, knob, value)
-    _warn_of_extremes(share)
-    by_lang = {lang: p_to_t(found, share) for lang, found in seen.items()}
-    if knob == "t_en":
+    share = _share(seen, parameter, value)
+    _warn_about_extremes(share)
+    by_lang = {lang: p_to_t(counts, share) for lang, counts in seen.items()}
+    if parameter == "t_en":
         by_lang[entry_list_key("en", seen)] = int(value)
     return _table(seen, by_lang, share)
 
 
-def _knob(**knobs: float | None) -> tuple[str, float]:
-    """Return the one knob that is set, with its value in range."""
-    given = [(knob, value) for knob, value in knobs.items() if value is not None]
+def _given_parameter(**parameters: float | None) -> tuple[str, float]:
+    """Return the only parameter that is set, and its value; UsageError if there is not exactly one, in range."""
+    given = [(parameter, value) for parameter, value in parameters.items() if value is not None]
     if len(given) != 1:
-        names = " and ".join(f"balance.{knob}" for knob, _ in given) or "none"
+        names = " and ".join(f"balance.{parameter}" for parameter, _ in given) or "none"
         raise UsageError(f"balance: give exactly one of tail_share, t_en and p (given: {names})")
-    knob, value = given[0]
-    if knob == "t_en" and (value < 1 or value != int(value)):
+    parameter, value = given[0]
+    if parameter == "t_en" and (value < 1 or value != int(value)):
         raise UsageError(f"balance.t_en: {value} is not a count of at least 1")
-    if knob != "t_en" and not 0 <= value <= 1:
-        raise UsageError(f"balance.{knob}: {value} is not a share between 0 and 1")
-    return knob, value
+    if parameter != "t_en" and not 0 <= value <= 1:
+        raise UsageError(f"balance.{parameter}: {value} is not a share between 0 and 1")
+    return parameter, value
 
 
-def _share(seen: Mapping[str, Counts], knob: str, value: float) -> Fraction:
-    """Return the exact p. Only `balance.p` goes without English: a tail share is meant as English's."""
-    if knob == "p":
+def _share(seen: Mapping[str, Counts], parameter: str, value: float) -> Fraction:
+    """Return the exact p. Only the parameter `p` does not require English counts."""
+    if parameter == "p":
         return Fraction(value)
     english = _english(seen)
-    return t_to_p(english, int(value)) if knob == "t_en" else Fraction(value)
+    return t_to_p(english, int(value)) if parameter == "t_en" else Fraction(value)
 
 
 def _english(seen: Mapping[str, Counts]) -> Counts:
     key = entry_list_key("en", seen)
     if key not in seen:
         raise UsageError(
-            "balance: no English matches to take the tail's share from; set balance.p, or balance.t_en for policy fixed"
+            "balance: no English matches to compute the tail share from: "
+            "set balance.p, or balance.t_en with the policy fixed"
         )
     return seen[key]
 
 
-def _warn_of_extremes(share: Fraction) -> None:
+def _warn_about_extremes(share: Fraction) -> None:
     if share == 1:
         log.warning("tail share p = 1: every matched pair is kept, nothing is balanced")
     elif share > Fraction(1, 2):
         log.warning("tail share p = %.4f: more than half of all matches count as tail", share)
     elif share == 0:
-        log.warning("tail share p = 0: t is the smallest count of each language, next to nothing of a head is kept")
+        log.warning("tail share p = 0: t is the smallest count of each language, so very few head matches are kept")
 
 
 def _table(seen: Mapping[str, Counts], by_lang: dict[str, int], share: Fraction | None = None) -> pa.Table:
-    """Lay out thresholds by language; without a share, p is the one that t makes of each language."""
+    """Return thresholds as a table; without a share, the column p is the tail share that results from t."""
     rows = [
         {
             "lang": lang,
             "t": by_lang[lang],
-            "p": float(t_to_p(found, by_lang[lang]) if share is None else share),
-            "matches": int(found.sum()),
-            "entries_seen": len(found),
+            "p": float(t_to_p(counts, by_lang[lang]) if share is None else share),
+            "matches": int(counts.sum()),
+            "entries_seen": len(counts),
         }
-        for lang, found in sorted(seen.items())
+        for lang, counts in sorted(seen.items())
     ]
     return pa.Table.from_pylist(rows, schema=SCHEMAS["thresholds"])

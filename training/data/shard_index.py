@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curation.balance.sampling import DrawKey, kept
+from curation.balance.sampling import DrawKey, keep_mask
 from curation.errors import InputError, UsageError
 from curation.hashing import u64, uniform
 from curation.io.storage import Storage, first_line
@@ -195,7 +195,7 @@ class _Scan:
                 images, texts, probabilities = (
                     table[name].combine_chunks() for name in ("image_id", "text", "keep_probability")
                 )
-                drawn = kept(VALIDATION_KEY, images, texts, probabilities.to_numpy())
+                drawn = keep_mask(VALIDATION_KEY, images, texts, probabilities.to_numpy())
         return _Group(rows, np.packbits(keep & ~held_out), np.packbits(keep & held_out & drawn))
 
 

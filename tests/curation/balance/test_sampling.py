@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from curation import hashing
 from curation.balance.compare import RecipeStatsBuilder
-from curation.balance.sampling import DrawKey, choose, choose_and_draw, draw_texts, kept
+from curation.balance.sampling import DrawKey, choose, choose_and_draw, draw_texts, keep_mask
 from curation.balance.thresholds import entry_probability, keep_probability, thresholds
 from curation.errors import UsageError
 from curation.lake.schemas import SCHEMAS
@@ -164,7 +164,7 @@ def test_over_a_thousand_seeds_the_share_kept_is_the_keep_probability():
     keep = np.tile([0.01, 0.06, 0.25, 0.5, 0.93], 8)
     images = pa.array([f"{n:024x}" for n in range(len(keep))])
     texts = pa.array([f"text {n}" for n in range(len(keep))])
-    shares = np.mean([kept(DrawKey(seed), images, texts, keep) for seed in range(SEEDS)], axis=0)
+    shares = np.mean([keep_mask(DrawKey(seed), images, texts, keep) for seed in range(SEEDS)], axis=0)
     variance = keep * (1 - keep) / SEEDS
     assert np.all(np.abs(shares - keep) < 5 * np.sqrt(variance))
     assert abs(shares.mean() - keep.mean()) < 5 * math.sqrt(variance.sum()) / len(keep)
@@ -200,8 +200,8 @@ def test_over_a_thousand_seeds_an_image_is_kept_as_often_as_its_texts_counts_say
     pairs = RecipeStatsBuilder(["en", "ja"], "all")
     for rows in choose_and_draw(batch, model, 0, "all").to_batches():
         pairs.add(rows)
-    effect = pairs.effect("r", 30, t_of, "b", [])
-    assert effect.kept == pytest.approx(expected.sum(), abs=1e-12)
+    stats = pairs.build("r", 30, t_of, "b", [])
+    assert stats.kept == pytest.approx(expected.sum(), abs=1e-12)
 
 
 def test_over_a_thousand_seeds_each_text_is_chosen_equally_often():
@@ -236,8 +236,8 @@ def test_images_without_texts_or_probabilities_cannot_be_drawn(texts):
 
 def test_certain_pairs_are_kept_or_dropped_whatever_the_draw():
     images, texts = pa.array([f"{n}" for n in range(50)]), pa.array(["t"] * 50)
-    assert kept(DrawKey(0), images, texts, np.ones(50)).all()
-    assert not kept(DrawKey(0), images, texts, np.zeros(50)).any()
+    assert keep_mask(DrawKey(0), images, texts, np.ones(50)).all()
+    assert not keep_mask(DrawKey(0), images, texts, np.zeros(50)).any()
 
 
 def test_epochs_draw_with_purposes_of_their_own():

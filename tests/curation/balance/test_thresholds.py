@@ -74,9 +74,9 @@ def test_extreme_shares():
 
 @pytest.mark.parametrize("counts", [[], [0, 0]])
 def test_without_counts_there_is_no_threshold(counts):
-    with pytest.raises(ValueError, match="no entry was seen"):
+    with pytest.raises(ValueError, match="no entry was matched"):
         p_to_t(counts, 0.5)
-    with pytest.raises(ValueError, match="no entry was seen"):
+    with pytest.raises(ValueError, match="no entry was matched"):
         t_to_p(counts, 5)
 
 
@@ -89,10 +89,10 @@ def test_thresholds_follow_the_english_share_and_english_keeps_its_own():
     ]
 
 
-@pytest.mark.parametrize("knob", ["tail_share", "p"])
-def test_a_given_share_holds_for_every_language(knob):
+@pytest.mark.parametrize("parameter", ["tail_share", "p"])
+def test_a_given_share_holds_for_every_language(parameter):
     counts = counts_of(fr=[1, 3, 6, 10], en=[1, 2, 7, 10], ja=[0, 0, 0, 5000, 4000])
-    table = thresholds(seen(counts), **{knob: 0.06})
+    table = thresholds(seen(counts), **{parameter: 0.06})
     assert column(table, "t") == {"en": 1, "fr": 1, "ja": 4000}
     assert set(table["p"].to_pylist()) == {0.06}
     assert column(table, "entries_seen") == {"en": 4, "fr": 4, "ja": 2}
@@ -137,7 +137,7 @@ def test_no_counts_at_all_give_no_thresholds():
 
 
 @pytest.mark.parametrize(
-    ("policy", "knobs", "message"),
+    ("policy", "parameters", "message"),
     [
         ("median", {"p": 0.1}, r"balance\.policy: unknown policy 'median', use one of: tail_proportion, fixed, none"),
         ("tail_proportion", {}, r"exactly one of tail_share, t_en and p \(given: none\)"),
@@ -147,18 +147,18 @@ def test_no_counts_at_all_give_no_thresholds():
         ("tail_proportion", {"tail_share": -0.1}, r"balance\.tail_share: -0\.1 is not a share"),
         ("tail_proportion", {"p": 1.5}, r"balance\.p: 1\.5 is not a share"),
         ("tail_proportion", {"p": math.nan}, r"balance\.p: nan is not a share"),
-        ("tail_proportion", {"tail_share": 0.06}, r"no English matches .*; set balance\.p"),
-        ("tail_proportion", {"t_en": 20}, r"no English matches .*; set balance\.p"),
+        ("tail_proportion", {"tail_share": 0.06}, r"no English matches .*: set balance\.p"),
+        ("tail_proportion", {"t_en": 20}, r"no English matches .*: set balance\.p"),
         ("fixed", {"p": 0.06}, r"no English matches"),
     ],
 )
-def test_impossible_settings_are_refused(policy, knobs, message):
+def test_impossible_settings_are_refused(policy, parameters, message):
     with pytest.raises(UsageError, match=message):
-        thresholds(seen(counts_of(fr=[1, 2])), policy, **knobs)
+        thresholds(seen(counts_of(fr=[1, 2])), policy, **parameters)
 
 
 @pytest.mark.parametrize(
-    ("knobs", "warning"),
+    ("parameters", "warning"),
     [
         ({"t_en": 100}, "p = 1: every matched pair is kept"),
         ({"p": 0.6}, "p = 0.6000: more than half"),
@@ -167,9 +167,9 @@ def test_impossible_settings_are_refused(policy, knobs, message):
         ({"tail_share": 0.06}, ""),
     ],
 )
-def test_extreme_shares_are_warned_of(knobs, warning, caplog):
+def test_extreme_shares_cause_a_warning(parameters, warning, caplog):
     with caplog.at_level(logging.WARNING):
-        thresholds(seen(counts_of(en=[1, 2, 7, 10])), **knobs)
+        thresholds(seen(counts_of(en=[1, 2, 7, 10])), **parameters)
     assert bool(caplog.messages) == bool(warning)
     assert warning in " ".join(caplog.messages)
 
