@@ -13,7 +13,7 @@ import pyarrow as pa
 from curation.jit.compiler import Bytes, Codes, Int, Offsets, jit_inline
 
 BLANK: Final = 0x20
-_REPLACEMENT: Final = 0xFFFD  # stands for invalid UTF-8
+_REPLACEMENT: Final = 0xFFFD  # replaces invalid UTF-8
 
 
 def string_buffers(texts: pa.Array) -> tuple[Bytes, Offsets]:

@@ -143,7 +143,7 @@ def _read_word(data: Bytes, at: Int, end: Int, word: Bytes, chars: Ints) -> tupl
 
     Writes the start of each of its characters, brackets included, and the end of the last, to `chars`. Returns the
     offset after the word in `data`; its number of bytes and of characters, both with the opening bracket; and its hash.
-    The number of bytes is 1 if there is no word left.
+    The number of bytes is 1 if no word is left.
     """
     while at < end and _is_white_space(data[at]):
         at += 1

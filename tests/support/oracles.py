@@ -1,4 +1,4 @@
-"""Slow, obvious implementations the product is compared with, written independently of it."""
+"""Slow, obvious implementations that the product is compared with, written independently of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import string
 import unicodedata
 from functools import cache
 
-# The oracle: the rules again, one character cluster after the other, with scripts by character names and `in`.
+# The oracle: the rules again, one character cluster at a time, with scripts by character names and `in`.
 
 OPEN_NAMES = ("CJK UNIFIED", "CJK COMPAT", "CJK RADICAL", "KANGXI", "HIRAGANA", "KATAKANA", "BOPOMOFO", "THAI", "LAO")
 OPEN_NAMES += ("KHMER", "MYANMAR", "TIBETAN")
@@ -25,18 +25,18 @@ def script(char):
     return "open" if name.startswith(OPEN_NAMES) or char in "ー々〆〇་" else "hangul" if "HANGUL" in name else "other"
 
 
-def is_sign(char):
+def is_symbol(char):
     return unicodedata.category(char)[0] in "PS" and char != "་" and not "\u2e80" <= char <= "\u2fd5"
 
 
 def folds(char):
     folded = unicodedata.normalize("NFKC", char)
-    symbol = is_sign(char) and unicodedata.category(char)[0] == "S"
+    symbol = is_symbol(char) and unicodedata.category(char)[0] == "S"
     return folded != char and (symbol or "⁄" in folded)
 
 
 def clusters(text):
-    """Cut into characters with their marks; white space and marks right after it stand alone."""
+    """Split into characters with their marks; white space, and marks right after it, are clusters of their own."""
     out = []
     for char in text:
         if is_mark(char) and out and not out[-1][0].isspace():
@@ -47,7 +47,7 @@ def clusters(text):
 
 
 @cache
-def oracle_spaced(text):
+def oracle_normalize(text):
     text = "".join(c for c in text if c not in INVISIBLE and (unicodedata.category(c) != "Cc" or c.isspace()))
     text = "".join(f" {c} " if folds(c[0]) else c for c in clusters(text))
     text = unicodedata.normalize("NFKC", text)
@@ -56,7 +56,7 @@ def oracle_spaced(text):
     cut = clusters(text)
 
     def word(at):
-        return 0 <= at < len(cut) and not cut[at][0].isspace() and not is_sign(cut[at][0])
+        return 0 <= at < len(cut) and not cut[at][0].isspace() and not is_symbol(cut[at][0])
 
     def plain(at):
         return word(at) and script(cut[at][0]) == "other"
@@ -66,7 +66,7 @@ def oracle_spaced(text):
 
     out = ""
     for at, cluster in enumerate(cut):
-        if is_sign(cluster[0]) and not joins(at):
+        if is_symbol(cluster[0]) and not joins(at):
             cluster = f" {cluster} "
         elif word(at) and word(at - 1) and script(cluster[0]) != script(cut[at - 1][0]):
             cluster = " " + cluster
@@ -75,13 +75,13 @@ def oracle_spaced(text):
 
 
 @cache
-def oracle_entry_form(entry):
-    form = oracle_spaced(entry)
-    bases = [cluster[0] for cluster in clusters(form[1:-1])]
+def oracle_normalize_entry(entry):
+    normalized = oracle_normalize(entry)
+    bases = [cluster[0] for cluster in clusters(normalized[1:-1])]
     if not bases:
         return None
-    first, last = (None if is_sign(base) else script(base) for base in (bases[0], bases[-1]))
-    return form[first == "open" : len(form) - (last in ("open", "hangul"))]
+    first, last = (None if is_symbol(base) else script(base) for base in (bases[0], bases[-1]))
+    return normalized[first == "open" : len(normalized) - (last in ("open", "hangul"))]
 
 
 def katakana(char):
@@ -89,16 +89,16 @@ def katakana(char):
 
 
 def oracle_worldwide(entry, text):
-    form, within = oracle_entry_form(entry), oracle_spaced(text)
-    if form is None:
+    normalized, normalized_text = oracle_normalize_entry(entry), oracle_normalize(text)
+    if normalized is None:
         return False
-    letters = [c for c in form if unicodedata.category(c) not in ("Mn", "Mc")]
+    letters = [c for c in normalized if unicodedata.category(c) not in ("Mn", "Mc")]
     short = 1 <= len(letters) <= 2 and all(map(katakana, letters))
-    for at in range(len(within) - len(form) + 1):
-        if not within.startswith(form, at):
+    for at in range(len(normalized_text) - len(normalized) + 1):
+        if not normalized_text.startswith(normalized, at):
             continue
-        left, right = within[:at], within[at + len(form) :]
-        if form[-1] != " " and unicodedata.category(right[0]) in ("Mn", "Mc"):
+        left, right = normalized_text[:at], normalized_text[at + len(normalized) :]
+        if normalized[-1] != " " and unicodedata.category(right[0]) in ("Mn", "Mc"):
             continue
         while unicodedata.category(left[-1:] or " ") in ("Mn", "Mc"):
             left = left[:-1]
@@ -120,8 +120,8 @@ def oracle_reference(entry, text):
         return char in REFERENCE_OPEN or any(first <= ord(char) <= last for first, last in REFERENCE_BLOCKS)
 
     text = " " + text + " "
-    for sign in ",.;:?!`":
-        text = text.replace(sign, f" {sign} ")
+    for symbol in ",.;:?!`":
+        text = text.replace(symbol, f" {symbol} ")
     text = text.replace("\t", " ").replace("\n", " ").replace("\r", " ")
     if not entry:
         return False

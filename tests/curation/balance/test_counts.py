@@ -25,7 +25,7 @@ def rows(parts: list[LanguageCounts]) -> list[tuple[str, int, int]]:
 
 
 @given(rows_of, st.integers(1, 7))
-def test_languages_come_out_as_they_went_in_whatever_the_batches(found, size):
+def test_languages_are_independent_of_the_batches(found, size):
     parts = list(by_language(table_of(*found).to_batches(max_chunksize=size)))
     assert rows(parts) == sorted(row for row in found if row[2])
     assert len({part.lang for part in parts}) == len(parts)

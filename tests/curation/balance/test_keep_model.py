@@ -31,7 +31,7 @@ texts_of_ids = st.lists(
 
 @settings(max_examples=300)
 @given(count_tables, texts_of_ids, st.floats(0.01, 1))
-def test_keep_probabilities_of_a_batch_are_the_scalar_ones_bit_by_bit(rows, texts, p):
+def test_keep_probabilities_of_a_batch_equal_the_scalar_ones_bit_by_bit(rows, texts, p):
     table = thresholds(seen(counts_table(*rows)), p=p)
     model = model_of(table, counts_table(*rows))
     count_of, t_of = {row[:2]: row[2] for row in rows}, column(table, "t")
@@ -71,7 +71,7 @@ def test_probabilities_are_within_1e_12_of_exact_fractions_on_skewed_tiny_and_si
         assert abs(Fraction(float(keep)) - (1 - product)) < Fraction(1, 10**12)
 
 
-def test_a_model_file_gives_the_probabilities_of_one_in_memory(tmp_path):
+def test_a_file_gives_the_same_probabilities_as_a_model_in_memory(tmp_path):
     limits = thresholds(seen(SKEWED), p=0.05)
     path = tmp_path / "models" / "keep.model"
     write_keep_probabilities(Storage(), str(path), limits, languages(SKEWED))

@@ -76,7 +76,7 @@ def keep_of(text):
 @settings(max_examples=200)
 @given(image_rows, st.integers(0, 99))
 def test_choice_and_draw_are_those_of_the_oracle(rows, seed):
-    # A text says what it matches: equal texts of an image, from two sources, have equal entries.
+    # Equal texts of an image, from two sources, match the same entries.
     seen = {}
     rows = [(image, [seen.setdefault((image, text[0]), text) for text in texts]) for image, texts in rows]
     batch = matches_batch([("before", [("w", "en", [0])]), *rows]).slice(1)
@@ -87,7 +87,7 @@ def test_choice_and_draw_are_those_of_the_oracle(rows, seed):
     assert as_tuples(everything) == [
         (*row[:4], keep_of(row[1:4]), row[5]) for row in oracle_draw(rows, lambda _: 1.0, seed)
     ]
-    # what the trainer draws from all matched pairs, under the job's key, is what the job draws
+    # with the job's key, the trainer draws the same pairs from all matched pairs as the job
     mask, texts = draw_texts(DrawKey(seed), *(everything[name].combine_chunks() for name in ("image_id", "texts")))
     assert everything.filter(pa.array(mask)).equals(table)
     assert texts.equals(everything["text"].combine_chunks())
@@ -240,7 +240,7 @@ def test_certain_pairs_are_kept_or_dropped_whatever_the_draw():
     assert not keep_mask(DrawKey(0), images, texts, np.zeros(50)).any()
 
 
-def test_epochs_draw_with_purposes_of_their_own():
+def test_epochs_draw_with_separate_hash_purposes():
     image, text = pa.array(["0123456789abcdef01234567"]), pa.array(["a dog"])
     assert DrawKey(0).draws(image, text).tolist() == [hashing.draw(0, image[0].as_py(), "a dog")]
     assert DrawKey(0).text_hashes(image, text).tolist() == [hashing.text_hash(0, image[0].as_py(), "a dog")]

@@ -32,18 +32,18 @@ def test_the_published_vectors():
 
 
 @given(small_counts | wide_counts, small_counts | wide_counts, st.integers(1, 15) | st.integers(1, 10**12))
-def test_t_is_the_oracles_for_any_p_from_english(english, counts, t_en):
+def test_t_equals_the_oracles_for_any_p_from_english(english, counts, t_en):
     p = t_to_p(english, t_en)
     assert p == Fraction(sum(count for count in english if count < t_en), sum(english))
     assert p_to_t(counts, p) == oracle_t(counts, p)
 
 
 @given(small_counts, st.floats(0, 1) | st.sampled_from([0, 1, 0.05, 0.06, 0.1, 0.15, 0.2, 0.25, 0.5, 0.75]))
-def test_t_is_the_oracles_for_any_float_at_its_exact_value(counts, p):
+def test_t_equals_the_oracles_for_any_float_at_its_exact_value(counts, p):
     assert p_to_t(counts, p) == oracle_t(counts, Fraction(p))
 
 
-def test_t_is_the_oracles_in_thousands_of_small_cases_full_of_ties():
+def test_t_equals_the_oracles_in_thousands_of_small_cases_full_of_ties():
     dice = random.Random("thresholds")
     for _ in range(5000):
         english, counts = (dice.choices(range(1, 10), k=dice.randrange(1, 8)) for _ in range(2))
@@ -51,13 +51,13 @@ def test_t_is_the_oracles_in_thousands_of_small_cases_full_of_ties():
         assert p_to_t(counts, p) == oracle_t(counts, p)
 
 
-def test_of_two_equally_near_shares_the_first_is_taken():
+def test_the_first_of_two_equally_near_shares_is_taken():
     assert p_to_t([1, 2, 1], 0.5) == 1  # F = 1/4, 2/4, 4/4
     assert p_to_t([3, 1], Fraction(5, 8)) == 1  # F = 1/4, 4/4: both 3/8 away
     assert p_to_t([3, 1], Fraction(5, 8) + Fraction(1, 10**30)) == 3
 
 
-def test_shares_closer_than_floats_can_tell_are_told_apart():
+def test_shares_closer_than_float_precision_are_distinguished():
     big = 10**17
     assert float(Fraction(big, 2 * big + 1)) == 0.5
     assert p_to_t([big, big + 1], Fraction(big, 2 * big + 1)) == big

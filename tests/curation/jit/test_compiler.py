@@ -1,4 +1,4 @@
-"""Machine code is kept for exactly the sources it was made from."""
+"""Machine code is cached for exactly the sources that it was compiled from."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ try:
 except BlockingIOError:
     print("held")
 """
-# Matches, builds and identifies in one process more than the jobs do; prints what was loaded and what was compiled.
+# Matches, builds and identifies more than the jobs do; prints which functions were loaded and which compiled.
 USE = """
 import json, sys
 import pyarrow as pa
@@ -67,7 +67,7 @@ print(json.dumps([hits, [name for name, stats in found.items() if stats.cache_mi
 
 
 def run(folder, cache, **environment):
-    """Run a script whose compiled function calls that of another file, and that holds its folder; return its result."""
+    """Run a script that calls a compiled function of another file and holds its folder; return its result."""
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache), "PYTHONPATH": str(folder), **environment}
     done = subprocess.run(
         [sys.executable, str(folder / "script.py")], env=environment, capture_output=True, text=True, check=True
@@ -79,7 +79,7 @@ def run(folder, cache, **environment):
 
 @pytest.fixture
 def package(tmp_path):
-    """A package like ours whose compiled code uses a function of one file and a constant of a second."""
+    """Create a package like ours, whose compiled code uses a function of one file and a constant of a second."""
     folder = tmp_path / "curation"
     folder.mkdir()
     (folder / "jit").mkdir()
@@ -97,7 +97,7 @@ def folders(cache):
     return {path for path in cache.iterdir() if path.is_dir()}
 
 
-def test_a_change_in_what_compiled_code_uses_is_noticed_and_no_other(package, tmp_path):
+def test_only_changes_to_sources_of_compiled_code_cause_recompilation(package, tmp_path):
     cache = tmp_path / "cache"
     assert run(tmp_path, cache) == "11"
     [kept] = folders(cache)
@@ -116,7 +116,7 @@ def test_a_change_in_what_compiled_code_uses_is_noticed_and_no_other(package, tm
     assert len(folders(cache)) == 3
 
 
-def test_what_was_compiled_ahead_is_used_where_the_sources_are_the_same(package, tmp_path):
+def test_precompiled_code_is_used_if_the_sources_are_the_same(package, tmp_path):
     ahead, cache = tmp_path / "ahead", tmp_path / "cache"
     assert run(tmp_path, ahead) == "11"
     [built] = folders(ahead)
@@ -179,7 +179,7 @@ def test_imports_are_followed_however_they_are_written(text, names):
         assert (compiler.digest_of(changed, "curation.jit.compiler") != digest) == (name in names)
         far = compiler.digest_of({**changed, "curation.far": "3"}, "curation.jit.compiler")
         followed = far != compiler.digest_of(changed, "curation.jit.compiler")
-        assert followed == (name in names), "what is imported is followed further"
+        assert followed == (name in names), "imports of imported modules are followed"
 
 
 def test_every_module_of_the_package_that_compiles_is_in_the_digest():
@@ -196,7 +196,7 @@ def test_every_module_of_the_package_that_compiles_is_in_the_digest():
         assert compiler.digest_of({**sources, name: sources[name] + "\n"}) == digest, name
 
 
-def test_folders_not_used_for_a_month_go_unless_a_process_uses_them(tmp_path):
+def test_folders_unused_for_a_month_are_removed_unless_a_process_holds_them(tmp_path):
     old, new, held, foreign = (tmp_path / name for name in ("0" * 16, "1" * 16, "2" * 16, "not-ours"))
     unfinished = tmp_path / f"{'3' * 16}.a_c1e2f3"
     for folder in (old, new, held, foreign, unfinished):
@@ -211,7 +211,7 @@ def test_folders_not_used_for_a_month_go_unless_a_process_uses_them(tmp_path):
     assert folders(tmp_path) == {new, foreign}
 
 
-def test_everything_the_jobs_use_is_compiled_ahead(tmp_path):
+def test_everything_the_jobs_use_is_precompiled(tmp_path):
     precompile()
     ours = compiler.code_folder()
     environment = {"NUMBA_CACHE_DIR": str(tmp_path), "WORLDCURATE_COMPILED": str(ours.parent)}
@@ -224,7 +224,7 @@ def test_everything_the_jobs_use_is_compiled_ahead(tmp_path):
     assert folders(tmp_path) == {tmp_path / ours.name}
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(tmp_path):
+def test_a_cache_that_is_not_writable_is_not_required(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     script = "from curation.matching.matcher import Matcher; print(Matcher.build.__name__)"
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "file" / "below")}

@@ -21,7 +21,7 @@ def content():
         pytest.skip(str(error))
 
 
-def test_words_labels_and_rows_are_the_packages(content, tmp_path):
+def test_words_labels_and_rows_equal_those_of_the_package(content, tmp_path):
     (tmp_path / "text").write_text("__label__b a b\n__label__a b c\n__label__a c d\n" * 10)
     package = fasttext.train_supervised(
         str(tmp_path / "text"), dim=7, minn=2, maxn=3, bucket=50, epoch=0, thread=1, verbose=0
@@ -36,7 +36,7 @@ def test_words_labels_and_rows_are_the_packages(content, tmp_path):
     assert np.array_equal(model.outputs, package.get_output_matrix())
 
 
-def test_quantized_rows_are_the_packages(content):
+def test_quantized_rows_equal_those_of_the_package(content):
     model, package = read_model(default_model_path()), fasttext.load_model(str(default_model_path()))
     assert (model.loss, model.rows.shape, model.outputs.shape) == (HIERARCHICAL, (50_000, 16), (176, 16))
     for row in range(0, 50_000, 997):

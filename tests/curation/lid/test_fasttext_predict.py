@@ -59,7 +59,7 @@ def package(model):
 
 
 def assert_same(predictor, package, texts):
-    """Compare with what the package says; a feed of a line would be a second text to it."""
+    """Compare with the package, for which a line feed would start a second text."""
     labels, scores = predictor.predict(pa.array(texts, pa.string()))
     theirs = package.predict([text.replace("\n", " ") or " " for text in texts])
     expected = [labels[0] if labels else None for labels in theirs[0]]
@@ -68,7 +68,7 @@ def assert_same(predictor, package, texts):
     assert scores.dtype == np.float32
 
 
-def test_labels_of_real_sentences_are_the_packages(ours, package, fixtures_dir):
+def test_labels_of_real_sentences_equal_those_of_the_package(ours, package, fixtures_dir):
     texts = []
     for path in sorted((fixtures_dir / "laser-tatoeba" / "data" / "tatoeba" / "v1").glob("tatoeba.*-eng.*")):
         texts += path.read_text(encoding="utf-8").splitlines()[:: 40 if path.suffix == ".eng" else 5]
@@ -76,7 +76,7 @@ def test_labels_of_real_sentences_are_the_packages(ours, package, fixtures_dir):
     assert_same(ours, package, texts)
 
 
-def test_labels_of_words_and_emoji_names_are_the_packages(ours, package, fixtures_dir):
+def test_labels_of_words_and_emoji_names_equal_those_of_the_package(ours, package, fixtures_dir):
     texts = []
     for path in sorted((fixtures_dir / "gatitos").glob("*.tsv")):
         texts += [line.split("\t")[1] for line in path.read_text(encoding="utf-8").splitlines()[::40] if "\t" in line]
@@ -85,7 +85,7 @@ def test_labels_of_words_and_emoji_names_are_the_packages(ours, package, fixture
     assert_same(ours, package, texts)
 
 
-def test_labels_of_odd_texts_are_the_packages(ours, package):
+def test_labels_of_odd_texts_equal_those_of_the_package(ours, package):
     assert_same(ours, package, ODD)
 
 
@@ -96,7 +96,7 @@ def test_a_text_of_a_megabyte_is_read(ours, package):
 
 @settings(max_examples=200, deadline=None)  # compiled at the first call
 @given(SOUP)
-def test_labels_of_any_text_are_the_packages(ours, package, texts):
+def test_labels_of_any_text_equal_those_of_the_package(ours, package, texts):
     assert_same(ours, package, texts)
 
 
@@ -109,7 +109,7 @@ def test_answers_do_not_depend_on_the_blocks(ours):
         assert (label, score) == (labels[place], scores[place])
 
 
-# Small models of every kind, whose weights are drawn, because training with one thread starts from garbage.
+# Small models of every kind. Their weights are random: training with one thread starts from uninitialized memory.
 
 
 def corpus(labels: int) -> list[str]:
@@ -160,7 +160,7 @@ def matrices(package):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_models_of_every_kind_say_what_the_package_says(tmp_path, kind):
+def test_models_of_every_kind_predict_like_the_package(tmp_path, kind):
     path = make(tmp_path, kind)
     predictor, package = Predictor(read_model(path)), fasttext.load_model(str(path))
     assert predictor.labels == package.get_labels()

@@ -19,7 +19,7 @@ from curation.lid.identifier import LanguageIdentifier, cached, model_sha256
 
 @pytest.fixture(scope="module")
 def model():
-    """The default model; `make models` fetches it, as `make test` does first."""
+    """Return the default model; `make test` fetches it first (`make models`)."""
     try:
         return models.default_model_path()
     except UsageError as error:
@@ -53,7 +53,7 @@ def test_languages_are_those_of_the_mapping(model, labels):
     assert all(0.8 < score <= 1 for score in scores)
 
 
-def test_most_real_sentences_are_told_right(identifier, fixtures_dir):
+def test_most_real_sentences_are_identified_correctly(identifier, fixtures_dir):
     tatoeba = fixtures_dir / "laser-tatoeba" / "data" / "tatoeba" / "v1"
     for code, lang in {"deu": "de", "jpn": "ja", "rus": "ru", "heb": "he", "kor": "ko"}.items():
         lines = (tatoeba / f"tatoeba.{code}-eng.{code}").read_text(encoding="utf-8").splitlines()
@@ -108,7 +108,7 @@ def test_a_text_the_model_knows_nothing_about_is_other(model, labels, monkeypatc
 
 
 class FakeModel:
-    """Answers that the real model gives too rarely to wait for."""
+    """Gives answers that the real model gives too rarely."""
 
     def __init__(self, labels, answers, scores):
         self.labels = [f"__label__{label}" for label in labels]
@@ -134,7 +134,7 @@ def test_a_column_gives_what_a_list_gives(identifier):
     assert (langs.type, scores.type) == (pa.string(), pa.float32())
 
 
-def test_candidates_begin_with_the_answer(identifier):
+def test_candidates_start_with_the_answer(identifier):
     for text in SENTENCES.values():
         [lang], [score] = identifier.identify([text])
         label, key, sure = identifier.candidates(text)[0]
@@ -152,7 +152,7 @@ def test_an_uncertain_text_is_other_and_keeps_its_score(model, labels, identifie
     assert LanguageIdentifier(model, labels, min_score=low).identify(texts)[0][1] != "other"  # at the limit: kept
 
 
-def test_labels_the_mapping_lacks_are_named_at_construction(model, labels):
+def test_labels_missing_from_the_mapping_are_listed_at_construction(model, labels):
     some = {label: lang for label, lang in labels.items() if label not in ("yue", "lrc")}
     with pytest.raises(UsageError, match=r"match\.lid_model: .* labels without a language \(2\): lrc, yue; map"):
         LanguageIdentifier(model, some)
@@ -162,7 +162,7 @@ def test_labels_the_mapping_lacks_are_named_at_construction(model, labels):
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model at all, by any means", None])
-def test_a_file_that_is_no_model_is_refused_in_one_line(tmp_path, content):
+def test_a_file_that_is_not_a_model_is_refused_in_one_line(tmp_path, content):
     path = tmp_path / "lid.bin"
     if content is not None:
         path.write_bytes(content)

@@ -12,7 +12,7 @@ from curation.lid.script_override import LANGUAGES, ScriptIdentifier, override_b
 from curation.models import default_model_path
 from metadata.languages import LanguageTable
 
-# characters whose Unicode names begin with their script's, which is how the oracle knows them
+# characters whose Unicode names start with the name of their script, by which the oracle recognizes them
 SAMPLES = {
     "th": "ที่นี่มีแมว๒",
     "lo": "ແມວນ້ຳ",
@@ -50,12 +50,12 @@ def oracle(text: str, lang: str) -> str:
 @settings(deadline=None)
 @given(texts)
 @example(["ท๒", "1π2", "ท๒ทท"])
-def test_the_script_decides_where_most_letters_are_of_it_and_some_make_a_word(found):
+def test_a_script_decides_if_it_has_most_letters_and_some_form_a_word(found):
     langs = [("en", "other", "th")[n % 3] for n in range(len(found))]
     assert override_by_script(found, langs) == [oracle(*pair) for pair in zip(found, langs, strict=True)]
 
 
-def test_every_script_has_a_sample_and_a_language_that_owns_a_list():
+def test_every_script_has_a_sample_and_a_language_with_a_list_of_its_own():
     table = LanguageTable.load()
     assert set(SAMPLES) == set(LANGUAGES.values())
     for lang, text in SAMPLES.items():
@@ -79,7 +79,7 @@ def test_a_word_of_two_letters_or_a_syllable_of_hangul_is_enough(text, lang):
     assert override_by_script([text], ["fr"]) == [lang]
 
 
-def test_an_identifier_is_overruled_and_keeps_its_scores():
+def test_an_overridden_identifier_keeps_its_scores():
     labels = LanguageTable.load().label_to_lang
     plain, by_script = (kind(default_model_path(), labels) for kind in (LanguageIdentifier, ScriptIdentifier))
     found = ["여기서요?", "the cat is on the table", "ថាម៉េច?"]

@@ -33,7 +33,7 @@ texts = st.one_of([st.text(st.sampled_from(alphabet), max_size=12) for alphabet 
 
 @st.composite
 def texts_with_entries(draw):
-    """A few texts, and entries of which many are parts of them, some decomposed."""
+    """Draw a few texts, and entries; many entries are parts of the texts, some decomposed."""
     some = draw(st.lists(texts, min_size=1, max_size=4))
     entries = draw(st.lists(texts, max_size=4))
     for text in some:
@@ -106,7 +106,7 @@ def test_reference_examples(entry, text, expected):
 
 
 def real_texts(fixtures_dir):
-    """Some texts of each language at hand: Tatoeba's sentences, names of emoji, captions of Wikipedia's images."""
+    """Return some texts per available language: Tatoeba sentences, emoji names, captions of Wikipedia images."""
     texts = {}
     for path in sorted((fixtures_dir / "laser-tatoeba" / "data" / "tatoeba" / "v1").glob("tatoeba.*-eng.*")):
         texts[path.name] = path.read_text(encoding="utf-8").splitlines()
@@ -125,21 +125,21 @@ def real_texts(fixtures_dir):
 def test_matches_on_real_texts_are_those_of_the_oracle(rules, fixtures_dir):
     dice = random.Random(rules)
     some = real_texts(fixtures_dir)
-    own = {name: {word for text in lines for word in text.split()} for name, lines in some.items()}
+    words_of = {name: {word for text in lines for word in text.split()} for name, lines in some.items()}
     for name, lines in some.items():
         for text in lines:
             first, last = sorted(dice.choices(range(len(text) + 1), k=2))
-            own[name] |= {text[first : min(last, first + 12)], text[first : first + 2]}
-    entries = sorted(set().union(*own.values()) - {""})
+            words_of[name] |= {text[first : min(last, first + 12)], text[first : first + 2]}
+    entries = sorted(set().union(*words_of.values()) - {""})
     matcher, automaton = Matcher.build(entries, rules), AhoCorasickMatcher(entries, rules)
     column = pa.array([text for lines in some.values() for text in lines])
     assert matcher.match_batch(column).equals(automaton.match_batch(column))
     hits = 0
     for name, lines in some.items():  # asking the oracle about every entry would take an hour
-        asked = sorted({*own[name], *dice.choices(entries, k=200)} - {""})
+        asked = sorted({*words_of[name], *dice.choices(entries, k=200)} - {""})
         expected = [entry for entry in asked if ORACLES[rules](entry, lines[0])]
-        found = {entries[number] for number in matcher.match(lines[0])}
-        assert [entry for entry in asked if entry in found] == expected
+        matched = {entries[number] for number in matcher.match(lines[0])}
+        assert [entry for entry in asked if entry in matched] == expected
         hits += len(expected)
     assert hits > 4 * len(some)
 
@@ -152,7 +152,7 @@ def test_no_entries_match_nothing(rules):
     assert matcher.match_batch(pa.array(["a", None])).to_pylist() == [[], []]
 
 
-def test_all_entries_of_one_form_match():
+def test_all_entries_with_the_same_normalized_form_match():
     entries = ["dog", "St . Louis", "cafe\u0301", "St. Louis", "caf\u00e9", "St.  Louis"]
     matcher = Matcher.build(entries, "worldwide")
     assert matcher.match("St. Louis café") == [1, 2, 3, 4, 5]
@@ -167,12 +167,12 @@ def test_a_list_of_single_tokens_among_many_characters_matches(rules):
     assert matcher.match(f"dog cat {pairs[7]}") == [0, 1, 9]
 
 
-def test_ids_are_sorted_and_each_given_once():
+def test_ids_are_sorted_and_distinct():
     matcher = Matcher.build(["b", "a b", "a", "c"], "worldwide")
     assert matcher.match("a b a b c") == [0, 1, 2, 3]
 
 
-def test_batch_gives_a_list_of_ids_a_row_and_none_for_a_null():
+def test_a_batch_gives_one_list_of_ids_per_row_and_an_empty_one_for_a_null():
     matcher = Matcher.build(["a", "b"], "worldwide")
     chunked = pa.chunked_array([["a b", None], [], ["", "b"]], pa.string())
     lists = matcher.match_batch(chunked)
@@ -182,7 +182,7 @@ def test_batch_gives_a_list_of_ids_a_row_and_none_for_a_null():
 
 
 @pytest.mark.parametrize("rules", ORACLES)
-def test_a_stored_matcher_matches_as_the_built_one(rules, tmp_path):
+def test_a_stored_matcher_matches_like_the_built_one(rules, tmp_path):
     entries = ["dog", "カメラ", "リス", "한국", "\u200b", "a\nb", "犬"]
     matcher = Matcher.build(entries, rules)
     (tmp_path / "en.matcher").write_bytes(compile_entries(entries, rules))
@@ -233,11 +233,11 @@ def test_a_bad_matcher_is_refused_in_one_line_that_names_it(data, error, message
 
 
 @settings(max_examples=150, deadline=None)
-@given(place=st.integers(0, len(DATA) - 1), bit=st.integers(0, 7))
-def test_no_flipped_bit_goes_unnoticed(place, bit):
+@given(index=st.integers(0, len(DATA) - 1), bit=st.integers(0, 7))
+def test_every_flipped_bit_is_detected(index, bit):
     damaged = bytearray(DATA)
-    damaged[place] ^= 1 << bit
-    blank = DATA[place] == 0x20 and place < len(HEADER)  # padding of the header may change into other white space
+    damaged[index] ^= 1 << bit
+    blank = DATA[index] == 0x20 and index < len(HEADER)  # padding of the header may change into other white space
     try:
         Matcher.from_bytes(bytes(damaged), "worldwide")
     except (InputError, UsageError):
@@ -261,12 +261,12 @@ def test_unknown_rules_are_refused():
     picks=st.lists(st.integers(0, 30), max_size=12),
     others=st.lists(st.text("ab\0", max_size=20), min_size=1, max_size=4),
 )
-def test_tokens_that_share_their_first_bytes_are_told_apart(entries, picks, others):
+def test_tokens_with_the_same_first_bytes_are_distinguished(entries, picks, others):
     words = [*entries, *others, *(entry[:-1] + "ab" for entry in entries)]
     text = " ".join(words[pick % len(words)] for pick in picks)
     pairs = [f"{first} {second}" for first, second in zip(entries, others, strict=False)]
     everything = sorted({*entries, *pairs})
-    expected = [place for place, entry in enumerate(everything) if f" {entry} " in f" {text} "]
+    expected = [index for index, entry in enumerate(everything) if f" {entry} " in f" {text} "]
     assert Matcher.build(everything, "reference").match(text) == expected
 
 
@@ -307,12 +307,12 @@ def test_adversarial_texts_match_as_in_the_oracle(rules, text):
         "כלב",
     ]
     entries += ["\0", "dog\0cat", " ", "𠮷", "a\u0301", "the dog", "🇩🇪", "👩‍👩‍👧", "dog 漢字", "カメラ한"]
-    expected = [place for place, entry in enumerate(entries) if ORACLES[rules](entry, text)]
+    expected = [index for index, entry in enumerate(entries) if ORACLES[rules](entry, text)]
     for engine in (Matcher.build, AhoCorasickMatcher):
         assert engine(entries, rules).match(text) == expected
 
 
-def test_texts_past_the_room_for_ids_are_matched_whole():
+def test_texts_with_more_ids_than_the_initial_capacity_are_matched_completely():
     entries = [f"w{number}" for number in range(5000)]
     matcher = Matcher.build(entries, "worldwide")
     texts = ["", " ".join(reversed(entries)), "w7 w7 w3", " ".join(entries * 3)]
@@ -320,14 +320,14 @@ def test_texts_past_the_room_for_ids_are_matched_whole():
     assert matcher.match_batch(pa.array(texts)).to_pylist() == [[], everything, [3, 7], everything]
 
 
-def test_texts_past_the_room_for_hits_are_matched_whole():
+def test_texts_with_more_hits_than_the_initial_capacity_are_matched_completely():
     entries = ["漢" * length for length in range(1, 201)]
     texts = ["漢" * 300, "漢漢", "字", "漢" * 250]
     expected = [list(range(200)), [0, 1], [], list(range(200))]
     assert Matcher.build(entries, "worldwide").match_batch(pa.array(texts)).to_pylist() == expected
 
 
-def test_entries_of_one_form_past_the_room_for_hits_all_match():
+def test_duplicate_entries_beyond_the_capacity_for_hits_all_match():
     entries = ["cat", *("dog" + "\u200b" * length for length in range(300)), "dog dog"]
     texts = pa.array(["dog"] * 100 + ["dog dog"])
     assert len(texts) * 300 > matching.HIT_CAPACITY
@@ -337,11 +337,11 @@ def test_entries_of_one_form_past_the_room_for_hits_all_match():
 
 @pytest.mark.parametrize("many", [matching.HIT_CAPACITY - 1, matching.HIT_CAPACITY, matching.HIT_CAPACITY + 1])
 @pytest.mark.parametrize("entry", ["b", "漢"])
-def test_hits_that_just_fill_their_room_are_not_lost(entry, many):
+def test_hits_that_just_fill_the_capacity_are_not_lost(entry, many):
     assert Matcher.build(["a", entry], "worldwide").match(f"{entry} " * many + "zz 字字") == [1]
 
 
-def test_twins_of_hits_past_their_room_all_match():
+def test_duplicates_of_hits_beyond_the_capacity_all_match():
     dots = ["...", "…", ". . .", ".. .", ". .."]
     assert Matcher.build(dots, "worldwide").match("." * 60_000) == [0, 1, 2, 3, 4]
     dogs = ["a", *("dog" + "\u200b" * length for length in range(300))]
@@ -349,12 +349,12 @@ def test_twins_of_hits_past_their_room_all_match():
 
 
 @pytest.mark.parametrize("rules", ORACLES)
-def test_texts_match_wherever_blocks_end(rules):
+def test_texts_match_wherever_a_block_ends(rules):
     entries = ["dog", "the dog", "カメラ", "メラ", "ﷺ", "a,b", *(f"w{number}" for number in range(200))]
     filler = ["the dog", "カメラ dog", "e\u0301,", "ﷺ", "", "no"]
-    texts = [filler[place % len(filler)] for place in range(600)]
-    for place in (0, 255, 256, 511):
-        texts[place] = ""
+    texts = [filler[index % len(filler)] for index in range(600)]
+    for index in (0, 255, 256, 511):
+        texts[index] = ""
     texts[300] = "the dog カメラ " * (BLOCK_BYTES // 10)
     texts[301] = " ".join(f"w{number}" for number in range(126)) + " dog the dog"  # 128 ids
     texts[302] = " ".join(f"w{number}" for number in range(127)) + " dog the dog"
@@ -363,7 +363,7 @@ def test_texts_match_wherever_blocks_end(rules):
 
 
 @pytest.mark.parametrize("alphabet", ["ab \0", "漢字あ"])
-def test_entries_that_find_their_rows_full_match(alphabet, monkeypatch):
+def test_entries_in_overflowing_rows_match(alphabet, monkeypatch):
     monkeypatch.setattr(trie_build, "LOAD_FACTOR", 0.999)
     dice = random.Random(alphabet)
     for _ in range(30):
@@ -373,7 +373,7 @@ def test_entries_that_find_their_rows_full_match(alphabet, monkeypatch):
         assert_like_oracle("reference", texts, entries)
 
 
-def test_a_text_too_long_for_places_is_refused(monkeypatch):
+def test_a_text_too_long_for_31_bit_offsets_is_refused(monkeypatch):
     monkeypatch.setattr(matching, "MAX_TEXT_BYTES", 10)
     matcher = Matcher.build(["dog"], "worldwide")
     assert matcher.match("dog cat ok") == [0]

@@ -12,7 +12,7 @@ from curation.errors import UsageError
 from curation.matching import char_classes
 from curation.matching.rules import normalize_entry, normalize_text, normalize_worldwide
 
-# Characters that meet each other in every way the rules speak of.
+# Characters for which every rule applies in some combination.
 PROVOKING = (
     "aZ1é'-_·.,״׳’ʼ‐‑ ;!?#+$°\t\n\u00a0…½²①™℃№®❤≠=\u0338\u0301\u0308\u20dd\u0327\ufe0f\u200b\u200c\u200d\u00ad\u061c"
     "\u2060\ufeff\x00ŀﬁŉ¨´ªΩאَبдя"
@@ -22,7 +22,7 @@ provoking_texts = st.text(st.sampled_from(PROVOKING), max_size=14)
 
 
 @pytest.mark.parametrize(
-    ("text", "form"),
+    ("text", "normalized"),
     [
         ("dog", " dog "),
         ('"dog"', ' " dog " '),
@@ -55,12 +55,12 @@ provoking_texts = st.text(st.sampled_from(PROVOKING), max_size=14)
         (" \u200b\u00ad ", " "),
     ],
 )
-def test_text_is_spaced(text, form):
-    assert normalize_worldwide(text) == normalize_text(text) == form
+def test_texts_are_normalized(text, normalized):
+    assert normalize_worldwide(text) == normalize_text(text) == normalized
 
 
 @pytest.mark.parametrize(
-    ("entry", "form"),
+    ("entry", "normalized"),
     [
         ("dog", " dog "),
         ("New  York", " New York "),
@@ -82,12 +82,12 @@ def test_text_is_spaced(text, form):
         ("\u200b", ""),
     ],
 )
-def test_entry_is_open_where_its_script_is(entry, form):
-    assert normalize_entry(entry) == form
+def test_an_entry_is_open_where_its_script_is(entry, normalized):
+    assert normalize_entry(entry) == normalized
 
 
 @pytest.mark.parametrize(
-    ("entry", "form"),
+    ("entry", "normalized"),
     [
         ("dog", " dog "),
         ("U.S.", " U.S."),
@@ -101,8 +101,8 @@ def test_entry_is_open_where_its_script_is(entry, form):
         ("", ""),
     ],
 )
-def test_reference_entry_form_to_the_letter(entry, form):
-    assert normalize_entry(entry, "reference") == form
+def test_reference_entries_follow_the_public_code_to_the_letter(entry, normalized):
+    assert normalize_entry(entry, "reference") == normalized
 
 
 def test_reference_is_open_for_these_characters_and_no_others():
@@ -115,25 +115,25 @@ def test_reference_is_open_for_these_characters_and_no_others():
     assert {char for char in everything if normalize_entry(char, "reference") == char} == expected
 
 
-def test_reference_text_form_to_the_letter():
+def test_reference_texts_follow_the_public_code_to_the_letter():
     assert normalize_text("a, b", "reference") == " a ,  b "
     assert normalize_text('"x"\ty\r\nz', "reference") == ' "x" y  z '
     assert normalize_text(",.;:?!`", "reference") == "  ,  .  ;  :  ?  !  `  "
 
 
-@pytest.mark.parametrize("form", [normalize_text, normalize_entry])
-def test_unknown_rules_are_refused_by_name(form):
+@pytest.mark.parametrize("normalize", [normalize_text, normalize_entry])
+def test_unknown_rules_are_refused_by_name(normalize):
     with pytest.raises(UsageError, match=r"match\.rules: unknown rule set 'strict'"):
-        form("a", "strict")
+        normalize("a", "strict")
 
 
 @settings(max_examples=1000)
 @given(provoking_texts | st.text())
-def test_spacing_twice_changes_nothing(text):
+def test_normalizing_twice_changes_nothing(text):
     assert normalize_worldwide(normalize_worldwide(text)) == normalize_worldwide(text)
 
 
-def test_spacing_any_sign_twice_changes_nothing():
+def test_normalizing_any_symbol_twice_changes_nothing():
     for code in range(sys.maxunicode + 1):
         char = chr(code)
         if _unusual(char):
@@ -147,27 +147,27 @@ def _unusual(char):
 
 
 @given(provoking_texts | st.text())
-def test_form_has_single_spaces_and_one_at_either_end(text):
-    form = normalize_worldwide(text)
-    assert form[0] == form[-1] == " "
-    assert "  " not in form
-    assert not any(char.isspace() and char != " " for char in form)
+def test_normalized_texts_have_single_spaces_and_one_at_either_end(text):
+    normalized = normalize_worldwide(text)
+    assert normalized[0] == normalized[-1] == " "
+    assert "  " not in normalized
+    assert not any(char.isspace() and char != " " for char in normalized)
 
 
 @given(provoking_texts)
-def test_composed_and_decomposed_texts_have_one_form(text):
+def test_composed_and_decomposed_texts_are_normalized_alike(text):
     assert normalize_worldwide(unicodedata.normalize("NFD", text)) == normalize_worldwide(
         unicodedata.normalize("NFC", text)
     )
 
 
 @given(st.text(st.characters(max_codepoint=127), max_size=30))
-def test_the_path_for_ascii_agrees_with_the_general_one(text):
+def test_the_fast_path_for_ascii_agrees_with_the_general_one(text):
     assert normalize_worldwide(f"é {text}") == f" é{normalize_worldwide(text)}"
 
 
 @given(provoking_texts)
-def test_entry_form_lies_in_the_form_of_its_own_text(text):
+def test_an_entry_matches_its_own_text(text):
     assert normalize_entry(text) in normalize_text(text)
     assert bool(normalize_entry(text)) == bool(normalize_worldwide(text).strip())
 
