@@ -23,7 +23,7 @@ from curation.cli.run import run_command
 from curation.errors import InputError, UsageError, WorldcurateError
 from metadata.config import FetchConfig, MetadataSection
 from metadata.fetch import wikimedia
-from metadata.fetch.downloader import Downloader, RemoteFile
+from metadata.fetch.downloader import Downloader, DownloadFile
 from metadata.languages import LanguageTable
 from metadata.sources import select_languages
 
@@ -54,7 +54,7 @@ class DownloadConfig(FetchConfig):
     dry_run: CliImplicitFlag[bool] = Field(False, description="list the files without fetching them")
 
 
-def find_files(config: DownloadConfig, downloader: Downloader) -> tuple[list[RemoteFile], list[WorldcurateError]]:
+def find_files(config: DownloadConfig, downloader: Downloader) -> tuple[list[DownloadFile], list[WorldcurateError]]:
     """Return every file that the config asks for, and the errors of dumps whose files cannot be listed.
 
     Raises UsageError for unknown languages and invalid dates.
@@ -77,11 +77,11 @@ def find_files(config: DownloadConfig, downloader: Downloader) -> tuple[list[Rem
     return files, failed
 
 
-def fetch_all(config: DownloadConfig, downloader: Downloader, files: Sequence[RemoteFile]) -> list[WorldcurateError]:
+def fetch_all(config: DownloadConfig, downloader: Downloader, files: Sequence[DownloadFile]) -> list[WorldcurateError]:
     """Fetch files in parallel, print the outcome of each, and return the errors of those that failed."""
     folder = Path(config.out or "")
 
-    def fetch(file: RemoteFile) -> WorldcurateError | str:
+    def fetch(file: DownloadFile) -> WorldcurateError | str:
         try:
             return downloader.fetch(file, folder)
         except WorldcurateError as error:
@@ -93,7 +93,7 @@ def fetch_all(config: DownloadConfig, downloader: Downloader, files: Sequence[Re
             if isinstance(outcome, WorldcurateError):
                 failed.append(outcome)
                 outcome = "failed"
-            sys.stdout.write(f"{outcome}\t{file.place}\n")
+            sys.stdout.write(f"{outcome}\t{file.path}\n")
     return failed
 
 

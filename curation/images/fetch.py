@@ -33,11 +33,10 @@ from urllib.parse import urljoin
 from urllib3 import exceptions
 from urllib3.response import HTTPResponse
 from urllib3.util import Url, parse_url
-from urllib3.util.retry import Retry
 
-from curation.hashing import u64, uniform
 from curation.images.refs import References, open_local
 from curation.images.safe_http import Dialer, FetchError
+from curation.io.retry import GaveUpError, RetryPolicy, TransientError, retry, retry_after
 
 # Servers send odd headers by the thousand; urllib3 would log a traceback for each.
 logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
@@ -89,10 +88,8 @@ class Fetcher:
         image_column: str = "image",
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._timeout_s = timeout_s
+        self._policy = RetryPolicy(retries, backoff_s, timeout_s, max_wait_s=timeout_s)
         self._max_bytes = max_bytes
-        self._retries = retries
-        self._backoff_s = backoff_s
         self._threads = threads
         self._headers = {
             "User-Agent": user_agent,
@@ -154,27 +151,16 @@ class Fetcher:
 
     def fetch(self, url: str) -> Fetched:
         """Download one URL, with further tries where they can help."""
-        deadline = time.monotonic() + self._timeout_s
-        for attempt in range(self._retries + 1):
-            try:
-                return Fetched("ok", None, self._follow(url, deadline))
-            except FetchError as error:
-                failure = error
-            if not failure.retriable or attempt == self._retries:
-                break
-            pause = max(self._pause(url, attempt), failure.retry_after)
-            if time.monotonic() + pause >= deadline:
-                break
-            time.sleep(pause)
-        return Fetched("failed", failure.reason, None)
-
-    def _pause(self, url: str, attempt: int) -> float:
-        """Seconds before the next try: doubling, with a jitter that keeps retries of many URLs apart."""
-        jitter = uniform(u64(0, "retry", url, str(attempt)))
-        return self._backoff_s * 2.0**attempt * (0.5 + jitter / 2)
+        deadline = time.monotonic() + self._policy.timeout_s
+        try:
+            return Fetched("ok", None, retry(url, self._policy, lambda: self._follow(url, deadline), deadline=deadline))
+        except FetchError as error:
+            return Fetched("failed", error.reason, None)
+        except GaveUpError as error:
+            return Fetched("failed", str(error.last), None)
 
     def _follow(self, url: str, deadline: float) -> bytes:
-        """Return the body at the end of the redirects. Every request passes here. Raises FetchError."""
+        """Return the body at the end of the redirects. Raises FetchError or TransientError."""
         for _ in range(MAX_REDIRECTS + 1):
             target = _parsed(url)
             with _named_failures(), closing(self._dialer.connection(target, deadline)) as connection:
@@ -187,11 +173,12 @@ class Fetcher:
         raise FetchError("redirects")
 
     def _body(self, response: HTTPResponse) -> bytes:
-        """Return the body of a response with status 200. Raises FetchError."""
+        """Return the body of a response with status 200. Raises FetchError, TransientError."""
         if response.status != 200:
-            retriable = response.status == 429 or response.status >= 500
-            pause = _retry_after(response)
-            raise FetchError(f"http_{response.status}", retriable=retriable, retry_after=pause)
+            reason = f"http_{response.status}"
+            if response.status == 429 or response.status >= 500:
+                raise TransientError(reason, retry_after(response.headers.get("Retry-After")))
+            raise FetchError(reason)
         if (response.length_remaining or 0) > self._max_bytes:
             raise FetchError("too_large")
         body = bytearray()
@@ -204,7 +191,7 @@ class Fetcher:
 
 @contextmanager
 def _named_failures() -> Iterator[None]:
-    """Turn what sockets, TLS, http.client and urllib3 raise into a FetchError."""
+    """Turn failures of sockets, TLS, http.client and urllib3 into a FetchError or a TransientError."""
     try:
         yield
     except (TimeoutError, exceptions.TimeoutError) as error:
@@ -214,9 +201,9 @@ def _named_failures() -> Iterator[None]:
     except exceptions.DecodeError as error:
         raise FetchError("content_encoding") from error
     except exceptions.ProtocolError as error:  # of a body only: urllib3 leaves http.client's own to the rest
-        raise FetchError("incomplete", retriable=True) from error
+        raise TransientError("incomplete") from error
     except (HTTPException, exceptions.HTTPError, OSError) as error:
-        raise FetchError("connection", retriable=True) from error
+        raise TransientError("connection") from error
 
 
 def _parsed(url: str) -> Url:
@@ -239,10 +226,3 @@ def _redirected(url: str, location: str) -> str:
         return urljoin(url, location)
     except ValueError as error:
         raise FetchError("bad_url") from error
-
-
-def _retry_after(response: HTTPResponse) -> float:
-    """Return the seconds a server asks to be left alone; 0 when it does not say, or not legibly."""
-    with suppress(exceptions.InvalidHeader, OverflowError):
-        return Retry().parse_retry_after(response.headers.get("Retry-After", "0"))
-    return 0.0

@@ -20,6 +20,8 @@ from typing import Any
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util import Url
 
+from curation.io.retry import TransientError
+
 _Address = tuple[socket.AddressFamily, tuple[Any, ...]]
 
 GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # all that is assigned to the public internet
@@ -27,17 +29,15 @@ NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # an IPv4 address in the last 32 
 
 
 class FetchError(Exception):
-    """A fetch that failed.
+    """A failure that another attempt would not cure.
 
-    `reason` is one of `curation.images.fetch.REASONS` or `http_` and a status; `retriable` tells whether
-    another try can help, `retry_after` how many seconds the server asks to be left alone before it.
+    `reason` is one of `curation.images.fetch.REASONS` or `http_` and a status. A failure that may pass is a
+    TransientError with such a reason as its text.
     """
 
-    def __init__(self, reason: str, *, retriable: bool = False, retry_after: float = 0.0) -> None:
+    def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.retriable = retriable
-        self.retry_after = retry_after
 
 
 def is_public(address: str) -> bool:
@@ -101,7 +101,7 @@ class Dialer:
     def connection(self, url: Url, deadline: float) -> HTTPConnection:
         """Return a connection to the host of an http or https URL, connected, for one request.
 
-        Raises FetchError (dns, private_address, bad_url), TimeoutError, ssl.SSLError or OSError.
+        Raises FetchError (dns, private_address, bad_url), TransientError (dns), TimeoutError, ssl.SSLError or OSError.
         """
         kind = HTTPSConnection if url.scheme == "https" else HTTPConnection
         host, port = (url.host or "").strip("[]"), url.port or kind.default_port
@@ -134,7 +134,9 @@ class Dialer:
             lookup.cancel()
             raise
         except socket.gaierror as error:
-            raise FetchError("dns", retriable=error.errno == socket.EAI_AGAIN) from error
+            if error.errno == socket.EAI_AGAIN:
+                raise TransientError("dns") from error
+            raise FetchError("dns") from error
         except UnicodeError as error:  # a label that is empty or too long
             raise FetchError("bad_url") from error
         written = f"[{host}]" if ":" in host else host.lower().rstrip(".")

@@ -1,35 +1,53 @@
-"""Files on http(s) servers: what they are (`stat`), and their bytes from any position on (`open_at`)."""
+"""Read files on http(s) servers: their size and version, and their bytes from any position."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
-from typing import Any, cast
+from contextlib import closing, contextmanager
+from typing import cast
 
 import urllib3
 from urllib3 import exceptions
 from urllib3.response import HTTPResponse
-from urllib3.util.retry import Retry
 
 from curation.errors import InputError
-from curation.io.remote_file import RETRIED, Body, TransientError, changed
+from curation.io.remote_file import Body, changed
+from curation.io.retry import TRANSIENT_STATUSES, TransientError, retry_after
 
 USER_AGENT = "worldcurate (https data reader)"
-REDIRECTS = Retry(total=None, connect=0, read=0, other=0, redirect=5)
+REDIRECTS = urllib3.Retry(total=None, connect=0, read=0, other=0, redirect=5)
+THROTTLED = 403  # Common Crawl's answer to clients that ask too often
+MISSING = frozenset({404, 410})
 
 
-class HttpFiles:
-    """Asks http(s) servers for files, one connection a file at a time."""
+class MissingError(InputError):
+    """The server has no such file."""
 
-    def __init__(self, timeout_s: float) -> None:
-        headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
-        self._headers = headers
-        self._pool = urllib3.PoolManager(maxsize=4, headers=headers, timeout=timeout_s, retries=REDIRECTS)
+
+class HttpSource:
+    """Reads files on http(s) servers, with one attempt per call.
+
+    `transient` lists the HTTP statuses that are worth another attempt.
+    """
+
+    def __init__(
+        self,
+        timeout_s: float,
+        *,
+        user_agent: str = USER_AGENT,
+        connections: int = 4,
+        transient: frozenset[int] = TRANSIENT_STATUSES | {THROTTLED},
+    ) -> None:
+        self._headers = {"User-Agent": user_agent, "Accept-Encoding": "identity"}
+        self._pool = urllib3.PoolManager(
+            maxsize=connections, headers=self._headers, timeout=timeout_s, retries=REDIRECTS
+        )
+        self._transient = transient
 
     def stat(self, url: str) -> tuple[int, str]:
-        """Return size in bytes and tag (ETag, else the date of change). Raises PassingError or InputError."""
+        """Return size in bytes and tag (ETag, else Last-Modified). Raises TransientError or InputError."""
         # a range, not HEAD: signed URLs and some servers allow GET alone
-        with closing(self._get(url, {"Range": "bytes=0-0"})) as response:
+        with closing(self.get(url, {"Range": "bytes=0-0"})) as response:
             if response.status == 206:
                 total = response.headers.get("Content-Range", "").rpartition("/")[2]
             elif response.status == 416:  # an empty file
@@ -37,60 +55,73 @@ class HttpFiles:
             else:
                 total = response.headers.get("Content-Length", "")
             if not total.isdecimal():
-                raise InputError(f"cannot read {url}: the server does not say how long it is")
+                raise InputError(f"cannot read {url}: the server does not report its length")
             return int(total), _tag(response)
 
     def open_at(self, url: str, position: int, size: int, tag: str) -> Body:
-        """Begin to read a file of that size and tag at a position. Raises PassingError or InputError."""
-        response = self._get(url, {"Range": f"bytes={position}-"} if position else {})
+        """Start reading a file of that size and tag at a position. Raises TransientError or InputError."""
+        response = self.get(url, {"Range": f"bytes={position}-"} if position else {})
         try:
             if tag and _tag(response) not in ("", tag):
                 raise changed(url)
-            if response.status == 200:  # a server without ranges sends all again
-                return _HttpBody(response, skip=position)
+            if response.status == 200:  # a server without ranges sends everything again
+                return HttpBody(response, skip=position)
             given, _, total = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
             if response.status != 206 or given.partition("-")[0] != str(position) or total not in (str(size), "*"):
                 raise TransientError(f"the server answers {response.status} {given}/{total} to {position}-")
-            return _HttpBody(response, skip=0)
+            return HttpBody(response)
         except BaseException:
             response.close()
             raise
 
-    def _get(self, url: str, headers: dict[str, str]) -> HTTPResponse:
-        with _passing():
-            answer = self._pool.request("GET", url, headers=self._headers | headers, preload_content=False)
-        response = cast("HTTPResponse", answer)  # of the two kinds of answers the one that a pool's request gives
-        failed = response.status >= 400 and response.status != 416
-        if failed:
-            response.close()
-        if response.status in RETRIED:
-            raise TransientError(f"the server answers {response.status}", _retry_after(response))
-        if failed:
-            raise InputError(f"cannot read {url}: the server answers {response.status} {response.reason}")
-        return response
+    def get(self, url: str, headers: dict[str, str]) -> HTTPResponse:
+        """Request a URL and return the response, its body unread; the status is 2xx, 3xx or 416.
+
+        Raises TransientError, MissingError for 404 and 410, InputError for other statuses.
+        """
+        with transient_failures():
+            # the body as stored: with decoding, positions would not be those of the file
+            answer = self._pool.request(
+                "GET", url, headers=self._headers | headers, preload_content=False, decode_content=False
+            )
+        response = cast("HTTPResponse", answer)  # the subclass that a pool's `request` returns
+        if response.status < 400 or response.status == 416:
+            return response
+        response.close()
+        if response.status in self._transient:
+            wait_s = retry_after(response.headers.get("Retry-After"))
+            raise TransientError(f"the server answers {response.status}", wait_s)
+        answer_line = f"{response.status} {response.reason}"
+        if response.status in MISSING:
+            raise MissingError(f"cannot read {url}: there is no such file on the server ({answer_line})")
+        raise InputError(f"cannot read {url}: the server answers {answer_line}")
 
 
-class _HttpBody:
-    def __init__(self, response: HTTPResponse, skip: int) -> None:
+class HttpBody:
+    """The body of a response, without its first `skip` bytes."""
+
+    def __init__(self, response: HTTPResponse, skip: int = 0) -> None:
         self._response, self._skip = response, skip
 
     def read(self, size: int) -> bytes:
-        with _passing():
+        """Return some of the next bytes, at most `size`, none at the end. Raises TransientError."""
+        with transient_failures():
             while self._skip:
-                passed = self._response.read1(min(self._skip, 1 << 20))
-                if not passed:
+                skipped = self._response.read1(min(self._skip, 1 << 20))
+                if not skipped:
                     return b""
-                self._skip -= len(passed)
-            # what has arrived: of a chunk that a broken connection cuts off nothing would be kept
+                self._skip -= len(skipped)
+            # read1 returns what has arrived; `read` would lose the part of a chunk before a broken connection
             return self._response.read1(size)
 
     def close(self) -> None:
+        """Close the connection."""
         self._response.close()
 
 
 @contextmanager
-def _passing() -> Iterator[None]:
-    """Turn what breaks under way into a PassingError."""
+def transient_failures() -> Iterator[None]:
+    """Turn failures of the network into a TransientError."""
     try:
         yield
     except (exceptions.HTTPError, OSError) as error:
@@ -99,9 +130,3 @@ def _passing() -> Iterator[None]:
 
 def _tag(response: HTTPResponse) -> str:
     return (response.headers.get("ETag") or response.headers.get("Last-Modified") or "").strip('"')
-
-
-def _retry_after(response: Any) -> float:
-    with suppress(exceptions.InvalidHeader, OverflowError):
-        return Retry().parse_retry_after(response.headers.get("Retry-After", "0"))
-    return 0.0

@@ -1,87 +1,44 @@
-"""Files on servers, read as they arrive: resumed where a connection broke, tried again politely, pinned to one version.
+"""Read a file on a server as a stream that survives broken connections and never mixes two versions of the file.
 
-A `RemoteFile` asks for the bytes from its position on and hands them out as they come; nothing is staged on disk. What
-fails in passing (a dropped connection, a stalled or short body, 403, 408, 429, 5xx) is asked for again from the first
-byte still missing, after a pause that doubles, with a jitter that keeps readers apart, or as long as the server asks.
-Every answer must be of the version that was listed: bytes of two versions are never mixed.
+A `RemoteFile` requests the bytes from its position on and returns them as they arrive; nothing is staged on disk. After
+a transient failure (a dropped connection, a stalled or short body, 403, 408, 429, 5xx) it requests the rest from the
+first missing byte, as `curation.io.retry` prescribes. Every response must be of the version that was listed.
 """
 
 from __future__ import annotations
 
 import io
-import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from curation.errors import InputError
-from curation.hashing import u64, uniform
+from curation.io.retry import RetryPolicy, TransientError, retry
 
-log = logging.getLogger(__name__)
+__all__ = ["Body", "OpenAt", "RemoteFile", "RetryPolicy", "changed"]
 
-RETRIED = frozenset({403, 408, 429, 500, 502, 503, 504})  # Common Crawl answers 403 to who asks too often
-MAX_WAIT_S = 300.0
-SHORT_HOP = 256 << 10  # bytes read and dropped in place of asking anew
-
-
-@dataclass(frozen=True)
-class RetryPolicy:
-    """How long a server is waited for.
-
-    `retries` further tries in a row without a new byte, after `backoff_s` seconds, doubled each time; a connection
-    silent for `timeout_s` seconds counts as broken.
-    """
-
-    retries: int = 6
-    backoff_s: float = 1.0
-    timeout_s: float = 60.0
-
-
-class TransientError(Exception):
-    """A failure that may pass; `wait_s` is how many seconds the server asks to be left alone."""
-
-    def __init__(self, reason: str, wait_s: float = 0.0) -> None:
-        super().__init__(reason)
-        self.wait_s = wait_s
+SHORT_HOP = 256 << 10  # bytes to read and discard rather than send another request
 
 
 class Body(Protocol):
-    """The bytes of an answer. Both methods raise PassingError for what may pass."""
+    """The bytes of a response. Both methods raise TransientError for failures that may pass."""
 
     def read(self, size: int) -> bytes:
         """Return some of the next bytes, at most `size`, none at the end."""
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
 
 
 OpenAt = Callable[[int], Body]
 
 
-def retry(name: str, retry_policy: RetryPolicy, attempt: Callable[[], Any], sleep: Callable[[float], None]) -> Any:
-    """Return what `attempt` gives, trying again after a PassingError. Raises InputError when patience ends."""
-    for failures in range(1, retry_policy.retries + 2):
-        try:
-            return attempt()
-        except TransientError as problem:
-            if failures > retry_policy.retries:
-                raise InputError(f"cannot read {name}: {problem}; gave up after {failures} tries") from problem
-            if problem.wait_s > MAX_WAIT_S:
-                raise InputError(f"cannot read {name}: {problem} and asks to wait {problem.wait_s:.0f} s") from problem
-            jitter = 0.5 + uniform(u64(0, "retry", name, str(failures))) / 2
-            pause = min(max(problem.wait_s, retry_policy.backoff_s * 2.0 ** (failures - 1) * jitter), MAX_WAIT_S)
-            log.info("%s: %s, trying again in %.1f s", name, problem, pause)
-            sleep(pause)
-    raise AssertionError("unreachable")
-
-
 class RemoteFile(io.RawIOBase):
     """A file of known size on a server, as a readable and seekable stream.
 
-    `open_at(position)` begins an answer at a byte. Reading raises InputError when patience ends, the file is gone, or
-    it has another version than the one that was listed.
+    `open_at(position)` requests the file from a byte on. Reading raises InputError when the retry policy gives up, the
+    file is missing, or it has changed since it was listed.
     """
 
     def __init__(
@@ -103,7 +60,7 @@ class RemoteFile(io.RawIOBase):
         return True
 
     def seekable(self) -> bool:
-        """Return True: any position can be asked for."""
+        """Return True: reading can continue at any position."""
         return True
 
     def tell(self) -> int:
@@ -111,7 +68,7 @@ class RemoteFile(io.RawIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Move the position; nothing is asked for before the next read."""
+        """Move the position; the next read sends the request, if one is needed."""
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
         self._position = max(0, start + offset)
         return self._position
@@ -128,7 +85,7 @@ class RemoteFile(io.RawIOBase):
             if self._failure:
                 raise self._failure
             try:
-                data += self._more(end - self._position)
+                data += self._read_some(end - self._position)
             except InputError as error:
                 self._failure = error
                 if data:
@@ -142,48 +99,47 @@ class RemoteFile(io.RawIOBase):
         return len(data)
 
     def close(self) -> None:
-        """Hang up."""
-        self._hang_up()
+        """Close the connection."""
+        self._drop_body()
         super().close()
 
-    def _more(self, wanted: int) -> bytes:
-        data: bytes = retry(self._name, self._retry_policy, lambda: self._some(wanted), self._sleep)
+    def _read_some(self, size: int) -> bytes:
+        data = retry(self._name, self._retry_policy, lambda: self._try_read(size), sleep=self._sleep)
         self._position += len(data)
         return data
 
-    def _some(self, wanted: int) -> bytes:
+    def _try_read(self, size: int) -> bytes:
         try:
-            self._go_to_position()
-            assert self._body is not None, "opened above"
-            data = self._body.read(wanted)
+            data = self._body_at_position().read(size)
         except BaseException:
-            self._hang_up()
+            self._drop_body()
             raise
         if not data:
-            self._hang_up()
-            raise TransientError(f"the answer ended after {self._position} of {self._size} bytes")
+            self._drop_body()
+            raise TransientError(f"the response ended after {self._position} of {self._size} bytes")
         self._body_at += len(data)
         return data
 
-    def _go_to_position(self) -> None:
+    def _body_at_position(self) -> Body:
+        """Return a body whose next byte is the one at the position."""
         ahead = self._position - self._body_at
-        if self._body is not None and 0 <= ahead <= SHORT_HOP:
-            while self._body_at < self._position:
-                passed = self._body.read(self._position - self._body_at)
-                if not passed:
-                    raise TransientError("the answer ended early")
-                self._body_at += len(passed)
-            return
-        self._hang_up()
-        self._body, self._body_at = self._open_at(self._position), self._position
+        if self._body is None or not 0 <= ahead <= SHORT_HOP:
+            self._drop_body()
+            self._body, self._body_at = self._open_at(self._position), self._position
+        while self._body_at < self._position:
+            skipped = self._body.read(self._position - self._body_at)
+            if not skipped:
+                raise TransientError("the response ended early")
+            self._body_at += len(skipped)
+        return self._body
 
-    def _hang_up(self) -> None:
+    def _drop_body(self) -> None:
         body, self._body = self._body, None
         if body is not None:
-            with suppress(Exception):  # it is being given up
+            with suppress(Exception):  # the connection is abandoned anyway
                 body.close()
 
 
 def changed(name: str) -> InputError:
-    """Return the error of a file that is no longer the one that was listed."""
+    """Return the error for a file that has changed since it was listed."""
     return InputError(f"cannot read {name}: it has changed since it was listed, run again")

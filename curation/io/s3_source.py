@@ -1,4 +1,4 @@
-"""Objects on S3 as inputs: what they are (`stat`), and their bytes from any position on (`open_at`)."""
+"""Read objects on S3: their size and version, and their bytes from any position."""
 
 from __future__ import annotations
 
@@ -7,30 +7,32 @@ from contextlib import contextmanager
 from typing import Any
 
 from curation.errors import InputError
-from curation.io.remote_file import RETRIED, Body, TransientError, changed
+from curation.io.remote_file import Body, changed
+from curation.io.retry import TRANSIENT_STATUSES, TransientError
 
 PRECONDITION_FAILED = 412
-PIECE = 64 << 10  # bytes: of a piece that a broken connection cuts off nothing is kept
+FORBIDDEN = 403
+BLOCK = 64 << 10  # bytes per read: a block that a broken connection interrupts is lost
 WRONG_CREDENTIALS = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch"})
 
 
-class S3Files:
-    """Asks S3 for objects through a boto3 client that does not try again on its own."""
+class S3Source:
+    """Reads objects through a boto3 client that makes one attempt per call."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
 
     def stat(self, uri: str) -> tuple[int, str]:
-        """Return size in bytes and ETag. Raises PassingError or InputError."""
-        with _passing(uri):
-            head = self._client.head_object(**_place(uri))
+        """Return size in bytes and ETag. Raises TransientError or InputError."""
+        with _transient_failures(uri):
+            head = self._client.head_object(**_bucket_and_key(uri))
         return int(head["ContentLength"]), head["ETag"].strip('"')
 
-    def open_at(self, uri: str, position: int, size: int, tag: str) -> Body:  # noqa: ARG002 - as of every server
-        """Begin to read an object of that size and ETag at a position. Raises PassingError or InputError."""
+    def open_at(self, uri: str, position: int, size: int, tag: str) -> Body:  # noqa: ARG002 - as in every source
+        """Start reading an object of that size and ETag at a position. Raises TransientError or InputError."""
         ranged = {"Range": f"bytes={position}-"} if position else {}
-        with _passing(uri):
-            answer = self._client.get_object(**_place(uri), IfMatch=f'"{tag}"', **ranged)
+        with _transient_failures(uri):
+            answer = self._client.get_object(**_bucket_and_key(uri), IfMatch=f'"{tag}"', **ranged)
         body = _S3Body(uri, answer["Body"])
         if answer["ETag"].strip('"') != tag:
             body.close()
@@ -43,16 +45,16 @@ class _S3Body:
         self._uri, self._stream = uri, stream
 
     def read(self, size: int) -> bytes:
-        with _passing(self._uri):
-            return bytes(self._stream.read(min(size, PIECE)))
+        with _transient_failures(self._uri):
+            return bytes(self._stream.read(min(size, BLOCK)))
 
     def close(self) -> None:
         self._stream.close()
 
 
 @contextmanager
-def _passing(uri: str) -> Iterator[None]:
-    """Turn what botocore raises into a PassingError where it may pass, else into an InputError."""
+def _transient_failures(uri: str) -> Iterator[None]:
+    """Turn a failure of botocore into a TransientError if it may pass, else into an InputError."""
     from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
     from urllib3.exceptions import HTTPError
 
@@ -63,7 +65,8 @@ def _passing(uri: str) -> Iterator[None]:
         code = error.response.get("Error", {}).get("Code", "")
         if status == PRECONDITION_FAILED:
             raise changed(uri) from error
-        if (status in RETRIED and code not in WRONG_CREDENTIALS) or code == "SlowDown":
+        throttled = status == FORBIDDEN and code not in WRONG_CREDENTIALS
+        if throttled or status in TRANSIENT_STATUSES or code == "SlowDown":
             raise TransientError(f"the server answers {status} {code}") from error
         raise InputError(f"cannot read {uri}: the server answers {status} {code}") from error
     except (HTTPClientError, IncompleteReadError, HTTPError, OSError) as error:
@@ -72,6 +75,6 @@ def _passing(uri: str) -> Iterator[None]:
         raise InputError(f"cannot read {uri}: {error}") from error
 
 
-def _place(uri: str) -> dict[str, str]:
+def _bucket_and_key(uri: str) -> dict[str, str]:
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     return {"Bucket": bucket, "Key": key}

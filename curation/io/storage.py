@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import fnmatch
 import os
-import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -24,9 +23,10 @@ import pyarrow as pa
 import pyarrow.fs
 
 from curation.errors import InputError, UsageError, WorldcurateError
-from curation.io.http_source import HttpFiles
-from curation.io.remote_file import RemoteFile, RetryPolicy, retry
-from curation.io.s3_source import S3Files
+from curation.io.http_source import HttpSource
+from curation.io.remote_file import RemoteFile
+from curation.io.retry import RetryPolicy, retry
+from curation.io.s3_source import S3Source
 
 GLOB = frozenset("*?[")
 
@@ -78,14 +78,14 @@ class Storage:
         """Return this process's boto3 client; a fork must not share its parent's connections."""
         return self._client("boto3", lambda: self._make_s3(retries={"max_attempts": 8, "mode": "standard"}))
 
-    def _s3_files(self) -> S3Files:
+    def _s3_files(self) -> S3Source:
         timeout_s = self.retry_policy.timeout_s  # tries again on its own, from where it was
         options = {"retries": {"total_max_attempts": 1}, "read_timeout": timeout_s, "connect_timeout": timeout_s}
         client = self._client("boto3-once", lambda: self._make_s3(**options))
-        return S3Files(client)
+        return S3Source(client)
 
-    def _http_files(self) -> HttpFiles:
-        return cast("HttpFiles", self._client("http", lambda: HttpFiles(self.retry_policy.timeout_s)))
+    def _http_files(self) -> HttpSource:
+        return cast("HttpSource", self._client("http", lambda: HttpSource(self.retry_policy.timeout_s)))
 
     def _client(self, kind: str, make: Callable[[], Any]) -> Any:
         key = f"{kind}-{os.getpid()}"
@@ -162,7 +162,7 @@ class Storage:
         with named_failure("read", path):
             if is_s3(path) or is_http(path):
                 files = self._s3_files() if is_s3(path) else self._http_files()
-                return FileStat(path, *retry(path, self.retry_policy, lambda: files.stat(path), time.sleep))
+                return FileStat(path, *retry(path, self.retry_policy, lambda: files.stat(path)))
             return _local_stat(Path(path))
 
     def list_files(self, prefix: str) -> Iterator[FileStat]:

@@ -1,8 +1,8 @@
-"""Downloads that survive what networks do: resumed where they stopped, tried again politely, checked, moved into place.
+"""Download files over http(s): resumed after a broken connection, retried politely, verified, renamed when complete.
 
-A file grows beside its place as `.name.part`, with the server's validator of that version in `.name.part.tag`. A later
-try, or a later run, asks for the rest of the same version (`Range`, `If-Range`); a server that has another version by
-then sends it whole. Only a file with the expected size and SHA-1 gets its name.
+A partial file is stored next to its target as `.name.part`, and the server's validator of that version as
+`.name.part.tag`. A later attempt, or a later run, requests the rest of the same version (`Range`, `If-Range`); a server
+that has another version by then sends all of it. Only a file with the expected size and SHA-1 gets its final name.
 """
 
 from __future__ import annotations
@@ -12,62 +12,46 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeVar, cast
+from typing import Any, BinaryIO, Literal
 
-import urllib3
-from urllib3.exceptions import HTTPError
 from urllib3.response import HTTPResponse
 
 from curation.errors import InputError, OutputError
+from curation.io.http_source import HttpBody, HttpSource, MissingError, transient_failures
+from curation.io.retry import TRANSIENT_STATUSES, RetryPolicy, TransientError, retry
 
 log = logging.getLogger(__name__)
 
 CHUNK = 1 << 20
-MAX_WAIT_S = 600.0  # a server that asks for more is left in peace
-RETRIED = frozenset({408, 429, 500, 502, 503, 504})
-REDIRECTS = urllib3.Retry(total=None, connect=0, read=0, other=0, redirect=5)
+MAX_WAIT_S = 600.0  # if a server asks for a longer pause, the download ends
 
-Answer = TypeVar("Answer")
 Outcome = Literal["fetched", "there", "missing"]
 
 
 @dataclass(frozen=True)
-class RemoteFile:
-    """A file to fetch: its URL, its place below the output folder, and its size and SHA-1 where they are known.
+class DownloadFile:
+    """A file to fetch: its URL, its path below the output folder, and its size and SHA-1 where they are known.
 
-    An optional one may be missing on the server.
+    An optional file may be missing on the server.
     """
 
     url: str
-    place: str
+    path: str
     size: int | None = None
     sha1: str | None = None
     optional: bool = False
 
 
-class MissingError(InputError):
-    """The server has no such file."""
-
-
-class _FailedForNow(Exception):  # noqa: N818 - caught here, never shown
-    """A failure that may pass, and for how many seconds the server asks to wait."""
-
-    def __init__(self, reason: str, wait_s: float = 0.0) -> None:
-        super().__init__(reason)
-        self.wait_s = wait_s
-
-
 class Downloader:
     """Fetches files over http(s).
 
-    `retries` further tries in a row without a new byte follow connections that break, 408, 429 and 5xx, after
-    `backoff_s` seconds, doubled each time, or after what the server asks for (`Retry-After`).
+    After a broken connection, 408, 429 or 5xx it makes up to `retries` further attempts in a row without a new byte.
+    The pause before the first is `backoff_s` seconds and doubles each time, or is as long as the server asks
+    (`Retry-After`).
     """
 
     def __init__(
@@ -80,44 +64,52 @@ class Downloader:
         connections: int = 2,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        headers = {"User-Agent": user_agent, "Accept-Encoding": "identity"}
-        self._pool = urllib3.PoolManager(maxsize=connections, headers=headers, timeout=timeout_s, retries=REDIRECTS)
-        self._headers, self._retries, self._backoff_s, self._sleep = headers, retries, backoff_s, sleep
+        self._policy = RetryPolicy(retries, backoff_s, timeout_s, MAX_WAIT_S, jitter=False)
+        self._sleep = sleep
+        self._source = HttpSource(
+            timeout_s, user_agent=user_agent, connections=connections, transient=TRANSIENT_STATUSES
+        )
 
     def text(self, url: str) -> str:
-        """Return a small document. Raises InputError when it cannot be had."""
+        """Return a small document. Raises InputError when it cannot be fetched."""
 
         def attempt() -> bytes:
-            with self._request(url, {}) as response:
-                return response.data
+            with closing(self._source.get(url, {})) as response, transient_failures():
+                return response.read(decode_content=True)
 
-        return self._retrying(url, attempt, lambda: 0).decode(errors="replace")
+        return retry(url, self._policy, attempt, sleep=self._sleep).decode(errors="replace")
 
     def json(self, url: str) -> Any:
-        """Return a small JSON document. Raises InputError when it cannot be had or is none."""
+        """Return a small JSON document. Raises InputError when it cannot be fetched or is not valid JSON."""
         try:
             return json.loads(self.text(url))
         except ValueError as error:
-            raise InputError(f"{url} is no JSON document: {error}") from error
+            raise InputError(f"{url} is not a JSON document: {error}") from error
 
-    def fetch(self, file: RemoteFile, folder: Path) -> Outcome:
-        """Bring one file to its place below `folder`, unless it is there. Raises InputError when it cannot be had."""
-        target = folder / file.place
+    def fetch(self, file: DownloadFile, folder: Path) -> Outcome:
+        """Download one file to its path below `folder`, unless it exists. Raises InputError or OutputError."""
+        target = folder / file.path
         if target.exists() and file.size in (None, target.stat().st_size):
             return "there"
         part = target.with_name(f".{target.name}.part")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             for _ in range(2):
-                self._retrying(file.url, lambda: self._get_rest(file, part), lambda: _size(part))
-                wrong = _wrong(file, part)
-                if wrong is None:
+                retry(
+                    file.url,
+                    self._policy,
+                    lambda: self._fetch_rest(file, part),
+                    progress=lambda: _size(part),
+                    sleep=self._sleep,
+                )
+                problem = _verify(file, part)
+                if problem is None:
                     part.replace(target)
                     _tag_of(part).unlink(missing_ok=True)
                     return "fetched"
-                log.warning("download: %s: %s, fetching it again", file.url, wrong)
+                log.warning("download: %s: %s, fetching it again", file.url, problem)
                 part.unlink()
-            raise InputError(f"{file.url}: {wrong}")
+            raise InputError(f"{file.url}: {problem}")
         except MissingError:
             if file.optional:
                 return "missing"
@@ -125,20 +117,21 @@ class Downloader:
         except OSError as error:
             raise OutputError(f"cannot write {target}: {error}") from error
 
-    def _get_rest(self, file: RemoteFile, part: Path) -> None:
-        """Append to `part` what it lacks, or begin again where the server has another version."""
+    def _fetch_rest(self, file: DownloadFile, part: Path) -> None:
+        """Append the missing bytes to `part`, or start again if the server has another version."""
         tag = _tag_of(part)
-        have = _size(part) if tag.exists() else 0
-        if have and have == file.size:
+        received = _size(part) if tag.exists() else 0
+        if received and received == file.size:
             return
-        headers = {"Range": f"bytes={have}-", "If-Range": tag.read_text()} if have else {}
-        with self._request(file.url, headers) as response:
-            if response.status == 416 and response.headers.get("Content-Range", "") == f"bytes */{have}":
+        headers = {"Range": f"bytes={received}-", "If-Range": tag.read_text()} if received else {}
+        with closing(self._source.get(file.url, headers)) as response:
+            content_range = response.headers.get("Content-Range", "")
+            if response.status == 416 and content_range == f"bytes */{received}":
                 return
-            resumed = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+            resumed = response.status == 206 and content_range.startswith(f"bytes {received}-")
             if not resumed and response.status != 200:
                 part.unlink(missing_ok=True)
-                raise _FailedForNow(f"the server answers {response.status} to a range")
+                raise TransientError(f"the server answers {response.status} to a range")
             if not resumed:
                 part.unlink(missing_ok=True)
                 validator = _validator(response)
@@ -146,61 +139,24 @@ class Downloader:
             with part.open("ab") as sink:
                 _copy(response, sink)
 
-    @contextmanager
-    def _request(self, url: str, headers: dict[str, str]) -> Iterator[HTTPResponse]:
-        """Open an answer; raises MissingError for 404 and 410, `_FailedForNow` for what may pass."""
-        try:
-            headers = {**self._headers, **headers}
-            # of the two kinds of answers the one that a pool's request gives
-            response = cast("HTTPResponse", self._pool.request("GET", url, headers=headers, preload_content=False))
-            try:
-                if response.status in RETRIED:
-                    raise _FailedForNow(f"the server answers {response.status}", _retry_after(response))
-                if response.status in (404, 410):
-                    raise MissingError(f"{url}: there is no such file on the server")
-                if response.status >= 400 and response.status != 416:
-                    raise InputError(f"{url}: the server answers {response.status} {response.reason}")
-                yield response
-            finally:
-                response.close()
-        except HTTPError as error:
-            raise _FailedForNow(str(error)) from error
-
-    def _retrying(self, url: str, attempt: Callable[[], Answer], progress: Callable[[], int]) -> Answer:
-        failures, reached = 0, progress()
-        while True:
-            try:
-                return attempt()
-            except _FailedForNow as problem:
-                now = progress()
-                failures = 1 if now > reached else failures + 1
-                reached = now
-                wait_s = max(problem.wait_s, self._backoff_s * 2 ** (failures - 1))
-                if failures > self._retries:
-                    raise InputError(f"{url}: {problem}; gave up after {failures} tries") from problem
-                if problem.wait_s > MAX_WAIT_S:
-                    raise InputError(f"{url}: {problem} and asks to wait {wait_s:.0f} s: run again then") from problem
-                log.info("download: %s: %s, trying again in %.1f s", url, problem, wait_s)
-                self._sleep(min(wait_s, MAX_WAIT_S))
-
 
 def _copy(response: HTTPResponse, sink: BinaryIO) -> None:
-    # what has arrived, not whole chunks: of a chunk that a broken connection cuts off nothing would be kept
-    while block := response.read1(CHUNK, decode_content=False):
+    body = HttpBody(response)
+    while block := body.read(CHUNK):
         sink.write(block)
     sink.flush()
     os.fsync(sink.fileno())
 
 
-def _wrong(file: RemoteFile, part: Path) -> str | None:
-    """Return what is wrong with a whole file, None when its size and SHA-1 are those expected."""
+def _verify(file: DownloadFile, part: Path) -> str | None:
+    """Return the difference from the expected size or SHA-1, or None."""
     if file.size not in (None, _size(part)):
         return f"it has {_size(part)} bytes, not {file.size}"
     if file.sha1:
         with part.open("rb") as source:
-            found = hashlib.file_digest(source, "sha1").hexdigest()
-        if found != file.sha1:
-            return f"its SHA-1 is {found}, not {file.sha1}"
+            sha1 = hashlib.file_digest(source, "sha1").hexdigest()
+        if sha1 != file.sha1:
+            return f"its SHA-1 is {sha1}, not {file.sha1}"
     return None
 
 
@@ -213,17 +169,6 @@ def _tag_of(part: Path) -> Path:
 
 
 def _validator(response: HTTPResponse) -> str | None:
-    """Return what names this version of the file: a strong ETag, or else the time of its last change."""
+    """Return the validator of this version of the file: a strong ETag, otherwise Last-Modified."""
     etag = response.headers.get("ETag")
     return etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified")
-
-
-def _retry_after(response: HTTPResponse) -> float:
-    """Return the seconds a server asks to wait, 0 when it does not say."""
-    value = response.headers.get("Retry-After", "")
-    if value.isdigit():
-        return float(value)
-    try:
-        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    except (TypeError, ValueError):
-        return 0.0

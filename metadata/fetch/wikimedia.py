@@ -20,8 +20,9 @@ from datetime import date as Date  # noqa: N812 - `date` names the dump's
 from typing import Any
 
 from curation.errors import InputError, UsageError
+from curation.io.http_source import MissingError
 from metadata.dumps.namespaces import SITEINFO
-from metadata.fetch.downloader import Downloader, MissingError, RemoteFile
+from metadata.fetch.downloader import Downloader, DownloadFile
 from metadata.languages import LanguageTable
 
 PARTS = "articlesmultistreamdump"
@@ -45,7 +46,7 @@ def database(code: str) -> str:
     return f"{DATABASES.get(code, code)}wiki"
 
 
-def article_dump(downloader: Downloader, base: str, code: str, date: Date) -> Iterator[RemoteFile]:
+def article_dump(downloader: Downloader, base: str, code: str, date: Date) -> Iterator[DownloadFile]:
     """Yield the parts of one Wikipedia's dump. Raises InputError when there is none, or it is not complete yet."""
     db = database(code)
     url = f"{base}/{db}/{date:%Y%m%d}/dumpstatus.json"
@@ -61,10 +62,10 @@ def article_dump(downloader: Downloader, base: str, code: str, date: Date) -> It
     for name, facts in sorted(files.items()):
         if ".xml" in name:  # the others are indexes
             place = f"wikipedia/{code}/{name}"
-            yield RemoteFile(f"{base}/{db}/{date:%Y%m%d}/{name}", place, facts.get("size"), facts.get("sha1"))
+            yield DownloadFile(f"{base}/{db}/{date:%Y%m%d}/{name}", place, facts.get("size"), facts.get("sha1"))
 
 
-def cirrus_dump(downloader: Downloader, base: str, code: str, date: Date) -> Iterator[RemoteFile]:
+def cirrus_dump(downloader: Downloader, base: str, code: str, date: Date) -> Iterator[DownloadFile]:
     """Yield the parts of one Wikipedia's CirrusSearch dump, and the names of its namespaces, which it lacks.
 
     Where the folder of parts is missing, the one file that older dumps are is taken to be there. Raises InputError when
@@ -72,34 +73,34 @@ def cirrus_dump(downloader: Downloader, base: str, code: str, date: Date) -> Ite
     """
     db = database(code)
     siteinfo = f"{db}-latest-{SITEINFO}.gz"
-    yield RemoteFile(f"{base}/{db}/latest/{siteinfo}", f"wikipedia/{code}/{siteinfo}", optional=True)
+    yield DownloadFile(f"{base}/{db}/latest/{siteinfo}", f"wikipedia/{code}/{siteinfo}", optional=True)
     folder = f"{base}/other/cirrus_search_index/{date:%Y%m%d}/index_name%3D{db}_content"
     try:
         listing = downloader.text(f"{folder}/")
     except MissingError:
         name = f"{db}-{date:%Y%m%d}-cirrussearch-content.json.gz"
-        yield RemoteFile(f"{base}/other/cirrussearch/{date:%Y%m%d}/{name}", f"wikipedia/{code}/{name}")
+        yield DownloadFile(f"{base}/other/cirrussearch/{date:%Y%m%d}/{name}", f"wikipedia/{code}/{name}")
         return
     names = sorted(set(re.findall(rf"\b{db}_content-{date:%Y%m%d}-\d+\.json\.bz2\b", listing)))
     if "_SUCCESS" not in listing or not names:
         raise InputError(f"{folder}/: the dump of {code} of {date} is not complete")
     for name in names:
-        yield RemoteFile(f"{folder}/{name}", f"wikipedia/{code}/{name}")
+        yield DownloadFile(f"{folder}/{name}", f"wikipedia/{code}/{name}")
 
 
-def page_views(base: str, dates: Iterable[Date], *, hourly: bool) -> Iterator[RemoteFile]:
+def page_views(base: str, dates: Iterable[Date], *, hourly: bool) -> Iterator[DownloadFile]:
     """Yield the page-view files of some days."""
     for date in dates:
         if not hourly:
             name = f"pageviews-{date:%Y%m%d}-user.bz2"
-            yield RemoteFile(f"{base}/other/pageview_complete/{date:%Y/%Y-%m}/{name}", f"pageviews/{name}")
+            yield DownloadFile(f"{base}/other/pageview_complete/{date:%Y/%Y-%m}/{name}", f"pageviews/{name}")
             continue
         for hour in range(24):
             name = f"pageviews-{date:%Y%m%d}-{hour:02}0000.gz"
-            yield RemoteFile(f"{base}/other/pageviews/{date:%Y/%Y-%m}/{name}", f"pageviews/{name}")
+            yield DownloadFile(f"{base}/other/pageviews/{date:%Y/%Y-%m}/{name}", f"pageviews/{name}")
 
 
-def wordnets(base: str, codes: Sequence[str], table: LanguageTable, *, wiktionary: bool) -> Iterator[RemoteFile]:
+def wordnets(base: str, codes: Sequence[str], table: LanguageTable, *, wiktionary: bool) -> Iterator[DownloadFile]:
     """Yield the wordnet files that these Wikipedias' rows of the table name; a code need not have one."""
     for code in codes:
         for wordnet in table.languages[code].wordnets:
@@ -107,4 +108,4 @@ def wordnets(base: str, codes: Sequence[str], table: LanguageTable, *, wiktionar
             projects = PROJECTS.get(bare, (bare,)) if bare == wordnet else ()
             names = [f"{project}/wn-data-{bare}.tab" for project in projects]
             for name in [*names, *([f"wikt/wn-wikt-{bare}.tab"] if wiktionary else [])]:
-                yield RemoteFile(f"{base}/{name}", f"wordnet/{name}", optional=True)
+                yield DownloadFile(f"{base}/{name}", f"wordnet/{name}", optional=True)

@@ -124,7 +124,7 @@ def test_transient_failures_are_retried(server, fault):
 def test_retries_back_off_and_end(server):
     server.faults[PATH].extend([Answer(503)] * 9)
     started = time.monotonic()
-    with pytest.raises(InputError, match=r"page 'Pusi' could not be had: .*503.*; run again to go on"):
+    with pytest.raises(InputError, match=r"cannot fetch page 'Pusi': .*503.*; run again to continue"):
         wiki(server, backoff_s=0.1).text("Pusi")
     assert len(server.requests) == 4
     assert time.monotonic() - started >= 0.1 + 0.2 + 0.4
@@ -135,8 +135,8 @@ def test_retries_back_off_and_end(server):
     [
         (Answer(429, headers={"Retry-After": "3600"}), r"asks to wait 3600 s: run again then"),
         (answer({"error": {"code": "invalidtitle", "info": "Bad title"}}), r"the API answers invalidtitle: Bad title"),
-        (Answer(404), r"page 'Pusi' could not be had: .*404"),
-        (Answer(200, b"<html>"), r"page 'Pusi' could not be had: WikiInvalidJsonError"),
+        (Answer(404), r"cannot fetch page 'Pusi': .*404"),
+        (Answer(200, b"<html>"), r"cannot fetch page 'Pusi': WikiInvalidJsonError"),
     ],
 )
 def test_permanent_failures_are_reported_at_once(server, fault, message):
@@ -167,7 +167,7 @@ def test_an_interrupted_run_resumes(command, server, tmp_path):
     server.faults[PATH].extend([mediawiki_answer("Dog"), Answer(500), Answer(500), Answer(500)])
     code, output = command("--titles", "Dog,Nowhere,Pusi")
     assert code == 3
-    assert "run again to go on" in output.err
+    assert "run again to continue" in output.err
     assert not target.exists(), "a build must not see a partial file"
     (part,) = target.parent.glob(".*.part")
     part.write_bytes(part.read_bytes() + b'{"title": "cut o')
@@ -199,7 +199,7 @@ def test_the_number_of_pages_is_limited(command, server):
         (["--titles", "Dog", "--language", "xx"], "language: unknown language 'xx'"),
         (["--titles", "Dog", "--user_agent", "me"], "key `user_agent`"),
         (["--titles_file", "/nowhere/titles"], "titles_file: cannot read /nowhere/titles"),
-        (["--titles", "Dog", "--api_url", "ftp://x"], "api_url: 'ftp://x' is no http(s) address"),
+        (["--titles", "Dog", "--api_url", "ftp://x"], "api_url: 'ftp://x' is not an http(s) address"),
     ],
 )
 def test_usage_errors_name_the_key(command, arguments, message):

@@ -14,7 +14,7 @@ import pytest
 
 from curation.errors import InputError, UsageError
 from curation.io.inputs import list_inputs, sampled
-from curation.io.remote_file import RetryPolicy, TransientError, retry
+from curation.io.retry import RetryPolicy
 from curation.io.storage import FileStat, Storage
 from support.loopback import Answer, file_server, serving
 
@@ -134,21 +134,6 @@ def test_a_file_can_be_sought_in(tmp_path):
     with serving(file_server({"/t.parquet": data})) as server:
         storage = Storage(retry_policy=BRISK)
         assert pq.read_table(storage.open_input(f"{server.url}/t.parquet")).equals(table)
-
-
-def test_pauses_double_with_a_jitter_and_are_as_long_as_the_server_asks():
-    pauses, waits = [], iter([0.0, 0.0, 50.0, 0.0])
-
-    def attempt():
-        for wait_s in waits:
-            raise TransientError("busy", wait_s)
-        return "done"
-
-    assert retry("x", RetryPolicy(retries=5, backoff_s=1.0), attempt, pauses.append) == "done"
-    assert pauses[2] == 50.0
-    assert all(0.5 * 2**n <= pauses[n] <= 2**n for n in (0, 1, 3))
-    with pytest.raises(InputError, match="asks to wait 4000 s"):
-        retry("x", RetryPolicy(), lambda: (_ for _ in ()).throw(TransientError("busy", 4000)), pauses.append)
 
 
 def test_https_is_read_where_the_certificate_is_trusted(certificate, monkeypatch):

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.errors import InputError
-from metadata.fetch.downloader import Downloader, MissingError, RemoteFile
+from curation.io.http_source import MissingError
+from metadata.fetch.downloader import Downloader, DownloadFile
 from support.loopback import Answer, Request, file_server, serving
 
 DATA = bytes(range(256)) * 1000
@@ -38,7 +39,7 @@ def client(**options):
 
 
 def wanted(server, **facts):
-    return RemoteFile(server.url + PATH, "sub/b.bz2", **{"size": len(DATA), "sha1": SHA1, **facts})
+    return DownloadFile(server.url + PATH, "sub/b.bz2", **{"size": len(DATA), "sha1": SHA1, **facts})
 
 
 def test_a_file_comes_whole_under_its_name_with_nothing_left_beside_it(server, tmp_path):
@@ -132,10 +133,10 @@ def test_a_wrong_checksum_that_was_the_networks_fault_is_mended(server, tmp_path
 
 def test_a_missing_file_is_an_error_unless_it_need_not_be_there(server, tmp_path):
     made, _ = client()
-    missing = RemoteFile(server.url + "/none", "none")
+    missing = DownloadFile(server.url + "/none", "none")
     with pytest.raises(MissingError, match="no such file on the server"):
         made.fetch(missing, tmp_path)
-    assert made.fetch(RemoteFile(missing.url, "none", optional=True), tmp_path) == "missing"
+    assert made.fetch(DownloadFile(missing.url, "none", optional=True), tmp_path) == "missing"
     server.faults["/none"].append(Answer(403))
     with pytest.raises(InputError, match="answers 403"):
         made.fetch(missing, tmp_path)
@@ -144,7 +145,7 @@ def test_a_missing_file_is_an_error_unless_it_need_not_be_there(server, tmp_path
 def test_nobody_there_is_one_clear_line(tmp_path):
     made, _ = client(retries=0)
     with pytest.raises(InputError, match=r"127\.0\.0\.1:1/x: .*gave up after 1 tries"):
-        made.fetch(RemoteFile("http://127.0.0.1:1/x", "x"), tmp_path)
+        made.fetch(DownloadFile("http://127.0.0.1:1/x", "x"), tmp_path)
 
 
 @settings(max_examples=20, deadline=None)
@@ -155,14 +156,14 @@ def test_however_often_it_breaks_the_bytes_are_those_of_the_server(tmp_path_fact
         for cut in cuts:  # a server that forgets ranges, too
             server.faults[PATH].append(Answer(200, DATA, {"ETag": etag_of()}, reset_after=cut))
         made, _ = client()
-        made.fetch(RemoteFile(server.url + PATH, "b", len(DATA), SHA1), folder)
+        made.fetch(DownloadFile(server.url + PATH, "b", len(DATA), SHA1), folder)
         assert (folder / "b").read_bytes() == DATA
 
 
 def test_a_killed_download_is_continued_by_the_next_run(tmp_path):
     code = (
         "import sys; from pathlib import Path; from metadata.fetch.downloader import *; "
-        "Downloader('tests').fetch(RemoteFile(sys.argv[1], 'sub/b.bz2'), Path(sys.argv[2]))"
+        "Downloader('tests').fetch(DownloadFile(sys.argv[1], 'sub/b.bz2'), Path(sys.argv[2]))"
     )
     body = DATA * 40
     with serving(file_server({PATH: body})) as server:
@@ -179,6 +180,6 @@ def test_a_killed_download_is_continued_by_the_next_run(tmp_path):
         made, _ = client()
         sha1 = hashlib.sha1(body).hexdigest()
         asked = len(server.requests)
-        assert made.fetch(RemoteFile(server.url + PATH, "sub/b.bz2", len(body), sha1), tmp_path) == "fetched"
+        assert made.fetch(DownloadFile(server.url + PATH, "sub/b.bz2", len(body), sha1), tmp_path) == "fetched"
         assert server.requests[asked].headers["Range"] != "bytes=0-"
         assert (tmp_path / "sub" / "b.bz2").read_bytes() == body
