@@ -16,7 +16,7 @@ from dataclasses import asdict
 
 from pydantic import Field
 
-from curation.balance.compare import COLUMNS, RecipeStats, RecipeStatsBuilder, lines
+from curation.balance.compare import COLUMNS, RecipeStats, RecipeStatsBuilder, comparison_table
 from curation.balance.counts import read_counts
 from curation.cli.command import Command, CommandOptions
 from curation.cli.run import run_command
@@ -61,14 +61,14 @@ def _stats_of(context: Context, recipe: str, batches: Sequence[str], rare_by: Se
                 pairs.add(batch)
     matches = lake.snapshot("matches", matched_as)
     matched = sum(matches.of(batch=batch).rows for batch in batches)
-    return pairs.effect(recipe, matched, thresholds, counted, read_counts(context.storage, totals))
+    return pairs.build(recipe, matched, thresholds, counted, read_counts(context.storage, totals))
 
 
 def format_comparison(stats: Sequence[RecipeStats], *, as_json: bool, languages: int = LANGUAGES) -> str:
     """Return the comparison as a table to read, or as JSON."""
     if as_json:
         return json.dumps([asdict(each) for each in stats], ensure_ascii=False, indent=1)
-    return "\n".join(lines(stats, languages))
+    return "\n".join(comparison_table(stats, languages))
 
 
 class CompareOptions(CommandOptions):

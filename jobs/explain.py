@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from curation.balance.explain import Draw, ExplainedText, draw_of, explain_entries
+from curation.balance.explain import Draw, ExplainedText, explain_draw, explain_entries
 from curation.cli.command import Command, CommandOptions
 from curation.cli.run import run_command
 from curation.errors import InputError, UsageError
@@ -123,7 +123,7 @@ class Explainer:
             )
         [pair] = pairs
         texts = [self.text(part["text"], source=part["source"]) for part in pair["texts"]]
-        drawn = draw_of(self.context.config.seed, image_id, texts)
+        drawn = explain_draw(self.context.config.seed, image_id, texts)
         verdict = self._verdict(image_id, pair, drawn)
         return ExplainedImage(
             image_id, self.context.batch, self.context.config.recipe, pair["image_url"], texts, drawn, verdict
