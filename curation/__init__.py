@@ -1,3 +1,3 @@
 """The core of worldcurate, without Spark: functions and small classes that take and return Arrow data."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
