@@ -305,7 +305,7 @@ class Killed(BaseException):
         "jobs.build_metadata.publish_manifest",
         "curation.lake.lake.Lake.publish",
         "jobs.runtime.stage.append_run",
-        "jobs.build_metadata.make_latest",
+        "jobs.build_metadata.MatcherStore.set_latest",
     ],
 )
 def test_a_build_that_dies_anywhere_and_is_run_again_is_like_any_other(build, monkeypatch, tmp_path, moment):
