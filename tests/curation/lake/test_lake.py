@@ -24,7 +24,7 @@ def lake(tmp_path):
 def write(lake: Lake, run_id: str, lang: str = "en") -> list[WrittenFile]:
     rows = pa.table({"lang": [lang], "entry_id": [1], "count": [2]})
     folder = f"match_id=m/batch=b/{run_id}"
-    with PartitionWriter(lake.storage, lake.uri("counts"), folder, 0, SCHEMAS["counts"]) as writer:
+    with PartitionWriter(lake.storage, lake.layout.table("counts"), folder, 0, SCHEMAS["counts"]) as writer:
         writer.write(rows)
     return writer.files
 
