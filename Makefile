@@ -39,7 +39,14 @@ lint: $(VENV)/ready ## Check style (ruff), types (mypy), import order (import-li
 
 .PHONY: bench
 bench: $(VENV)/ready models ## Run every benchmark, print its tables and compare them with benchmarks/floors.yaml
-	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@status=0; for script in benchmarks/bench_*.py; do \
+	  echo "== $$script"; PYTHONPATH=. $(BIN)/python $$script $(BENCH_ARGS) || status=1; \
+	done; exit $$status
+
+.PHONY: docs
+docs: $(VENV)/ready ## Build the documentation site in build/site; fails on a broken link
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "build/site/index.html"
 
 .PHONY: docs
 docs: $(VENV)/ready ## Build the documentation site in build/site; fails on a broken link

@@ -213,8 +213,8 @@ def main() -> None:
         config = Config(lake=folder, batch="few", balance=section, spark=spark, progress_s=3600)
         context = Context(config, "bench")
         store = MatcherStore(context.storage, context.lake.root)
-        store.write_manifest(Manifest("made-up", dict.fromkeys(LANGS, 1), {}))
-        store.set_latest("made-up")
+        store.write_manifest(Manifest("synthetic", dict.fromkeys(LANGS, 1), {}))
+        store.set_latest("synthetic")
         for batch, size in sizes.items():
             publish(context, batch, size)
         _, few, many = (run_balance(context, batch) for batch in sizes)

@@ -23,7 +23,7 @@ from common import run, scaled, table
 
 from curation.io.storage import Storage
 from curation.lake import shuffle
-from jobs.runtime.stage import WriterFactory
+from jobs.runtime.partitions import WriterFactory
 from jobs.tasks.metadata.lists import MergeBucket, WriteEntries, bucket_counts
 from metadata.lists.merge import ENTRY_FORMS, Entry, entries_table, entry_forms, list_digest, merge_lists
 
@@ -71,13 +71,13 @@ def _entries(path: str) -> list[Entry]:
 def merge(folder: Path, paths: list[str]) -> list[Any]:
     """Merge one bucket after the other."""
     task = MergeBucket(STORAGE, str(folder), {"other": paths})
-    return [result.stats["rows"] for n in range(BUCKETS) for result in task(n, ("other", n))]
+    return [task(bucket, ("other", bucket)).rows for bucket in range(BUCKETS)]
 
 
 def write(folder: Path, merged: list[Any]) -> str:
     """Write the merged list."""
     task = WriteEntries(STORAGE, {}, {"other": merged}, WriterFactory(STORAGE, str(folder), "run", {}))
-    return next(result.stats["digest"] for result in task(0, "other") if result.kind == "key")
+    return task(0, "other").digest
 
 
 def in_process(step: Callable[..., Any], *arguments: Any) -> tuple[Any, float, float]:

@@ -23,7 +23,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -31,11 +30,9 @@ from xml.sax.saxutils import escape
 import mwparserfromhell
 from common import run, scaled, table, unpacked
 
-from curation.io.storage import Storage
 from jobs import build_metadata
-from jobs.runtime import session
-from jobs.runtime.config import SparkSection
-from jobs.runtime.run_tasks import Result, run_tasks
+from jobs.runtime.config import Config, SparkSection
+from jobs.runtime.context import Context
 from jobs.tasks.metadata.ngrams import ReadDump, StagedGrams, bucket_counts, rank_grams
 from metadata.dumps.wikitext import plain_text
 from metadata.dumps.xml import iter_pages
@@ -114,35 +111,33 @@ def naive(path: Path, mb: int, *, ours: bool) -> Figures:
 
 def job(path: Path, cores: int) -> Figures:
     """Count and rank a corpus on Spark."""
-    storage = Storage()
-    source = Source("dump", (storage.stat(str(path)),), "en")
+    context = Context(Config(lake=str(path.parent), spark=SparkSection(master=f"local[{cores}]")), "bench")
+    source = Source("dump", (context.storage.stat(str(path)),), "en")
     buckets = bucket_counts([source])
-    spark = session.start("bench", SparkSection(master=f"local[{cores}]"))
     with tempfile.TemporaryDirectory(dir=path.parent) as staging:
-        before = run_tasks(spark, "warm-up", range(cores), worker)
+        before = context.run_tasks("warm-up", range(cores), worker_usage)
         started = time.perf_counter()
         units = list(split_sources([source], build_metadata.SPLIT_BYTES))
-        results = run_tasks(spark, "dumps", units, ReadDump(storage, TABLE, staging, buckets))
-        staged = StagedGrams(buckets["en"], [tuple(r.stats["staged"]) for r in results if r.kind == "dump"])
-        grams = rank_grams(partial(run_tasks, spark), storage, staging, TABLE, {"en": staged}, {"en": Limits()})
+        results = context.run_tasks("dumps", units, ReadDump(context.storage, TABLE, staging, buckets))
+        staged = StagedGrams(buckets["en"], [result.staged for result in results])
+        grams = rank_grams(context, staging, TABLE, {"en": staged}, {"en": Limits()})
         assert all(next(order)[1] > 0 for order in grams.best("en", Limits(unigram_share=1.0)))
         seconds = time.perf_counter() - started
         bigrams = sum(rows for _, rows in grams.large["en"][1]) if grams.large else 0
-        after = run_tasks(spark, "figures", range(cores), worker)
-    spark.stop()
-    used = {result.stats["pid"]: result.stats["cpu"] for result in after}
-    for result in before:
-        used[result.stats["pid"]] -= result.stats["cpu"]
-    return Figures(path.stat().st_size / 1e6, seconds, list(used.values()), max(r.stats["mib"] for r in after), bigrams)
+        after = context.run_tasks("figures", range(cores), worker_usage)
+    context.spark.stop()
+    used = {pid: cpu for pid, cpu, _ in after}
+    for pid, cpu, _ in before:
+        used[pid] -= cpu
+    return Figures(path.stat().st_size / 1e6, seconds, list(used.values()), max(mib for *_, mib in after), bigrams)
 
 
-def worker(_: int, __: int) -> Iterator[Result]:
-    """Load the tokenizer once, then yield the CPU seconds and the peak memory of this worker since its start."""
+def worker_usage(_: int, __: int) -> tuple[int, float, float]:
+    """Load the tokenizer once, then return the pid of this worker, its CPU seconds and its peak memory in MiB."""
     tokenizer(TABLE.languages["en"])("a word")
     time.sleep(PAUSE_S)  # so that each worker gets one task
     used = resource.getrusage(resource.RUSAGE_SELF)
-    stats = {"pid": os.getpid(), "cpu": used.ru_utime + used.ru_stime, "mib": used.ru_maxrss / 1024}
-    yield Result("worker", stats=stats)
+    return os.getpid(), used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
 def main() -> None:

@@ -1,0 +1,73 @@
+"""Every benchmark runs at a tiny size, and its comparisons have floors that a slowdown breaks."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+BENCHMARKS = sorted((ROOT / "benchmarks").glob("bench_*.py"))
+FLOORS = yaml.safe_load((ROOT / "benchmarks" / "floors.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def common():
+    spec = importlib.util.spec_from_file_location("benchmarks_common", ROOT / "benchmarks" / "common.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", BENCHMARKS, ids=lambda path: path.stem)
+def test_a_benchmark_runs_at_a_tiny_size(path, fixtures_dir, shared_data):
+    environment = {**os.environ, "FIXTURES": str(shared_data), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, path, "--tiny"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.stdout.count("| --") > 0, "it prints a table"
+
+
+def test_every_floor_belongs_to_a_benchmark_and_is_a_ratio():
+    assert set(FLOORS) <= {path.stem for path in BENCHMARKS}
+    for tables in FLOORS.values():
+        for rows in tables.values():
+            for floor in rows.values():
+                assert floor.keys() == {"min_ratio"}
+                assert floor["min_ratio"] > 0
+
+
+def test_a_row_below_its_floor_is_named(common):
+    floors = {"speed": {"ours": {"min_ratio": 2.0}, "ours, 2 cores": {"min_ratio": 3.0}}}
+    measured = {"speed": {"ours": 1.994, "ours, 2 cores": 3.0}}
+    assert common.check("bench_x", floors, measured) == ["bench_x: speed: ours: ratio 1.99 is below its floor 2.0"]
+    assert common.check("bench_x", floors, measured, compare=False) == []
+
+
+def test_a_floor_without_a_row_and_a_row_without_a_floor_are_named(common):
+    problems = common.check("bench_x", {"speed": {"old": {"min_ratio": 2.0}}}, {"speed": {"new": 5.0}}, compare=False)
+    assert [problem.split(": ")[2:4] for problem in problems] == [
+        ["old", "has a floor but was not measured"],
+        ["new", "has no floor"],
+    ]
+
+
+@pytest.mark.parametrize(("ratio", "code"), [(1.0, 1), (4.0, 0)])
+def test_a_benchmark_below_its_floor_exits_with_1(tmp_path, ratio, code):
+    (tmp_path / "common.py").write_bytes((ROOT / "benchmarks" / "common.py").read_bytes())
+    (tmp_path / "floors.yaml").write_text("bench_x: {speed: {ours: {min_ratio: 2.0}}}\n")
+    table = f"table('T', ['a'], [['b']], name='speed', ratios={{'ours': {ratio}}})"
+    (tmp_path / "bench_x.py").write_text(f"from common import run, table\nrun(lambda: {table})\n")
+    environment = {key: value for key, value in os.environ.items() if key != "BENCH_TINY"}
+    done = subprocess.run(
+        [sys.executable, tmp_path / "bench_x.py"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code
+    assert done.stderr.splitlines() == (["bench_x: speed: ours: ratio 1.00 is below its floor 2.0"] if code else [])
