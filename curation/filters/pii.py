@@ -35,7 +35,6 @@ def masked(kind: str, text: str) -> str:
     return pattern.sub(lambda match: MASKS[kind] if check(match[0]) else match[0], text)
 
 
-found = contains
 
 
 def _is_card(number: str) -> bool:

@@ -49,7 +49,7 @@ class Storage:
     """Opens, lists and atomically writes files, local or on S3.
 
     Credentials come from the environment as boto3 reads it (`AWS_ACCESS_KEY_ID` …); `endpoint_url` and `region`
-    from the config. `anonymous` reads public buckets unsigned; `patience` is how long inputs on servers are waited for.
+    from the config. `anonymous` reads public buckets unsigned; `retry_policy` applies to inputs on servers.
     """
 
     endpoint_url: str | None = None

@@ -12,7 +12,7 @@ SHARED = "curation.report"
 def environment(package: str) -> Environment:
     """Return an environment for the pages of a package.
 
-    A template is looked up in the folder `templates` of the package, then in that of `curation.report`, which has
+    A template is looked up in the folder templates/ of the package, then in that of `curation.report`, which has
     `style.html`.
     """
     loader = ChoiceLoader([PackageLoader(name) for name in dict.fromkeys((package, SHARED))])

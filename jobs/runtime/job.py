@@ -1,4 +1,4 @@
-"""How a job runs: `python -m jobs.x`, `spark-submit jobs/x.py` and a step of `jobs.nightly` share this one path."""
+"""How a job runs: as `python -m jobs.<command>`, as `spark-submit jobs/<command>.py`, and as a step of `jobs.nightly`."""
 
 from __future__ import annotations
 

@@ -46,7 +46,6 @@ ELSEWHERE = {
     "AWS_ACCESS_KEY_ID": "environment variable that boto3 reads",
     "commons.m": "site name in Wikimedia's page-view files",
     "localhost": "host name",
-    "maybe": "value of the Unicode property NFKC_Quick_Check",
     "python3": "command",
     "srp": "ISO 639-3 code",
     "srp_Latn": "language label of other models",

@@ -115,7 +115,7 @@ def _of_texts(plan: FilterPlan) -> Iterator[Step]:
 def _personal(kind: str, treatment: str) -> Step:
     if treatment == "mask":
         return Rewrite(f"{kind}_masked", partial(pii.masked, kind))
-    return Keep(kind, lambda o: not pii.found(kind, o.text))
+    return Keep(kind, lambda o: not pii.contains(kind, o.text))
 
 
 def _model(config: Config) -> Path:
