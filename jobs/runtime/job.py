@@ -1,4 +1,4 @@
-"""How a job runs: as `python -m jobs.<command>`, as `spark-submit jobs/<command>.py`, and as a step of `jobs.nightly`."""
+"""Run a job: as `python -m jobs.<command>`, as `spark-submit jobs/<command>.py`, or as a step of `jobs.nightly`."""
 
 from __future__ import annotations
 
