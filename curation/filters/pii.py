@@ -35,8 +35,6 @@ def masked(kind: str, text: str) -> str:
     return pattern.sub(lambda match: MASKS[kind] if check(match[0]) else match[0], text)
 
 
-
-
 def _is_card(number: str) -> bool:
     """Return whether the check digit is right (Luhn, ISO/IEC 7812-1) and not all digits are equal."""
     digits = [int(char) for char in number if char.isdecimal()]
