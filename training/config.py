@@ -13,7 +13,8 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from curation.cli.config import StorageSection
-from curation.io.storage import Storage, is_s3
+from curation.io.paths import is_s3
+from curation.io.storage import Storage
 
 BOOLEAN_WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 

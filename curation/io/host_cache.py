@@ -19,7 +19,9 @@ from pathlib import Path
 
 from curation.errors import InputError, UsageError
 from curation.io.cache_dir import cache_folder
-from curation.io.storage import Storage, is_s3, named_failure
+from curation.io.failures import named_failure
+from curation.io.paths import is_s3
+from curation.io.storage import Storage
 
 CHUNK = 4 << 20
 

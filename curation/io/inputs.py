@@ -14,7 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from curation.errors import InputError, UsageError
 from curation.hashing import u64, uniform
-from curation.io.storage import FileStat, Storage, is_http, is_s3
+from curation.io.paths import is_http, is_s3
+from curation.io.storage import FileStat, Storage
 
 log = logging.getLogger(__name__)
 

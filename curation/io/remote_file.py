@@ -11,12 +11,14 @@ import io
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, BinaryIO, Protocol, cast
 
 from curation.errors import InputError
+from curation.io.backend import FileStat
 from curation.io.retry import RetryPolicy, TransientError, retry
 
-__all__ = ["Body", "OpenAt", "RemoteFile", "RetryPolicy", "changed"]
+__all__ = ["Body", "RemoteFile", "RetryPolicy", "Source", "changed", "open_remote", "stat_remote"]
 
 SHORT_HOP = 256 << 10  # bytes to read and discard rather than send another request
 
@@ -31,7 +33,27 @@ class Body(Protocol):
         """Close the connection."""
 
 
-OpenAt = Callable[[int], Body]
+class Source(Protocol):
+    """A kind of server. Both methods make one attempt; they raise TransientError for failures that may pass."""
+
+    def stat(self, name: str, /) -> tuple[int, str]:
+        """Return size in bytes and tag of a file."""
+
+    def open_at(self, name: str, /, position: int, size: int, tag: str) -> Body:
+        """Start reading a file of that size and tag at a position."""
+
+
+def stat_remote(source: Source, path: str, policy: RetryPolicy) -> FileStat:
+    """Return size and tag of a file. Raises InputError when it is missing or cannot be read."""
+    return FileStat(path, *retry(path, policy, lambda: source.stat(path)))
+
+
+def open_remote(source: Source, file: FileStat, policy: RetryPolicy) -> BinaryIO:
+    """Open a file, of the version that was listed, as a stream. Raises InputError, on opening or later."""
+    if not file.etag:  # size and version were not known when it was listed
+        file = stat_remote(source, file.path, policy)
+    open_at = partial(source.open_at, file.path, size=file.size, tag=file.etag)
+    return cast("BinaryIO", RemoteFile(file.path, file.size, open_at, policy))
 
 
 class RemoteFile(io.RawIOBase):
@@ -45,7 +67,7 @@ class RemoteFile(io.RawIOBase):
         self,
         name: str,
         size: int,
-        open_at: OpenAt,
+        open_at: Callable[[int], Body],
         retry_policy: RetryPolicy | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:

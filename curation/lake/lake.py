@@ -21,7 +21,9 @@ from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction, Transaction
 
 from curation.errors import InputError, OutputError, UsageError
-from curation.io.storage import Storage, first_line, join, normal
+from curation.io.failures import first_line
+from curation.io.paths import join, normalize_path
+from curation.io.storage import Storage
 from curation.lake.files import DataFile, Snapshot, WrittenFile
 from curation.lake.layout import LakeLayout
 from curation.lake.schemas import PARTITIONS, SCHEMAS
@@ -39,7 +41,7 @@ class Lake:
     """
 
     def __init__(self, root: str, storage: Storage) -> None:
-        self.layout = LakeLayout(normal(root))
+        self.layout = LakeLayout(normalize_path(root))
         self.storage = storage
 
     @property

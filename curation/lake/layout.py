@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from curation.io.storage import join
+from curation.io.paths import join
 
 GROUPS = "groups"  # the one folder of `_staging` that belongs to no run
 

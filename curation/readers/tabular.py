@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.errors import InputError, UsageError
+from curation.io.failures import first_line
 from curation.io.gzip_stream import Gunzip
-from curation.io.storage import first_line
 from curation.occurrence import Occurrence
 from curation.readers.extract import FileReport, RawValue, clean_reference, note_images, occurrences_of
 from curation.readers.lenient_json import decode_utf8, parse_json

@@ -9,8 +9,8 @@ from typing import Any, BinaryIO
 from fastwarc.warc import ArchiveIterator, WarcRecordType
 
 from curation.errors import InputError
+from curation.io.failures import first_line
 from curation.io.gzip_stream import DamagedError, Gunzip
-from curation.io.storage import first_line
 from curation.occurrence import Counters, Occurrence
 from curation.readers import robots
 from curation.readers.extract import FileReport, RawValue, clean_reference, note_images, occurrences_of

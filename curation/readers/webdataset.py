@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any, BinaryIO
 
 from curation.errors import InputError
-from curation.io.storage import first_line
+from curation.io.failures import first_line
 from curation.occurrence import Occurrence
 from curation.readers.extract import FileReport
 from curation.readers.lenient_json import decode_utf8, parse_json

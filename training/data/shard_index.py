@@ -28,7 +28,8 @@ import pyarrow.parquet as pq
 from curation.balance.sampling import DrawKey, keep_mask
 from curation.errors import InputError, UsageError
 from curation.hashing import u64, uniform
-from curation.io.storage import Storage, first_line
+from curation.io.failures import first_line
+from curation.io.storage import Storage
 from curation.lake.files import Snapshot
 from curation.lake.lake import Lake
 from curation.lake.tombstones import Tombstones

@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 
 from curation.balance.sampling import DrawKey, draw_texts
 from curation.errors import InputError
-from curation.io.storage import Storage, first_line
+from curation.io.failures import first_line
+from curation.io.storage import Storage
 from training.data.sample_order import SampleLocation
 from training.data.shard_index import ShardIndex
 

@@ -17,7 +17,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 from torch import Tensor
 
 from curation.errors import UsageError
-from curation.io.storage import first_line
+from curation.io.failures import first_line
 
 # Known names of each special token; new tokenizers get the first.
 PAD = ("<pad>", "[PAD]", "<|pad|>")

@@ -15,7 +15,7 @@ import torch
 from PIL import Image, ImageOps
 
 from curation.errors import InputError
-from curation.io.storage import first_line
+from curation.io.failures import first_line
 
 Box = tuple[float, float, float, float]
 Pixels = npt.NDArray[np.uint8]

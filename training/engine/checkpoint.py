@@ -24,7 +24,7 @@ from transformers import MetaClip2Model
 from transformers.utils import logging as transformers_logging
 
 from curation.errors import InputError, UsageError
-from curation.io.storage import first_line
+from curation.io.failures import first_line
 from training.data.sample_order import DataState
 from training.data.tokenizer import Tokenizer
 from training.data.transforms import processor_config

@@ -8,7 +8,8 @@ import threading
 import pytest
 
 from curation.errors import InputError, UsageError
-from curation.io.storage import Storage, join, split_s3
+from curation.io.storage import Storage
+from support.loopback import file_server, serving
 
 storage = Storage()
 
@@ -91,11 +92,26 @@ def test_storage_travels_to_workers_without_its_clients():
     assert there == Storage(endpoint_url="http://127.0.0.1:1", region="x")
 
 
-def test_an_s3_location_needs_a_bucket():
-    assert split_s3("s3://bucket/a/b") == ("bucket", "a/b")
-    with pytest.raises(UsageError, match="bucket"):
-        split_s3("s3://")
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda url: storage.write_bytes(url, b"x"),
+        lambda url: storage.put_if_absent(url, b"x"),
+        lambda url: storage.open_output(url),
+        lambda url: storage.open_whole(url).__enter__(),
+        lambda url: storage.delete_files([url]),
+        lambda url: storage.delete_folder(url),
+    ],
+)
+def test_writing_to_an_http_server_is_a_usage_error_and_writes_nowhere(tmp_path, monkeypatch, write):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"http://127\.0\.0\.1:1/a can only be read: name a folder or s3://"):
+        write("http://127.0.0.1:1/a")
+    assert not list(tmp_path.iterdir())
 
 
-def test_joining_uses_single_slashes():
-    assert join("s3://b/x/", "/y/", "z") == "s3://b/x/y/z"
+def test_a_file_on_an_http_server_exists_or_not():
+    with serving(file_server({"/a?b": b"x", "/a": b"x"})) as server:
+        assert storage.exists(f"{server.url}/a")
+        assert not storage.exists(f"{server.url}/b")
+        assert [file.size for file in storage.expand(f"{server.url}/a?b=*")] == [1]

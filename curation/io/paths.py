@@ -1,0 +1,75 @@
+"""Locations: local paths, `s3://bucket/key` URIs and http(s) URLs, and globs over them."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from typing import Literal
+
+from curation.errors import UsageError
+
+GLOB = frozenset("*?[")
+
+Scheme = Literal["file", "s3", "http"]
+
+
+def scheme_of(path: str) -> Scheme:
+    """Return the kind of a location; https counts as http."""
+    if is_s3(path):
+        return "s3"
+    return "http" if is_http(path) else "file"
+
+
+def is_s3(path: str) -> bool:
+    """Return whether a location is on S3."""
+    return path.startswith("s3://")
+
+
+def is_http(path: str) -> bool:
+    """Return whether a location is a file on an http(s) server."""
+    return path.startswith(("http://", "https://"))
+
+
+def split_s3(path: str) -> tuple[str, str]:
+    """Split `s3://bucket/key` into bucket and key. Raises UsageError without a bucket."""
+    bucket, _, key = path.removeprefix("s3://").partition("/")
+    if not bucket:
+        raise UsageError(f"{path} names no bucket: write s3://bucket/prefix")
+    return bucket, key
+
+
+def key_of(path: str) -> str:
+    """Return the path in the form of pyarrow's file systems: without `s3://`."""
+    return path.removeprefix("s3://")
+
+
+def normalize_path(location: str) -> str:
+    """Return a location in the form of listings: without `./`, doubled slashes or a trailing slash."""
+    if is_http(location):
+        return location
+    if is_s3(location):
+        return "s3://" + "/".join(part for part in location.removeprefix("s3://").split("/") if part)
+    return os.path.normpath(location)
+
+
+def join(base: str, *parts: str) -> str:
+    """Join path parts with single slashes, local and S3 alike."""
+    return "/".join([base.rstrip("/"), *(part.strip("/") for part in parts)])
+
+
+def is_glob(path: str) -> bool:
+    """Return whether a path contains a wildcard."""
+    return not GLOB.isdisjoint(path)
+
+
+def glob_folder(pattern: str) -> str:
+    """Return the folder that contains all matches of a glob: the part before its first wildcard."""
+    fixed = pattern[: min(pattern.index(c) for c in GLOB if c in pattern)]
+    return fixed.rpartition("/")[0] or "."
+
+
+def matches_glob(path: str, pattern: str) -> bool:
+    """Return whether a path matches a glob. As in a shell, `*` stays within a path segment; `**` crosses them."""
+    if "**" not in pattern and path.count("/") != pattern.count("/"):
+        return False
+    return fnmatch.fnmatchcase(path, pattern.replace("**/", "*").replace("**", "*"))
