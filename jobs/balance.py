@@ -19,7 +19,7 @@ from curation.balance.counts import read_counts
 from curation.balance.keep_model import write_keep_probabilities
 from curation.balance.thresholds import thresholds
 from curation.errors import OutputError
-from curation.io.storage import join
+from curation.io.paths import join
 from curation.lake import shuffle
 from curation.lake.files import Snapshot, WrittenFile
 from curation.lake.schemas import SCHEMAS

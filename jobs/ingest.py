@@ -14,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from curation.errors import InputError, OutputError, UsageError
+from curation.io.backend import FileStat
 from curation.io.inputs import list_inputs, sampled
-from curation.io.storage import FileStat, Storage
+from curation.io.storage import Storage
 from curation.lake import shuffle
 from curation.occurrence import Counters
 from jobs.runtime.context import Context

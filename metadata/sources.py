@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from curation.errors import InputError, UsageError
-from curation.io.storage import FileStat, Storage
+from curation.io.backend import FileStat
+from curation.io.storage import Storage
 from metadata.config import MetadataSection
 from metadata.dumps.splits import Split, find_splits
 from metadata.languages import LanguageTable

@@ -14,8 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from curation.errors import InputError, UsageError
 from curation.hashing import u64, uniform
+from curation.io.backend import FileStat
 from curation.io.paths import is_http, is_s3
-from curation.io.storage import FileStat, Storage
+from curation.io.storage import Storage
 
 log = logging.getLogger(__name__)
 

@@ -19,14 +19,12 @@ import pyarrow as pa
 
 from curation.errors import InputError, UsageError
 from curation.io.backend import Backend, FileStat
-from curation.io.failures import first_line, named_failure
+from curation.io.failures import named_failure
 from curation.io.http_files import HttpFiles
 from curation.io.local_files import LocalFiles
-from curation.io.paths import Scheme, glob_folder, is_glob, join, matches_glob, normalize_path, scheme_of
+from curation.io.paths import Scheme, glob_folder, is_glob, matches_glob, normalize_path, scheme_of
 from curation.io.retry import RetryPolicy
 from curation.io.s3_files import S3Files, S3Options
-
-__all__ = ["FileStat", "Storage", "first_line", "join"]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from curation.errors import InputError
-from curation.io.storage import FileStat
+from curation.io.backend import FileStat
 
 log = logging.getLogger(__name__)
 

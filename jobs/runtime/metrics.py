@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
-from curation.io.storage import join
+from curation.io.paths import join
 from jobs.runtime.context import Context
 from jobs.runtime.runs import Outcome
 

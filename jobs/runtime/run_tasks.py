@@ -32,7 +32,7 @@ from rich.progress import Progress
 
 from curation import errors
 from curation.errors import InputError, WorldcurateError
-from curation.io.storage import first_line
+from curation.io.failures import first_line
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,8 @@ from curation.balance.keep_model import KeepProbabilities
 from curation.balance.sampling import choose_and_draw
 from curation.hashing import u64_column
 from curation.io.host_cache import checked_file
-from curation.io.storage import Storage, join
+from curation.io.paths import join
+from curation.io.storage import Storage
 from curation.lake import shuffle
 from curation.lake.files import DataFile, WrittenFile
 from curation.lake.parquet_read import read_batches

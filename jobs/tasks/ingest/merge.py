@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 
 from curation.dedup.across_batches import earlier_groups, files_of_bucket, is_known
 from curation.dedup.by_image import GROUPS, finish, merge_groups
-from curation.io.storage import Storage, join
+from curation.io.paths import join
+from curation.io.storage import Storage
 from curation.lake import shuffle
 from curation.lake.files import DataFile, WrittenFile
 from curation.occurrence import Counters

@@ -21,7 +21,9 @@ from curation.cli.config import IngestSection
 from curation.dedup.by_image import GROUPS, group
 from curation.errors import InputError
 from curation.filters import base
-from curation.io.storage import FileStat, Storage, join
+from curation.io.backend import FileStat
+from curation.io.paths import join
+from curation.io.storage import Storage
 from curation.lake import shuffle
 from curation.occurrence import Counters, Occurrence
 from curation.readers.extract import FileReport

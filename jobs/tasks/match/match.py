@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.errors import UsageError
-from curation.io.storage import Storage, join
+from curation.io.paths import join
+from curation.io.storage import Storage
 from curation.lake import shuffle
 from curation.lake.files import DataFile, WrittenFile
 from curation.lake.parquet_read import count_values, read_batches

@@ -21,7 +21,8 @@ from math import ceil
 import msgspec
 import pyarrow as pa
 
-from curation.io.storage import Storage, join
+from curation.io.paths import join
+from curation.io.storage import Storage
 from curation.lake import shuffle
 from curation.lake.files import DataFile, WrittenFile
 from curation.lake.parquet_read import read_batches

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from curation.io.storage import Storage, join
+from curation.io.paths import join
+from curation.io.storage import Storage
 from curation.lake.files import WrittenFile
 from curation.lake.lake import Lake
 from curation.lake.parquet_read import read_batches

@@ -23,7 +23,8 @@ from typing import BinaryIO, TypeVar, cast
 import msgspec
 import pyarrow as pa
 
-from curation.io.storage import Storage, join
+from curation.io.paths import join
+from curation.io.storage import Storage
 from curation.lake import shuffle
 from jobs.runtime.context import Context
 from jobs.runtime.ledger import LedgerRow, ledger_row

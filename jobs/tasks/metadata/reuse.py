@@ -16,7 +16,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from curation.io.storage import FileStat
+from curation.io.backend import FileStat
 from curation.lake.files import DataFile
 from curation.lake.lake import Lake
 from jobs.runtime.ledger import LedgerRow

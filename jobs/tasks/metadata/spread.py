@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from curation.io.storage import Storage, join
+from curation.io.paths import join
+from curation.io.storage import Storage
 from curation.lake import shuffle
 from curation.lake.files import DataFile
 from curation.lake.parquet_read import read_batches

@@ -15,7 +15,9 @@ from typing import BinaryIO, cast
 
 import msgspec
 
-from curation.io.storage import FileStat, Storage, join
+from curation.io.backend import FileStat
+from curation.io.paths import join
+from curation.io.storage import Storage
 from curation.lake import shuffle
 from jobs.runtime.context import Context
 from jobs.runtime.ledger import LedgerRow, ledger_row

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import msgspec
 import pyarrow as pa
 
-from curation.io.storage import Storage, join
+from curation.io.paths import join
+from curation.io.storage import Storage
 from curation.lake import shuffle
 from jobs.runtime.ledger import LedgerRow, ledger_row
 from metadata.languages import LanguageTable

@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from curation.errors import InputError, UsageError
+from curation.io.backend import FileStat
 from curation.io.inputs import list_inputs, sampled
 from curation.io.retry import RetryPolicy
-from curation.io.storage import FileStat, Storage
+from curation.io.storage import Storage
 from support.loopback import Answer, file_server, serving
 
 DATA = random.Random(1).randbytes(700_000)
