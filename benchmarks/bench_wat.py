@@ -23,7 +23,7 @@ from typing import Any
 from common import data, run, scaled, table
 from warcio.archiveiterator import ArchiveIterator
 
-from curation.io.gzip_stream import Gunzip
+from curation.io.gzip_stream import GzipStream
 from curation.readers.extract import FileReport
 from curation.readers.wat import read_records, read_wat
 from curation.readers.wat_record import decode_envelope
@@ -85,7 +85,7 @@ def measured(ways: dict[str, Callable[[Path], object]], files: Sequence[Path]) -
 def decompress(path: Path) -> None:
     """Decompress a file as our reader does."""
     with path.open("rb") as stream:
-        source = Gunzip(stream)
+        source = GzipStream(stream)
         while source.read(1 << 16):
             pass
 

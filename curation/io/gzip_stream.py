@@ -1,12 +1,12 @@
-"""Reading gzip files that may be damaged: every byte up to the damage, then one clear error.
+"""Read gzip files that may be damaged: every byte before the damage, then one clear error.
 
-A gzip file is a row of members, in a crawl one per record. What a damaged file still holds is worth keeping, so the
-reader says how far its data may be trusted instead of failing as a whole.
+A gzip file is a sequence of members, in a crawl one per record. The readable part of a damaged file is worth keeping,
+so the reader reports how many of its bytes can be trusted instead of rejecting the file.
 
-Two inflaters share the work. ISA-L is about twice as fast as zlib but keeps nothing of what it inflated before an
-error, and cannot be copied; zlib can be fed byte by byte. So members begin with ISA-L, their compressed bytes stay in
-the block, and a member that is damaged, or too long to keep, is done again with zlib, which alone decides what damage
-is.
+Two inflaters share the work. ISA-L is about twice as fast as zlib, but on an error it loses the bytes it has inflated,
+and its state cannot be copied; zlib can be fed byte by byte. So each member starts with ISA-L and its compressed bytes
+stay in the block. A member that is damaged, or too long to hold, is inflated again with zlib, which alone decides
+whether it is damaged.
 """
 
 from __future__ import annotations
@@ -20,36 +20,36 @@ from isal import isal_zlib
 
 MAGIC = b"\x1f\x8b"
 GZIP_WINDOW = zlib.MAX_WBITS | 16
-BLOCK = 4 << 20  # bytes a read asks of the stream: on object stores each is a request
-TAIL = 4  # bytes, the length of a WARC record's end
-FEED = 16 << 10  # bytes inflated at once: what follows the end of a member is copied
-REPLAY = 1 << 20  # compressed bytes of a member kept for zlib
+BLOCK = 4 << 20  # bytes requested from the stream at once
+TAIL = 4  # bytes: the length of the end of a WARC record
+FEED = 16 << 10  # bytes inflated at once: those after the end of a member are copied
+REPLAY = 1 << 20  # compressed bytes of a member that are held for zlib
 
 
 class DamagedError(OSError):
-    """The data of an input file end early or fail their check."""
+    """The data of an input file end early or fail their checksum."""
 
 
-class Gunzip(io.RawIOBase):
-    """The decompressed bytes of an open binary file; a file that is not gzip passes through as it is.
+class GzipStream(io.RawIOBase):
+    """The decompressed bytes of an open binary file; a file that is not gzip passes through unchanged.
 
-    `trusted` counts the decompressed bytes that nothing speaks against: those of members whose checksum held, and all
-    that came before the end of a truncated or uncompressed file. `tail` holds the last few bytes given out. `read`
-    raises DamagedError once everything before the damage has been given out. The constructor reads the first block
-    and raises what the stream raises.
+    `trusted` counts the decompressed bytes without a known defect: those of members with a correct checksum, and all
+    bytes before the end of a truncated or uncompressed file. `tail` holds the last few bytes returned. `read` raises
+    DamagedError after it has returned everything before the damage. The constructor reads the first block and passes
+    on the errors of the stream.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._block = memoryview(stream.read(BLOCK))
-        self._at = 0  # place in the block of the next byte to inflate
+        self._at = 0  # index in the block of the next byte to inflate
         self._before = 0  # bytes of the file before the block
         self.gzipped = bytes(self._block[:2]) == MAGIC
         self._inflater: Any = None
-        self._fast = False  # whether the inflater is ISA-L's, whose member stays in the block
-        self._member = 0  # place in the block where the member began
-        self._began = 0  # position at which it began
-        self._skip = 0  # bytes of the member given out before zlib began it again
+        self._fast = False  # whether the inflater is ISA-L's; if so, its member stays in the block
+        self._member_at = 0  # index in the block of the member's first byte
+        self._member_position = 0  # decompressed bytes before the member
+        self._skip = 0  # bytes of the member that were returned before zlib restarted it
         self._damage: DamagedError | None = None
         self._position = 0
         self.tail = b""
@@ -60,7 +60,7 @@ class Gunzip(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        """Return the number of bytes given out so far."""
+        """Return the number of bytes returned so far."""
         return self._position
 
     def read(self, size: int = -1, /) -> bytes:
@@ -83,18 +83,18 @@ class Gunzip(io.RawIOBase):
         return len(data)
 
     def _plain(self, size: int) -> bytes:
-        """Return up to `size` bytes of the file as they are, none at its end."""
-        data = bytes(self._block[self._at : self._at + size]) if self._more() else b""
+        """Return up to `size` bytes of the file unchanged, none at its end."""
+        data = bytes(self._block[self._at : self._at + size]) if self._fill_block() else b""
         self._at += len(data)
         return data
 
-    def _more(self) -> bool:
-        """Have bytes of the file in the block; False at its end. A member in ISA-L's hands stays in the block."""
+    def _fill_block(self) -> bool:
+        """Read the next block if this one is used up; False at the end of the file. ISA-L's member stays in the block."""
         if self._at == len(self._block):
-            first = self._member if self._fast else self._at
-            kept = self._block[first:]
-            self._block = memoryview(b"".join((kept, self._stream.read(BLOCK))))
-            self._before, self._member, self._at = self._before + first, 0, len(kept)
+            first = self._member_at if self._fast else self._at
+            carried = self._block[first:]
+            self._block = memoryview(b"".join((carried, self._stream.read(BLOCK))))
+            self._before, self._member_at, self._at = self._before + first, 0, len(carried)
         return self._at < len(self._block)
 
     def _inflate(self, size: int) -> bytes:
@@ -104,11 +104,11 @@ class Gunzip(io.RawIOBase):
                 raise self._damage
             if (self._inflater is None or self._inflater.eof) and not self._next_member():
                 return b""
-            if self._fast and self._at - self._member > REPLAY:
-                self._begin_again()
-            if not self._more():
+            if self._fast and self._at - self._member_at > REPLAY:
+                self._restart_member()
+            if not self._fill_block():
                 if self._fast:
-                    self._begin_again()
+                    self._restart_member()
                     continue
                 self.trusted = self._position
                 self._damage = DamagedError(f"gzip data end early, after {self._before + self._at} bytes")
@@ -126,8 +126,8 @@ class Gunzip(io.RawIOBase):
         piece = self._block[self._at : self._at + FEED]
         try:
             data = self._inflater.decompress(piece, size)
-        except isal_zlib.error:  # type: ignore[misc]  # an exception, which its stub does not say
-            self._begin_again()
+        except isal_zlib.error:  # type: ignore[misc]  # its stub does not declare it as an exception
+            self._restart_member()
             return b""
         self._at += len(piece) - len(self._inflater.unused_data or self._inflater.unconsumed_tail)
         return bytes(data)
@@ -144,27 +144,27 @@ class Gunzip(io.RawIOBase):
         self._at += len(piece) - len(self._inflater.unused_data or self._inflater.unconsumed_tail)
         return bytes(data)
 
-    def _begin_again(self) -> None:
-        """Inflate the member again, with zlib, from its first byte."""
+    def _restart_member(self) -> None:
+        """Inflate the member again with zlib, from its first byte."""
         self._inflater, self._fast = zlib.decompressobj(GZIP_WINDOW), False
-        self._at, self._skip = self._member, self._position - self._began
+        self._at, self._skip = self._member_at, self._position - self._member_position
 
     def _next_member(self) -> bool:
-        """Start on the next member; False at the end of the file. Zero bytes between members are padding."""
-        while self._more() and not self._block[self._at]:
+        """Start the next member; False at the end of the file. Zero bytes between members are padding."""
+        while self._fill_block() and not self._block[self._at]:
             piece = bytes(self._block[self._at : self._at + FEED])
             self._at += len(piece) - len(piece.lstrip(b"\0"))
-        if not self._more():
+        if not self._fill_block():
             return False
         self._inflater, self._fast = isal_zlib.decompressobj(GZIP_WINDOW), True
-        self._member, self._began, self._skip = self._at, self._position, 0
+        self._member_at, self._member_position, self._skip = self._at, self._position, 0
         return True
 
 
 def _inflate_until_error(inflater: Any, data: bytes) -> bytes:
-    """Return what damaged data give before the inflater refuses them: fed byte by byte, as refusal gives nothing."""
-    found = bytearray()
+    """Return the bytes that can be inflated before the damage; feed single bytes, since a failed call returns none."""
+    inflated = bytearray()
     with suppress(zlib.error):
         for i in range(len(data)):
-            found += inflater.decompress(data[i : i + 1])
-    return bytes(found)
+            inflated += inflater.decompress(data[i : i + 1])
+    return bytes(inflated)

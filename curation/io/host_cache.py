@@ -1,10 +1,10 @@
-"""One checked copy a host of an immutable file, shared by all its worker processes through the page cache.
+"""One verified copy per host of an immutable file, shared by all its worker processes through the page cache.
 
-A file on a local disk is used where it lies, and read once a process to be checked. A file on S3 is copied once into
-the host's cache folder, under a lock and checked on its way, and every process of the host maps that copy. A mark
-beside it says its size and time when it was checked; a copy that is otherwise now is fetched anew. The cache is named
-by content, so a copy is never stale; nothing in it is lost that cannot be fetched again, and it may be deleted whenever
-no job runs.
+A file on a local disk is used directly, and each process reads it once to verify it. A file on S3 is copied once into
+the host's cache folder, under a lock, and verified on the way; every process of the host maps that copy. A small file
+next to the copy records its size and modification time when it was verified; if they differ, the copy is fetched again.
+Copies are named by content, so they are never stale. Everything in the cache can be fetched again, so it may be deleted
+whenever no job runs.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def checked_file(storage: Storage, path: str, sha256: str) -> Path:
 
     Args:
         storage: reads the file when it is on S3.
-        path: where the file lies, a local path or an s3:// URI.
-        sha256: its content's SHA-256 in hexadecimal.
+        path: a local path or an s3:// URI.
+        sha256: the SHA-256 of its content, in hexadecimal.
 
     Raises InputError when the file is missing, unreadable or has other content, UsageError when the cache folder
     cannot be written.
@@ -41,28 +41,28 @@ def checked_file(storage: Storage, path: str, sha256: str) -> Path:
         check(storage, path, sha256)
         return Path(path)
     copy = cache_folder() / "files" / sha256[:2] / sha256
-    if not _is_whole(copy):
+    if not _is_intact(copy):
         with _locked(copy):
-            if not _is_whole(copy):  # another process may have brought it while this one waited
+            if not _is_intact(copy):  # another process may have fetched it while this one waited
                 _fetch(storage, path, sha256, copy)
-                _mark_of(copy).write_text(_state(copy))
+                _record_of(copy).write_text(_state(copy))
     return copy
 
 
-def _is_whole(copy: Path) -> bool:
-    """Tell whether a copy is as it was when it was checked."""
+def _is_intact(copy: Path) -> bool:
+    """Return whether a copy is unchanged since it was verified."""
     try:
-        return _mark_of(copy).read_text() == _state(copy)
-    except OSError:  # not there, or not to be read: `_locked` says what is wrong
+        return _record_of(copy).read_text() == _state(copy)
+    except OSError:  # missing or unreadable: `_locked` reports the cause
         return False
 
 
 def _state(copy: Path) -> str:
-    found = copy.stat()
-    return f"{found.st_size} {found.st_mtime_ns}"
+    info = copy.stat()
+    return f"{info.st_size} {info.st_mtime_ns}"
 
 
-def _mark_of(copy: Path) -> Path:
+def _record_of(copy: Path) -> Path:
     return copy.with_suffix(".checked")
 
 
@@ -74,14 +74,14 @@ def check(storage: Storage, path: str, sha256: str) -> None:
     _compare(path, digest.hexdigest(), sha256)
 
 
-def _compare(path: str, found: str, sha256: str) -> None:
-    if found != sha256:
-        raise InputError(f"{path} is damaged: its checksum is not the one it was published with")
+def _compare(path: str, actual: str, sha256: str) -> None:
+    if actual != sha256:
+        raise InputError(f"{path} is damaged: its checksum differs from the published one")
 
 
 @contextmanager
 def _locked(copy: Path) -> Iterator[None]:
-    """Hold the host's lock on one copy; it ends with the process, however that ends."""
+    """Hold the host's lock on one copy; it is released when the process ends, in whatever way."""
     try:
         copy.parent.mkdir(parents=True, exist_ok=True)
         with copy.with_suffix(".lock").open("wb") as lock:
@@ -106,7 +106,7 @@ def _fetch(storage: Storage, path: str, sha256: str, copy: Path) -> None:
                 digest.update(chunk)
                 sink.write(chunk)
             sink.flush()
-            os.fsync(sink.fileno())  # a copy that has its name has its content, whatever happens to the host
+            os.fsync(sink.fileno())  # a copy has its name only after its content is on disk, even if the host crashes
         _compare(path, digest.hexdigest(), sha256)
         Path(name).replace(copy)
     finally:

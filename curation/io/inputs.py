@@ -1,7 +1,7 @@
-"""Which files an ingest reads: paths, folders, globs, URLs, and lists of paths such as Common Crawl's `wat.paths.gz`.
+"""List the files an ingest reads: paths, folders, globs, URLs, and lists of paths such as Common Crawl's `wat.paths.gz`.
 
-A list is a text file, plain or gzip, named `*.paths` or `*.paths.gz`, with one path a line: an absolute path, a URL, or
-one relative to a base. A crawl's list has tens of thousands: their sizes and tags are asked for by several threads.
+A list is a text file, plain or gzip, named `*.paths` or `*.paths.gz`, with one path per line: an absolute path, a URL,
+or a path relative to a base. A crawl's list has tens of thousands of paths, so several threads request their sizes.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import logging
 import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from curation.errors import InputError, UsageError
 from curation.hashing import u64, uniform
@@ -21,7 +22,7 @@ from curation.io.storage import Storage
 log = logging.getLogger(__name__)
 
 LISTS = (".paths", ".paths.gz")
-MAX_LIST = 1 << 30  # bytes, unpacked
+MAX_LIST = 1 << 30  # bytes of the file
 
 
 def list_inputs(
@@ -29,26 +30,25 @@ def list_inputs(
 ) -> list[FileStat]:
     """Return the files that patterns and lists name, each once, sorted by path.
 
-    A file of a list that cannot be looked at is named without a tag, so that reading it fails and the others are read.
-    Raises InputError when a pattern names nothing or a list cannot be read, UsageError for a relative path without
+    A listed file whose size cannot be determined gets an empty tag, so that reading it fails and the others are read.
+    Raises InputError when a pattern matches nothing or a list cannot be read, UsageError for a relative path without
     `base_url`.
     """
-    found: dict[str, FileStat] = {}
+    files: dict[str, FileStat] = {}
     listed: set[str] = set()
     for pattern in patterns:
         for file in storage.expand(pattern):
             if file.path.endswith(LISTS):
                 listed.update(_paths_of(storage, file, base_url))
             else:
-                found[file.path] = file
+                files[file.path] = file
     with ThreadPoolExecutor(connections, thread_name_prefix="list") as pool:
-        looked_at = pool.map(lambda path: _look_at(storage, path), sorted(listed - found.keys()))
-        found.update((file.path, file) for file in looked_at)
-    return [found[path] for path in sorted(found)]
+        files.update((file.path, file) for file in pool.map(partial(_stat, storage), sorted(listed - files.keys())))
+    return [files[path] for path in sorted(files)]
 
 
 def sampled(files: Sequence[FileStat], share: float, seed: int) -> list[FileStat]:
-    """Return a share of the files, chosen by a hash of their paths: a larger share holds a smaller one."""
+    """Return a share of the files, chosen by a hash of their paths; a larger share contains every smaller one."""
     return [file for file in files if uniform(u64(seed, "sample", file.path)) < share]
 
 
@@ -62,15 +62,15 @@ def _paths_of(storage: Storage, file: FileStat, base_url: str | None) -> list[st
     return [_absolute(line.strip(), base_url, file.path) for line in text.splitlines() if line.strip()]
 
 
-def _absolute(path: str, base_url: str | None, where: str) -> str:
+def _absolute(path: str, base_url: str | None, list_path: str) -> str:
     if is_s3(path) or is_http(path) or path.startswith("/"):
         return path
     if base_url is None:
-        raise UsageError(f"ingest.base_url is missing: {where} names {path}, which is relative")
+        raise UsageError(f"ingest.base_url is missing: {list_path} names {path}, which is relative")
     return f"{base_url.rstrip('/')}/{path}"
 
 
-def _look_at(storage: Storage, path: str) -> FileStat:
+def _stat(storage: Storage, path: str) -> FileStat:
     try:
         return storage.stat(path)
     except InputError as error:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from curation.errors import InputError, UsageError
 from curation.io.failures import first_line
-from curation.io.gzip_stream import Gunzip
+from curation.io.gzip_stream import GzipStream
 from curation.occurrence import Occurrence
 from curation.readers.extract import FileReport, RawValue, clean_reference, note_images, occurrences_of
 from curation.readers.lenient_json import decode_utf8, parse_json
@@ -126,7 +126,7 @@ def row_occurrences(row: Mapping[str, object], columns: Columns, report: FileRep
 def _lines(stream: BinaryIO, report: FileReport) -> Iterator[bytes]:
     """Yield the lines that are not blank, without a line cut off by damage; note lines longer than `MAX_LINE`."""
     try:
-        lines = io.BufferedReader(Gunzip(stream), 1 << 16)
+        lines = io.BufferedReader(GzipStream(stream), 1 << 16)
     except (OSError, InputError) as error:
         raise InputError(f"cannot read {report.name}: {first_line(error)}") from error
     first = True

@@ -10,7 +10,7 @@ from fastwarc.warc import ArchiveIterator, WarcRecordType
 
 from curation.errors import InputError
 from curation.io.failures import first_line
-from curation.io.gzip_stream import DamagedError, Gunzip
+from curation.io.gzip_stream import DamagedError, GzipStream
 from curation.occurrence import Counters, Occurrence
 from curation.readers import robots
 from curation.readers.extract import FileReport, RawValue, clean_reference, note_images, occurrences_of
@@ -39,7 +39,7 @@ def read_records(stream: BinaryIO, report: FileReport) -> Iterator[bytes]:
     A body is yielded when the next record starts, because only then has the checksum after it been verified.
     """
     try:
-        source = Gunzip(stream)
+        source = GzipStream(stream)
     except (OSError, InputError) as error:
         raise InputError(f"cannot read {report.name}: {first_line(error)}") from error
     pending: bytes | None = None

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from curation.errors import InputError
-from curation.io.gzip_stream import Gunzip
+from curation.io.gzip_stream import GzipStream
 
 BLOCK = 1 << 18
 LONGEST_LINE = 1 << 28
@@ -24,7 +24,7 @@ def read_blocks(stream: BinaryIO, path: str) -> Iterator[bytes]:
         magic = stream.read(len(BZIP2))
         stream.seek(0)
         # `read1`, because `read` discards the data read so far when it reaches the end of a truncated file.
-        read = bz2.BZ2File(stream).read1 if magic == BZIP2 else Gunzip(stream).read
+        read = bz2.BZ2File(stream).read1 if magic == BZIP2 else GzipStream(stream).read
         while block := read(BLOCK):
             yield block
     except (OSError, EOFError) as error:

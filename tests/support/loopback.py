@@ -17,9 +17,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 @dataclass
 class Answer:
-    """What the server sends.
+    """A response of the server.
 
-    After `reset_after` bytes of the body it tears the connection down; after the body it says nothing for `hang_s`.
+    After `reset_after` bytes of the body it resets the connection; after the body it is silent for `hang_s` seconds.
     """
 
     status: int = 200
@@ -40,9 +40,9 @@ class Request:
 
 
 class Loopback:
-    """Answers by `respond`, after the faults put in line for a path; keeps what was asked in `requests`.
+    """Answers with the faults queued for a path, then with `respond`; records the requests in `requests`.
 
-    A fault is an answer, or makes one from the right answer.
+    A fault is an answer, or a function that makes one from the right answer.
     """
 
     def __init__(self, respond: Callable[[Request], Answer], tls: ssl.SSLContext | None = None) -> None:
@@ -76,7 +76,7 @@ class Loopback:
                     loopback.closing.wait(answer.hang_s)
                 if answer.reset_after is not None:
                     self.wfile.flush()
-                    # closing with linger 0 sends a reset; the pause lets what was written arrive before it
+                    # closing with linger 0 sends a reset; the pause lets the written bytes arrive first
                     threading.Event().wait(0.05)
                     self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     self.connection.close()
@@ -85,7 +85,7 @@ class Loopback:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.handle_error = lambda *_: None  # clients hang up, on purpose
+        self._server.handle_error = lambda *_: None  # clients close connections on purpose
         if tls:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self.url = f"http{'s' if tls else ''}://127.0.0.1:{self._server.server_address[1]}"
@@ -100,7 +100,7 @@ class Loopback:
 
 @contextlib.contextmanager
 def serving(respond: Callable[[Request], Answer], tls: ssl.SSLContext | None = None) -> Iterator[Loopback]:
-    """Run a server for the length of a `with` block."""
+    """Run a server for the duration of a `with` block."""
     server = Loopback(respond, tls)
     try:
         yield server
@@ -118,10 +118,10 @@ def file_server(files: dict[str, bytes], *, ranges: bool = True) -> Callable[[Re
         headers = {"ETag": f'"{hashlib.md5(body).hexdigest()}"', "Accept-Ranges": "bytes"}
         if request.headers.get("If-Match") not in (None, headers["ETag"]):
             return Answer(412)
-        wanted = request.headers.get("Range") if ranges else None
-        if wanted is None or request.headers.get("If-Range") not in (None, headers["ETag"]):
+        requested = request.headers.get("Range") if ranges else None
+        if requested is None or request.headers.get("If-Range") not in (None, headers["ETag"]):
             return Answer(200, body, headers)
-        first, _, last = wanted.removeprefix("bytes=").partition("-")
+        first, _, last = requested.removeprefix("bytes=").partition("-")
         start, stop = int(first), min(int(last or len(body)) + 1, len(body))
         if start >= len(body):
             return Answer(416, b"", {**headers, "Content-Range": f"bytes */{len(body)}"})

@@ -1,4 +1,4 @@
-"""hostcache: a host fetches an immutable file once, checks it, and never serves another content."""
+"""A host fetches an immutable file once, verifies it, and never serves other content."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def stored(s3) -> str:
     return "s3://lake/hostcache/file"
 
 
-def test_a_local_file_is_used_where_it_lies(tmp_path, cache):
+def test_a_local_file_is_used_directly(tmp_path, cache):
     path = tmp_path / "file"
     path.write_bytes(CONTENT)
     assert host_cache.checked_file(Storage(), str(path), SHA256) == path
@@ -72,14 +72,14 @@ def test_a_missing_file_is_named(tmp_path, s3):
         host_cache.checked_file(Storage(), "s3://lake/gone", SHA256)
 
 
-def test_a_cache_that_cannot_be_written_is_a_matter_of_set_up(stored, monkeypatch, tmp_path):
+def test_a_cache_that_cannot_be_written_is_a_usage_error(stored, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("WORLDCURATE_CACHE", str(tmp_path / "file"))
     with pytest.raises(UsageError, match="set WORLDCURATE_CACHE"):
         host_cache.checked_file(Storage(), stored, SHA256)
 
 
-def test_a_local_file_is_read_whole_each_time(tmp_path):
+def test_a_local_file_is_verified_on_every_call(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(CONTENT)
     host_cache.checked_file(Storage(), str(path), SHA256)
@@ -88,7 +88,7 @@ def test_a_local_file_is_read_whole_each_time(tmp_path):
         host_cache.checked_file(Storage(), str(path), SHA256)
 
 
-def test_a_copy_is_read_to_be_checked_once_a_host(stored, monkeypatch):
+def test_a_copy_is_verified_once_per_host(stored, monkeypatch):
     copy = host_cache.checked_file(Storage(), stored, SHA256)
     Storage().delete_folder("s3://lake/hostcache")
     monkeypatch.setattr(host_cache, "_chunks", lambda *_: pytest.fail("the copy was read"))
@@ -96,15 +96,15 @@ def test_a_copy_is_read_to_be_checked_once_a_host(stored, monkeypatch):
 
 
 @pytest.mark.parametrize("damage", [CONTENT[:-1], CONTENT[:-1] + b"x", b""])
-def test_a_copy_that_was_changed_since_it_was_checked_is_made_anew(stored, damage):
+def test_a_copy_that_was_changed_since_it_was_verified_is_fetched_again(stored, damage):
     copy = host_cache.checked_file(Storage(), stored, SHA256)
     copy.write_bytes(damage)
     assert host_cache.checked_file(Storage(), stored, SHA256).read_bytes() == CONTENT
 
 
-def test_a_run_killed_before_its_mark_leaves_a_copy_that_is_made_anew(stored, cache):
+def test_a_copy_without_its_record_is_fetched_again(stored, cache):
     copy = host_cache.checked_file(Storage(), stored, SHA256)
-    [mark] = cache.rglob("*.checked")
-    mark.unlink()
+    [record] = cache.rglob("*.checked")
+    record.unlink()
     copy.write_bytes(b"x")
     assert host_cache.checked_file(Storage(), stored, SHA256).read_bytes() == CONTENT

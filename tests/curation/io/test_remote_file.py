@@ -1,4 +1,4 @@
-"""Files on servers are read whole, once and of one version, whatever the network does; else the failure is named."""
+"""Files on servers are read completely, once and in one version despite network faults, or the failure is named."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from support.loopback import Answer, file_server, serving
 
 DATA = random.Random(1).randbytes(700_000)
 PATH = "/bucket/a.bin"
-BRISK = RetryPolicy(retries=3, backoff_s=0.0, timeout_s=0.3)
+FAST = RetryPolicy(retries=3, backoff_s=0.0, timeout_s=0.3)
 SLOW_DOWN = Answer(503, b"<Error><Code>SlowDown</Code></Error>", {"Retry-After": "0"})
 
 
@@ -32,7 +32,7 @@ def site(request, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "tests-secret")
     with serving(file_server({PATH: DATA}, ranges="without" not in request.param)) as server:
         on_s3 = request.param == "s3"
-        storage = Storage(endpoint_url=server.url if on_s3 else None, retry_policy=BRISK)
+        storage = Storage(endpoint_url=server.url if on_s3 else None, retry_policy=FAST)
         yield server, f"s3:/{PATH}" if on_s3 else server.url + PATH, storage
 
 
@@ -42,20 +42,20 @@ def read(storage, stat, chunk=100_000):
 
 
 def cut(right, size):
-    """The beginning of an answer, which ends without saying so."""
+    """The start of a response whose connection then breaks."""
     return replace(right, headers={**right.headers, "Content-Length": str(len(right.body))}, reset_after=size)
 
 
 def faults(dice):
-    """Faults of every kind, in which at most some bytes come."""
+    """Faults of every kind; at most a part of the bytes arrive."""
     size = dice.randrange(300_000)
     return [
         SLOW_DOWN,
         dice.choice([Answer(403), Answer(429), Answer(500), Answer(502)]),
         lambda right: cut(right, size),
-        # says that it is shorter than it is
+        # announces fewer bytes than the file has
         lambda right: replace(right, body=right.body[:size]),
-        # says that it is longer than it is, and ends
+        # announces more bytes than it sends
         lambda right: replace(right, headers={**right.headers, "Content-Length": str(len(right.body) + 9)}),
         # stops in the middle
         lambda right: replace(
@@ -72,7 +72,7 @@ def test_a_file_is_read_in_one_answer(site):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_whatever_fails_in_passing_the_file_comes_whole_and_once(site, seed):
+def test_transient_failures_do_not_change_what_is_read(site, seed):
     server, location, storage = site
     dice = random.Random(seed)
     chosen = dice.sample(faults(dice), 3)
@@ -83,7 +83,7 @@ def test_whatever_fails_in_passing_the_file_comes_whole_and_once(site, seed):
     assert read(storage, stat, dice.choice([1000, 70_000, 1 << 20])) == DATA
 
 
-def test_after_a_break_only_what_is_missing_is_asked_for(site):
+def test_after_a_broken_connection_only_the_missing_bytes_are_requested(site):
     server, location, storage = site
     stat = storage.stat(location)
     server.requests.clear()
@@ -94,7 +94,7 @@ def test_after_a_break_only_what_is_missing_is_asked_for(site):
     assert 0 < int(second.removeprefix("bytes=").rstrip("-")) <= 400_000
 
 
-def test_a_file_that_changes_is_never_mixed(site):
+def test_two_versions_of_a_file_are_never_mixed(site):
     server, location, storage = site
     stat = storage.stat(location)
     other = file_server({PATH: DATA[::-1]})
@@ -102,7 +102,7 @@ def test_a_file_that_changes_is_never_mixed(site):
     stream = storage.open_stream(stat)
     got = stream.read(1000)
     server.respond = other
-    got += stream.read()  # what came before the break
+    got += stream.read()  # the bytes before the break
     assert 1000 < len(got) <= 300_000
     assert DATA.startswith(got)
     with pytest.raises(InputError, match="changed since it was listed"):
@@ -111,14 +111,14 @@ def test_a_file_that_changes_is_never_mixed(site):
         storage.open_stream(stat).read(1)
 
 
-def test_what_is_missing_is_said_at_once(site):
+def test_a_missing_file_is_reported_at_once(site):
     server, location, storage = site
     with pytest.raises(InputError, match=r"nothing.*404"):
         storage.stat(location + ".nothing")
     assert len(server.requests) == 1
 
 
-def test_patience_ends_with_the_last_try_named(site):
+def test_after_the_last_retry_the_failure_is_named(site):
     server, location, storage = site
     stat = storage.stat(location)
     server.requests.clear()
@@ -128,12 +128,12 @@ def test_patience_ends_with_the_last_try_named(site):
     assert len(server.requests) == 4
 
 
-def test_a_file_can_be_sought_in(tmp_path):
+def test_a_file_is_seekable(tmp_path):
     table = pa.table({"a": list(range(50_000)), "b": [f"text {i}" for i in range(50_000)]})
     pq.write_table(table, tmp_path / "t.parquet", row_group_size=10_000)
     data = (tmp_path / "t.parquet").read_bytes()
     with serving(file_server({"/t.parquet": data})) as server:
-        storage = Storage(retry_policy=BRISK)
+        storage = Storage(retry_policy=FAST)
         assert pq.read_table(storage.open_input(f"{server.url}/t.parquet")).equals(table)
 
 
@@ -142,9 +142,9 @@ def test_https_is_read_where_the_certificate_is_trusted(certificate, monkeypatch
     tls.load_cert_chain(*certificate)
     with serving(file_server({PATH: DATA}), tls) as server:
         with pytest.raises(InputError, match="certificate"):
-            Storage(retry_policy=replace(BRISK, retries=0)).stat(server.url + PATH)
+            Storage(retry_policy=replace(FAST, retries=0)).stat(server.url + PATH)
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
-        storage = Storage(retry_policy=replace(BRISK, timeout_s=2))
+        storage = Storage(retry_policy=replace(FAST, timeout_s=2))
         server.faults[PATH].append(lambda right: cut(right, 100_000))
         assert read(storage, storage.stat(server.url + PATH)) == DATA
 
@@ -158,7 +158,7 @@ def test_lists_name_files_by_path_url_or_relative_to_a_base(tmp_path):
     with serving(file_server({"/x/d.wat": b"d", "/x/e.wat": b"e", "/wat.paths": b"x/d.wat\n"})) as server:
         listed = f"a.wat\n\n{tmp_path}/b.wat\r\n{server.url}/x/e.wat\nmissing.wat\na.wat\n"
         (tmp_path / "wat.paths.gz").write_bytes(gzip.compress(listed.encode()))
-        storage = Storage(retry_policy=BRISK)
+        storage = Storage(retry_policy=FAST)
         patterns = [f"{tmp_path}/wat.paths.gz", f"{tmp_path}/[bc].wat"]
         found = list_inputs(storage, patterns, base_url=f"{tmp_path}/")
         names = [file.path.rpartition("/")[2] for file in found]
@@ -178,7 +178,7 @@ def test_a_bad_list_is_one_clear_line(tmp_path):
         list_inputs(Storage(), [f"{tmp_path}/b.paths.gz"])
 
 
-def test_a_larger_sample_of_inputs_holds_the_smaller_one():
+def test_a_larger_sample_of_inputs_contains_the_smaller_one():
     files = [FileStat(f"/crawl/{i}.wat", 1, "t") for i in range(1000)]
     small, large = sampled(files, 0.1, 0), sampled(files, 0.3, 0)
     assert set(small) < set(large)

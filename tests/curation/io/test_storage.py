@@ -1,4 +1,4 @@
-"""Storage finds files the way a shell would, and writes small files whole or not at all."""
+"""Storage finds files as a shell does, and writes small files atomically."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_the_tag_changes_with_the_content(tree):
     assert storage.stat(f"{tree}/c.txt").etag != before.etag
 
 
-def test_of_racing_writers_exactly_one_creates_the_file(tmp_path):
+def test_exactly_one_of_several_racing_writers_creates_the_file(tmp_path):
     path, won, start = str(tmp_path / "once"), [], threading.Barrier(8)
 
     def race(number: int) -> None:
@@ -82,7 +82,7 @@ def test_writing_replaces_and_leaves_no_temporary_files(tmp_path):
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["file"]
 
 
-def test_deleting_a_folder_counts_its_files_and_forgives_a_missing_one(tree):
+def test_deleting_a_folder_counts_its_files_and_accepts_a_missing_one(tree):
     assert storage.delete_folder(f"{tree}/a") == 3
     assert storage.delete_folder(f"{tree}/a") == 0
 

@@ -36,7 +36,7 @@ def test_files_are_written_listed_read_and_deleted(prefix):
         storage.open_input(f"{prefix}/a/1.gz")
 
 
-def test_of_racing_writers_exactly_one_creates_the_object(prefix):
+def test_exactly_one_of_several_racing_writers_creates_the_object(prefix):
     won, start = [], threading.Barrier(8)
 
     def race(number):
