@@ -1,15 +1,15 @@
-"""From downloaded bytes to a stored picture: decoded in full, upright, RGB, no larger than asked, hashed.
+"""Turn downloaded bytes into a stored image: fully decoded, upright, RGB, within the size limit, hashed.
 
-A picture that already is what would be stored keeps its bytes; any other becomes a JPEG made from its
-pixels alone, so the same bytes and limits give the same result. Whatever the bytes hold, the answer is a
-`StoredImage` or a `DecodeError` with one of these reasons:
+An image that already meets the requirements keeps its bytes. Any other becomes a JPEG made only from its pixels, so the
+same bytes and limits give the same result. The result is always a `StoredImage`, or a `DecodeError` with one of these
+reasons:
 
 | reason | meaning |
 |---|---|
 | not_an_image | none of the accepted formats |
 | too_many_pixels | larger than `max_pixels` by its header; nothing was decoded |
 | too_small | a side is shorter than `min_side` |
-| truncated | the data end before the picture does |
+| truncated | the data end before the image does |
 | broken | the data contradict their format |
 | unsupported | a pixel type without a range to map to eight bits (32-bit and floating-point TIFF) |
 """
@@ -27,23 +27,23 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-# What Pillow remarks about damaged files is in our reasons; one line of stderr for each would drown a log.
+# Our reasons cover Pillow's warnings about damaged files; a line on stderr for each would flood the log.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 REASONS = frozenset({"not_an_image", "too_many_pixels", "too_small", "truncated", "broken", "unsupported"})
 
-# What the web shows. Pillow's other readers (PostScript, PSD, icons …) stay closed to downloaded bytes.
+# Formats that browsers show. Pillow's other readers (PostScript, PSD, icons …) never see downloaded bytes.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-KEPT_FORMATS = frozenset({"JPEG", "PNG", "WEBP"})
+STORABLE_FORMATS = frozenset({"JPEG", "PNG", "WEBP"})
 JPEG_LONGEST_SIDE = 65_500  # libjpeg's own limit
 
-# Pillow's names for EXIF, XMP and IPTC (in Photoshop's wrapping), in whichever format carries them.
+# Pillow's names for EXIF, XMP and IPTC (inside Photoshop's block) in all formats.
 PERSONAL_BLOCKS = frozenset(
     {"exif", "xmp", "photoshop", "Raw profile type exif", "Raw profile type iptc", "XML:com.adobe.xmp"}
 )
 
 ORIENTATION_TAG = 0x0112
-UPRIGHT = {  # EXIF 2.3, section 4.6.4 A: what turns the stored picture upright
+UPRIGHT = {  # EXIF 2.3, section 4.6.4 A: the operation that turns the image upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -53,15 +53,15 @@ UPRIGHT = {  # EXIF 2.3, section 4.6.4 A: what turns the stored picture upright
     8: Image.Transpose.ROTATE_90,
 }
 
-# The 8 lowest frequencies of the DCT-II over 32 samples in units of 2^-14: in integers, every machine gets
-# the same bits, and a flat picture has exact zeros where floating point would leave noise.
+# The 8 lowest frequencies of the DCT-II over 32 samples in units of 2^-14. With integers, every machine gets the same
+# bits, and a uniform image has exact zeros where floating point would leave noise.
 _SAMPLES, _FREQUENCIES = 32, 8
 _ANGLES = np.outer(np.arange(_FREQUENCIES), 2 * np.arange(_SAMPLES) + 1) * np.pi / (2 * _SAMPLES)
 _DCT: npt.NDArray[np.int64] = np.rint(np.cos(_ANGLES) * (1 << 14)).astype(np.int64)
 
 
 class DecodeError(Exception):
-    """These bytes do not become a stored picture; `reason` is one of `REASONS`."""
+    """Bytes that cannot become a stored image; `reason` is one of `REASONS`."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -70,10 +70,10 @@ class DecodeError(Exception):
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """What a stored picture may be.
+    """Limits of stored images.
 
-    Sides are in pixels, `quality` is libjpeg's 1-95. `max_pixels` bounds the memory of a decode (about 12
-    bytes a pixel); above 178,956,970 Pillow refuses on its own account.
+    Sides are in pixels, `quality` is libjpeg's 1-95. `max_pixels` bounds the memory of a decode (about 12 bytes per
+    pixel); Pillow itself refuses more than 178,956,970.
     """
 
     max_side: int = 256
@@ -84,7 +84,7 @@ class ImageLimits:
 
 @dataclass(frozen=True)
 class StoredImage:
-    """A picture as stored: its file's bytes with their SHA-256 in hex, sides in pixels, and `phash`."""
+    """An image as stored: the bytes of its file, their SHA-256 in hex, its sides in pixels, and its `phash`."""
 
     image: bytes
     width: int
@@ -94,18 +94,18 @@ class StoredImage:
 
 
 def verify(data: bytes, limits: ImageLimits) -> StoredImage:
-    """Decode a downloaded picture in full and return it as it is to be stored.
+    """Decode a downloaded image completely and return it as it is to be stored.
 
-    The first frame of an animation, turned upright by its EXIF orientation, transparency over white,
-    eight-bit RGB, the longest side reduced to `max_side` (Lanczos) and never enlarged. The bytes are kept
-    as they are when that changes nothing and they carry no EXIF, XMP or IPTC block (camera, place, author);
-    otherwise a JPEG is written. Raises PictureError.
+    The stored image is the first frame of an animation, turned upright by its EXIF orientation, with transparency over
+    white, in eight-bit RGB, its longest side reduced to `max_side` (Lanczos) and never enlarged. If that changes
+    nothing and the file has no EXIF, XMP or IPTC block (camera, location, author), its bytes are stored unchanged;
+    otherwise a JPEG is written. Raises DecodeError.
     """
-    with _refusing_damage(data):
+    with _named_failures(data):
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         size = _target_size(image.size, limits)
         if image.format == "JPEG" and size != image.size:
-            # libjpeg halves while decoding; twice the target is left for the better filter below.
+            # libjpeg halves while decoding; stop at twice the target, for the better filter below
             image.draft(None, (2 * size[0], 2 * size[1]))
         image.load()
         keep = image.size == size and _is_storable(image, len(data))
@@ -115,12 +115,12 @@ def verify(data: bytes, limits: ImageLimits) -> StoredImage:
 
 
 def phash(image: Image.Image) -> str:
-    """Return the 64-bit perceptual hash of a picture as 16 hex digits; near-duplicates differ in few bits.
+    """Return the 64-bit perceptual hash of an image as 16 hex digits; near-duplicates differ in few bits.
 
-    The picture in grey, reduced to 32x32; of its two-dimensional DCT-II the 8x8 lowest frequencies, row by
-    row: a bit is set where the coefficient is above their median. The DCT hash of Zauner, "Implementation
-    and Benchmarking of Perceptual Image Hash Functions" (2010), with the lowest frequency left in, as the
-    package ImageHash does.
+    The image is reduced to 32x32 in gray and transformed by a two-dimensional DCT-II. Each bit represents one of the
+    8x8 lowest frequencies, row by row, and is set if the coefficient is above their median. This is the DCT hash of
+    Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions" (2010), including the lowest frequency,
+    as in the package ImageHash.
     """
     small = image.convert("L").resize((_SAMPLES, _SAMPLES), Image.Resampling.LANCZOS)
     low = (_DCT @ np.asarray(small, dtype=np.int64) @ _DCT.T).ravel()
@@ -128,8 +128,8 @@ def phash(image: Image.Image) -> str:
 
 
 @contextmanager
-def _refusing_damage(data: bytes) -> Iterator[None]:
-    """Turn whatever a decoder raises into a PictureError."""
+def _named_failures(data: bytes) -> Iterator[None]:
+    """Turn every failure of a decoder except lack of memory into a DecodeError."""
     try:
         yield
     except (DecodeError, MemoryError):
@@ -139,14 +139,14 @@ def _refusing_damage(data: bytes) -> Iterator[None]:
     except Image.DecompressionBombError as error:
         raise DecodeError("too_many_pixels") from error
     except Exception as error:  # decoders raise nearly every type on damaged bytes
-        # The WebP decoder says only that it failed; the length in its header says why.
+        # The WebP decoder only reports that it failed; the length in the header tells why.
         ends_early = data[:4] == b"RIFF" and int.from_bytes(data[4:8], "little") + 8 > len(data)
         truncated = ends_early or "truncated" in str(error).lower()
         raise DecodeError("truncated" if truncated else "broken") from error
 
 
 def _target_size(size: tuple[int, int], limits: ImageLimits) -> tuple[int, int]:
-    """Return the stored size of a picture of this size. Raises PictureError when the limits exclude it."""
+    """Return the stored size of an image of this size. Raises DecodeError when it is outside the limits."""
     width, height = size
     if width * height > limits.max_pixels:
         raise DecodeError("too_many_pixels")
@@ -164,30 +164,30 @@ def _scaled(side: int, numerator: int, denominator: int) -> int:
 
 
 def _is_storable(image: Image.Image, length: int) -> bool:
-    """Tell whether a decoded file of `length` bytes may be stored as it is."""
+    """Return whether a decoded file of `length` bytes may be stored unchanged."""
     return (
-        image.format in KEPT_FORMATS
+        image.format in STORABLE_FORMATS
         and image.mode == "RGB"
         and not image.has_transparency_data
         and getattr(image, "n_frames", 1) == 1
         and not PERSONAL_BLOCKS & image.info.keys()
-        and length <= 4 * image.width * image.height + (64 << 10)  # not swollen by what is not picture
+        and length <= 4 * image.width * image.height + (64 << 10)  # not inflated by data other than pixels
     )
 
 
 def _flat_rgb(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Return a decoded picture as RGB over white, reduced to `size`, upright, without the file's metadata."""
-    turn = _orientation(image)
+    """Return a decoded image as RGB over white, reduced to `size`, upright, without the file's metadata."""
+    rotation = _rotation(image)
     reduced = _eight_bit(image)
     if reduced.size != size:
         reduced = reduced.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
     flat = Image.new("RGB", size, "white")
     flat.paste(reduced, mask=reduced if reduced.mode == "RGBA" else None)
-    return flat if turn is None else flat.transpose(turn)
+    return flat if rotation is None else flat.transpose(rotation)
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-    """Return a decoded picture in mode RGB, RGBA or (from sixteen-bit grey) L."""
+    """Return a decoded image in mode RGB, RGBA or (from sixteen-bit gray) L."""
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))  # convert() would clip at 255
     if image.mode in {"I", "F"}:
@@ -195,11 +195,11 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     return image.convert("RGBA" if image.has_transparency_data else "RGB")
 
 
-def _orientation(image: Image.Image) -> Image.Transpose | None:
-    """Return what turns the picture upright, or None."""
+def _rotation(image: Image.Image) -> Image.Transpose | None:
+    """Return the operation that turns the image upright, or None."""
     try:
         return UPRIGHT.get(image.getexif().get(ORIENTATION_TAG, 1))
-    except Exception:  # a damaged EXIF block, which raises nearly every type, does not spoil the picture
+    except Exception:  # a damaged EXIF block, which raises nearly every type, does not invalidate the image
         return None
 
 

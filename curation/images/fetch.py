@@ -1,19 +1,19 @@
-"""Image downloads within limits of time and size, every failure under one of a closed set of reasons.
+"""Download images within limits of time and size; every failure has one of a closed set of reasons.
 
 | reason | meaning |
 |---|---|
-| bad_url | not an http(s) URL that can be requested, or a redirect to such |
+| bad_url | not an http(s) URL that can be requested, or a redirect to one |
 | dns | the host has no address |
 | private_address | the host's addresses are not public and the host is not listed |
-| connection | refused, reset, or no HTTP spoken |
-| tls | no trusted certificate, or the handshake failed |
-| timeout | not finished in time, redirects and further tries included |
+| connection | refused, reset, or not HTTP |
+| tls | the certificate is not trusted, or the handshake failed |
+| timeout | not finished in time, including redirects and retries |
 | redirects | more than five in a row |
-| http_404 … | the last status, when it is neither 200 nor a redirect |
+| http_404 … | the last status, if it is neither 200 nor a redirect |
 | too_large | more bytes than allowed |
 | incomplete | the connection ended before the body did |
-| content_encoding | the body is not in the encoding that its header names |
-| ref_missing, ref_unreadable | bytes at hand that are not there, or cannot be read (`curation.images.refs`) |
+| content_encoding | the body is not in the encoding that the header names |
+| ref_missing, ref_unreadable | the image reference is missing or cannot be read (`curation.images.refs`) |
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from urllib3 import exceptions
 from urllib3.response import HTTPResponse
 from urllib3.util import Url, parse_url
 
-from curation.images.refs import References, open_local
+from curation.images.refs import ImageRefs, open_local
 from curation.images.safe_http import Dialer, FetchError
 from curation.io.retry import GaveUpError, RetryPolicy, TransientError, retry, retry_after
 
-# Servers send odd headers by the thousand; urllib3 would log a traceback for each.
+# Malformed headers are common; urllib3 would log a traceback for each.
 logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
 
 REASONS = frozenset(
@@ -50,15 +50,15 @@ REASONS = frozenset(
 
 MAX_REDIRECTS = 5
 CHUNK_BYTES = 64 << 10
-HELD_BYTES = 64 << 20  # of finished downloads that wait for an earlier row
-ROWS_AHEAD = 16  # a thread: a slow host does not leave the other threads idle
+BUFFERED_BYTES = 64 << 20  # of finished downloads that wait for an earlier row
+ROWS_AHEAD = 16  # per thread, so that a slow host does not leave the other threads idle
 
 ImageRow = tuple[str, str | None, str | None]
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """What came of one image: `ok` with its bytes, or `failed` with a reason (of `REASONS` or `http_…`)."""
+    """The result for one image: `ok` with its bytes, or `failed` with a reason (of `REASONS` or `http_…`)."""
 
     status: Literal["ok", "failed"]
     reason: str | None
@@ -66,12 +66,12 @@ class Fetched:
 
 
 class Fetcher:
-    """Gets the bytes of images, from their URLs or from bytes at hand; a context manager.
+    """Gets the bytes of images, from their URLs or through image references; a context manager.
 
-    Seconds of `timeout_s` are for one image in all: name look-up, redirects, body and further tries. Those,
-    at most `retries`, follow 429, 5xx and broken connections after a growing pause, or after the time that
-    the server asks for. `allow_private_hosts` and `tls` are `curation.images.safe_http.Dialer`'s, `open_binary`
-    and `image_column` `curation.images.refs.References`'s.
+    An image has `timeout_s` seconds in total: name look-up, redirects, body and retries. After 429, 5xx or a broken
+    connection, up to `retries` retries follow after a growing pause, or after the time that the server asks for.
+    `allow_private_hosts` and `tls` are passed to `curation.images.safe_http.Dialer`, `open_binary` and `image_column`
+    to `curation.images.refs.ImageRefs`.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Fetcher:
             "Accept-Encoding": "identity",
             "Connection": "close",
         }
-        self._references = References(open_binary, max_bytes=max_bytes, column=image_column)
+        self._refs = ImageRefs(open_binary, max_bytes=max_bytes, column=image_column)
         self._dialer = Dialer(allow_private_hosts=allow_private_hosts, threads=threads, tls=tls)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="fetch")
 
@@ -109,15 +109,15 @@ class Fetcher:
         self._dialer.close()
 
     def fetch_many(self, rows: Iterable[ImageRow]) -> Iterator[tuple[str, Fetched]]:
-        """Yield (image_id, what came of it) for rows of (image_id, image_url, image_ref), in their order.
+        """Yield (image_id, result) for rows of (image_id, image_url, image_ref), in their order.
 
-        Rows are read ahead of what is yielded only as far as a thread is free and less than `HELD_BYTES` of
-        finished downloads wait: they and `max_bytes` a thread bound the memory.
+        A row is read ahead only if a thread is free and finished downloads occupy less than `BUFFERED_BYTES`. That and
+        `max_bytes` per thread bound the memory.
         """
         pending: deque[tuple[str, Future[Fetched]]] = deque()
         try:
             for image_id, image_url, image_ref in rows:
-                while not self._has_room([future for _, future in pending]):
+                while not self._can_start([future for _, future in pending]):
                     first_id, first = pending[0]
                     if first.done():
                         pending.popleft()
@@ -132,25 +132,27 @@ class Fetcher:
             for _, future in pending:
                 future.cancel()
 
-    def _has_room(self, pending: Sequence[Future[Fetched]]) -> bool:
-        """Tell whether another row may be started."""
+    def _can_start(self, pending: Sequence[Future[Fetched]]) -> bool:
+        """Return whether another row may be started."""
         done = [future.result().data or b"" for future in pending if future.done()]
         running = len(pending) - len(done)
         return (
-            running < self._threads and len(pending) < ROWS_AHEAD * self._threads and sum(map(len, done)) < HELD_BYTES
+            running < self._threads
+            and len(pending) < ROWS_AHEAD * self._threads
+            and sum(map(len, done)) < BUFFERED_BYTES
         )
 
     def load(self, image_url: str | None, image_ref: str | None) -> Fetched:
-        """Return the bytes that `image_ref` names, or, when it is None, those at `image_url`."""
+        """Return the bytes that `image_ref` names or, without one, those at `image_url`."""
         if image_ref is None:
             return self.fetch(image_url or "")
         try:
-            return Fetched("ok", None, self._references.read(image_ref))
+            return Fetched("ok", None, self._refs.read(image_ref))
         except FetchError as failure:
             return Fetched("failed", failure.reason, None)
 
     def fetch(self, url: str) -> Fetched:
-        """Download one URL, with further tries where they can help."""
+        """Download one URL; retry failures that may pass."""
         deadline = time.monotonic() + self._policy.timeout_s
         try:
             return Fetched("ok", None, retry(url, self._policy, lambda: self._follow(url, deadline), deadline=deadline))
@@ -200,14 +202,14 @@ def _named_failures() -> Iterator[None]:
         raise FetchError("tls") from error
     except exceptions.DecodeError as error:
         raise FetchError("content_encoding") from error
-    except exceptions.ProtocolError as error:  # of a body only: urllib3 leaves http.client's own to the rest
+    except exceptions.ProtocolError as error:  # of a body only: other errors of http.client are not wrapped by urllib3
         raise TransientError("incomplete") from error
     except (HTTPException, exceptions.HTTPError, OSError) as error:
         raise TransientError("connection") from error
 
 
 def _parsed(url: str) -> Url:
-    """Split an http(s) URL without user and password, percent-encoding what must be. Raises FetchError."""
+    """Split and percent-encode an http(s) URL that has no user and password. Raises FetchError."""
     try:
         url.encode("utf-8")  # a lone surrogate has no percent-encoding
         parsed = parse_url(url)
@@ -219,7 +221,7 @@ def _parsed(url: str) -> Url:
 
 
 def _redirected(url: str, location: str) -> str:
-    """Return the URL that a Location header leads to."""
+    """Return the URL that a Location header points to."""
     try:
         with suppress(UnicodeError):  # http.client reads headers as Latin-1, servers write UTF-8
             location = location.encode("latin-1").decode("utf-8")

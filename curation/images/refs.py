@@ -1,7 +1,7 @@
-"""Bytes of images that are already at hand: files, members of tar archives, rows of Parquet files.
+"""Read images by reference: from files, members of tar archives, rows of Parquet files.
 
-A reference is the path of a file, `<archive>.tar#<member>`, or `<file>.parquet#<row>` with rows counted
-from 0. Any other `#` belongs to a file's name.
+A reference is the path of a file, `<archive>.tar#<member>`, or `<file>.parquet#<row>` with rows counted from 0. Any
+other `#` is part of a file name.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ def open_local(path: str) -> BinaryIO:
     return Path(path).open("rb")
 
 
-class References:
+class ImageRefs:
     """Reads image references through `open_binary`, which opens a path as a seekable binary file.
 
-    Of a Parquet file the column `column` is read: binary, or a struct with a binary field `bytes` as
-    Hugging Face datasets write it. Used from several threads at once. An archive's index and the last row
-    groups stay in memory; one thread at a time reads those.
+    The images of a Parquet file are in the column `column`: binary, or a struct with a binary field `bytes` as in
+    Hugging Face datasets. Several threads may use an instance at once. Indexes of archives and the last row groups stay
+    in memory; one thread at a time reads them.
     """
 
     def __init__(self, open_binary: Callable[[str], BinaryIO], *, max_bytes: int, column: str = "image") -> None:
@@ -52,10 +52,10 @@ class References:
         self._row_group = lru_cache(maxsize=2)(self._read_row_group)
 
     def read(self, reference: str) -> bytes:
-        """Return the bytes a reference names.
+        """Return the bytes that a reference names.
 
-        Raises FetchError: `ref_missing` when there is no such file, member or row, `ref_unreadable` when it
-        cannot be read, `too_large` above `max_bytes`.
+        Raises FetchError: `ref_missing` if the file, member or row does not exist, `ref_unreadable` if it cannot be
+        read, `too_large` above `max_bytes`.
         """
         contained = CONTAINED.fullmatch(reference)
         with _named_failures():
@@ -99,9 +99,9 @@ class References:
         return value
 
     def _read_members(self, path: str) -> dict[str, tuple[int, int]]:
-        """Index an archive: offset and size of every regular file; of equal names the last, as tar does.
+        """Return offset and size of every regular file; for a repeated name those of the last, as tar extracts it.
 
-        Of an archive that is cut off, what stands before the cut.
+        For a truncated archive, return the members before its end.
         """
         members: dict[str, tuple[int, int]] = {}
         with self._open(path) as file, tarfile.open(fileobj=file, mode="r:") as archive:
@@ -110,7 +110,7 @@ class References:
                     if member.isreg() and not member.issparse():
                         members[member.name] = (member.offset_data, member.size)
             except tarfile.ReadError as error:
-                logger.warning("%s is cut off after %d members: %s", path, len(members), error)
+                logger.warning("%s is truncated after %d members: %s", path, len(members), error)
         return members
 
     def _read_starts(self, path: str) -> list[int]:
@@ -129,7 +129,7 @@ class References:
 
 @contextmanager
 def _named_failures() -> Iterator[None]:
-    """Turn what opening and reading raise into a FetchError."""
+    """Turn failures of opening and reading into a FetchError."""
     try:
         yield
     except (InputError, OSError, EOFError, ValueError, tarfile.TarError, pa.ArrowException) as error:

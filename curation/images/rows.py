@@ -1,4 +1,4 @@
-"""Rows of the table `images`: every image asked for, fetched and verified, or failed with its reason."""
+"""Make the rows of the table `images`: every requested image, fetched and verified, or failed with a reason."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 from curation.images.decode import DecodeError, ImageLimits, verify
 from curation.images.fetch import Fetched, Fetcher, ImageRow
 
-NO_PICTURE = {"image": None, "width": None, "height": None, "image_sha256": None, "phash": None}
+NO_IMAGE = {"image": None, "width": None, "height": None, "image_sha256": None, "phash": None}
 
 
 def fetch_and_verify(rows: Iterable[ImageRow], fetcher: Fetcher, limits: ImageLimits) -> Iterator[dict[str, Any]]:
     """Yield a row of the table `images`, without its bucket, for every (image_id, image_url, image_ref).
 
-    Downloads run ahead in the fetcher's threads; pictures are decoded one at a time in the caller's, so
-    that a task keeps to its one core and to the memory of one decode.
+    Downloads run ahead in the fetcher's threads. Images are decoded one at a time in the caller's thread, so that a
+    task uses one core and the memory of one decode.
     """
     for image_id, fetched in fetcher.fetch_many(rows):
         yield image_row(image_id, fetched, limits)
 
 
 def image_row(image_id: str, fetched: Fetched, limits: ImageLimits) -> dict[str, Any]:
-    """Return the row of one fetched image: `ok` with its picture, or `failed` with a reason and nulls.
+    """Return the row of one fetched image: `ok` with the stored image, or `failed` with a reason and nulls.
 
     The reason is one of `curation.images.fetch.REASONS`, `http_<status>`, or one of `curation.images.decode.REASONS`.
     """
@@ -38,4 +38,4 @@ def image_row(image_id: str, fetched: Fetched, limits: ImageLimits) -> dict[str,
             }
         except DecodeError as error:
             reason = error.reason
-    return {"image_id": image_id, "status": "failed", "reason": reason, **NO_PICTURE}
+    return {"image_id": image_id, "status": "failed", "reason": reason, **NO_IMAGE}

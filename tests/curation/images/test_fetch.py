@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.images import fetch as fetching
-from curation.images import safe_http as connecting
+from curation.images import fetch as fetch_module
+from curation.images import safe_http
 from curation.images.fetch import REASONS, Fetched, Fetcher
 from curation.images.safe_http import is_public
 
@@ -25,7 +25,7 @@ BODY = bytes(range(256)) * 40
 
 
 class Site(ThreadingHTTPServer):
-    """A loopback server: a path's function writes the answer; every request is remembered."""
+    """A loopback server: the function of a path writes the answer; every request is recorded."""
 
     daemon_threads = True
 
@@ -42,7 +42,7 @@ class Site(ThreadingHTTPServer):
         return sum(seen == path for seen, _ in self.requests)
 
     def handle_error(self, request, client_address) -> None:
-        """Clients hang up in the middle here: that is what is tested."""
+        """Ignore errors: the tests make clients close connections early."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -57,7 +57,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def answer(status: int, body: bytes = b"", **headers: str) -> Callable[[BaseHTTPRequestHandler], None]:
-    """An ordinary answer; `headers` with underscores for hyphens."""
+    """A plain answer; `headers` have underscores for hyphens."""
 
     def write(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(status)
@@ -71,13 +71,13 @@ def answer(status: int, body: bytes = b"", **headers: str) -> Callable[[BaseHTTP
 
 
 def in_turn(*answers: Callable[[BaseHTTPRequestHandler], None]) -> Callable[[BaseHTTPRequestHandler], None]:
-    """One answer after the other, the last one for ever."""
+    """One answer per request, the last one repeatedly."""
     left = list(answers)
     return lambda handler: (left.pop(0) if len(left) > 1 else left[0])(handler)
 
 
 def dripping(start: bytes, drop: bytes) -> Callable[[BaseHTTPRequestHandler], None]:
-    """`start`, then `drop` again and again, until the client has gone."""
+    """`start`, then `drop` repeatedly, until the client closes the connection."""
 
     def write(handler: BaseHTTPRequestHandler) -> None:
         handler.wfile.write(start)
@@ -192,7 +192,7 @@ def test_a_compressed_body_is_unpacked(site):
         "http://example.com/\ud800",
     ],
 )
-def test_what_cannot_be_requested_is_a_bad_url(url):
+def test_a_url_that_cannot_be_requested_is_a_bad_url(url):
     assert fetch(url).reason == "bad_url"
 
 
@@ -200,7 +200,7 @@ def test_what_cannot_be_requested_is_a_bad_url(url):
 
 
 @pytest.mark.parametrize("length", [str(1 << 40), ""])
-def test_a_body_over_the_limit_is_cut_off(site, length):
+def test_a_body_over_the_limit_is_too_large(site, length):
     site.answers["/a"] = answer(200, bytes(300_000), Content_Length=length)
     assert fetch(site.url("/a"), max_bytes=100_000).reason == "too_large"
 
@@ -212,13 +212,13 @@ def test_a_declared_length_over_the_limit_is_not_read(site):
     assert time.monotonic() - began < 1
 
 
-def test_a_body_of_just_the_limit_is_taken(site):
+def test_a_body_of_exactly_the_limit_is_accepted(site):
     site.answers["/a"] = answer(200, BODY)
     assert fetch(site.url("/a"), max_bytes=len(BODY)).status == "ok"
     assert fetch(site.url("/a"), max_bytes=len(BODY) - 1).reason == "too_large"
 
 
-def test_a_small_body_that_unpacks_to_a_huge_one_is_cut_off(site):
+def test_a_small_body_that_unpacks_to_a_huge_one_is_too_large(site):
     packer = zlib.compressobj(9, wbits=31)
     bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(64)) + packer.flush()
     site.answers["/a"] = answer(200, bomb, Content_Encoding="gzip")
@@ -246,7 +246,7 @@ def test_a_slow_drip_ends_at_the_time_limit(site, start, drop):
     assert site.hits("/a") == 1
 
 
-def test_a_silent_server_is_left_at_the_time_limit(site):
+def test_a_silent_server_is_abandoned_at_the_time_limit(site):
     site.answers["/a"] = lambda _: time.sleep(3)
     began = time.monotonic()
     assert fetch(site.url("/a"), timeout_s=0.2).reason == "timeout"
@@ -270,7 +270,7 @@ def test_a_slow_look_up_ends_at_the_time_limit(monkeypatch):
     assert time.monotonic() - began < 1.5
 
 
-# Further tries
+# Retries
 
 
 def test_a_500_and_then_200_succeeds(site):
@@ -280,7 +280,7 @@ def test_a_500_and_then_200_succeeds(site):
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_tries_are_counted(site, status):
+def test_retries_are_counted(site, status):
     site.answers["/a"] = answer(status)
     assert fetch(site.url("/a"), retries=2).reason == f"http_{status}"
     assert site.hits("/a") == 3
@@ -288,7 +288,7 @@ def test_tries_are_counted(site, status):
     assert site.hits("/a") == 4
 
 
-def test_a_broken_connection_is_tried_again(site):
+def test_a_broken_connection_is_retried(site):
     short = answer(200, BODY[:500], Content_Length="9999")
     site.answers["/a"] = in_turn(short, lambda _: None, answer(200, BODY))
     assert fetch(site.url("/a"), retries=2).data == BODY
@@ -314,7 +314,7 @@ def test_pauses_grow_and_stay_within_the_time_limit(site):
     assert 2 <= site.hits("/a") <= 5
 
 
-def test_the_servers_own_pause_is_kept_or_the_fetch_ends(site):
+def test_the_pause_that_the_server_asks_for_is_kept_or_the_fetch_ends(site):
     site.answers["/a"] = in_turn(answer(429, Retry_After="1"), answer(200, BODY))
     began = time.monotonic()
     assert fetch(site.url("/a")).status == "ok"
@@ -401,13 +401,13 @@ def test_a_redirect_to_a_private_host_is_refused(site):
     assert not site.hits("/b")
 
 
-def found(*addresses: str) -> list:
+def addr_infos(*addresses: str) -> list:
     family = {False: socket.AF_INET, True: socket.AF_INET6}
     return [(family[":" in a], socket.SOCK_STREAM, 6, "", (a, 80)) for a in addresses]
 
 
 def test_a_name_is_resolved_once_and_that_address_is_dialled(monkeypatch):
-    answers = [found("10.0.0.1", "93.184.216.34"), found("127.0.0.1")]
+    answers = [addr_infos("10.0.0.1", "93.184.216.34"), addr_infos("127.0.0.1")]
     dialled = []
 
     def refuse(_, address) -> None:
@@ -415,7 +415,7 @@ def test_a_name_is_resolved_once_and_that_address_is_dialled(monkeypatch):
         raise ConnectionRefusedError
 
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answers.pop(0))
-    monkeypatch.setattr(connecting.DeadlineSocket, "connect", refuse)
+    monkeypatch.setattr(safe_http.DeadlineSocket, "connect", refuse)
     assert fetch("http://rebinding.example/", retries=0).reason == "connection"
     assert dialled == [("93.184.216.34", 80)]
     assert fetch("http://rebinding.example/", retries=0).reason == "private_address"
@@ -516,7 +516,7 @@ def test_results_come_in_the_order_of_the_rows(site):
         assert fetched == (Fetched("ok", None, b"%d" % i) if i % 3 else Fetched("failed", "http_404", None))
 
 
-def test_threads_fetch_side_by_side(site):
+def test_threads_fetch_in_parallel(site):
     site.answers["/a"] = lambda handler: (time.sleep(0.1), answer(200)(handler))
     began = time.monotonic()
     with fetcher(threads=8) as opened:
@@ -540,14 +540,14 @@ def test_rows_are_read_only_a_little_ahead(site, monkeypatch):
 
     site.answers["/slow"] = slow
     site.answers["/a"] = answer(200, BODY)
-    monkeypatch.setattr(fetching, "HELD_BYTES", 5 * len(BODY))
+    monkeypatch.setattr(fetch_module, "BUFFERED_BYTES", 5 * len(BODY))
     with fetcher(threads=2) as opened:
         results = opened.fetch_many(rows())
         assert next(results)[0] == "0"
-        assert 6 <= len(drawn) <= 9  # the slow one, five held, two running, one drawn and not started
+        assert 6 <= len(drawn) <= 9  # the slow one, five buffered, two running, one drawn and not started
         results.close()
-    monkeypatch.setattr(fetching, "ROWS_AHEAD", 4)
-    monkeypatch.setattr(fetching, "HELD_BYTES", 1 << 30)
+    monkeypatch.setattr(fetch_module, "ROWS_AHEAD", 4)
+    monkeypatch.setattr(fetch_module, "BUFFERED_BYTES", 1 << 30)
     drawn.clear()
     site.requests.clear()
     with fetcher(threads=2) as opened:
@@ -562,7 +562,7 @@ def test_no_rows_give_no_results():
         assert list(opened.fetch_many([])) == []
 
 
-def test_bytes_at_hand_are_not_downloaded(site, tmp_path):
+def test_images_with_a_reference_are_not_downloaded(site, tmp_path):
     (tmp_path / "a.png").write_bytes(BODY)
     rows = [
         ("1", site.url("/a"), str(tmp_path / "a.png")),
@@ -579,7 +579,7 @@ def test_bytes_at_hand_are_not_downloaded(site, tmp_path):
     assert not site.requests
 
 
-# Anything at all
+# Arbitrary input
 
 
 class RawHandler(socketserver.BaseRequestHandler):
@@ -588,7 +588,7 @@ class RawHandler(socketserver.BaseRequestHandler):
         self.request.sendall(self.server.payload)
 
 
-def test_whatever_a_server_sends_has_a_reason():
+def test_every_server_answer_has_a_reason():
     socketserver.ThreadingTCPServer.daemon_threads = True
     server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), RawHandler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -626,7 +626,7 @@ def offline() -> Iterator[Fetcher]:
     | st.from_regex(r"https?://[a-z@:\[\].%\\/?#0-9é\s]{0,30}", fullmatch=True)
 )
 @settings(max_examples=200, deadline=None)
-def test_whatever_a_url_says_has_a_reason(offline, url):
+def test_every_url_has_a_reason(offline, url):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(socket, "getaddrinfo", lambda host, port, **_: (host.encode("idna"), found("10.0.0.1"))[1])
+        patch.setattr(socket, "getaddrinfo", lambda host, port, **_: (host.encode("idna"), addr_infos("10.0.0.1"))[1])
         assert offline.fetch(url).reason in {"bad_url", "private_address"}

@@ -10,18 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.images.refs import References, open_local
+from curation.images.refs import ImageRefs, open_local
 from curation.images.safe_http import FetchError
 from curation.io.storage import Storage
 
 BODY = b"picture" * 100
 
 
-def reader(**options) -> References:
-    return References(options.pop("open_binary", open_local), **({"max_bytes": 10_000} | options))
+def reader(**options) -> ImageRefs:
+    return ImageRefs(options.pop("open_binary", open_local), **({"max_bytes": 10_000} | options))
 
 
-def reason_of(references: References, reference: str) -> str:
+def reason_of(references: ImageRefs, reference: str) -> str:
     with pytest.raises(FetchError) as caught:
         references.read(reference)
     return caught.value.reason
@@ -104,7 +104,7 @@ def test_the_storage_class_opens_references(tmp_path):
         "r.parquet#99999999999999999999",
     ],
 )
-def test_what_is_not_there_is_missing(tmp_path, reference):
+def test_a_reference_to_nothing_is_missing(tmp_path, reference):
     (tmp_path / "a.png").write_bytes(BODY)
     tar_of(tmp_path / "a.tar", [("a.png", BODY)])
     pq.write_table(pa.table({"image": [BODY]}), tmp_path / "r.parquet")
@@ -112,7 +112,7 @@ def test_what_is_not_there_is_missing(tmp_path, reference):
 
 
 @pytest.mark.parametrize("reference", ["junk.tar#a.png", "junk.parquet#0", "cut.parquet#0", ".", "nul\x00.png"])
-def test_what_cannot_be_read_is_unreadable(tmp_path, reference):
+def test_a_reference_that_cannot_be_read_is_unreadable(tmp_path, reference):
     for suffix in ("tar", "parquet"):
         (tmp_path / f"junk.{suffix}").write_bytes(b"<html>" * 300)
     pq.write_table(pa.table({"image": [BODY]}), tmp_path / "whole.parquet")
@@ -121,14 +121,14 @@ def test_what_cannot_be_read_is_unreadable(tmp_path, reference):
 
 
 @pytest.mark.parametrize(("length", "reason"), [(2400, "ref_unreadable"), (1800, "ref_missing"), (1536, "ref_missing")])
-def test_members_before_the_cut_of_a_truncated_archive_are_read(tmp_path, length, reason):
+def test_members_before_the_end_of_a_truncated_archive_are_read(tmp_path, length, reason):
     path = tar_of(tmp_path / "a.tar", [("a.png", BODY), ("b.png", BODY)])
     path.write_bytes(path.read_bytes()[:length])
     assert reader().read(f"{path}#a.png") == BODY
     assert reason_of(reader(), f"{path}#b.png") == reason
 
 
-def test_the_size_limit_holds_for_bytes_at_hand(tmp_path):
+def test_the_size_limit_holds_for_references(tmp_path):
     (tmp_path / "a.png").write_bytes(BODY)
     tar_of(tmp_path / "a.tar", [("a.png", BODY)])
     pq.write_table(pa.table({"image": [BODY]}), tmp_path / "r.parquet")

@@ -46,7 +46,7 @@ def test_rows_have_the_columns_of_the_table_and_the_order_of_the_input(tmp_path)
     assert table.column("image").null_count == 4
 
 
-def test_a_picture_fills_its_row():
+def test_an_image_fills_its_row():
     row = image_row("a", Fetched("ok", None, png()), LIMITS)
     picture = verify(png(), LIMITS)
     assert row == {
@@ -71,7 +71,7 @@ def test_a_failure_fills_its_row_with_nulls(fetched, reason):
     assert {row[name] for name in COLUMNS[3:]} == {None}
 
 
-def test_emoji_come_through(fixtures_dir):
+def test_emoji_are_stored(fixtures_dir):
     paths = sorted((fixtures_dir / "emoji64").glob("*.png"))[:100]
     with Fetcher(threads=4) as fetcher:
         rows = list(fetch_and_verify(((p.stem, None, str(p)) for p in paths), fetcher, LIMITS))

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curation.errors import InputError
-from curation.images.refs import References, open_local
+from curation.images.refs import ImageRefs, open_local
 from curation.readers.extract import FileReport
 from curation.readers.tabular import Columns, read_parquet
 from curation.readers.webdataset import read_webdataset
@@ -61,7 +61,7 @@ def test_every_sample_gives_its_texts_with_a_reference_to_its_image(tmp_path):
     ]
     assert report.counters.drops == {"no_reference": 1, "empty_text": 1}
     assert (report.counters.read, report.status) == (7, "ok")
-    bytes_of = References(open_local, max_bytes=100)
+    bytes_of = ImageRefs(open_local, max_bytes=100)
     assert [bytes_of.read(o.image_ref) for o in occurrences[2:]] == [b"jpeg 1", b"png 2", b"webp 3"]
 
 
@@ -106,7 +106,7 @@ def test_rows_with_image_bytes_are_referred_to_by_row_number(tmp_path):
     report = FileReport(str(path))
     with path.open("rb") as stream:
         occurrences = list(read_parquet(stream, report, Columns(["caption"], image="pixels")))
-    bytes_of = References(open_local, max_bytes=100, column="pixels")
+    bytes_of = ImageRefs(open_local, max_bytes=100, column="pixels")
     assert [(o.text, bytes_of.read(o.image_ref)) for o in occurrences] == [
         (f"text {n}", f"picture {n}".encode()) for n in range(10)
     ]

@@ -38,34 +38,34 @@ def client(**options):
     return made, waits
 
 
-def wanted(server, **facts):
+def requested_file(server, **facts):
     return DownloadFile(server.url + PATH, "sub/b.bz2", **{"size": len(DATA), "sha1": SHA1, **facts})
 
 
-def test_a_file_comes_whole_under_its_name_with_nothing_left_beside_it(server, tmp_path):
+def test_a_complete_file_gets_its_name_and_no_partial_file_remains(server, tmp_path):
     made, waits = client()
-    assert made.fetch(wanted(server), tmp_path) == "fetched"
+    assert made.fetch(requested_file(server), tmp_path) == "fetched"
     assert (tmp_path / "sub" / "b.bz2").read_bytes() == DATA
     assert [path.name for path in (tmp_path / "sub").iterdir()] == ["b.bz2"]
-    assert made.fetch(wanted(server), tmp_path) == "there"
+    assert made.fetch(requested_file(server), tmp_path) == "there"
     assert (len(server.requests), waits) == (1, [])
     assert server.requests[0].headers["User-Agent"] == "tests (tests@example.org)"
 
 
-def test_a_connection_reset_mid_body_is_continued_where_it_broke(server, tmp_path):
+def test_a_broken_download_resumes_where_it_stopped(server, tmp_path):
     server.faults[PATH].append(Answer(200, DATA, {"ETag": etag_of()}, reset_after=100_000))
     made, _ = client()
-    assert made.fetch(wanted(server), tmp_path) == "fetched"
+    assert made.fetch(requested_file(server), tmp_path) == "fetched"
     assert (tmp_path / "sub" / "b.bz2").read_bytes() == DATA
     start = int(server.requests[1].headers["Range"].removeprefix("bytes=").rstrip("-"))
     assert 0 < start <= 100_000
     assert server.requests[1].headers["If-Range"] == etag_of()
 
 
-def test_another_version_is_fetched_from_its_beginning(server, tmp_path):
+def test_another_version_is_fetched_from_its_start(server, tmp_path):
     server.faults[PATH].append(Answer(200, b"old" * 90_000, {"ETag": '"old"'}, reset_after=50_000))
     made, _ = client()
-    made.fetch(wanted(server), tmp_path)
+    made.fetch(requested_file(server), tmp_path)
     assert (tmp_path / "sub" / "b.bz2").read_bytes() == DATA
 
 
@@ -73,35 +73,35 @@ def test_a_server_without_ranges_or_validators_sends_it_all_again(tmp_path):
     with serving(file_server({PATH: DATA}, ranges=False)) as server:
         server.faults[PATH].append(Answer(200, DATA, {}, reset_after=70_000))
         made, _ = client()
-        made.fetch(wanted(server, size=None, sha1=None), tmp_path)
+        made.fetch(requested_file(server, size=None, sha1=None), tmp_path)
         assert (tmp_path / "sub" / "b.bz2").read_bytes() == DATA
         assert "Range" not in server.requests[1].headers
 
 
-def test_what_may_pass_is_tried_again_after_growing_or_demanded_waits(server, tmp_path):
+def test_transient_failures_are_retried_after_growing_or_requested_waits(server, tmp_path):
     server.faults[PATH].extend([Answer(503), Answer(500), Answer(429, headers={"Retry-After": "7"})])
     made, waits = client()
-    assert made.fetch(wanted(server), tmp_path) == "fetched"
+    assert made.fetch(requested_file(server), tmp_path) == "fetched"
     assert waits == [0.01, 0.02, 7.0]
 
 
-def test_a_server_that_never_recovers_is_given_up_and_named(server, tmp_path):
+def test_a_server_that_never_recovers_is_named_in_the_error(server, tmp_path):
     server.faults[PATH].extend([Answer(503)] * 9)
     made, waits = client()
     with pytest.raises(InputError, match=r"b\.bz2: the server answers 503; gave up after 4 tries"):
-        made.fetch(wanted(server), tmp_path)
+        made.fetch(requested_file(server), tmp_path)
     assert len(waits) == 3
 
 
-def test_a_server_that_asks_for_an_hour_is_left_in_peace(server, tmp_path):
+def test_a_server_that_asks_for_an_hour_ends_the_download(server, tmp_path):
     server.faults[PATH].append(Answer(429, headers={"Retry-After": "3600"}))
     made, waits = client()
     with pytest.raises(InputError, match="asks to wait 3600 s: run again then"):
-        made.fetch(wanted(server), tmp_path)
+        made.fetch(requested_file(server), tmp_path)
     assert waits == []
 
 
-def test_new_bytes_begin_the_count_of_tries_anew(server, tmp_path):
+def test_new_bytes_restart_the_count_of_tries(server, tmp_path):
     for start in range(0, 250_000, 50_000):
         headers = {"ETag": etag_of()}
         if start:
@@ -111,27 +111,27 @@ def test_new_bytes_begin_the_count_of_tries_anew(server, tmp_path):
         headers["Content-Length"] = str(len(DATA) - start)
         server.faults[PATH].append(Answer(206 if start else 200, body, headers, reset_after=len(body)))
     made, _ = client(retries=1)
-    assert made.fetch(wanted(server), tmp_path) == "fetched"
+    assert made.fetch(requested_file(server), tmp_path) == "fetched"
     assert (tmp_path / "sub" / "b.bz2").read_bytes() == DATA
 
 
 @pytest.mark.parametrize("facts", [{"sha1": "0" * 40}, {"size": len(DATA) + 1}])
-def test_a_file_that_is_not_the_expected_one_is_fetched_once_more_then_refused(server, tmp_path, facts):
+def test_an_unexpected_file_is_fetched_once_more_then_refused(server, tmp_path, facts):
     made, _ = client()
     with pytest.raises(InputError, match=r"b\.bz2: it.* not "):
-        made.fetch(wanted(server, **facts), tmp_path)
+        made.fetch(requested_file(server, **facts), tmp_path)
     assert len(server.requests) == 2
     assert not (tmp_path / "sub" / "b.bz2").exists()
 
 
-def test_a_wrong_checksum_that_was_the_networks_fault_is_mended(server, tmp_path):
+def test_a_file_damaged_in_transit_is_fetched_again(server, tmp_path):
     server.faults[PATH].append(Answer(200, DATA[:-1] + b"x"))
     made, _ = client()
-    assert made.fetch(wanted(server), tmp_path) == "fetched"
+    assert made.fetch(requested_file(server), tmp_path) == "fetched"
     assert (tmp_path / "sub" / "b.bz2").read_bytes() == DATA
 
 
-def test_a_missing_file_is_an_error_unless_it_need_not_be_there(server, tmp_path):
+def test_a_missing_file_is_an_error_unless_it_is_optional(server, tmp_path):
     made, _ = client()
     missing = DownloadFile(server.url + "/none", "none")
     with pytest.raises(MissingError, match="no such file on the server"):
@@ -142,7 +142,7 @@ def test_a_missing_file_is_an_error_unless_it_need_not_be_there(server, tmp_path
         made.fetch(missing, tmp_path)
 
 
-def test_nobody_there_is_one_clear_line(tmp_path):
+def test_an_unreachable_server_is_one_clear_line(tmp_path):
     made, _ = client(retries=0)
     with pytest.raises(InputError, match=r"127\.0\.0\.1:1/x: .*gave up after 1 tries"):
         made.fetch(DownloadFile("http://127.0.0.1:1/x", "x"), tmp_path)
@@ -150,17 +150,17 @@ def test_nobody_there_is_one_clear_line(tmp_path):
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.integers(0, len(DATA)), max_size=3))
-def test_however_often_it_breaks_the_bytes_are_those_of_the_server(tmp_path_factory, cuts):
+def test_a_download_with_any_number_of_breaks_has_the_bytes_of_the_server(tmp_path_factory, cuts):
     folder = tmp_path_factory.mktemp("cut")
     with serving(file_server({PATH: DATA})) as server:
-        for cut in cuts:  # a server that forgets ranges, too
+        for cut in cuts:  # each answers with the whole file, whatever the range
             server.faults[PATH].append(Answer(200, DATA, {"ETag": etag_of()}, reset_after=cut))
         made, _ = client()
         made.fetch(DownloadFile(server.url + PATH, "b", len(DATA), SHA1), folder)
         assert (folder / "b").read_bytes() == DATA
 
 
-def test_a_killed_download_is_continued_by_the_next_run(tmp_path):
+def test_the_next_run_resumes_a_killed_download(tmp_path):
     code = (
         "import sys; from pathlib import Path; from metadata.fetch.downloader import *; "
         "Downloader('tests').fetch(DownloadFile(sys.argv[1], 'sub/b.bz2'), Path(sys.argv[2]))"
