@@ -18,8 +18,6 @@ from curation.errors import InputError
 from curation.io.backend import FileStat
 from curation.io.retry import RetryPolicy, TransientError, retry
 
-__all__ = ["Body", "RemoteFile", "RetryPolicy", "Source", "changed", "open_remote", "stat_remote"]
-
 SHORT_HOP = 256 << 10  # bytes to read and discard rather than send another request
 
 

@@ -20,7 +20,7 @@ from curation.cli.config import (
     Share,
     StorageSection,
 )
-from curation.io.remote_file import RetryPolicy
+from curation.io.retry import RetryPolicy
 from curation.io.storage import Storage
 from metadata.config import MetadataSection
 
