@@ -48,11 +48,6 @@ docs: $(VENV)/ready ## Build the documentation site in build/site; fails on a br
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "build/site/index.html"
 
-.PHONY: docs
-docs: $(VENV)/ready ## Build the documentation site in build/site; fails on a broken link
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
-	@echo "build/site/index.html"
-
 .PHONY: models
 models: $(VENV)/ready ## Fetch the default language-ID model into the cache unless it is there, and check its SHA-256
 	@$(BIN)/python -m curation.models >/dev/null

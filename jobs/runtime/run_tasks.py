@@ -9,6 +9,7 @@ child process, so that one bad input is named instead of failing the job.
 from __future__ import annotations
 
 import gc
+import json
 import logging
 import multiprocessing
 import pickle
@@ -68,7 +69,7 @@ def run_tasks(
 ) -> list[Result]:
     """Run `task(index, unit)` for every work unit and return the results in the order of the units.
 
-    Results are sent as MessagePack and decoded to the return type that the task declares. At most `at_once` work units
+    Results are sent as JSON and decoded to the return type that the task declares. At most `at_once` work units
     run at the same time, on all machines together; the default is one per core. `on_crash` makes the result of a work
     unit that crashes even a process of its own; without it InputError is raised. Raises the WorldcurateError that a
     task raised, and RuntimeError with the worker's traceback for a bug.
@@ -101,13 +102,16 @@ def result_type(task: Callable[..., Any]) -> Any:
 
 
 def encode_result(result: Any) -> bytes:
-    """Encode a task's result: structs, data classes and plain data."""
-    return msgspec.msgpack.encode(result)
+    """Encode a task's result: structs, data classes and plain data.
+
+    The format is JSON in ASCII, because samples of dropped records may contain lone surrogates, which UTF-8 cannot.
+    """
+    return json.dumps(msgspec.to_builtins(result)).encode("ascii")
 
 
 def decode_result(data: bytes, kind: Any) -> Any:
     """Decode a task's result to the type that the task declares."""
-    return msgspec.msgpack.decode(data, type=kind, dec_hook=_decode_counter)
+    return msgspec.convert(json.loads(data), kind, dec_hook=_decode_counter)
 
 
 def _decode_counter(kind: Any, value: Any) -> Any:
@@ -136,11 +140,16 @@ def _run_unit(task: Task[Any, Any], index: int, unit: Any, on_crash: Task[Any, A
         message = str(error)
         if not isinstance(error, InputError):
             message = f"work unit {index} ({unit!r:.200}) failed {attempt + 1} times: {first_line(error)}"
-        return Answer(error_class=InputError.__name__, error=message)
+        return _failure(InputError.__name__, message)
     except WorldcurateError as error:
-        return Answer(error_class=type(error).__name__, error=str(error))
+        return _failure(type(error).__name__, str(error))
     except Exception:
-        return Answer(error_class="", error=traceback.format_exc())
+        return _failure("", traceback.format_exc())
+
+
+def _failure(error_class: str, message: str) -> Answer:
+    """Return the answer of a failed work unit; lone surrogates in the message are escaped."""
+    return Answer(error_class=error_class, error=message.encode("utf-8", "backslashreplace").decode())
 
 
 def _run_in_child(task: Task[Any, Any], index: int, unit: Any, on_crash: Task[Any, Any] | None) -> Answer:

@@ -58,6 +58,19 @@ def test_a_result_of_another_type_than_declared_is_refused():
         decode_result(encode_result({"files": "none"}), Typed)
 
 
+def test_lone_surrogates_travel_in_results_and_do_not_hide_errors(spark):
+    def task(index, unit):
+        if unit == "bad":
+            raise UsageError("cannot read ftp:\ud800")
+        return Typed([], Counters(samples={"scheme": ["ftp:\ud800"]}), {"\udfff": 1}, ("\ud800", 1))
+
+    [result] = run_tasks(spark, "test", ["good"], task)
+    assert result["counters"]["samples"] == {"scheme": ["ftp:\ud800"]}
+    assert decode_result(encode_result(task(0, "good")), Typed) == task(0, "good")
+    with pytest.raises(UsageError, match=r"cannot read ftp:\\ud800"):
+        run_tasks(spark, "test", ["bad"], task)
+
+
 def test_without_units_nothing_runs(spark):
     assert run_tasks(spark, "test", [], lambda index, unit: None) == []
 
