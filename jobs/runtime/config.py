@@ -33,10 +33,10 @@ class SparkSection(Section):
 
 
 class GcSection(Section):
-    """Removal of files no published version needs."""
+    """Removal of files that no published version needs."""
 
-    retention_hours: int = Field(168, ge=0, description="hours an unused file is kept")
-    dry_run: bool = Field(False, description="only list what would go")
+    retention_hours: int = Field(168, ge=0, description="hours for which an unused file is kept")
+    dry_run: bool = Field(False, description="only list the files that would be removed")
 
 
 class Config(BaseSettings):

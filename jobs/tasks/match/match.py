@@ -16,6 +16,7 @@ from curation.io.paths import join
 from curation.io.storage import Storage
 from curation.lake import shuffle
 from curation.lake.files import DataFile, WrittenFile
+from curation.lake.layout import LakeLayout
 from curation.lake.parquet_read import count_values, read_batches
 from curation.lake.schemas import SCHEMAS
 from curation.lake.tombstones import Tombstones
@@ -80,7 +81,7 @@ class MatchFiles:
                 writer.write(rows)
                 images, hidden = images + batch.num_rows, hidden + batch.num_rows - usable.num_rows
                 images_matched += rows.num_rows
-        written = [join(self.lake, "matches", file.path) for file in writer.files]
+        written = [join(LakeLayout(self.lake).table("matches"), file.path) for file in writer.files]
         path = join(self.staging, shuffle.staged_name(index))
         counts = matcher.counts()
         tables = (entry_range.select(counts) for entry_range in self.ranges)

@@ -11,6 +11,7 @@ from curation.io.paths import join
 from curation.io.storage import Storage
 from curation.lake.files import WrittenFile
 from curation.lake.lake import Lake
+from curation.lake.layout import LakeLayout
 from curation.lake.parquet_read import read_batches
 from curation.matching.matcher_file import compile_entries
 from curation.matching.store import Manifest, MatcherStore, matcher_name
@@ -40,7 +41,7 @@ class CompileMatcher:
         entries = (
             entry
             for file in self.files[lang]
-            for batch in read_batches(self.storage, join(self.lake, "entries", file.path), ["entry"])
+            for batch in read_batches(self.storage, join(LakeLayout(self.lake).table("entries"), file.path), ["entry"])
             for entry in batch["entry"].to_pylist()
         )
         sha256 = MatcherStore(self.storage, self.lake).write(self.version, rules, lang, compile_entries(entries, rules))
