@@ -26,7 +26,7 @@ from isal import igzip
 
 from curation.io.storage import Storage
 from curation.lake.lake import Lake
-from curation.readers.extract import FileReport
+from curation.readers.file_report import FileReport
 from curation.readers.wat import read_records
 
 MEGABYTES = scaled(3000, 6)

@@ -24,7 +24,7 @@ from common import data, run, scaled, table
 from warcio.archiveiterator import ArchiveIterator
 
 from curation.io.gzip_stream import GzipStream
-from curation.readers.extract import FileReport
+from curation.readers.file_report import FileReport
 from curation.readers.wat import read_records, read_wat
 from curation.readers.wat_record import decode_envelope
 

@@ -24,7 +24,7 @@ from jobs.runtime.job import Job, main
 from jobs.runtime.ledger import LedgerRow
 from jobs.runtime.runs import Outcome
 from jobs.runtime.stage import Publication, Stage, StageRun
-from jobs.tasks.ingest.filters import plan_filters
+from jobs.tasks.ingest.languages import plan_filters_of
 from jobs.tasks.ingest.merge import Combine, Earlier, MergeBucket, MergedBucket
 from jobs.tasks.ingest.read import ALGORITHM, ReadFile, StagedGroups, crashed
 
@@ -44,7 +44,7 @@ class IngestStage(Stage):
         if not self.section.inputs:
             raise UsageError("config: key `ingest.inputs` is missing: ingest has nothing to read")
         self.input_storage = config.open_inputs()
-        self.plan = plan_filters(config, context.storage)
+        self.plan = plan_filters_of(config, context.storage)
         self.files = _input_files(context, self.input_storage)
         self.batch = context.batch
         self.earlier_pairs = _earlier_pairs(context, context.lake.declare_batch(self.batch)[:-1])

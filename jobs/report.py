@@ -24,7 +24,7 @@ from curation.lake.files import Snapshot
 from curation.lake.lake import Lake
 from curation.lake.parquet_read import read_batches
 from curation.lake.schemas import SCHEMAS
-from curation.report import page as report
+from curation.report import night_page as report
 from jobs.runtime.context import Context
 from jobs.runtime.job import Job, main
 from jobs.runtime.runs import Outcome, find_run

@@ -1,7 +1,7 @@
 """Optional cleaning of texts, and filters by the form of a text, as small named functions.
 
 All are off by default, so that results stay comparable. Ingest applies the enabled ones in a fixed order
-(`jobs.tasks.ingest.filters`).
+(`curation.filters.steps`).
 """
 
 from __future__ import annotations

@@ -3,30 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from curation.occurrence import Counters, Occurrence
 from curation.text import clean_all, valid_unicode
 from curation.urls import UrlError, normalize_url
-
-
-@dataclass
-class FileReport:
-    """The result of reading one input file: its counters, and the error that cut it short, if any.
-
-    Readers update `counters.read`, `drops` and `notes` while they yield; grouping counts the rest. `name` is the file
-    name for messages.
-    """
-
-    name: str
-    counters: Counters = field(default_factory=Counters)
-    error: str | None = None
-
-    @property
-    def status(self) -> str:
-        """`ok`, or `partial` when only the rows before `error` could be read."""
-        return "ok" if self.error is None else "partial"
-
 
 # One value that may be a text: the URL of its image, its source (attribute or column), and the value.
 RawValue = tuple[object, str, object]

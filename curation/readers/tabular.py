@@ -19,7 +19,8 @@ from curation.errors import InputError, UsageError
 from curation.io.failures import first_line
 from curation.io.gzip_stream import GzipStream
 from curation.occurrence import Occurrence
-from curation.readers.extract import FileReport, RawValue, clean_reference, note_images, occurrences_of
+from curation.readers.extract import RawValue, clean_reference, note_images, occurrences_of
+from curation.readers.file_report import FileReport
 from curation.readers.lenient_json import decode_utf8, parse_json
 from curation.urls import effective_base
 

@@ -13,7 +13,8 @@ from curation.io.failures import first_line
 from curation.io.gzip_stream import DamagedError, GzipStream
 from curation.occurrence import Counters, Occurrence
 from curation.readers import robots
-from curation.readers.extract import FileReport, RawValue, clean_reference, note_images, occurrences_of
+from curation.readers.extract import RawValue, clean_reference, note_images, occurrences_of
+from curation.readers.file_report import FileReport
 from curation.readers.wat_record import Link, Response, decode_envelope, images_of
 from curation.urls import effective_base
 

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from curation.errors import InputError
 from curation.io.failures import first_line
 from curation.occurrence import Occurrence
-from curation.readers.extract import FileReport
+from curation.readers.file_report import FileReport
 from curation.readers.lenient_json import decode_utf8, parse_json
 from curation.readers.tabular import Columns, row_occurrences
 

@@ -6,7 +6,7 @@ from random import Random
 
 from fastwarc.warc import ArchiveIterator
 
-from curation.readers.extract import FileReport
+from curation.readers.file_report import FileReport
 from curation.readers.wat import read_wat
 from demo.site import NIGHTS, Site
 from demo.wat import write_wat

@@ -21,17 +21,17 @@ from curation.cli.config import IngestSection
 from curation.dedup.by_image import GROUPS, group
 from curation.errors import InputError
 from curation.filters import base
+from curation.filters.steps import FilterPlan
 from curation.io.backend import FileStat
 from curation.io.paths import join
 from curation.io.storage import Storage
 from curation.lake import shuffle
 from curation.occurrence import Counters, Occurrence
-from curation.readers.extract import FileReport
+from curation.readers.file_report import FileReport
 from curation.readers.tabular import Columns, read_jsonl, read_parquet
 from curation.readers.wat import read_wat
 from curation.readers.webdataset import read_webdataset
 from jobs.runtime.ledger import LedgerRow, failed_row, ledger_row
-from jobs.tasks.ingest.filters import FilterPlan
 
 ALGORITHM = 2
 COUNTERS = "books"  # key of the counters in a cached file; renaming it would discard every cache

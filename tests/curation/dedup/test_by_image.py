@@ -10,7 +10,7 @@ from curation.dedup.by_image import GROUPS, finish, group, merge_groups
 from curation.hashing import text_hash
 from curation.lake.schemas import SCHEMAS
 from curation.occurrence import Counters, Occurrence
-from curation.readers.extract import FileReport
+from curation.readers.file_report import FileReport
 from curation.readers.wat import read_wat
 from curation.urls import image_id
 

@@ -192,7 +192,7 @@ def test_every_module_of_the_package_that_compiles_is_in_the_digest():
         "curation",
     ):
         assert compiler.digest_of({**sources, name: sources[name] + "\n"}) != digest, name
-    for name in ("curation.images.fetch", "curation.report.page"):
+    for name in ("curation.images.fetch", "curation.report.night_page"):
         assert compiler.digest_of({**sources, name: sources[name] + "\n"}) == digest, name
 
 

@@ -14,7 +14,7 @@ from msgspec.structs import astuple
 
 from curation.errors import InputError, UsageError
 from curation.readers import tabular
-from curation.readers.extract import FileReport
+from curation.readers.file_report import FileReport
 from curation.readers.tabular import Columns, read_jsonl, read_parquet
 from curation.text import clean
 

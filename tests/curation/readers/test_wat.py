@@ -14,7 +14,7 @@ from msgspec.structs import astuple
 
 from curation.errors import InputError
 from curation.readers import wat
-from curation.readers.extract import FileReport
+from curation.readers.file_report import FileReport
 from curation.readers.wat import read_wat
 from support.slow_wat import slow_read
 

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curation.readers.extract import FileReport
+from curation.readers.file_report import FileReport
 from curation.readers.wat import read_wat
 
 RECORDS = 9

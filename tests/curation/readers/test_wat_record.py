@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.readers import wat_record
-from curation.readers.extract import FileReport
+from curation.readers.file_report import FileReport
 from curation.readers.robots import directives
 from curation.readers.wat import read_wat
 from curation.readers.wat_record import decode_envelope, images_of

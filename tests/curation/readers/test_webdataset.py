@@ -12,7 +12,7 @@ import pytest
 
 from curation.errors import InputError
 from curation.images.refs import ImageRefs, open_local
-from curation.readers.extract import FileReport
+from curation.readers.file_report import FileReport
 from curation.readers.tabular import Columns, read_parquet
 from curation.readers.webdataset import read_webdataset
 

@@ -1,4 +1,4 @@
-"""The filter steps that a config asks for, between reading and grouping, in a fixed order.
+"""The steps that the keys `ingest.clean` and `ingest.filters` ask for, in a fixed order: a new filter is added here.
 
 The order: sample of images, URL block list, entities, mojibake, controls, length, file names, e-mail addresses, cards,
 phone numbers, text block lists.
@@ -10,29 +10,29 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from pathlib import Path
 from typing import Any
 
+from curation.cli.config import IngestSection
 from curation.errors import InputError, UsageError
 from curation.filters import pii, text_quality
 from curation.filters.base import Keep, Note, Rewrite, Step, sample_of_images
 from curation.filters.blocklists import TextBlockList, UrlBlockList, entries
 from curation.io.storage import Storage
-from curation.lid.identifier import cached, model_sha256
-from jobs.runtime.config import Config
-from jobs.runtime.spec import lid_labels, lid_model
-from metadata.languages import LanguageTable
 
 URLS = "urls"
+
+
+Identify = Callable[[Sequence[str]], Sequence[str]]  # texts to language keys
 
 
 @dataclass(frozen=True)
 class FilterPlan:
     """The steps of a config, with its block lists by content; plans with equal content are equal."""
 
-    config: Config = field(compare=False)
+    section: IngestSection = field(compare=False)
     storage: Storage = field(compare=False)
-    section: str  # the config's section ingest, as JSON
+    identify: Identify | None = field(compare=False)
+    keys: str  # the section as JSON
     seed: int
     lists: tuple[tuple[str, str, str], ...]  # (key, path, SHA-256)
     model: str | None  # the part of language identification that block lists depend on
@@ -51,21 +51,20 @@ class FilterPlan:
         return _steps(self)
 
 
-def plan_filters(config: Config, storage: Storage) -> FilterPlan:
-    """Read the block lists that the config names. Raises UsageError for a missing file or an unknown language."""
-    filters = config.ingest.filters
-    known = {*LanguageTable.load().label_to_lang.values(), "all"}
-    for lang in filters.block_texts:
-        if lang not in known:
-            raise UsageError(f"ingest.filters.block_texts: {lang!r} is not a language key or `all`")
+def plan_filters(
+    section: IngestSection, storage: Storage, seed: int, identify: Identify | None = None, model: str | None = None
+) -> FilterPlan:
+    """Read the block lists that the config names. Raises UsageError for a missing file.
+
+    `identify` and `model`, its description for fingerprints, are needed if `block_texts` is set.
+    """
+    filters = section.filters
     lists_by_key = [(URLS, path) for path in filters.block_urls] + sorted(filters.block_texts.items())
     try:
         lists = tuple((key, path, hashlib.sha256(storage.read_bytes(path)).hexdigest()) for key, path in lists_by_key)
     except InputError as error:
         raise UsageError(f"ingest.filters: {error}") from error
-    model = _model(config) if filters.block_texts else None
-    digest = f"{model_sha256(model)} {config.match.lid_labels} {config.match.min_lid_score}" if model else None
-    return FilterPlan(config, storage, config.ingest.model_dump_json(), config.seed, lists, digest)
+    return FilterPlan(section, storage, identify, section.model_dump_json(), seed, lists, model)
 
 
 @lru_cache(maxsize=4)
@@ -74,16 +73,16 @@ def _steps(plan: FilterPlan) -> Sequence[Step]:
 
 
 def _of_images(plan: FilterPlan) -> Iterator[Step]:
-    section = plan.config.ingest
+    section = plan.section
     if section.sample < 1 and section.sample_of == "images":
-        yield sample_of_images(section.sample, plan.config.seed)
+        yield sample_of_images(section.sample, plan.seed)
     if section.filters.block_urls:
         blocked = UrlBlockList(line for key, path, _ in plan.lists if key == URLS for line in plan.entries(path))
         yield Keep("blocked_url", lambda o: not (blocked(o.image_url) or blocked(o.page_url)))
 
 
 def _cleaning(plan: FilterPlan) -> Iterator[Step]:
-    section = plan.config.ingest.clean
+    section = plan.section.clean
     if section.entities:
         yield Rewrite("entities", text_quality.without_entities)
     if section.mojibake == "repair":
@@ -97,7 +96,7 @@ def _cleaning(plan: FilterPlan) -> Iterator[Step]:
 
 
 def _of_texts(plan: FilterPlan) -> Iterator[Step]:
-    filters = plan.config.ingest.filters
+    filters = plan.section.filters
     if (least := filters.min_chars) is not None:
         yield Keep("too_short", lambda o: len(o.text) >= least)
     if (most := filters.max_chars) is not None:
@@ -107,30 +106,12 @@ def _of_texts(plan: FilterPlan) -> Iterator[Step]:
     for kind, treatment in (("email", filters.emails), ("card", filters.cards), ("phone", filters.phones)):
         if treatment != "keep":
             yield _personal(kind, treatment)
-    if filters.block_texts:
+    if plan.identify:
         phrases = {key: plan.entries(path) for key, path, _ in plan.lists if key != URLS}
-        yield TextBlockList(phrases, _identify(plan.config))
+        yield TextBlockList(phrases, plan.identify)
 
 
 def _personal(kind: str, treatment: str) -> Step:
     if treatment == "mask":
         return Rewrite(f"{kind}_masked", partial(pii.masked, kind))
     return Keep(kind, lambda o: not pii.contains(kind, o.text))
-
-
-def _model(config: Config) -> Path:
-    try:
-        return lid_model(config)
-    except UsageError as error:
-        raise UsageError(f"{error}: ingest.filters.block_texts needs it") from error
-
-
-def _identify(config: Config) -> Callable[[Sequence[str]], Sequence[str]]:
-    """Return a function that identifies languages as match does; it loads the model when it is first called."""
-
-    def identify(texts: Sequence[str]) -> Sequence[str]:
-        model = _model(config)
-        labels = lid_labels(config, model, LanguageTable.load())
-        return cached(model, labels, config.match.min_lid_score).identify(texts)[0]
-
-    return identify

@@ -145,7 +145,7 @@ def summarize(lang: str, counts: npt.NDArray[np.int64], t: int, top: Sequence[To
 
 def render(report: Report) -> str:
     """Return the HTML of the page."""
-    template = environment("curation.report").get_template("report.html")
+    template = environment("curation.report").get_template("night_page.html")
     return template.render(
         report=report,
         stages=STAGES,

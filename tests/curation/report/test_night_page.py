@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from curation.errors import InputError
 from curation.lake.schemas import SCHEMAS
-from curation.report.page import STAGES, Report, StageRun, TopEntry, render, summarize
+from curation.report.night_page import STAGES, Report, StageRun, TopEntry, render, summarize
 from jobs import report as job
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
