@@ -27,7 +27,7 @@ from jobs.runtime.ledger import LedgerRow
 from jobs.runtime.runs import Outcome
 from jobs.runtime.stage import Publication, Stage, StageRun
 from jobs.tasks.metadata.lists import MadeList, MakeList, WrittenEntries, bucket_counts, merge_keys
-from jobs.tasks.metadata.matchers import RULES, CompiledMatcher, CompileMatcher, is_published, publish_manifest
+from jobs.tasks.metadata.matchers import RULES, CompiledMatcher, CompileMatcher, publish_manifest, same_build
 from jobs.tasks.metadata.ngrams import bucket_counts as gram_buckets
 from jobs.tasks.metadata.ngrams import rank_grams
 from jobs.tasks.metadata.plan import find_reuse, limit_overrides, plan_build
@@ -71,8 +71,7 @@ class MetadataStage(Stage):
 
     def earlier(self, run: StageRun) -> Outcome | None:
         """Return the outcome of an earlier build whose version is still published."""
-        outcome = run.same_work()
-        return outcome if outcome and is_published(self.context.lake, outcome.totals["version"]) else None
+        return same_build(run, self.context.lake)
 
     def execute(self, run: StageRun) -> Publication:
         """Read the sources of changed lists, make the lists, merge them and compile the matchers."""

@@ -24,7 +24,7 @@ from jobs.runtime.partitions import require
 from jobs.runtime.runs import Outcome
 from jobs.runtime.stage import Publication, Stage, StageRun
 from jobs.tasks.metadata.lists import bucket_counts, merge_keys
-from jobs.tasks.metadata.matchers import RULES, CompileMatcher, is_published, publish_manifest
+from jobs.tasks.metadata.matchers import RULES, CompileMatcher, publish_manifest, same_build
 from jobs.tasks.metadata.spread import SpreadList
 from metadata.languages import LanguageTable
 from metadata.lists.merge import version_from_digests
@@ -54,8 +54,7 @@ class MergeStage(Stage):
 
     def earlier(self, run: StageRun) -> Outcome | None:
         """Return the outcome of an earlier merge whose version is still published."""
-        outcome = run.same_work()
-        return outcome if outcome and is_published(self.context.lake, outcome.totals["version"]) else None
+        return same_build(run, self.context.lake)
 
     def execute(self, run: StageRun) -> Publication:
         """Stage the lists, merge them into one and compile it."""

@@ -49,10 +49,6 @@ class Lake:
         """The folder or prefix of the lake."""
         return self.layout.root
 
-    def uri(self, *parts: str) -> str:
-        """Return the location of something in the lake, from its path below the root."""
-        return self.layout.path(*parts)
-
     # Reading
 
     def table(self, name: str, version: int | None = None) -> DeltaTable | None:

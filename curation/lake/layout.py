@@ -35,76 +35,76 @@ class LakeLayout:
 
     root: str
 
-    def path(self, *parts: str) -> str:
+    def _path(self, *parts: str) -> str:
         """Return the location of something in the lake, from its path below the root."""
         return join(self.root, *parts)
 
     def table(self, name: str) -> str:
         """Return the location of a table."""
-        return self.path(name)
+        return self._path(name)
 
     @property
     def batches(self) -> str:
         """Folder of the batch declarations."""
-        return self.path("batches")
+        return self._path("batches")
 
     def batch(self, number: int) -> str:
         """Return the path of the declaration of batch `number`, counted from 0."""
-        return self.path("batches", f"{number:08d}.json")
+        return self._path("batches", f"{number:08d}.json")
 
     def recipe(self, name: str) -> str:
         """Return the path of a frozen recipe."""
-        return self.path("recipes", f"{name}.json")
+        return self._path("recipes", f"{name}.json")
 
     # Matchers
 
     @property
     def latest_matchers(self) -> str:
         """File that names the metadata version built last."""
-        return self.path("matchers", "latest.json")
+        return self._path("matchers", "latest.json")
 
     def manifest(self, version: str, release: str) -> str:
         """Return the path of a metadata version's manifest."""
-        return self.path("matchers", version, f"manifest.{release}.json")
+        return self._path("matchers", version, f"manifest.{release}.json")
 
     def matcher(self, version: str, name: str) -> str:
         """Return the path of a compiled matcher named by `matcher_name`."""
-        return self.path("matchers", version, name)
+        return self._path("matchers", version, name)
 
     # Reports
 
     def batch_page(self, recipe: str, batch: str) -> str:
         """Return the path of a batch's HTML page."""
-        return self.path("reports", recipe, f"{batch}.html")
+        return self._path("reports", recipe, f"{batch}.html")
 
     def metadata_page(self, version: str) -> str:
         """Return the path of a metadata version's HTML page."""
-        return self.path("reports", "metadata", f"{version}.html")
+        return self._path("reports", "metadata", f"{version}.html")
 
     @property
     def metrics(self) -> str:
         """Default folder of the Prometheus files."""
-        return self.path("reports", "metrics")
+        return self._path("reports", "metrics")
 
     # Working files
 
     @property
     def staging(self) -> str:
         """Folder of all working files."""
-        return self.path("_staging")
+        return self._path("_staging")
 
     def run_staging(self, run_id: str) -> str:
         """Return the folder of a run's working files."""
-        return self.path("_staging", run_id)
+        return self._path("_staging", run_id)
 
     @property
     def group_caches(self) -> str:
         """Folder of the cached groups of all batches."""
-        return self.path("_staging", GROUPS)
+        return self._path("_staging", GROUPS)
 
     def group_cache(self, batch: str) -> str:
         """Return the folder where the groups of a batch's input files are cached."""
-        return self.path("_staging", GROUPS, batch)
+        return self._path("_staging", GROUPS, batch)
 
     def staging_run_id(self, path: str) -> str | None:
         """Return the run that a file below `staging` belongs to; None for a cached group."""

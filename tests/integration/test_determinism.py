@@ -58,7 +58,7 @@ def test_the_batches_that_rows_are_read_in_change_no_byte(night_done, monkeypatc
     context = night_done
     ours = digests(context.lake)
     for name in TABLES[1:]:
-        shutil.rmtree(Path(context.lake.uri(name)))
+        shutil.rmtree(Path(context.lake.layout.table(name)))
 
     monkeypatch.setattr("jobs.runtime.context.run_tasks", run_here)
     monkeypatch.setattr(splits, "RANGE", 3)

@@ -33,17 +33,19 @@ Moment = Callable[[Lake, set[Path]], bool]
 
 def in_the_middle_of(table: str) -> Moment:
     """When a new data file of the table is there, and its commit is not."""
-    return lambda lake, before: any(path not in before for path in Path(lake.uri(table)).rglob("*.parquet"))
+    return lambda lake, before: any(path not in before for path in Path(lake.layout.table(table)).rglob("*.parquet"))
 
 
 def just_after(table: str) -> Moment:
     """When the table has a new commit."""
-    return lambda lake, before: any(path not in before for path in Path(lake.uri(table, "_delta_log")).glob("*.json"))
+    return lambda lake, before: any(
+        path not in before for path in Path(lake.layout.table(table), "_delta_log").glob("*.json")
+    )
 
 
 def while_staging(lake: Lake, before: set[Path]) -> bool:
     """When a new working file is there."""
-    return any(path not in before for path in Path(lake.uri("_staging")).rglob("*.arrow"))
+    return any(path not in before for path in Path(lake.layout.staging).rglob("*.arrow"))
 
 
 MOMENTS = {
@@ -106,9 +108,11 @@ def check_disturbed_by(moments: list[str], night_done: Context, tmp_path: Path) 
     assert digests(lake) == new
     gc.run(Context(again.config.model_copy(update={"gc": GcSection(retention_hours=0)}), "gc"))
     for table in TABLES:
-        on_disk = {str(path) for path in Path(lake.uri(table)).rglob("*.parquet") if "_delta_log" not in path.parts}
+        on_disk = {
+            str(path) for path in Path(lake.layout.table(table)).rglob("*.parquet") if "_delta_log" not in path.parts
+        }
         assert on_disk == {file.path for file in lake.snapshot(table).files}
-    assert not list(Path(lake.uri("_staging")).rglob("*.arrow"))
+    assert not list(Path(lake.layout.staging).rglob("*.arrow"))
     assert digests(lake) == new
 
 

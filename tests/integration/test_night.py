@@ -167,7 +167,7 @@ def test_partitions_of_different_runs_are_not_mixed(night_done):
     context.storage.write_bytes(copied, context.storage.read_bytes(other.path))
     from curation.lake.files import WrittenFile
 
-    file = WrittenFile(copied.removeprefix(lake.uri("counts") + "/"), other.size, other.rows, "")
+    file = WrittenFile(copied.removeprefix(lake.layout.table("counts") + "/"), other.size, other.rows, "")
     lake.publish("counts", partition, [file], expected=(other.run_id,), metadata={})
     with pytest.raises(InputError, match="do not belong together"):
         balance.run(context)
@@ -196,8 +196,8 @@ def test_the_lake_opens_with_other_readers(night_done):
     for table in TABLES:
         ours = pa.Table.from_pylist(rows(lake, table)).to_pylist()
         for theirs in (
-            pl.read_delta(lake.uri(table)).to_arrow().to_pylist(),
-            connection.sql(f"select * from delta_scan('{lake.uri(table)}')").to_arrow_table().to_pylist(),
+            pl.read_delta(lake.layout.table(table)).to_arrow().to_pylist(),
+            connection.sql(f"select * from delta_scan('{lake.layout.table(table)}')").to_arrow_table().to_pylist(),
         ):
             same = [{name: row[name] for name in ours[0]} for row in theirs]
             assert sorted(same, key=str) == sorted(ours, key=str)

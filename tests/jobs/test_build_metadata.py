@@ -346,7 +346,7 @@ def test_the_run_says_what_each_source_gave_and_which_caps_were_reached(build):
 def test_a_command_shows_every_wikipedia_and_where_each_entry_came_from(build, capsys):
     made = build()
     (outcome,) = build_metadata.run(made)
-    page = Path(made.lake.uri("reports", "metadata", f"{outcome.totals['version']}.html")).read_text()
+    page = Path(made.lake.layout.metadata_page(outcome.totals["version"])).read_text()
     assert "merged into en" in page
 
     def show(*arguments):

@@ -96,7 +96,7 @@ def publish_entries(
             | {"aliases": (aliases or {}).get(word, [])}
             for n, word in enumerate(sorted(words))
         ]
-        with PartitionWriter(context.storage, lake.uri("entries"), folder, 0, SCHEMAS["entries"]) as writer:
+        with PartitionWriter(context.storage, lake.layout.table("entries"), folder, 0, SCHEMAS["entries"]) as writer:
             writer.write(pa.Table.from_pylist(rows, schema=SCHEMAS["entries"]))
         files += [WrittenFile(f.path, f.size, f.rows, f.sha256, {"lang": lang}) for f in writer.files]
     lake.publish("entries", {"metadata_version": version}, files, expected=(), metadata={"run_id": "run"})

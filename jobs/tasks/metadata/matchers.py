@@ -15,6 +15,8 @@ from curation.lake.layout import LakeLayout
 from curation.lake.parquet_read import read_batches
 from curation.matching.matcher_file import compile_entries
 from curation.matching.store import Manifest, MatcherStore, matcher_name
+from jobs.runtime.runs import Outcome
+from jobs.runtime.stage import StageRun
 
 RULES = ("worldwide", "reference")
 
@@ -58,3 +60,9 @@ def is_published(lake: Lake, version: str) -> bool:
     """Return whether a version's entries and the manifest of its matchers are published."""
     entries = lake.snapshot("entries", {"metadata_version": version})
     return bool(entries.files) and MatcherStore(lake.storage, lake.root).has_manifest(version)
+
+
+def same_build(run: StageRun, lake: Lake) -> Outcome | None:
+    """Return the outcome of an earlier run that did the same work and whose version is still published."""
+    outcome = run.same_work()
+    return outcome if outcome and is_published(lake, outcome.totals["version"]) else None

@@ -58,7 +58,7 @@ def test_partitions_are_published_replaced_and_kept_apart(prefix):
     partition = {"match_id": "m", "batch": "b"}
 
     def publish(run, count, expected):
-        with PartitionWriter(storage, lake.uri("counts"), f"x/{run}", 0, SCHEMAS["counts"]) as writer:
+        with PartitionWriter(storage, lake.layout.table("counts"), f"x/{run}", 0, SCHEMAS["counts"]) as writer:
             writer.write(SCHEMAS["counts"].empty_table().from_pylist([{"lang": "en", "entry_id": 0, "count": count}]))
         return lake.publish("counts", partition, writer.files, expected=expected, metadata={"run_id": run})
 

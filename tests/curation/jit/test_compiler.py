@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import fcntl
 import json
 import os
@@ -164,6 +165,8 @@ def test_a_moved_compiled_module_is_recompiled_and_followed_at_its_new_location(
         ("def f():\n    from curation.a import x\n", {"a"}),
         ("import curation.sub.b\n", {"sub", "sub.b"}),
         ("import numpy, curation.a as z\n", {"a"}),
+        ("from curation import (\n    a,  # why (not)\n    sub,\n)\n", {"a", "sub"}),
+        ('"""Text.\n\nimport what it needs\n"""\nfrom curation import a\n', {"a"}),
         ("from . import a\n", {"a"}),
         ("from .sub.b import y\n", {"sub", "sub.b"}),
         ("from curation import \\\n    a\n", {"a"}),
@@ -180,6 +183,12 @@ def test_imports_are_followed_however_they_are_written(text, names):
         far = compiler.digest_of({**changed, "curation.far": "3"}, "curation.jit.compiler")
         followed = far != compiler.digest_of(changed, "curation.jit.compiler")
         assert followed == (name in names), "imports of imported modules are followed"
+
+
+def test_every_import_of_the_package_is_seen():
+    for name, text in compiler.package_sources("curation").items():
+        parsed = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import | ast.ImportFrom)]
+        assert sorted(map(ast.unparse, compiler._imports(text))) == sorted(map(ast.unparse, parsed)), name
 
 
 def test_every_module_of_the_package_that_compiles_is_in_the_digest():

@@ -335,7 +335,7 @@ def publish_entries(context: Context, lang: str, entries: list[str]) -> None:
 
 def page_of(context: Context) -> str:
     (outcome,) = job.run(context)
-    assert outcome.totals["page"] == context.lake.uri("reports", "default", "b1.html")
+    assert outcome.totals["page"] == context.lake.layout.batch_page("default", "b1")
     return context.storage.read_bytes(outcome.totals["page"]).decode()
 
 
