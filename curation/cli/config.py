@@ -196,7 +196,9 @@ class ImagesSection(Section):
     max_pixels: int = Field(64_000_000, ge=1, description="images with more pixels are rejected without decoding")
     max_bytes: int = Field(20 << 20, ge=1, description="larger downloads are aborted and rejected")
     timeout_s: Annotated[float, Field(gt=0)] = Field(10.0, description="seconds per image, including retries")
-    retries: int = Field(2, ge=0, description="retries after 429, 5xx and dropped connections")
+    retries: int = Field(
+        2, ge=0, description="retries after the status 429, any status from 500 on, or a dropped connection"
+    )
     threads: int = Field(16, ge=1, description="parallel downloads per task")
     user_agent: str = Field("worldcurate/0.1", description="User-Agent header")
     allow_private_hosts: Words = Field(

@@ -68,10 +68,10 @@ class Fetched:
 class Fetcher:
     """Gets the bytes of images, from their URLs or through image references; a context manager.
 
-    An image has `timeout_s` seconds in total: name look-up, redirects, body and retries. After 429, 5xx or a broken
-    connection, up to `retries` retries follow after a growing pause, or after the time that the server asks for.
-    `allow_private_hosts` and `tls` are passed to `curation.images.safe_http.Dialer`, `open_binary` and `image_column`
-    to `curation.images.refs.ImageRefs`.
+    An image has `timeout_s` seconds in total: name look-up, redirects, body and retries. Up to `retries` retries follow
+    a broken connection, a temporary failure of the name look-up, the status 429 or any status from 500 on. Each waits
+    for a growing pause, or as long as the server asks. `allow_private_hosts` and `tls` are passed to
+    `curation.images.safe_http.Dialer`, `open_binary` and `image_column` to `curation.images.refs.ImageRefs`.
     """
 
     def __init__(

@@ -1,8 +1,9 @@
 """Read a file on a server as a stream that survives broken connections and never mixes two versions of the file.
 
 A `RemoteFile` requests the bytes from its position on and returns them as they arrive; nothing is staged on disk. After
-a transient failure (a dropped connection, a stalled or short body, 403, 408, 429, 5xx) it requests the rest from the
-first missing byte, as `curation.io.retry` prescribes. Every response must be of the version that was listed.
+a transient failure (a dropped connection, a stalled or short body, 403, 408, 429, 500, 502, 503, 504) it requests the
+rest from the first missing byte, as `curation.io.retry` prescribes. Every response must be of the version that was
+listed.
 """
 
 from __future__ import annotations

@@ -49,9 +49,9 @@ class DownloadFile:
 class Downloader:
     """Fetches files over http(s).
 
-    After a broken connection, 408, 429 or 5xx it makes up to `retries` further attempts in a row without a new byte.
-    The pause before the first is `backoff_s` seconds and doubles each time, or is as long as the server asks
-    (`Retry-After`).
+    A broken connection and the statuses 408, 429, 500, 502, 503 and 504 are retried, up to `retries` times in a row
+    without a new byte. The pause before the first retry is `backoff_s` seconds and doubles each time, or is as long as
+    the server asks (`Retry-After`).
     """
 
     def __init__(

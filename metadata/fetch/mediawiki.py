@@ -1,8 +1,8 @@
 """Read a wiki through the MediaWiki API, politely: plain text of pages, members of categories.
 
 The package `wikipedia-api` implements the API. This module adds a rate limit, retries after every transient failure
-(broken connections, 429, 5xx, the API's own `maxlag` and `ratelimited`), and errors of one line. The pause before a
-retry doubles each time, or is as long as the server asks (`Retry-After`).
+(broken connections, 429, every status from 500 on, the API's own `maxlag` and `ratelimited`), and errors of one line.
+The pause before a retry doubles each time, or is as long as the server asks after a 429 (`Retry-After`).
 """
 
 from __future__ import annotations
