@@ -1,7 +1,8 @@
 """The console script `worldcurate`: `worldcurate ingest …` does the same as `python -m jobs.ingest …`.
 
 A command is a module of the four packages that runs as a program. It is found, and described in `--help`, from its
-source alone, so listing the commands imports neither Spark nor PyTorch. It runs as `python -m` would run it.
+source alone, so listing the commands imports neither Spark nor PyTorch. It runs as `python -m` would run it. Without
+the console script, `python -m jobs.worldcurate` does the same.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import curation
 from curation.cli.completion import SHELLS, completion_script, options_of
 
 PACKAGES = ("jobs", "metadata", "training", "curation")
+THIS_MODULE = "jobs.worldcurate"  # runs the commands, and is none itself
 COMPLETION = "Print a script that completes commands and options: `worldcurate completion {bash,zsh,fish}`."
 USAGE = """\
 usage: worldcurate COMMAND [--config FILE] [--option value …]
@@ -61,8 +63,8 @@ def find_commands() -> dict[str, str]:
     for package in PACKAGES:
         root = _source(package).parent
         for path in sorted(root.rglob("*.py")):
-            if _is_program(path):
-                module = ".".join((package, *path.relative_to(root).with_suffix("").parts))
+            module = ".".join((package, *path.relative_to(root).with_suffix("").parts))
+            if module != THIS_MODULE and _is_program(path):
                 commands[path.stem] = module
     return commands
 
@@ -138,3 +140,7 @@ def _is_program(path: Path) -> bool:
         isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'"
         for node in ast.parse(source).body
     )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -67,7 +67,7 @@ def test_every_command_has_a_name_of_its_own():
         path
         for package in ("curation", "jobs", "metadata", "training")
         for path in (ROOT / package).rglob("*.py")
-        if '\nif __name__ == "__main__":' in path.read_text(encoding="utf-8")
+        if '\nif __name__ == "__main__":' in path.read_text(encoding="utf-8") and path.stem != "worldcurate"
     ]
     commands = find_commands()
     assert sorted(commands) == sorted(path.stem for path in programs)
@@ -80,6 +80,13 @@ def test_the_overview_shows_one_line_per_command(capsys):
     for name in [*find_commands(), "completion"]:
         [line] = [line for line in lines if line.startswith(f"  {name} ")]
         assert line.endswith(".")
+
+
+def test_the_module_prints_the_same_overview_as_the_console_script(capsys):
+    assert main(["--help"]) == 0
+    done = run("-m", "jobs.worldcurate", "--help")
+    assert (done.returncode, done.stdout, done.stderr) == (0, capsys.readouterr().out, "")
+    assert run("-m", "jobs.worldcurate").returncode == 2
 
 
 def test_listing_the_commands_imports_neither_spark_nor_torch():
