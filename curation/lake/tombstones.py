@@ -1,7 +1,7 @@
 """Images that must no longer be used: takedowns, late duplicates, decontamination.
 
-A row of the table `tombstones` names an image id or a host, with a reason and a date. Every stage that reads images
-skips them, in all later batches too.
+A row of the table `tombstones` names an image id or a host, with a reason and a date. Match, balance, fetch_images and
+the trainer skip rows with a tombstone, in all later batches too.
 """
 
 from __future__ import annotations
