@@ -30,7 +30,7 @@ test-slow: $(VENV)/ready models ## Run the slow tests, which take minutes
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 .PHONY: lint
-lint: $(VENV)/ready ## Check style (ruff), types (mypy), import order (import-linter) and spelling (codespell)
+lint: $(VENV)/ready ## Check style and formatting (ruff), types (mypy), import order (import-linter) and spelling (codespell)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
