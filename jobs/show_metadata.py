@@ -1,8 +1,8 @@
 """Shows the content of a metadata version, and the sources of each entry.
 
-    python -m jobs.show_metadata --config c.yaml                                 every Wikipedia: its list, its entries
-    python -m jobs.show_metadata --config c.yaml --lang zh --origin bigram       the best entries of a language
-    python -m jobs.show_metadata --config c.yaml --entry "New York" --lang en    the sources of an entry
+    python -m jobs.show_metadata --config c.yaml                                # every Wikipedia: its list, its entries
+    python -m jobs.show_metadata --config c.yaml --lang zh --origin bigram      # the best entries of a language
+    python -m jobs.show_metadata --config c.yaml --entry "New York" --lang en   # the sources of an entry
 
 Without `--lang` and `--entry` it prints, for every Wikipedia of the language table, whether it has a list of its own,
 is merged into another or into `other`, with the number of entries by origin; it exits with 4 if one is in no list.
