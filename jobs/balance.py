@@ -1,4 +1,4 @@
-"""Balances head and tail: a threshold per language, a keep probability per text, and a seeded draw.
+"""Balance head and tail: a threshold per language, a keep probability per text, and a seeded draw.
 
 Publishes `thresholds` and `curated`. The name of a recipe is frozen to its settings at first use. The thresholds of a
 batch use the counts up to that batch, so an old batch balanced again gives the old result; or those up to

@@ -1,4 +1,4 @@
-"""Builds the per-language metadata: entries from WordNet, Wikipedia n-grams and titles, and compiled matchers.
+"""Build the per-language metadata: entries from WordNet, Wikipedia n-grams and titles, and compiled matchers.
 
 Every source file is read once and its counts are staged; n-grams of large Wikipedias and page views are summed by
 bucket; every Wikipedia gets a source list; the lists that share a key are merged into its sorted entries; and the

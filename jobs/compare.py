@@ -1,4 +1,4 @@
-"""Compares recipes on the same batch, side by side: pairs kept, languages, rare entries, entropy.
+"""Compare recipes on the same batch, side by side: pairs kept, languages, rare entries, entropy.
 
     python -m jobs.compare --config c.yaml --batch 2024-05-31 --recipes default,one_t,merged
 
@@ -74,7 +74,7 @@ def format_comparison(stats: Sequence[RecipeStats], *, as_json: bool, languages:
 class CompareOptions(CommandOptions):
     """Which recipes to compare, and how much to print."""
 
-    recipes: str | None = Field(None, description="names of the recipes, separated by commas")
+    recipes: str | None = Field(None, description="names of the recipes, separated by commas (required)")
     languages: int = Field(LANGUAGES, ge=0, description="number of languages to print")
     json_: bool = Field(False, alias="json", description="print JSON instead of a table")
 

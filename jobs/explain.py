@@ -1,4 +1,4 @@
-"""Explains why an image or a text was kept or dropped: language, entries, counts, keep probabilities, draw.
+"""Explain why an image or a text was kept or dropped: language, entries, counts, keep probabilities, draw.
 
     python -m jobs.explain --config c.yaml --image_id 0f3c…
     python -m jobs.explain --config c.yaml --text "a red dog" --lang en

@@ -1,4 +1,4 @@
-"""Fetches the images of the curated pairs and writes the shards.
+"""Fetch the images of the curated pairs and write the shards.
 
 The job runs two stages. `images` is the one impure stage: its buckets are fixed first (curated rows that make about
 one shard each), then each bucket is fetched, and its results are published, failures with their reason. `shards` is a

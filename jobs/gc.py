@@ -1,4 +1,4 @@
-"""Removes files that no published version needs: replaced versions, runs that never published, working files.
+"""Remove files that no published version needs: replaced versions, runs that never published, working files.
 
 Nothing younger than `gc.retention_hours` is removed, so active runs and trainers that read an older version are safe.
 """

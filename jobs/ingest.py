@@ -1,4 +1,4 @@
-"""Reads crawled pages or tables of pairs and publishes `pairs`: one row per image, with its texts.
+"""Read crawled pages or tables of pairs and publish `pairs`: one row per image, with its texts.
 
 Ingest makes two passes. It reads every input file once, groups its texts by image and stages the groups in hash
 buckets; then it merges every bucket into one output file. If there are many staged files, a pass in between combines

@@ -1,4 +1,4 @@
-"""Identifies the language of every text, matches it against that language's metadata and counts the entries.
+"""Identify the language of every text, match it against that language's metadata and count the entries.
 
 Publishes `matches` (images with at least one matched text) and `counts` (texts per entry). Counts belong to a
 `match_id`, which hashes everything that determines a match, and can be summed over batches.

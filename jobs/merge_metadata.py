@@ -1,4 +1,4 @@
-"""Merges the lists of all languages of a metadata version into one, to measure the effect of language isolation.
+"""Merge the lists of all languages of a metadata version into one, to measure the effect of language isolation.
 
 Publishes a metadata version of its own with the one list `all`: a run with `metadata.version` set to it matches every
 text against that list, whatever its language, and balances it with one threshold. `metadata.languages` selects the

@@ -1,4 +1,4 @@
-"""One night: ingest, match, balance, fetch_images and report for one batch.
+"""Run one night: ingest, match, balance, fetch_images and report for one batch.
 
 Each stage skips published work, so a night can be killed at any point and run again.
 """

@@ -1,4 +1,4 @@
-"""Balances all batches of a recipe again under another recipe, with the counts of all batches, and compares the two.
+"""Balance all batches of a recipe again under another recipe, with the counts of all batches, and compare the two.
 
     python -m jobs.rebalance --config c.yaml --recipe full --from_recipe default
 
@@ -53,7 +53,9 @@ class RebalanceOptions(CommandOptions):
 
     former_flags: ClassVar[dict[str, str]] = {"--of": "from_recipe"}
 
-    from_recipe: str | None = Field(None, description="recipe whose batches are balanced again under --recipe")
+    from_recipe: str | None = Field(
+        None, description="recipe whose batches are balanced again under --recipe (required)"
+    )
     languages: int = Field(compare.LANGUAGES, ge=0, description="number of languages to print")
     json_: bool = Field(False, alias="json", description="print JSON instead of a table")
 

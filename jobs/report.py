@@ -1,4 +1,4 @@
-"""Writes one self-contained HTML page about a batch, `LAKE/reports/<recipe>/<batch>.html`: the funnel with reasons.
+"""Write one self-contained HTML page about a batch, `LAKE/reports/<recipe>/<batch>.html`: the funnel with reasons.
 
 The page shows every stage that has run and names those that have not, so a report can be written at any time.
 """

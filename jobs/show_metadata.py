@@ -1,4 +1,4 @@
-"""Shows the content of a metadata version, and the sources of each entry.
+"""Show the content of a metadata version, and the sources of each entry.
 
     python -m jobs.show_metadata --config c.yaml                                # every Wikipedia: its list, its entries
     python -m jobs.show_metadata --config c.yaml --lang zh --origin bigram      # the best entries of a language

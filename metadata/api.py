@@ -1,4 +1,4 @@
-"""Fetches pages of one Wikipedia through its API, for a language without a dump or to supplement a dump.
+"""Fetch pages of one Wikipedia through its API, for a language without a dump or to supplement a dump.
 
     python -m metadata.api --language tpi --categories Category:Kantri --out sources --user_agent 'me (me@example.org)'
 

@@ -53,9 +53,11 @@ class FetchConfig(BaseSettings):
 
     out: str | None = Field(None, description="output folder")
     user_agent: str | None = Field(None, description="User-Agent header: who you are and how to reach you")
-    retries: int = Field(5, ge=0, description="retries in a row that bring no new byte before a download fails")
+    retries: int = Field(
+        5, ge=0, description="a download fails after this many retries in a row that bring no new byte"
+    )
     backoff_s: Annotated[float, Field(gt=0)] = Field(
-        1.0, description="seconds before the first retry, doubled for each further one"
+        1.0, description="seconds before the first retry; each later retry waits twice as long"
     )
     timeout_s: Annotated[float, Field(gt=0)] = Field(60.0, description="seconds to wait for data")
 

@@ -1,4 +1,4 @@
-"""Fetches the sources of metadata for some languages: dumps, page-view files and wordnets.
+"""Fetch the sources of metadata for some languages: dumps, page-view files and wordnets.
 
     python -m metadata.download --languages de,fr --date 2024-05-01 --out sources --user_agent 'me (me@example.org)'
 

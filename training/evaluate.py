@@ -44,7 +44,7 @@ def main(argv: Sequence[str]) -> None:
         EvaluateConfig,
         argv,
         prog="python -m training.evaluate",
-        description="zero-shot accuracy of a checkpoint, per language",
+        description=__doc__ or "",
         required=("checkpoint", "images", "classes"),
     )
     folder = checkpoint.find(Path(config.checkpoint or ""))

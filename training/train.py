@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> None:
         TrainConfig,
         argv,
         prog="python -m training.train",
-        description="train a MetaClip2 model on the shards of a recipe",
+        description=__doc__ or "",
         required=("lake", "output"),
     )
     with join_process_group() as world:

@@ -22,8 +22,8 @@ class Section(BaseModel):
 class StorageSection(Section):
     """Access to s3:// locations; credentials come from the environment."""
 
-    endpoint_url: str | None = Field(None, description="S3 endpoint (default: AWS_ENDPOINT_URL)")
-    region: str | None = Field(None, description="S3 region (default: AWS_REGION)")
+    endpoint_url: str | None = Field(None, description="S3 endpoint; default: the variable AWS_ENDPOINT_URL")
+    region: str | None = Field(None, description="S3 region; default: the variable AWS_REGION")
     anonymous: bool = Field(False, description="send unsigned requests, to read public buckets")
 
 
@@ -33,7 +33,7 @@ Treatment = Literal["keep", "mask", "drop"]
 class CleanSection(Section):
     """Cleaning of texts in addition to the default (NFC, single spaces, trimmed); changes are counted."""
 
-    entities: bool = Field(False, description="replace HTML entities (&amp;) by their characters")
+    entities: bool = Field(False, description="replace HTML entities (&amp;) with their characters")
     controls: bool = Field(False, description="remove control characters and invisible characters, except ZWNJ and ZWJ")
     mojibake: Literal["keep", "flag", "repair", "drop"] = Field(
         "keep", description="UTF-8 decoded in another encoding (cafÃ©): keep; flag = keep and count; repair; or drop"
@@ -91,7 +91,8 @@ class IngestSection(Section):
     bucket_bytes: int = Field(256 << 20, ge=1, description="input bytes per output bucket")
     robots: list[Literal["noai", "noimageai", "noindex", "noimageindex"]] = Field(
         ["noai", "noimageai"],
-        description="directives in X-Robots-Tag headers or robots meta tags of pages that are honored",
+        description="directives to honor: texts of pages that give one, in an X-Robots-Tag header or a robots meta "
+        "tag, are dropped",
     )
     storage: StorageSection | None = Field(
         None, description="access to s3:// inputs, if it differs from that of the lake"
@@ -100,10 +101,10 @@ class IngestSection(Section):
         None, ge=1, description="input files read in parallel by all workers; default: one per core"
     )
     retries: int = Field(
-        6, ge=0, description="retries in a row that bring no new byte before an input on a server fails"
+        6, ge=0, description="an input on a server fails after this many retries in a row that bring no new byte"
     )
     backoff_s: Annotated[float, Field(ge=0)] = Field(
-        1.0, description="seconds before the first retry, doubled for each further one"
+        1.0, description="seconds before the first retry; each later retry waits twice as long"
     )
     timeout_s: Annotated[float, Field(gt=0)] = Field(60.0, description="seconds without data before a retry starts")
 
@@ -145,11 +146,11 @@ class MatchSection(Section):
 
     rules: Literal["worldwide", "reference"] = Field("worldwide", description="matching rule set")
     lid_model: str = Field(
-        "default", description="fastText model file; default = the model that `make models` downloads"
+        "default", description="fastText model file; default: the model that `make models` downloads"
     )
     lid_labels: str = Field(
         "default",
-        description="file with the language key of each model label (`label<tab>key`); default = the language table",
+        description="file with the language key of each model label (`label<tab>key`); default: the language table",
     )
     min_lid_score: Share = Field(0.0, description="texts below this score are treated as `other`")
     unit_bytes: int = Field(1 << 30, ge=1, description="bytes of pairs per task, in batches of many tasks")
@@ -167,10 +168,12 @@ class BalanceSection(Section):
         description="tail_proportion = t per language from the tail share; fixed = one t for all languages; "
         "none = keep all matched pairs",
     )
-    tail_share: Annotated[float, Field(gt=0, le=1)] | None = Field(None, description="tail share p (0.06)")
-    t_en: int | None = Field(None, ge=1, description="threshold t of English, which determines p")
+    tail_share: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="tail share p, such as 0.06; refused if the data has no English"
+    )
+    t_en: int | None = Field(None, ge=1, description="threshold t of English, from which p follows")
     p: Annotated[float, Field(gt=0, le=1)] | None = Field(
-        None, description="tail share p itself, for data without English"
+        None, description="the same as tail_share, but accepted for data without English too"
     )
     counts_up_to: str | None = Field(
         None, description="last batch whose counts determine the thresholds; default: the batch that is balanced"

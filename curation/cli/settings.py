@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
@@ -57,6 +58,7 @@ def load_with(
     source: Any = CliSettingsSource[argparse.ArgumentParser](
         model, cli_prog_name=parser.prog, root_parser=parser, cli_avoid_json=True, cli_hide_none_type=True
     )
+    _state_defaults(parser, required)
     _check_environment(model)
     arguments = vars(parser.parse_args(argv))
     path = arguments.pop("config")
@@ -85,6 +87,22 @@ def load_with(
                 f"config: key `{key}` is missing: {parser.prog} needs it: set it in the file or as --{key}"
             )
     return cast("Settings", config), options
+
+
+def _state_defaults(parser: argparse.ArgumentParser, required: Sequence[str]) -> None:
+    """Mark required keys in `--help`, and show at most one default per key.
+
+    pydantic-settings ends the help of each key with `(default: …)`. That is removed if the description states the
+    default itself, or if the key has none.
+    """
+    for action in parser._actions:
+        text, found, default = (action.help or "").rpartition(" (default: ")
+        if found and action.dest in required:
+            action.help = f"{text} (required)"
+        elif found and (default == "None)" or re.search(r"\bdefault( =|:)", text)):
+            action.help = text
+    for group in parser._action_groups:
+        group.description = (group.description or "").removeprefix("default: None (undefined)\n") or None
 
 
 def _check_environment(model: type[BaseSettings]) -> None:

@@ -29,13 +29,13 @@ class SparkSection(Section):
     """The Spark session; ignored under spark-submit."""
 
     master: str = Field("local[*]", description="Spark master")
-    conf: dict[str, str] = Field({}, description="further Spark settings")
+    conf: dict[str, str] = Field({}, description="more Spark settings, which override those of the job")
 
 
 class GcSection(Section):
     """Removal of files that no published version needs."""
 
-    retention_hours: int = Field(168, ge=0, description="hours for which an unused file is kept")
+    retention_hours: int = Field(168, ge=0, description="hours to keep a file that no version needs")
     dry_run: bool = Field(False, description="only list the files that would be removed")
 
 
@@ -56,10 +56,10 @@ class Config(BaseSettings):
     lake: str | None = Field(None, description="the lake: a folder or s3://bucket/prefix")
     batch: str | None = Field(None, description="the input partition: a night (2024-05-31) or a crawl")
     recipe: str = Field("default", description="name of the balancing recipe")
-    seed: int = Field(0, description="seed of every choice")
-    max_failed_inputs: Share = Field(0.01, description="share of input files that may fail before the run does")
+    seed: int = Field(0, description="seed of all random choices: samples, texts per image, draws")
+    max_failed_inputs: Share = Field(0.01, description="a run fails if a larger share of its input files fails")
     progress_s: Annotated[float, Field(gt=0)] = Field(10.0, description="seconds between progress lines")
-    metrics: str | None = Field(None, description="folder for Prometheus text files; default LAKE/reports/metrics")
+    metrics: str | None = Field(None, description="folder for Prometheus text files; default: LAKE/reports/metrics")
     metadata: MetadataSection = MetadataSection()
     ingest: IngestSection = IngestSection()
     match: MatchSection = MatchSection()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import runpy
 import subprocess
 from pathlib import Path
@@ -44,6 +45,10 @@ def test_every_option_has_help(command, monkeypatch, capsys):
     [parser] = shown
     assert parser.description
     assert not [action.option_strings for action in parser._actions if not action.help]
+    assert not [
+        action.help for action in parser._actions if len(re.findall(r"\bdefault( =|:)|required\)", action.help)) > 1
+    ]
+    assert "None" not in parser.format_help()
     flags = [flag.removeprefix("--no-").removeprefix("--") for each in parser._actions for flag in each.option_strings]
     assert not [flag for flag in flags if "-" in flag and flag != "-h"], "words in flags are joined by underscores"
     assert capsys.readouterr().out.startswith("usage: python -m ")
