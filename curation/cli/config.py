@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from curation import __version__
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Words = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 
@@ -203,7 +205,7 @@ class ImagesSection(Section):
         2, ge=0, description="retries after the status 429, any status from 500 on, or a dropped connection"
     )
     threads: int = Field(16, ge=1, description="parallel downloads per task")
-    user_agent: str = Field("worldcurate/0.1", description="User-Agent header")
+    user_agent: str = Field(f"worldcurate/{__version__}", description="User-Agent header")
     allow_private_hosts: Words = Field(
         [], description="hosts, or host:port, with private addresses from which images may be fetched"
     )

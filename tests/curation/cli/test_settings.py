@@ -6,6 +6,7 @@ import logging
 
 import pytest
 
+from curation import __version__
 from curation.cli.run import run_command
 from curation.cli.settings import keys_of, load_config
 from curation.errors import InputError, OutputError, UsageError
@@ -126,3 +127,7 @@ def test_help_marks_required_keys_and_shows_at_most_one_default(capsys):
     assert "(*.paths, *.paths.gz) (required) --ingest.base_url" in shown
     assert "or a crawl --recipe str name of the balancing recipe (default: default)" in shown
     assert "default: the variable AWS_REGION --storage.anonymous" in shown
+
+
+def test_the_default_user_agent_names_this_version():
+    assert Config().images.user_agent == f"worldcurate/{__version__}"
