@@ -111,10 +111,11 @@ def _check_environment(model: type[BaseSettings]) -> None:
     A model lists other variables with its prefix as `other_variables`: names, or prefixes that end with `_`.
     """
     prefix, others = model.model_config["env_prefix"], getattr(model, "other_variables", ())
+    other_prefixes = tuple(other for other in others if other.endswith("_"))
     known = {name.upper() for name in model.model_fields}
     for variable in sorted(os.environ):
         name = variable.removeprefix(prefix)
-        if variable.startswith(prefix) and not name.startswith(others):
+        if variable.startswith(prefix) and name not in others and not name.startswith(other_prefixes):
             section = name.partition("__")[0]
             if section not in known:
                 raise UsageError(f"environment: {variable}: unknown key `{section.lower()}`")

@@ -82,3 +82,12 @@ def test_variables_of_other_components_are_not_reported_as_unknown_keys(monkeypa
     monkeypatch.setenv("WORLDCURATE_LAKES", "/l")
     with pytest.raises(UsageError, match="WORLDCURATE_LAKES"):
         COMMAND.parse(["--lake", "/l"])
+
+
+def test_other_variables_are_whole_names_unless_they_end_with_an_underscore(monkeypatch):
+    monkeypatch.setattr(Keys, "other_variables", ("COMPILED", "API_"))
+    monkeypatch.setenv("WORLDCURATE_API_LANGUAGE", "tpi")
+    assert COMMAND.parse(["--lake", "/l"])[1].lake == "/l"
+    monkeypatch.setenv("WORLDCURATE_COMPILED_FOLDER", "/opt/compiled")
+    with pytest.raises(UsageError, match="WORLDCURATE_COMPILED_FOLDER: unknown key"):
+        COMMAND.parse(["--lake", "/l"])
