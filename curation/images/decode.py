@@ -9,8 +9,8 @@ reasons:
 | not_an_image | none of the accepted formats |
 | too_many_pixels | larger than `max_pixels` by its header; nothing was decoded |
 | too_small | a side is shorter than `min_side` |
-| truncated | the data end before the image does |
-| broken | the data contradict their format |
+| truncated | the data ends before the image does |
+| broken | the data contradicts its format |
 | unsupported | a pixel type without a range to map to eight bits (32-bit and floating-point TIFF) |
 """
 

@@ -152,7 +152,7 @@ class Fetcher:
             return Fetched("failed", failure.reason, None)
 
     def fetch(self, url: str) -> Fetched:
-        """Download one URL; retry failures that may pass."""
+        """Download one URL; retry transient failures."""
         deadline = time.monotonic() + self._policy.timeout_s
         try:
             return Fetched("ok", None, retry(url, self._policy, lambda: self._follow(url, deadline), deadline=deadline))

@@ -30,7 +30,7 @@ NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # an IPv4 address in the last 32 
 class FetchError(Exception):
     """A failure that another attempt would not cure.
 
-    `reason` is one of `curation.images.fetch.REASONS` or `http_` and a status. A failure that may pass is a
+    `reason` is one of `curation.images.fetch.REASONS` or `http_` and a status. A transient failure is a
     TransientError with such a reason as its text.
     """
 

@@ -27,7 +27,7 @@ REPLAY = 1 << 20  # compressed bytes of a member that are held for zlib
 
 
 class DamagedError(OSError):
-    """The data of an input file end early or fail their checksum."""
+    """The data of an input file ends early or fails its checksum."""
 
 
 class GzipStream(io.RawIOBase):
@@ -111,7 +111,7 @@ class GzipStream(io.RawIOBase):
                     self._restart_member()
                     continue
                 self.trusted = self._position
-                self._damage = DamagedError(f"gzip data end early, after {self._before + self._at} bytes")
+                self._damage = DamagedError(f"gzip data ends early, after {self._before + self._at} bytes")
                 continue
             data = self._inflate_fast(size) if self._fast else self._inflate_slowly(size)
             if self._skip:
@@ -139,7 +139,7 @@ class GzipStream(io.RawIOBase):
             data = self._inflater.decompress(piece, size)
         except zlib.error as error:
             end = self._before + self._at + len(piece)
-            self._damage = DamagedError(f"gzip data are corrupt before byte {end}: {error}")
+            self._damage = DamagedError(f"gzip data is corrupt before byte {end}: {error}")
             return _inflate_until_error(before, bytes(piece))
         self._at += len(piece) - len(self._inflater.unused_data or self._inflater.unconsumed_tail)
         return bytes(data)

@@ -23,7 +23,7 @@ SHORT_HOP = 256 << 10  # bytes to read and discard rather than send another requ
 
 
 class Body(Protocol):
-    """The bytes of a response. Both methods raise TransientError for failures that may pass."""
+    """The bytes of a response. Both methods raise TransientError for transient failures."""
 
     def read(self, size: int) -> bytes:
         """Return some of the next bytes, at most `size`, none at the end."""
@@ -33,7 +33,7 @@ class Body(Protocol):
 
 
 class Source(Protocol):
-    """A kind of server. Both methods make one attempt; they raise TransientError for failures that may pass."""
+    """A kind of server. Both methods make one attempt; they raise TransientError for transient failures."""
 
     def stat(self, name: str, /) -> tuple[int, str]:
         """Return size in bytes and tag of a file."""

@@ -1,4 +1,4 @@
-"""The one retry loop: failures that may pass are retried after growing pauses, or after as long as the server asks.
+"""Retry transient failures after growing pauses, or after the pause that the server asks for.
 
 Code that talks to a server raises TransientError for failures that another attempt can cure. `retry` repeats the
 attempt until it succeeds, the limits of its RetryPolicy are reached or the deadline has passed.
@@ -29,11 +29,12 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often and how patiently a failed attempt is repeated.
+    """The number of retries and the pauses between them.
 
     After a failure, up to `retries` further attempts follow. The pause before the first is `backoff_s` seconds, and
-    doubles each time; `jitter` shortens it by up to a half, so that many clients do not return together. A server that
-    asks for more than `max_wait_s` is not asked again. A connection that is silent for `timeout_s` counts as broken.
+    doubles each time; `jitter` shortens it by up to a half, so that many clients do not return together. If a server
+    asks for a longer pause than `max_wait_s`, there is no retry. A connection without data for `timeout_s` counts as
+    broken.
     """
 
     retries: int = 6
@@ -49,7 +50,7 @@ class RetryPolicy:
 
 
 class TransientError(Exception):
-    """A failure that may pass; the server asks for a pause of `wait_s` seconds."""
+    """A transient failure; the server asks for a pause of `wait_s` seconds."""
 
     def __init__(self, reason: str, wait_s: float = 0.0) -> None:
         super().__init__(reason)
@@ -97,7 +98,8 @@ def retry(
             if failures > policy.retries:
                 raise GaveUpError(name, error, f"; gave up after {failures} tries") from error
             if error.wait_s > policy.max_wait_s:
-                raise GaveUpError(name, error, f" and asks to wait {error.wait_s:.0f} s: run again then") from error
+                wait = f"; the server asks for a pause of {error.wait_s:.0f} s: run again after it"
+                raise GaveUpError(name, error, wait) from error
             pause = policy.pause_s(name, failures, error.wait_s)
             if time.monotonic() + pause >= deadline:
                 raise GaveUpError(name, error, "; no time left for another try") from error

@@ -54,7 +54,7 @@ class _S3Body:
 
 @contextmanager
 def _transient_failures(uri: str) -> Iterator[None]:
-    """Turn a failure of botocore into a TransientError if it may pass, else into an InputError."""
+    """Turn a failure of botocore into a TransientError if another attempt can succeed, else into an InputError."""
     from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
     from urllib3.exceptions import HTTPError
 

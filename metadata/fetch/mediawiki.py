@@ -96,7 +96,7 @@ class MediaWiki(wikipediaapi.Wikipedia):  # type: ignore[misc]  # without types
         return retry(self._url, self._policy, lambda: self._query_once(params))
 
     def _query_once(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Query the API once. Raises TransientError for failures that may pass."""
+        """Query the API once. Raises TransientError for transient failures."""
         time.sleep(max(0.0, self._last + self._interval_s - time.monotonic()))
         try:
             answer: dict[str, Any] = self._do_get(self._url, params)

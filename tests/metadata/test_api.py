@@ -133,7 +133,7 @@ def test_retries_back_off_and_end(server):
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        (Answer(429, headers={"Retry-After": "3600"}), r"asks to wait 3600 s: run again then"),
+        (Answer(429, headers={"Retry-After": "3600"}), r"asks for a pause of 3600 s: run again after it"),
         (answer({"error": {"code": "invalidtitle", "info": "Bad title"}}), r"the API answers invalidtitle: Bad title"),
         (Answer(404), r"cannot fetch page 'Pusi': .*404"),
         (Answer(200, b"<html>"), r"cannot fetch page 'Pusi': WikiInvalidJsonError"),

@@ -129,7 +129,7 @@ class ReadFile:
 
 def crashed(_: int, file: FileStat) -> ReadResult:
     """Return the result of an input that crashes any process that reads it."""
-    return ReadResult(failed_row(file, "its reader crashes", time.monotonic()))
+    return ReadResult(failed_row(file, "reading it crashed the worker process", time.monotonic()))
 
 
 def bucket_numbers(rows: pa.Table, bits: int) -> np.ndarray[Any, Any]:

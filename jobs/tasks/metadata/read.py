@@ -105,4 +105,4 @@ class StagedSources:
 
 def crashed(_: int, source: Source) -> SourceResult:
     """Return the result of a source that crashes any process that reads it."""
-    return SourceResult([failed_row(source.files[0], "its reader crashes", time.monotonic())])
+    return SourceResult([failed_row(source.files[0], "reading it crashed the worker process", time.monotonic())])

@@ -35,7 +35,7 @@ def test_pauses_double_with_a_jitter_and_are_as_long_as_the_server_asks():
     assert retry("x", RetryPolicy(retries=5, backoff_s=1.0), attempt, sleep=pauses.append) == "done"
     assert pauses[2] == 50.0
     assert all(0.5 * 2**n <= pauses[n] <= 2**n for n in (0, 1, 3))
-    with pytest.raises(InputError, match="asks to wait 4000 s"):
+    with pytest.raises(InputError, match="asks for a pause of 4000 s"):
         retry("x", RetryPolicy(), lambda: (_ for _ in ()).throw(TransientError("busy", 4000)), sleep=pauses.append)
 
 

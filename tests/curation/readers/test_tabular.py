@@ -241,7 +241,7 @@ def test_the_lines_of_a_truncated_gzip_are_read_up_to_its_end():
         occurrences, report = jsonl(packed[:cut])
         assert occurrences == clean_rows[: len(occurrences)]
         assert report.status == "partial"
-        assert "end early" in report.error
+        assert "ends early" in report.error
     assert len(jsonl(packed[: len(packed) // 2])[0]) > 15
     assert len(jsonl(packed[:-1])[0]) == 50
 

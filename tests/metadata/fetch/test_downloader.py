@@ -96,7 +96,7 @@ def test_a_server_that_never_recovers_is_named_in_the_error(server, tmp_path):
 def test_a_server_that_asks_for_an_hour_ends_the_download(server, tmp_path):
     server.faults[PATH].append(Answer(429, headers={"Retry-After": "3600"}))
     made, waits = client()
-    with pytest.raises(InputError, match="asks to wait 3600 s: run again then"):
+    with pytest.raises(InputError, match="asks for a pause of 3600 s: run again after it"):
         made.fetch(requested_file(server), tmp_path)
     assert waits == []
 
