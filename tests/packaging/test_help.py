@@ -5,26 +5,12 @@ from __future__ import annotations
 import argparse
 import re
 import runpy
-import subprocess
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-# `jobs.worldcurate` starts the other commands and has no options; its help is tested in test_worldcurate.
-COMMANDS = sorted(
-    path.removesuffix(".py").replace("/", ".")
-    for path in subprocess.run(
-        ["git", "ls-files", "curation/*.py", "jobs/*.py", "metadata/*.py", "training/*.py"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.split()
-    if path != "jobs/worldcurate.py"
-    and (ROOT / path).exists()
-    and '__name__ == "__main__"' in (ROOT / path).read_text(encoding="utf-8")
-)
+from jobs.worldcurate import find_commands
+
+COMMANDS = sorted(find_commands().values())
 
 
 def test_the_commands_are_found():

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from jobs.worldcurate import find_commands
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("curation", "jobs", "metadata", "training")
 # Runs `--help` of every command in one process; prints its exit code, output and the file it was loaded from.
@@ -74,11 +76,7 @@ def test_the_wheel_contains_every_module_and_data_file(wheel):
 
 
 def test_every_command_prints_its_help_from_the_installed_wheel(python, tmp_path):
-    commands = [
-        path.removesuffix(".py").replace("/", ".")
-        for path in tracked(*(f"{package}/*.py" for package in PACKAGES))
-        if '__name__ == "__main__"' in (ROOT / path).read_text(encoding="utf-8")
-    ]
+    commands = ["jobs.worldcurate", *sorted(find_commands().values())]
     assert len(commands) > 15
     done = subprocess.run(
         [python, "-I", "-c", HELP, *commands], cwd=tmp_path, check=True, capture_output=True, text=True
