@@ -71,3 +71,12 @@ def test_a_benchmark_below_its_floor_exits_with_1(tmp_path, ratio, code):
     )
     assert done.returncode == code
     assert done.stderr.splitlines() == (["bench_x: speed: ours: ratio 1.00 is below its floor 2.0"] if code else [])
+
+
+def test_a_benchmark_of_another_size_is_not_compared_with_the_floors(tmp_path):
+    (tmp_path / "common.py").write_bytes((ROOT / "benchmarks" / "common.py").read_bytes())
+    (tmp_path / "floors.yaml").write_text("bench_x: {speed: {ours: {min_ratio: 2.0}}}\n")
+    table = "table('T', ['a'], [['b']], name='other', ratios={'new': 1.0})"
+    (tmp_path / "bench_x.py").write_text(f"from common import run, table\nrun(lambda: {table})\n")
+    done = subprocess.run([sys.executable, tmp_path / "bench_x.py", "10"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
