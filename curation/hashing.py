@@ -1,4 +1,4 @@
-"""Seeded choices without a random generator: BLAKE2b-64 over `seed|purpose|key…`.
+"""Make every random choice by a hash, BLAKE2b-64 of `seed|purpose|key…`, instead of a random generator.
 
 Jobs and trainer share this implementation. A choice depends only on the seed, the purpose and the keys, never on
 partitions, retries or the order of rows.

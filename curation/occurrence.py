@@ -44,10 +44,10 @@ class Occurrence(Struct, frozen=True, gc=False):
 class Counters:
     """Counts that account for every occurrence: `read = kept + duplicates + over_cap + dropped`, `drops` by reason.
 
-    Duplicates are further occurrences of a text that its image keeps; over the cap are all occurrences of a text that
-    its image does not keep. With these definitions the sums do not depend on how the input was split. `notes` counts
-    everything that is not an occurrence: pages, images, images without text, broken records. `samples` lists a few
-    image references per reason, the smallest ones, so that they do not depend on the split either.
+    If an image keeps a text, one occurrence of it is kept and the others are duplicates. If the image does not keep it,
+    all its occurrences are over the cap. With these definitions the sums do not depend on how the input was split.
+    `notes` counts everything that is not an occurrence: pages, images, images without text, broken records. `samples`
+    lists a few image references per reason, the smallest ones, so that they do not depend on the split either.
 
     Counters can be added, and so can differences between counters, whose counts may be negative. msgspec encodes them
     as a plain object and decodes the type `Counters`.

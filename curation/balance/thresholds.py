@@ -95,8 +95,8 @@ def thresholds(
     - `t_en`: the threshold of English. The other languages use the exact p that follows from it.
     - `p`: p, with or without English counts.
 
-    The t of every language, also of English unless `t_en` is given, is the nearest to p. Merged metadata counts as one
-    language here, and as English.
+    The t of every language, including English unless `t_en` is given, is the nearest to p. Merged metadata counts as
+    one language here, and as English.
 
     Policies: `tail_proportion` as above; `fixed`, the English t for every language (column p: the resulting tail share
     of that language); `none`, t = the largest count, so that every matched pair is kept (p = 1). Raises UsageError on

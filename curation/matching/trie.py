@@ -37,7 +37,7 @@ A node is named by the slot of the edge that leads to it, so nodes need no stora
                         ROOT: only the parent of the last edge of entries of one character
                         any other node:             ROOT + 1 + its slot in `chars`
 
-A value has the flags TERMINAL (an entry ends at this node), CHILDREN (edges start from it), DUPLICATE (further entries
+A value has the flags TERMINAL (an entry ends at this node), CHILDREN (edges start from it), DUPLICATE (other entries
 have the same normalized form; they are chained in `duplicates`), SHORT_KATAKANA (of `chars`: the entry is a short
 Katakana word) and TOKEN_OVERFLOW (of the first slot of a row of `tokens`), and the entry's id above ID_SHIFT.
 
@@ -162,7 +162,7 @@ def may_start_with(first_pairs: Bytes, first: Int, second: Int) -> Int:
 
 @jit_inline
 def _tail_equals(tails: Words, offset: Int, data: Bytes, start: Int, end: Int) -> bool:
-    """Return whether the token at an offset of `tails` has the length and the further bytes of `data[start:end]`."""
+    """Return whether the token at an offset of `tails` equals `data[start:end]`; the first 8 bytes are not compared."""
     if tails[offset] != np.uint64(end - start):
         return False
     for at in range(start + WORD_BYTES, end, WORD_BYTES):

@@ -209,7 +209,7 @@ def _insert_edge(table: Table, node: Int, symbol: Int) -> tuple[Int, Int]:
 
 @jit
 def _write_tail(tails: Words, index: Int, data: Bytes, start: Int, end: Int) -> Int:
-    """Append length and further bytes of a token of more than 8 bytes to `tails`; return the index after them."""
+    """Append the length of a token of more than 8 bytes, and its bytes from the ninth on; return the index after."""
     if end - start > WORD_BYTES:
         tails[index] = np.uint64(end - start)
         index += 1

@@ -121,12 +121,12 @@ class Report:
     names: Mapping[str, str] = field(default_factory=dict)
 
     def figure(self, stage: str, key: str) -> Any:
-        """Return a figure of a stage's totals; None if the stage has not run or does not have it."""
+        """Return a value of a stage's totals; None if the stage has not run or its totals lack the key."""
         return self.runs[stage].totals.get(key) if stage in self.runs else None
 
 
 def summarize(lang: str, counts: npt.NDArray[np.int64], t: int, top: Sequence[TopEntry] = ()) -> LanguageCounts:
-    """Summarize the counts of one language, which are at least 1 and in any order."""
+    """Summarize the counts of one language; each is at least 1, and their order does not matter."""
     descending = np.sort(counts)[::-1]
     last = len(descending)
     ranks = np.unique(np.rint(np.geomspace(1, last, MAX_POINTS)).astype(np.int64)) if last else np.empty(0, np.int64)

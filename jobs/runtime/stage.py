@@ -35,8 +35,8 @@ from jobs.runtime.runs import Outcome, append_run, digest, earlier_outcome, reco
 class Publication:
     """The output of a stage: files by table, counters, and the rows of its input files for the ledger.
 
-    `complete` is False if input files failed, so that the next run tries them again. `outputs` names the output
-    partitions of a stage that learns them from its work.
+    `complete` is False if input files failed, so that the next run tries them again. A stage that knows its output
+    partitions only after its work gives them as `outputs`.
     """
 
     files: Mapping[str, Sequence[WrittenFile]]

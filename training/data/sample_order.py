@@ -14,7 +14,7 @@ other numbers of ranks or workers the order is the same, but more row groups are
 
 A batch never crosses the end of an epoch. Positions that do not fill a batch are skipped; every epoch skips other
 samples. No batch therefore holds a pair twice, which the contrastive loss would treat as a negative. The data state is
-the epoch and the position where the next batch starts, so resuming is plain arithmetic, also with another number of
+the epoch and the position where the next batch starts, so resuming is plain arithmetic, even with a different number of
 ranks or workers.
 """
 

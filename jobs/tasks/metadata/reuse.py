@@ -1,9 +1,9 @@
 """Find the source lists that an earlier build made from the same files with the same settings.
 
 A source list depends on its own dumps, the page views, the wordnets of its language, its limits and its row of the
-language table, and on nothing of any other Wikipedia. Each build therefore records a fingerprint of these for every
-list in its run's row, and the next build reads and counts only the sources of changed lists. A list made from a file
-that could not be read to its end has no fingerprint, so it is made again.
+language table. It does not depend on other Wikipedias. The run's row of a build has a fingerprint of these inputs for
+every list. The next build reads and counts only the sources of lists whose fingerprint has changed. A list made from a
+file that could not be read to its end has no fingerprint, so it is made again.
 """
 
 from __future__ import annotations
