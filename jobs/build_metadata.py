@@ -42,7 +42,7 @@ from metadata.sources import split_sources
 
 log = logging.getLogger(__name__)
 
-ALGORITHM = 4
+ALGORITHM = 5
 SPLIT_BYTES = 32 << 20  # of a dump file that one task reads; the result does not depend on it
 
 

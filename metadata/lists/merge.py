@@ -7,6 +7,7 @@ is sorted by code points. The id of an entry is its index in the list.
 
 from __future__ import annotations
 
+import re
 import string
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,6 +25,8 @@ from metadata.limits import Limits
 
 NUMBERS = tuple(map(str, range(100)))
 MAX_LENGTH = 256
+# Letters, symbols and unassigned code points that do not show: fillers, the blank Braille pattern, ignorable ranges.
+UNSEEN = re.compile("[\u115f\u1160\u2065\u2800\u3164\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]")
 VERSION_DIGITS = 16
 
 # A row of a source list with its normalized form, and a row of a merged list.
@@ -59,8 +62,8 @@ def merge_sources(
 ) -> list[Entry]:
     """Return one Wikipedia's source list: the candidates of each source in order, up to its cap.
 
-    The first occurrence of an entry wins, and a cap counts only the entries that its source adds. Entries are in NFC
-    with single spaces and have 1 to 256 characters, not all of them punctuation.
+    The first occurrence of an entry wins, and a cap counts only the entries that its source adds. Entries are as
+    `clean` returns them.
     """
     entries: dict[str, Entry] = {}
 
@@ -87,15 +90,32 @@ def _unscored(texts: Iterable[str]) -> Iterator[Scored]:
 
 
 def clean(text: str) -> str | None:
-    """Return an entry in NFC with single spaces, or None if it is too long or has only punctuation."""
+    """Return an entry in NFC with single spaces, or None if it cannot be an entry.
+
+    An entry has up to 256 characters, no control characters, and a character that shows and is not punctuation.
+    """
     name = " ".join(unicodedata.normalize("NFC", text).split())
-    if len(name) > MAX_LENGTH or all(map(_is_punctuation, name)):
+    if len(name) > MAX_LENGTH or has_controls(name) or not any(map(_is_content, name)):
         return None
     return name
 
 
-def _is_punctuation(char: str) -> bool:
-    return char in string.punctuation or char.isspace() or unicodedata.category(char).startswith("P")
+def has_controls(text: str) -> bool:
+    """Return whether a text has control characters (Unicode category Cc)."""
+    return not text.isprintable() and any(unicodedata.category(char) == "Cc" for char in text)
+
+
+def is_blank(text: str) -> bool:
+    """Return whether a text has no character that shows: only white space, zero-width characters, marks without a base.
+
+    Characters of the Unicode categories C, M and Z do not show by themselves.
+    """
+    return all(unicodedata.category(char)[0] in "CMZ" or UNSEEN.match(char) for char in text)
+
+
+def _is_content(char: str) -> bool:
+    is_punctuation = char in string.punctuation or unicodedata.category(char).startswith("P")
+    return not is_punctuation and not is_blank(char)
 
 
 def entry_forms(entries: Sequence[Entry]) -> pa.Table:

@@ -7,6 +7,9 @@ wn-wikt-<code>.tab    wordnets in the same layout, made from Wiktionary; read on
 data.noun …           Princeton WordNet, code `eng`: the first lemma of each synset, with its case, as in the published
                       English list
 index.noun …          Princeton WordNet: every lemma, in lower case; read only if no data.noun … is in the same folder
+
+A row without a word is dropped and counted: `placeholder` (`GAP!` marks a synset that the language has no word for),
+`blank` (nothing that shows) or `control_character` (a damaged word).
 """
 
 from __future__ import annotations
@@ -21,12 +24,15 @@ from typing import BinaryIO, Literal, cast
 from curation.errors import InputError
 from metadata.dumps.decompress import read_lines
 from metadata.languages import LanguageTable
+from metadata.lists.merge import has_controls, is_blank
 
 TAB = re.compile(r"wn-(data|wikt)-([A-Za-z-]+)\.tab")
 PRINCETON = re.compile(r"(data|index)\.(noun|verb|adj|adv)")
 ENGLISH = "eng"
 LEMMA = re.compile(rb"(?:[^:]+:)?lemma")
 MARKER = re.compile(rb"\((?:a|p|ip)\)$")  # the position of an adjective, not a part of the word
+PLUS = re.compile(r"(?<=[^\s+])\+(?=[^\s+])")  # joins the parts of a word (活泼+的), unlike those of C++
+PLACEHOLDERS = frozenset({"gap!", "pseudogap!"})
 
 Kind = Literal["tab", "data", "index"]
 
@@ -113,44 +119,59 @@ def read_wordnets(
 
 
 def read_tab(stream: BinaryIO, path: str, drops: Counter[str]) -> Iterator[str]:
-    """Yield the lemma of each lemma row of an open tab file, with `_` replaced by a space and `+` removed."""
+    """Yield the lemma of each lemma row of an open tab file, without the `+` between the parts of a word."""
     for line in read_lines(stream, path):
         fields = line.rstrip(b"\r").split(b"\t")
         if line.startswith(b"#") or len(fields) < 2 or not LEMMA.fullmatch(fields[1]):
             continue
         if len(fields) < 3:
             drops["malformed"] += 1
-        elif (text := _decoded(fields[2], drops)) is not None:
-            yield " ".join(text.replace("_", " ").replace("+", "").split())
+        elif (lemma := _lemma(fields[2], drops)) is not None:
+            yield PLUS.sub("", lemma)
 
 
 def read_index(stream: BinaryIO, path: str, drops: Counter[str]) -> Iterator[str]:
-    """Yield the lemmas of an open Princeton index file, `_` replaced by a space; license lines are indented."""
+    """Yield the lemmas of an open Princeton index file; license lines are indented."""
     for line in read_lines(stream, path):
         if line.strip() and not line.startswith(b"  "):
-            text = _decoded(line.split(b" ", 1)[0], drops)
-            if text is not None:
-                yield text.replace("_", " ")
+            lemma = _lemma(line.split(b" ", 1)[0], drops)
+            if lemma is not None:
+                yield lemma
 
 
 def read_synsets(stream: BinaryIO, path: str, drops: Counter[str]) -> Iterator[str]:
-    """Yield the first lemma of each synset of an open Princeton data file, with `_` replaced by a space."""
+    """Yield the first lemma of each synset of an open Princeton data file."""
     for line in read_lines(stream, path):
         if not line.strip() or line.startswith(b"  "):
             continue
         fields = line.split(b" ", 5)
         if len(fields) < 6 or not fields[0].isdigit():
             drops["malformed"] += 1
-        elif (text := _decoded(MARKER.sub(b"", fields[4]), drops)) is not None:
-            yield text.replace("_", " ")
+        elif (lemma := _lemma(MARKER.sub(b"", fields[4]), drops)) is not None:
+            yield lemma
 
 
-def _decoded(field: bytes, drops: Counter[str]) -> str | None:
+def _lemma(field: bytes, drops: Counter[str]) -> str | None:
+    """Return the lemma in a field with spaces for `_`, or None if it holds no word; the reason is counted."""
     try:
-        return field.decode()
+        text = field.decode().strip()
     except UnicodeDecodeError:
         drops["not_utf8"] += 1
         return None
+    lemma = " ".join(text.replace("_", " ").split())
+    if has_controls(text):
+        drops["control_character"] += 1
+    elif is_blank(lemma):
+        drops["blank"] += 1
+    elif _visible(lemma).casefold() in PLACEHOLDERS:
+        drops["placeholder"] += 1
+    else:
+        return lemma
+    return None
+
+
+def _visible(text: str) -> str:
+    return "".join(char for char in text if not is_blank(char))
 
 
 READERS: dict[Kind, Callable[[BinaryIO, str, Counter[str]], Iterator[str]]] = {

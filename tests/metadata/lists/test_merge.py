@@ -80,10 +80,11 @@ def test_numbers_come_first_and_a_cap_of_zero_adds_none():
     [
         ("dog", "dog"), (" hot \u00a0dog\n", "hot dog"), ("cafe\u0301", "café"), ("a" * 256, "a" * 256),
         ("a" * 257, None), ("", None), ("...", None), ("¿—。", None), ("$ +", None), ("C++", "C++"), ("€", "€"),
-        ("😀", "😀"), ("文", "文"),
+        ("😀", "😀"), ("文", "文"), ("\u200b", None), ("\ufeff-\u200d", None), ("\u0301", None), ("\u3164", None),
+        ("x\0y", None), ("n\x9cud", None), ("نمی\u200cدانم", "نمی\u200cدانم"),
     ],
 )  # fmt: skip
-def test_entries_have_1_to_256_characters_that_are_not_all_punctuation(text, entry):
+def test_entries_have_1_to_256_characters_of_which_some_show_and_are_not_punctuation(text, entry):
     assert clean(text) == entry
 
 

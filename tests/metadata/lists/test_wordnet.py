@@ -4,9 +4,14 @@ import io
 from collections import Counter
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from curation.errors import InputError
 from metadata.languages import LanguageTable
+from metadata.limits import Limits
+from metadata.lists.build import source_list
+from metadata.lists.merge import merge_lists
 from metadata.lists.wordnet import find_wikipedia, read_index, read_synsets, read_tab, read_wordnets, wordnet_files
 
 LANGUAGES = LanguageTable.load()
@@ -42,6 +47,52 @@ def test_only_lemma_rows_count():
 def test_broken_rows_are_counted_and_the_rest_is_read():
     data = b"1-n\txxx:lemma\tbad \xff\n1-n\txxx:lemma\n1-n\n\n1-n\txxx:lemma\tgood"
     assert tab(data) == (["good"], {"not_utf8": 1, "malformed": 1})
+
+
+UNSEEN = (
+    "\u200b\u200c\u200d\u2060\ufeff\u00ad\u061c\u200e\u034f\u115f\u3164\uffa0\u2800\ufe0f\u0301\U000e0041\U000f0000"
+)
+SPACES = "_ \u00a0\u3000"
+CONTROLS = st.characters(codec="utf-8", categories=["Cc"], exclude_characters="\t\n")
+
+
+@st.composite
+def no_words(draw):
+    """A tab file's lemma that is no word: a placeholder, nothing that shows, or a damaged word; and the reason."""
+    kind = draw(st.sampled_from(["placeholder", "blank", "control_character"]))
+    around = st.text(UNSEEN + SPACES, max_size=4)
+    if kind == "placeholder":
+        name = draw(st.sampled_from(["GAP!", "PSEUDOGAP!", "Gap!", "PseudoGap!"]))
+        return kind, draw(around) + name + draw(around)
+    if kind == "blank":
+        return kind, draw(st.text(UNSEEN + SPACES, max_size=6))
+    return kind, "x" + draw(CONTROLS) + draw(st.text("dog_", max_size=3)) + "y"
+
+
+def entries_of(lemmas):
+    return [entry.entry for entry in merge_lists([source_list(Limits(), lemmas=lemmas)])]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(no_words(), max_size=8))
+@example([("placeholder", "GAP!"), ("blank", ""), ("blank", "_"), ("blank", "\u200b"), ("control_character", "x\0y")])
+def test_rows_without_a_word_are_counted_and_never_become_entries(rows):
+    lines = [f"{n:08}-n\teng:lemma\t{lemma}" for n, (_, lemma) in enumerate(rows)]
+    lemmas, drops = tab("\n".join([*lines, "9-n\teng:lemma\tred_dog"]))
+    assert lemmas == ["red dog"]
+    assert drops == Counter(kind for kind, _ in rows)
+    assert entries_of([lemma for kind, lemma in rows if kind != "placeholder"]) == entries_of([])
+    index = "".join(f"{lemma} n 1\n" for _, lemma in rows if not set(lemma) & {" ", "\r"} and lemma)
+    assert not list(read_index(io.BytesIO(index.encode()), "index.noun", Counter()))
+
+
+def test_a_plus_sign_is_removed_between_the_parts_of_a_word_only():
+    words = ["put+off", "活泼+的", "क+ा", "C++", "A+", "C++11", "+", "<script>alert(1)</script>"]
+    lemmas, drops = tab("\n".join(f"1-n\teng:lemma\t{word}" for word in words))
+    assert lemmas == ["putoff", "活泼的", "का", "C++", "A+", "C++11", "+", "<script>alert(1)</script>"]
+    assert not drops
+    assert {"C++", "A+"} <= set(entries_of(lemmas))
+    assert not {"C", "A", "+"} & set(entries_of(lemmas))
 
 
 def test_an_index_gives_every_lemma_after_its_license():
@@ -149,8 +200,10 @@ def real(fixtures_dir):
 def test_every_lemma_row_of_the_open_multilingual_wordnet_is_read(real):
     found = real("omw")
     assert len(found.rows) == 28
-    assert sum(found.rows.values()) == 1_213_532
-    assert (sum(found.drops.values(), Counter()), found.unmapped, found.errors) == (Counter(), [], {})
+    drops = sum(found.drops.values(), Counter())
+    assert sum(found.rows.values()) + drops.total() == 1_213_532
+    assert drops == {"placeholder": 1_337, "control_character": 19}
+    assert (found.unmapped, found.errors) == ([], {})
     expected = "ar bg ca da el eu fa fr gl he hr id is it lt ms nl nn no pl pt sk sl sq sv zh"
     assert sorted(found.lemmas) == expected.split()
 
