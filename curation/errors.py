@@ -24,6 +24,12 @@ class InputError(WorldcurateError):
     exit_code = 3
 
 
+class DamagedError(InputError):
+    """A file of the lake is missing or damaged; a retry cannot help, `jobs.verify` can (exit 4)."""
+
+    exit_code = 4
+
+
 class OutputError(WorldcurateError):
     """An output failed its checks, or another run published first; nothing was published (exit 4)."""
 

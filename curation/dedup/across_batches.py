@@ -17,6 +17,8 @@ import pyarrow.parquet as pq
 
 from curation.dedup.by_image import GROUPS
 from curation.io.storage import Storage
+from curation.lake.checked_file import open_parquet
+from curation.lake.parquet_read import find_rows
 
 ID_LENGTH = 24
 
@@ -26,8 +28,8 @@ def is_known(storage: Storage, paths: Sequence[str], ids: pa.ChunkedArray) -> np
     sought = _fixed_width(ids)
     known = np.zeros(len(sought), np.bool_)
     for path in paths if len(sought) else ():
-        with storage.open_input(path) as source:
-            for stored in _id_groups(pq.ParquetFile(source), sought[0], sought[-1]):
+        with open_parquet(storage, path) as file:
+            for stored in _id_groups(file, sought[0], sought[-1]):
                 start, stop = np.searchsorted(sought, stored[0]), np.searchsorted(sought, stored[-1], side="right")
                 index = np.searchsorted(stored, sought[start:stop])
                 known[start:stop] |= stored[np.minimum(index, len(stored) - 1)] == sought[start:stop]
@@ -37,10 +39,9 @@ def is_known(storage: Storage, paths: Sequence[str], ids: pa.ChunkedArray) -> np
 def earlier_groups(storage: Storage, paths: Sequence[str], ids: pa.ChunkedArray) -> pa.Table:
     """Return the rows of the given images in files of pairs (schema `GROUPS`); each text of a row has one copy."""
     sought = ids.combine_chunks().cast(pa.string())
-    parts = [GROUPS.empty_table()]
-    for path in paths if len(sought) else ():
-        with storage.open_input(path) as source:
-            parts.append(pq.read_table(source, filters=[("image_id", "in", sought.to_pylist())], partitioning=None))
+    filters = {"image_id": sought.to_pylist()}
+    found = [find_rows(storage, path, filters) for path in paths] if len(sought) else []
+    parts = [GROUPS.empty_table(), *found]
     rows = pa.concat_tables([part.select(GROUPS.names[:-1]) for part in parts])
     copies = pa.array([[1] * len(texts) for texts in rows["texts"].to_pylist()], GROUPS.field("copies").type)
     return rows.append_column("copies", copies).cast(GROUPS)

@@ -116,12 +116,12 @@ class ImageRefs:
     def _read_starts(self, path: str) -> list[int]:
         """Return the first row of every row group, and the number of rows."""
         with self._open(path) as file:
-            metadata = pq.ParquetFile(file).metadata
+            metadata = pq.ParquetFile(file, page_checksum_verification=True).metadata
             return [0, *accumulate(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))]
 
     def _read_row_group(self, path: str, group: int) -> Any:
         with self._open(path) as file:
-            table = pq.ParquetFile(file).read_row_group(group, columns=[self._column])
+            table = pq.ParquetFile(file, page_checksum_verification=True).read_row_group(group, columns=[self._column])
         if not table.num_columns:
             raise FetchError("ref_missing")
         return table.column(0)

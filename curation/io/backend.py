@@ -59,6 +59,9 @@ class Backend(Protocol):
     def open_atomic(self, path: str) -> AbstractContextManager[pa.NativeFile]:
         """Open a new data file that becomes visible when the block ends without an error."""
 
+    def sync(self, path: str) -> None:
+        """Return when a closed file and its name would survive a loss of power."""
+
     def write_bytes(self, path: str, data: bytes) -> None:
         """Write a small file atomically, replacing an older one."""
 

@@ -56,6 +56,10 @@ class HttpFiles:
         """Raise UsageError: servers are only read."""
         _refuse(path)
 
+    def sync(self, path: str) -> None:
+        """Raise UsageError: servers are only read."""
+        _refuse(path)
+
     def write_bytes(self, path: str, data: bytes) -> None:  # noqa: ARG002 - as in every back end
         """Raise UsageError: servers are only read."""
         _refuse(path)

@@ -50,9 +50,15 @@ class LocalFiles(ArrowBackend):
         finally:
             temporary.unlink(missing_ok=True)
 
+    def sync(self, path: str) -> None:
+        """Flush a closed file and its folder to the disk."""
+        _sync(Path(path))
+        _sync(Path(path).parent)
+
     def write_bytes(self, path: str, data: bytes) -> None:
         """Write a small file atomically, replacing an older one."""
         _write_temporary(Path(path), data).replace(path)
+        _sync(Path(path).parent)
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
         """Write a small file atomically unless it exists; return whether this call wrote it."""
@@ -63,6 +69,7 @@ class LocalFiles(ArrowBackend):
             return False
         finally:
             temporary.unlink()
+        _sync(Path(path).parent)
         return True
 
     def delete_folder(self, prefix: str) -> int:
@@ -76,6 +83,15 @@ class LocalFiles(ArrowBackend):
 def _stat(path: Path) -> FileStat:
     info = path.stat()
     return FileStat(str(path), info.st_size, f"{info.st_size:x}-{info.st_mtime_ns:x}")
+
+
+def _sync(path: Path) -> None:
+    """Flush a file or folder to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _temporary(path: Path) -> Path:

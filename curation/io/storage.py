@@ -138,6 +138,11 @@ class Storage:
         """Open a new data file for writing; on a local disk its folder is created."""
         return self._backend(path).open_output(path)
 
+    def sync(self, path: str) -> None:
+        """Return when a closed file and its name would survive a loss of power. Raises UsageError if that fails."""
+        with named_failure("write", path, UsageError):
+            self._backend(path).sync(path)
+
     @contextmanager
     def open_whole(self, path: str) -> Iterator[pa.NativeFile]:
         """Open a new data file that becomes visible, complete, when the block ends without an error."""

@@ -61,8 +61,8 @@ class Snapshot:
 class WrittenFile:
     """A data file that is written but not yet committed.
 
-    `path` is relative to the table, `size` is in bytes, and `sha256` is the hash of the bytes. `partition` holds the
-    partition keys that differ between the files of one commit.
+    `path` is relative to the table, `size` is in bytes, `sha256` is the hash of the bytes, and `footer` the CRC-32 of
+    the footer. `partition` holds the partition keys that differ between the files of one commit.
     """
 
     path: str
@@ -70,3 +70,4 @@ class WrittenFile:
     rows: int
     sha256: str
     partition: Mapping[str, str] = field(default_factory=dict)
+    footer: str = ""

@@ -105,8 +105,10 @@ class Lake:
         """Replace one partition by `files` in one commit and return the new version.
 
         `expected` are the run ids that the partition had when the stage started. If another run has published it since,
-        nothing changes and OutputError is raised. A conflict with commits to other partitions is retried.
+        nothing changes and OutputError is raised. A conflict with commits to other partitions is retried. The commit
+        holds `metadata` and the checksums of the files, which `file_sums` returns.
         """
+        sums = {file.path: [file.size, file.sha256, file.footer] for file in files}
         actions: list[AddAction | RemoveAction] = [
             AddAction(
                 path=file.path,
@@ -135,7 +137,7 @@ class Lake:
                     partition_by=list(PARTITIONS[name]),
                     partition_filters=[(key, "=", value) for key, value in partition.items()],
                     commit_properties=CommitProperties(
-                        custom_metadata=dict(metadata),
+                        custom_metadata={**metadata, "files": json.dumps(sums)},
                         # Delta misses a conflict between two first writers of a partition; this counter reveals it.
                         app_transactions=[Transaction(app_id, (table.transaction_version(app_id) or 0) + 1)],
                     ),
@@ -143,6 +145,7 @@ class Lake:
             except CommitFailedError:
                 time.sleep(0.05)
                 continue
+            self._sync_log(name, int(table.version()) + 1)
             return int(table.version()) + 1
         raise OutputError(f"{name} {describe(partition)}: all {COMMIT_ATTEMPTS} commit attempts failed: run again")
 
@@ -159,6 +162,18 @@ class Lake:
         """Return the table's commits, newest first, with their metadata."""
         table = self.table(name)
         return table.history() if table else []
+
+    def file_sums(self, name: str) -> dict[str, tuple[str, str]]:
+        """Return the SHA-256 and the footer's CRC-32 of data files by path, as far back as the table's log reaches."""
+        sums: dict[str, tuple[str, str]] = {}
+        for commit in self.commits(name):
+            for path, (_, sha256, footer) in json.loads(commit.get("files", "{}")).items():
+                sums[join(self.layout.table(name), path)] = (sha256, footer)
+        return sums
+
+    def _sync_log(self, name: str, version: int) -> None:
+        """Flush a commit to the disk; the package `deltalake` does not."""
+        self.storage.sync(join(self.layout.table(name), "_delta_log", f"{version:020d}.json"))
 
     def _open_or_create(self, name: str) -> DeltaTable:
         if table := self.table(name):

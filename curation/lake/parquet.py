@@ -1,4 +1,8 @@
-"""Writes the data files of one partition, with bounded row groups and files, and equal bytes for equal rows."""
+"""Writes the data files of one partition, with bounded row groups and files, and equal bytes for equal rows.
+
+Files contain checksums of their pages, which every Parquet reader can verify, and of all their bytes (see
+`curation.lake.checksums`). They are on disk when a writer returns them.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,11 @@ from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from isal.isal_zlib import crc32
 
 from curation.io.paths import join
 from curation.io.storage import Storage
+from curation.lake.checksums import BlockSums, footer_size
 from curation.lake.files import WrittenFile
 from curation.lake.layout import data_file_name
 
@@ -101,10 +107,14 @@ class _OpenFile:
     """One Parquet file that is being written and hashed."""
 
     def __init__(self, storage: Storage, root: str, name: str, schema: pa.Schema) -> None:
-        self._name = name
-        self._sink = _HashingSink(storage.open_output(join(root, name)))
+        self._storage, self._name, self._path = storage, name, join(root, name)
+        self._sink = _HashingSink(storage.open_output(self._path))
         self._writer = pq.ParquetWriter(
-            pa.PythonFile(self._sink, mode="w"), schema, compression="zstd", write_statistics=True
+            pa.PythonFile(self._sink, mode="w"),
+            schema,
+            compression="zstd",
+            write_statistics=True,
+            write_page_checksum=True,
         )
         self._rows = 0
 
@@ -117,25 +127,52 @@ class _OpenFile:
         self._rows += rows.num_rows
 
     def close(self) -> WrittenFile:
+        self._sink.hold()
         self._writer.close()
-        self._sink.close()
-        return WrittenFile(self._name, self._sink.size, self._rows, self._sink.digest.hexdigest())
+        footer = self._sink.end()
+        self._storage.sync(self._path)
+        sink = self._sink
+        return WrittenFile(self._name, sink.size, self._rows, sink.digest.hexdigest(), footer=f"{crc32(footer):08x}")
 
 
 class _HashingSink:
-    """A writable file that counts and hashes the bytes it passes on."""
+    """A writable file that counts and hashes the bytes it passes on, and inserts the checksums before the footer."""
 
     def __init__(self, sink: Any) -> None:
         self._sink = sink
+        self._sums = BlockSums()
+        self._held: bytearray | None = None
         self.size = 0
         self.digest = hashlib.sha256()
         self.closed = False
 
     def write(self, data: bytes) -> int:
+        if self._held is not None:
+            self._held += data
+        else:
+            self._sums.update(data)
+            self._write(data)
+        return len(data)
+
+    def hold(self) -> None:
+        """Hold what is written from now on, up to the footer, until `end`."""
+        self._held = bytearray()
+
+    def end(self) -> bytes:
+        """Write what is held, with the checksums before the footer, and close the file; return the footer."""
+        held, self._held = bytes(self._held or b""), None
+        start = len(held) - footer_size(held)
+        self.write(held[:start])
+        footer = held[start:]
+        self._write(self._sums.section(footer))
+        self._write(footer)
+        self.close()
+        return footer
+
+    def _write(self, data: bytes) -> None:
         self._sink.write(data)
         self.digest.update(data)
         self.size += len(data)
-        return len(data)
 
     def flush(self) -> None:
         self._sink.flush()

@@ -1,4 +1,7 @@
-"""Reads data files in batches, by row range or by value, and counts values from the footer."""
+"""Reads data files in batches, by row range or by value, and counts values from the footer.
+
+Every function raises DamagedError if the file is missing or its bytes have changed (see `curation.lake.checked_file`).
+"""
 
 from __future__ import annotations
 
@@ -7,23 +10,22 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from curation.io.storage import Storage
+from curation.lake.checked_file import open_parquet
 
 
 def read_batches(
     storage: Storage, path: str, columns: list[str] | None = None, rows: int = 8192
 ) -> Iterator[pa.RecordBatch]:
     """Yield a data file's rows in order, in batches of `rows`, with one row group in memory."""
-    with storage.open_input(path) as source:
-        yield from pq.ParquetFile(source).iter_batches(batch_size=rows, columns=columns)
+    with open_parquet(storage, path) as file:
+        yield from file.iter_batches(batch_size=rows, columns=columns)
 
 
 def read_rows(storage: Storage, path: str, start: int, stop: int, columns: list[str] | None = None) -> pa.Table:
     """Return rows `start` to `stop` of a data file, reading only the row groups that contain them."""
-    with storage.open_input(path) as source:
-        file = pq.ParquetFile(source)
+    with open_parquet(storage, path) as file:
         first, groups, offset = None, [], 0
         for group in range(file.num_row_groups):
             rows = file.metadata.row_group(group).num_rows
@@ -40,8 +42,8 @@ def count_values(storage: Storage, path: str, column: str) -> int:
 
     A nested column is named by its path, such as `texts.list.element.text`; the values of its leaves are counted.
     """
-    with storage.open_input(path) as source:
-        metadata = pq.ParquetFile(source).metadata
+    with open_parquet(storage, path) as file:
+        metadata = file.metadata
     groups = (metadata.row_group(group) for group in range(metadata.num_row_groups))
     chunks = (group.column(index) for group in groups for index in range(group.num_columns))
     filled = (chunk for chunk in chunks if chunk.path_in_schema == column and chunk.num_values)
@@ -55,8 +57,7 @@ def find_rows(
 
     Row groups whose statistics exclude all of these values are not read, which helps if the file is sorted.
     """
-    with storage.open_input(path) as source:
-        file = pq.ParquetFile(source)
+    with open_parquet(storage, path) as file:
         groups = [group for group in range(file.num_row_groups) if _may_match(file.metadata.row_group(group), filters)]
         needed = None if columns is None else [*columns, *(name for name in filters if name not in columns)]
         table = file.read_row_groups(groups, columns=needed)

@@ -28,8 +28,8 @@ import pyarrow.parquet as pq
 from curation.balance.sampling import DrawKey, keep_mask
 from curation.errors import InputError, UsageError
 from curation.hashing import u64, uniform
-from curation.io.failures import first_line
 from curation.io.storage import Storage
+from curation.lake.checked_file import open_parquet
 from curation.lake.files import Snapshot
 from curation.lake.lake import Lake
 from curation.lake.tombstones import Tombstones
@@ -102,8 +102,8 @@ def build_index(
 ) -> TrainValSplit:
     """Index the shards of a recipe at a version of the table (default: the newest).
 
-    Raises InputError if nothing is published or a file cannot be read. Raises UsageError unless the shards hold the
-    curated draw or, with `online`, every matched pair.
+    Raises InputError if nothing is published, DamagedError if a file is missing or damaged. Raises UsageError unless
+    the shards hold the curated draw or, with `online`, every matched pair.
     """
     snapshot = _select(lake, lake.snapshot("shards", {"recipe": recipe}, version), recipe, batches)
     _check_selection(lake, snapshot, online=online)
@@ -177,12 +177,8 @@ class _Scan:
         self._columns += ["text", "keep_probability"] if self._draws else []
 
     def __call__(self, path: str) -> list[_Group]:
-        with self._storage.open_input(path) as source:
-            try:
-                file = pq.ParquetFile(source)
-                return [self._group(file, number) for number in range(file.num_row_groups)]
-            except (OSError, pa.ArrowException) as error:
-                raise InputError(f"{path} is not a readable shard: {first_line(error)}") from error
+        with open_parquet(self._storage, path) as file:
+            return [self._group(file, number) for number in range(file.num_row_groups)]
 
     def _group(self, file: pq.ParquetFile, number: int) -> _Group:
         rows = file.metadata.row_group(number).num_rows

@@ -12,12 +12,11 @@ from weakref import WeakValueDictionary
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curation.balance.sampling import DrawKey, draw_texts
 from curation.errors import InputError
-from curation.io.failures import first_line
 from curation.io.storage import Storage
+from curation.lake.checked_file import open_parquet
 from training.data.sample_order import SampleLocation
 from training.data.shard_index import ShardIndex
 
@@ -54,14 +53,9 @@ class ShardReader:
         self._held: dict[int, dict[int, RowGroup]] = {}  # stream -> group index -> row group
 
     def read(self, group: int, columns: tuple[str, ...]) -> pa.Table:
-        """Return columns of all rows of a row group. Raises InputError if it cannot be read."""
-        path = self._index.files[self._index.group_file[group]]
-        with self._storage.open_input(path) as source:
-            try:
-                file = pq.ParquetFile(source)
-                return file.read_row_group(int(self._index.group_number[group]), columns=list(columns))
-            except (OSError, pa.ArrowException) as error:
-                raise InputError(f"{path} is not a readable shard: {first_line(error)}") from error
+        """Return columns of all rows of a row group. Raises DamagedError if its file is missing or damaged."""
+        with open_parquet(self._storage, self._index.files[self._index.group_file[group]]) as file:
+            return file.read_row_group(int(self._index.group_number[group]), columns=list(columns))
 
     def load(self, group: int) -> RowGroup:
         """Return a row group; streams share it as long as one of them holds it."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import threading
+import zlib
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,6 +14,7 @@ import pytest
 
 from curation.errors import OutputError, UsageError
 from curation.io.storage import Storage
+from curation.lake.checksums import footer_size
 from curation.lake.files import WrittenFile
 from curation.lake.lake import Lake
 from curation.lake.parquet import PartitionWriter
@@ -132,3 +137,24 @@ def test_a_recipe_is_frozen_to_its_first_specification(lake):
     with pytest.raises(UsageError, match=r"seed 0 -> 1"):
         lake.freeze_recipe("default", {"p": 0.06, "seed": 1})
     assert lake.recipe("default") == {"p": 0.06, "seed": 0}
+
+
+def test_a_commit_holds_the_checksums_of_its_files(lake):
+    publish(lake, "r1")
+    (file,) = lake.snapshot("counts").files
+    content = Path(file.path).read_bytes()
+    sha256, footer = lake.file_sums("counts")[file.path]
+    assert sha256 == hashlib.sha256(content).hexdigest()
+    assert int(footer, 16) == zlib.crc32(content[-footer_size(content) :])
+    assert lake.file_sums("pairs") == {}
+
+
+def test_files_are_on_disk_before_the_commit_and_the_commit_before_publish_returns(lake, monkeypatch):
+    synced = []
+    monkeypatch.setattr(
+        os, "fsync", lambda descriptor: synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+    )
+    path = Path(lake.uri("counts"), write(lake, "r1")[0].path)
+    assert synced == [str(path), str(path.parent)]
+    publish(lake, "r2")
+    assert synced[4] == lake.uri("counts", "_delta_log", "00000000000000000001.json")
