@@ -19,7 +19,7 @@ from curation.errors import InputError, UsageError
 from curation.io.failures import first_line
 from curation.io.gzip_stream import GzipStream
 from curation.occurrence import Occurrence
-from curation.readers.extract import RawValue, clean_reference, note_images, occurrences_of
+from curation.readers.extract import ImageUrls, RawValue, clean_reference, note_images, occurrences_of
 from curation.readers.file_report import FileReport
 from curation.readers.lenient_json import decode_utf8, parse_json
 from curation.urls import effective_base
@@ -121,7 +121,7 @@ def row_occurrences(row: Mapping[str, object], columns: Columns, report: FileRep
         if value is not None
     ]
     note_images(report.counters, 1, without_text=not values)
-    return occurrences_of(report.counters, values, base=base, page_url=page, image_ref=ref)
+    return occurrences_of(report.counters, values, ImageUrls(base), page_url=page, image_ref=ref)
 
 
 def _lines(stream: BinaryIO, report: FileReport) -> Iterator[bytes]:

@@ -13,8 +13,9 @@ from curation.io.failures import first_line
 from curation.io.gzip_stream import DamagedError, GzipStream
 from curation.occurrence import Counters, Occurrence
 from curation.readers import robots
-from curation.readers.extract import RawValue, clean_reference, note_images, occurrences_of
+from curation.readers.extract import ImageUrls, RawValue, clean_reference, note_images, occurrences_of
 from curation.readers.file_report import FileReport
+from curation.readers.html_attributes import unescape
 from curation.readers.wat_record import Link, Response, decode_envelope, images_of
 from curation.urls import effective_base
 
@@ -92,13 +93,19 @@ def _page_occurrences(
     head = response.html.head if response.html else None
     given = robots.directives(head.metas if head else None, response.headers)
     refused = _refusal(given, honored, counters) if given else None
-    images = images_of(links)
+    urls = _image_urls(page, clean_reference(head.base) if head else None)
+    images = images_of(links, urls)
     if not images:
         return []
-    base = effective_base(page or "", clean_reference(head.base) if head else None)
     values, without_text = _raw_values(images)
     note_images(counters, len(images), without_text)
-    return occurrences_of(counters, values, base=base, page_url=page, refused=refused)
+    return occurrences_of(counters, values, urls, page_url=page, refused=refused)
+
+
+def _image_urls(page: str | None, base_href: str | None) -> ImageUrls:
+    """Return the resolver of a page's image URLs."""
+    own = effective_base(page or "", None)
+    return ImageUrls(effective_base(own or "", unescape(base_href)) if base_href else own, own)
 
 
 def _refusal(given: Collection[str], honored: Collection[str], counters: Counters) -> str | None:

@@ -13,6 +13,8 @@ from typing import Any, Generic, TypeVar, Union
 
 import msgspec
 
+from curation.readers.extract import ImageUrls
+from curation.readers.html_attributes import srcset_urls, unescape
 from curation.readers.lenient_json import parse_json
 from curation.text import valid_unicode
 
@@ -156,28 +158,28 @@ def _dig(value: Any, *keys: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def images_of(links: list[Any]) -> list[Link]:
+def images_of(links: list[Any], urls: ImageUrls) -> list[Link]:
     """Return the images among the links of a page, each with its URL.
 
-    A `url` that is missing or a `data:` placeholder for a lazily loaded image is replaced by `data-src`,
-    `data-original`, `data-lazy-src` or the largest image of `srcset`.
+    The URL is the first that names an image: `url`, `data-src`, `data-original`, `data-lazy-src`, or the largest of
+    `srcset`. If none does, `url` stays, for the reason of the drop. Character references are decoded.
     """
     images = [link for link in links if type(link) is Link]
     for link in images:
+        if isinstance(link.url, str) and "&" in link.url:
+            link.url = unescape(link.url)
         if link.srcset is None and link.data_src is None and link.data_original is None and link.data_lazy_src is None:
             continue
-        if link.url is None or (isinstance(link.url, str) and link.url.startswith("data:")):
-            urls = (link.data_src, link.data_original, link.data_lazy_src, _largest(link.srcset))
-            link.url = next((u for u in urls if isinstance(u, str) and u and not u.startswith("data:")), link.url)
+        lazy = _lazy_urls(link)
+        given = link.url if link.url is not None else next(iter(lazy), None)
+        link.url = next((url for url in (link.url, *lazy) if urls(url)[0]), given)
     return images
 
 
-def _largest(srcset: object) -> str | None:
-    """Return the URL with the largest width or density of a srcset, the first of equals."""
-    candidates = [part.split() for part in srcset.split(", ")] if isinstance(srcset, str) else []
-    return max((c for c in candidates if c), key=_size, default=[None])[0]
-
-
-def _size(candidate: list[str]) -> float:
-    descriptor = candidate[1].rstrip("wx,") if len(candidate) > 1 else "1"
-    return float(descriptor) if descriptor.replace(".", "", 1).isdecimal() else 0.0
+def _lazy_urls(link: Link) -> list[str]:
+    """Return the URLs of a lazily loaded image, in the order in which they are tried."""
+    attributes = [
+        unescape(value) if isinstance(value, str) else ""
+        for value in (link.data_src, link.data_original, link.data_lazy_src, link.srcset)
+    ]
+    return [*filter(None, attributes[:-1]), *srcset_urls(attributes[-1])]

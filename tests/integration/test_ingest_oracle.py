@@ -34,5 +34,5 @@ def test_real_files_give_the_pairs_of_an_independent_reader(context, shared_data
     assert {row["image_id"]: (row["image_url"], row["page_url"], row["texts"]) for row in rows} == pairs
     assert outcome.drops == drops
     totals = outcome.totals
-    assert (totals["images"], totals["duplicates"], totals["over_cap"]) == (5930, duplicates, over_cap)
+    assert (totals["images"], totals["duplicates"], totals["over_cap"]) == (5927, duplicates, over_cap)
     assert totals["read"] == len(occurrences) + drops.total()

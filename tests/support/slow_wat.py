@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from hashlib import blake2b, sha224
-from urllib.parse import quote, urldefrag, urljoin, urlsplit, urlunsplit
+from urllib.parse import quote, urldefrag, urljoin, urlsplit
 
 
 def slow_records(data):
@@ -22,26 +22,52 @@ def slow_records(data):
         data = data[length + 4 :]
 
 
+def slow_path(path):
+    """Return a path without dot segments, one segment at a time."""
+    kept = []
+    segments = path.split("/")[1:]
+    for place, segment in enumerate(segments):
+        dots = segment.lower().replace("%2e", ".")
+        if dots == "..":
+            del kept[-1:]
+        if dots not in (".", ".."):
+            kept.append(segment)
+        elif place == len(segments) - 1:
+            kept.append("")
+    return "/" + "/".join(kept)
+
+
 def slow_join(base, url):
-    """Resolve as RFC 3986 does: `urljoin` drops empty segments of relative paths, so they are named temporarily."""
+    """Resolve as the URL standard does: `urljoin` drops empty segments of paths, so they are named temporarily."""
+    url = re.sub(r"^(https?:)[/\\]*(?=[^/\\])", r"\1//", url)
     base, url = (re.sub(r"(?<=[^:/])//", "/-empty-/", part) for part in (base, url))
     return urljoin(base, url).replace("/-empty-/", "//")
 
 
 def slow_url(url, page_url, base):
-    for char in "\t\r\n ":
-        url = url.strip().replace(char, "")
+    """Return the URL that the standard gives, or None and the reason; enough of it for the URLs of real pages."""
+    url = url.strip("".join(map(chr, range(33)))).translate({9: None, 10: None, 13: None})
     if url.lower().startswith("data:"):
         return None, "data_uri"
+    if url == "" or url.startswith("#") or url.lower().startswith("about:"):
+        return None, "no_reference"
     relative = not urlsplit(url).scheme
-    parts = urlsplit(urldefrag(slow_join(slow_join(page_url, base), url))[0])
+    path, mark, query = urldefrag(url)[0].partition("?")
+    joined, _ = urldefrag(slow_join(slow_join(page_url, base), path.replace("\\", "/") + mark + query))
+    parts = urlsplit(joined)
     if parts.scheme not in ("http", "https"):
         return None, "unresolvable" if relative else "scheme"
     host = parts.netloc.lower().encode("idna").decode()
+    if not host.partition(":")[0]:
+        return None, "unresolvable"
     for scheme, port in (("http", ":80"), ("https", ":443")):
         if parts.scheme == scheme:
             host = host.removesuffix(port)
-    return quote(urlunsplit(parts._replace(netloc=host)), safe="".join(map(chr, range(128)))), None
+    ascii_only = "".join(map(chr, range(33, 127)))
+    query = quote(parts.query, safe=re.sub("[\"#<>']", "", ascii_only))
+    path = quote(slow_path(parts.path or "/"), safe=re.sub('["#<>?^`{}]', "", ascii_only))
+    whole = f"{parts.scheme}://{host}{path}" + ("?" + query if "?" in joined else "")
+    return (None, "no_reference") if whole == urldefrag(page_url)[0] else (whole, None)
 
 
 def slow_read(data):

@@ -31,9 +31,10 @@ from curation.readers.file_report import FileReport
 from curation.readers.tabular import Columns, read_jsonl, read_parquet
 from curation.readers.wat import read_wat
 from curation.readers.webdataset import read_webdataset
+from curation.urls import ALGORITHM as URL_ALGORITHM
 from jobs.runtime.ledger import LedgerRow, failed_row, ledger_row
 
-ALGORITHM = 2
+ALGORITHM = 3
 COUNTERS = "books"  # key of the counters in a cached file; renaming it would discard every cache
 
 
@@ -122,7 +123,7 @@ class ReadFile:
         if not file.etag:
             return None
         reader_keys = self.section.reader_keys()
-        keys = [file.path, file.size, file.etag, reader_keys, self.plan.digests, self.seed, ALGORITHM]
+        keys = [file.path, file.size, file.etag, reader_keys, self.plan.digests, self.seed, ALGORITHM, URL_ALGORITHM]
         name = hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()
         return join(self.group_cache, f"{name}.arrow")
 

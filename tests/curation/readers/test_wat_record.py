@@ -12,10 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.readers import wat_record
+from curation.readers.extract import ImageUrls
 from curation.readers.file_report import FileReport
 from curation.readers.robots import directives
 from curation.readers.wat import read_wat
 from curation.readers.wat_record import decode_envelope, images_of
+
+PAGE = "https://page.example/dir/p.html"
+URLS = ImageUrls("https://page.example/dir/p.html", PAGE)
 
 values = st.none() | st.sampled_from(
     ["", "x", 'a "quoted" {brace}', "é\u3042", "IMG@/src", "noindex, noai", "\ud83d", "b.jpg ²x, c.jpg ٣x"]
@@ -64,7 +68,7 @@ def records(value):
 def seen(found):
     response = found.payload.response
     head = response.html.head
-    images = [msgspec.structs.astuple(link) for link in images_of(response.html.links)]
+    images = [msgspec.structs.astuple(link) for link in images_of(response.html.links, URLS)]
     return found.header.uri, head.base, images, directives(head.metas, response.headers)
 
 
@@ -97,7 +101,7 @@ def test_new_paths_are_learned_and_affect_only_speed():
     body = json.dumps(record).encode()
     assert decoder.decode(body) is None
     decoder.learn(["TD@/background"])
-    assert images_of(decoder.decode(body).payload.response.html.links) == [wat_record.Link("y", "z")]
+    assert images_of(decoder.decode(body).payload.response.html.links, URLS) == [wat_record.Link("y", "z")]
     decoder.learn(f"T{number}@/x" for number in range(wat_record.MOST_PATHS + 1))
     assert len(decoder._others) < 20
 
@@ -106,17 +110,68 @@ def test_new_paths_are_learned_and_affect_only_speed():
     ("attributes", "url"),
     [
         ({"url": "a.png", "data-src": "b.png"}, "a.png"),
-        ({"url": "data:image/gif;base64,R0", "data-src": "b.png"}, "b.png"),
         ({"data-lazy-src": "b.png"}, "b.png"),
         ({"url": "data:x", "data-src": "data:y", "data-original": "c.png"}, "c.png"),
+        ({"url": "data:x", "data-src": "#", "srcset": "data:y 3x, d.png 2x"}, "d.png"),
         ({"url": "data:x", "srcset": "s.png 480w, l.png 1024w, m.png 800w"}, "l.png"),
-        ({"url": "data:x", "srcset": "s.png, l.png 1.5x"}, "l.png"),
         ({"url": "data:x", "srcset": "a,b.png 2x,  c.png"}, "a,b.png"),
+        ({"url": "data:x", "srcset": "small.jpg 320w,\n   big.jpg 1280w"}, "big.jpg"),
+        ({"url": "data:x", "srcset": "one.jpg,\n   two.jpg 2x"}, "two.jpg"),
+        ({"url": "data:x", "srcset": "s.jpg?a&amp;b 1x, l.jpg?a&amp;b 2x"}, "l.jpg?a&b"),
         ({"url": "data:x", "srcset": " , "}, "data:x"),
         ({"url": "data:x"}, "data:x"),
+        ({"url": "", "data-src": "http://["}, ""),
+        ({"data-src": "http://["}, "http://["),
+        ({"url": {"a": 1}, "data-src": "b.png"}, "b.png"),
+        ({"url": "a.php?a&amp;b"}, "a.php?a&b"),
         ({"alt": "x"}, None),
     ],
 )
 def test_the_url_of_a_lazily_loaded_image_is_taken_from_other_attributes(attributes, url):
-    (image,) = images_of([wat_record._image(attributes)])
+    (image,) = images_of([wat_record._image(attributes)], URLS)
     assert image.url == url
+
+
+def any_case(text):
+    return st.tuples(*(st.sampled_from([char.lower(), char.upper()]) for char in text)).map("".join)
+
+
+spaces = st.text(st.sampled_from(" \t\n\r\f\x00"), max_size=2)
+nothing = st.one_of(
+    st.just(""),
+    st.sampled_from(["#", "#top", "?".join([PAGE, ""]), PAGE, "p.html", "p.html#a", "./p.html", "P%2Ehtml/../p.html"]),
+    any_case("about:blank"),
+    any_case("about:").map("{}srcdoc".format),
+)
+inline = any_case("data:").map("{}image/gif;base64,R0lGOD".format)
+unfetchable = st.sampled_from(["javascript:void(0)", "blob:https://page.example/1", "//:0", "http://", "file:///a.png"])
+placeholders = st.builds("{}{}{}".format, spaces, nothing | inline | unfetchable, spaces)
+lazy_attributes = ["data-src", "data-original", "data-lazy-src", "srcset"]
+
+
+@settings(deadline=None)
+@given(st.none() | placeholders, st.dictionaries(st.sampled_from(lazy_attributes), placeholders), st.data())
+def test_a_placeholder_gives_way_to_the_first_attribute_that_names_an_image(url, lazy, data):
+    name = data.draw(st.sampled_from(lazy_attributes))
+    lazy = {key: value for key, value in lazy.items() if lazy_attributes.index(key) < lazy_attributes.index(name)}
+    value = "small.jpg 1x,\n\tlazy.jpg 2x" if name == "srcset" else "lazy.jpg"
+    (image,) = images_of([wat_record._image({"url": url, **lazy, name: value})], URLS)
+    assert URLS(image.url) == ("https://page.example/dir/lazy.jpg", "")
+
+
+@settings(deadline=None)
+@given(
+    st.builds("{}{}{}".format, spaces, nothing, spaces), st.dictionaries(st.sampled_from(lazy_attributes), placeholders)
+)
+def test_a_reference_to_nothing_or_to_the_page_itself_is_no_reference(url, lazy):
+    lazy = {key: value for key, value in lazy.items() if key != "srcset"}
+    (image,) = images_of([wat_record._image({"url": url, **lazy})], URLS)
+    assert URLS(image.url) == (None, "no_reference")
+
+
+def test_a_page_that_is_the_base_document_of_another_address_is_still_not_its_image():
+    urls = ImageUrls("https://cdn.example/x/", "https://page.example/?")
+    assert urls("https://page.example") == (None, "no_reference")
+    assert urls("https://PAGE.example/#a") == (None, "no_reference")
+    assert urls("") == urls("#x") == urls("about:blank") == urls(None) == (None, "no_reference")
+    assert urls("https://page.example/a") == ("https://page.example/a", "")
