@@ -1,81 +1,95 @@
 """Remove files that no published version needs: replaced versions, runs that never published, working files.
 
 Nothing younger than `gc.retention_hours` is removed, so active runs and trainers that read an older version are safe.
+With `--gc.dry_run` nothing is removed: every file that would be is written to stdout with its size in bytes, and the
+totals are those of the run without the option.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from curation.io.backend import FileStat
+from curation.io.paths import join
 from curation.lake.schemas import PARTITIONS
 from jobs.runtime.context import Context
 from jobs.runtime.job import Job, main
-from jobs.runtime.runs import Outcome
+from jobs.runtime.runs import Outcome, started_at
 
 log = logging.getLogger(__name__)
 
 
 def run(context: Context) -> list[Outcome]:
     """Vacuum every table and remove old working files."""
+    dry_run = context.config.gc.dry_run
     before = datetime.now(UTC) - timedelta(hours=context.config.gc.retention_hours)
+    tables = [file for name in PARTITIONS for file in vacuum_table(context, name)]
+    runs, staging = remove_staging(context, before)
+    groups = remove_groups(context, before)
+    removed = [*tables, *staging, *groups]
+    if dry_run:
+        sys.stdout.writelines(f"{file.size}\t{file.path}\n" for file in removed)
     counters = {
-        "files_removed": vacuum_tables(context),
-        "staging_removed": remove_staging(context, before),
-        "groups_removed": remove_groups(context, before),
+        "files_removed": len(tables),
+        "staging_removed": len(runs),
+        "groups_removed": len(groups),
+        "bytes_removed": sum(file.size for file in removed),
     }
-    return [Outcome("gc", "-", True, counters)]
+    return [Outcome("gc", "-", True, counters, dry_run=dry_run)]
 
 
-def vacuum_tables(context: Context) -> int:
-    """Remove data files that no version within the retention needs; return their number, 0 in a dry run."""
-    removed, section = 0, context.config.gc
-    for name in PARTITIONS:
-        table = context.lake.table(name)
-        if table is None:
-            continue
-        files = table.vacuum(
-            retention_hours=section.retention_hours,
-            dry_run=section.dry_run,
-            enforce_retention_duration=False,
-            full=True,
-        )
-        removed += len(files)
-        log.info("gc: %s: %d files %s", name, len(files), _done(context))
-    return 0 if section.dry_run else removed
+def vacuum_table(context: Context, name: str) -> list[FileStat]:
+    """Remove the data files of a table that no version within the retention needs; return them."""
+    table = context.lake.table(name)
+    if table is None:
+        return []
+    root, section = context.lake.layout.table(name), context.config.gc
+    sizes = {file.path: file for file in context.storage.list_files(root)}
+    paths = table.vacuum(
+        retention_hours=section.retention_hours,
+        dry_run=section.dry_run,
+        enforce_retention_duration=False,
+        full=True,
+    )
+    files = [sizes.get(path, FileStat(path, 0, "")) for path in sorted(join(root, path) for path in paths)]
+    _log(context, name, files)
+    return files
 
 
-def remove_staging(context: Context, before: datetime) -> int:
-    """Remove the working files of runs that started before a moment; return the number of runs."""
+def remove_staging(context: Context, before: datetime) -> tuple[list[str], list[FileStat]]:
+    """Remove the working files of runs that started before a moment; return the runs and the files."""
     lake = context.lake
-    files = lake.storage.list_files(lake.layout.staging)
-    run_ids = {run_id for file in files if (run_id := lake.layout.staging_run_id(file.path))}
-    old = sorted(run_id for run_id in run_ids if started_at(run_id) < before)
-    for run_id in old:
-        log.info("gc: working files of run %s %s", run_id, _done(context))
+    files = [
+        (run_id, file)
+        for file in lake.storage.list_files(lake.layout.staging)
+        if (run_id := lake.layout.staging_run_id(file.path)) and started_at(run_id) < before
+    ]
+    run_ids = sorted({run_id for run_id, _ in files})
+    for run_id in run_ids:
+        _log(context, f"working files of run {run_id}", [file for owner, file in files if owner == run_id])
         if not context.config.gc.dry_run:
             lake.storage.delete_folder(lake.layout.run_staging(run_id))
-    return len(old)
+    return run_ids, [file for _, file in files]
 
 
-def remove_groups(context: Context, before: datetime) -> int:
-    """Remove cached groups of input files that were last written before a moment; return their number."""
+def remove_groups(context: Context, before: datetime) -> list[FileStat]:
+    """Remove cached groups of input files that were last written before a moment; return the files."""
     lake = context.lake
-    groups = lake.storage.older_files(lake.layout.group_caches, before)
-    log.info("gc: cached groups of %d input files %s", len(groups), _done(context))
+    sizes = {file.path: file for file in lake.storage.list_files(lake.layout.group_caches)}
+    old = sorted(lake.storage.older_files(lake.layout.group_caches, before))
+    files = [sizes.get(path) or lake.storage.stat(path) for path in old]  # hidden files are not listed
+    _log(context, "cached groups of input files", files)
     if not context.config.gc.dry_run:
-        lake.storage.delete_files(groups)
-    return len(groups)
+        lake.storage.delete_files([file.path for file in files])
+    return files
 
 
-def _done(context: Context) -> str:
-    return "would be removed" if context.config.gc.dry_run else "removed"
-
-
-def started_at(run_id: str) -> datetime:
-    """Return when a run started; its id starts with that time."""
-    return datetime.strptime(run_id.partition("-")[0], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+def _log(context: Context, what: str, files: Sequence[FileStat]) -> None:
+    done = "would be removed" if context.config.gc.dry_run else "removed"
+    log.info("gc: %s: %d files, %d bytes %s", what, len(files), sum(file.size for file in files), done)
 
 
 JOB = Job("gc", __doc__ or "", run, required=("lake",))

@@ -44,10 +44,10 @@ def main(module: str, argv: Sequence[str] | None = None) -> int:
 
 
 def run_job(job: Job, context: Context) -> list[Outcome]:
-    """Run a job, then log one summary line per stage and write its metrics."""
+    """Run a job, then log one summary line per stage and write its metrics (of a dry run, none)."""
     outcomes = job.run(context)
     for outcome in outcomes:
         log.info("%s", outcome.line())
-        if outcome.fresh:
+        if outcome.fresh and not outcome.dry_run:
             write_metrics(context, outcome)
     return outcomes

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -22,7 +22,10 @@ from curation.lake.schemas import SCHEMAS
 
 @dataclass
 class Outcome:
-    """The outcome of a stage, for the summary line, the metrics and the next stage; `fresh` is False without work."""
+    """The outcome of a stage, for the summary line, the metrics and the next stage; `fresh` is False without work.
+
+    With `dry_run`, nothing was changed and the totals are those of the run that would change it.
+    """
 
     stage: str
     run_id: str
@@ -30,6 +33,7 @@ class Outcome:
     totals: dict[str, Any] = field(default_factory=dict)
     drops: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    dry_run: bool = False
 
     def line(self) -> str:
         """Return the one-line summary of the run."""
@@ -37,6 +41,8 @@ class Outcome:
             return f"{self.stage}: nothing to do, run {self.run_id} did the same work already"
         parts = [f"{key} {value}" for key, value in self.totals.items() if not isinstance(value, (dict, list))]
         parts += [f"dropped {reason} {count}" for reason, count in sorted(self.drops.items())]
+        if self.dry_run:
+            return f"{self.stage}: a run without dry_run would give: {', '.join(parts)}"
         return f"{self.stage}: {', '.join(parts) or 'done'} ({sum(self.seconds.values()):.1f} s, run {self.run_id})"
 
 
@@ -44,6 +50,14 @@ def earlier_outcome(row: Mapping[str, Any]) -> Outcome:
     """Return the outcome of an earlier run, from its row."""
     totals, drops, seconds = (json.loads(row[key]) for key in ("totals", "drops", "seconds"))
     return Outcome(row["stage"], row["run_id"], False, totals, drops, seconds)
+
+
+def started_at(run_id: str) -> datetime:
+    """Return when a run started; its id starts with that time. A name that is not a run id is later than any moment."""
+    try:
+        return datetime.strptime(run_id.partition("-")[0], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+    except ValueError:
+        return datetime.max.replace(tzinfo=UTC)
 
 
 def digest(value: Any) -> str:
