@@ -26,8 +26,10 @@ from jobs.tasks.images.splits import Slice, plan_buckets
 
 log = logging.getLogger(__name__)
 
-ALGORITHM = 1
-FETCH_KEYS = {"max_side", "min_side", "max_pixels", "max_bytes", "shard_bytes", "assumed_image_bytes"}
+ALGORITHM = 2  # 2: X-Robots-Tag, formats and bounds of decoding
+FETCH_KEYS = {
+    "max_side", "min_side", "max_pixels", "max_bytes", "shard_bytes", "assumed_image_bytes", "robots", "formats",
+}  # fmt: skip
 IMAGE_COLUMN = "image"  # of Parquet files that a reference names, unless ingest.image_column names another
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from curation import __version__
+from curation.robots import Directive
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Words = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
@@ -91,7 +92,7 @@ class IngestSection(Section):
     )
     page_column: str | None = Field(None, description="parquet, jsonl: column with the page URL")
     bucket_bytes: int = Field(256 << 20, ge=1, description="input bytes per output bucket")
-    robots: list[Literal["noai", "noimageai", "noindex", "noimageindex"]] = Field(
+    robots: list[Directive] = Field(
         ["noai", "noimageai"],
         description="directives to honor: texts of pages that give one, in an X-Robots-Tag header or a robots meta "
         "tag, are dropped",
@@ -199,6 +200,11 @@ class ImagesSection(Section):
     max_side: int = Field(256, ge=1, description="longest side in pixels; larger images are resized")
     min_side: int = Field(1, ge=1, description="images with a shorter side are rejected")
     max_pixels: int = Field(64_000_000, ge=1, description="images with more pixels are rejected without decoding")
+    formats: list[Literal["jpeg", "png", "webp", "gif", "avif", "bmp", "tiff"]] = Field(
+        ["jpeg", "png", "webp", "gif", "avif"],
+        min_length=1,
+        description="image formats that are decoded; others are rejected (format_refused)",
+    )
     max_bytes: int = Field(20 << 20, ge=1, description="larger downloads are aborted and rejected")
     timeout_s: Annotated[float, Field(gt=0)] = Field(10.0, description="seconds per image, including retries")
     retries: int = Field(
@@ -206,6 +212,10 @@ class ImagesSection(Section):
     )
     threads: int = Field(16, ge=1, description="parallel downloads per task")
     user_agent: str = Field(f"worldcurate/{__version__}", description="User-Agent header")
+    robots: list[Directive] = Field(
+        ["noai", "noimageai"],
+        description="directives in X-Robots-Tag headers of image responses that are honored (image_noai …)",
+    )
     allow_private_hosts: Words = Field(
         [], description="hosts, or host:port, with private addresses from which images may be fetched"
     )

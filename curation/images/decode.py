@@ -7,7 +7,10 @@ reasons:
 | reason | meaning |
 |---|---|
 | not_an_image | none of the accepted formats |
+| format_refused | a format that is not among the configured ones |
 | too_many_pixels | larger than `max_pixels` by its header; nothing was decoded |
+| decompression_bomb | far more pixels than its bytes can describe; nothing was decoded |
+| too_many_parts | more scans, segments or chunks than pictures have; nothing was decoded |
 | too_small | a side is shorter than `min_side` |
 | truncated | the data ends before the image does |
 | broken | the data contradicts its format |
@@ -27,13 +30,19 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from curation.images.failures import DecodeError
+from curation.images.precheck import FORMATS, check_bytes, check_pixels, check_scans
+
 # Our reasons cover Pillow's warnings about damaged files; a line on stderr for each would flood the log.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
-REASONS = frozenset({"not_an_image", "too_many_pixels", "too_small", "truncated", "broken", "unsupported"})
+REASONS = frozenset(
+    {
+        "not_an_image", "format_refused", "too_many_pixels", "decompression_bomb", "too_many_parts", "too_small",
+        "truncated", "broken", "unsupported",
+    }
+)  # fmt: skip
 
-# Formats that browsers show. Pillow's other readers (PostScript, PSD, icons …) never see downloaded bytes.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 STORABLE_FORMATS = frozenset({"JPEG", "PNG", "WEBP"})
 JPEG_LONGEST_SIDE = 65_500  # libjpeg's own limit
 
@@ -60,26 +69,19 @@ _ANGLES = np.outer(np.arange(_FREQUENCIES), 2 * np.arange(_SAMPLES) + 1) * np.pi
 _DCT: npt.NDArray[np.int64] = np.rint(np.cos(_ANGLES) * (1 << 14)).astype(np.int64)
 
 
-class DecodeError(Exception):
-    """Bytes that cannot become a stored image; `reason` is one of `REASONS`."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
 @dataclass(frozen=True)
 class ImageLimits:
     """Limits of stored images.
 
     Sides are in pixels, `quality` is libjpeg's 1-95. `max_pixels` bounds the memory of a decode (about 12 bytes per
-    pixel); Pillow itself refuses more than 178,956,970.
+    pixel); Pillow itself refuses more than 178,956,970. `formats` are of `curation.images.precheck.FORMATS`.
     """
 
     max_side: int = 256
     max_pixels: int = 64_000_000
     min_side: int = 1
     quality: int = 95
+    formats: tuple[str, ...] = FORMATS
 
 
 @dataclass(frozen=True)
@@ -98,11 +100,15 @@ def verify(data: bytes, limits: ImageLimits) -> StoredImage:
 
     The stored image is the first frame of an animation, turned upright by its EXIF orientation, with transparency over
     white, in eight-bit RGB, its longest side reduced to `max_side` (Lanczos) and never enlarged. If that changes
-    nothing and the file has no EXIF, XMP or IPTC block (camera, location, author), its bytes are stored unchanged;
-    otherwise a JPEG is written. Raises DecodeError.
+    nothing and the file has no EXIF, XMP or IPTC block (camera, location, author), its bytes are stored unchanged,
+    but without oversized texts and color profiles; otherwise a JPEG is written. Raises DecodeError.
     """
     with _named_failures(data):
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        data = check_bytes(data, limits.formats, limits.max_pixels)
+        image = Image.open(io.BytesIO(data), formats=limits.formats)
+        check_pixels(*image.size, len(data), limits.max_pixels)
+        if image.format in {"JPEG", "MPO"}:
+            check_scans(data, image.width * image.height, limits.max_pixels)
         size = _target_size(image.size, limits)
         if image.format == "JPEG" and size != image.size:
             # libjpeg halves while decoding; stop at twice the target, for the better filter below
@@ -146,10 +152,8 @@ def _named_failures(data: bytes) -> Iterator[None]:
 
 
 def _target_size(size: tuple[int, int], limits: ImageLimits) -> tuple[int, int]:
-    """Return the stored size of an image of this size. Raises DecodeError when it is outside the limits."""
+    """Return the stored size of an image of this size. Raises DecodeError when a side is too short."""
     width, height = size
-    if width * height > limits.max_pixels:
-        raise DecodeError("too_many_pixels")
     if min(size) < limits.min_side:
         raise DecodeError("too_small")
     longest, allowed = max(size), min(limits.max_side, JPEG_LONGEST_SIDE)

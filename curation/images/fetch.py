@@ -13,7 +13,10 @@
 | too_large | more bytes than allowed |
 | incomplete | the connection ended before the body did |
 | content_encoding | the body is not in the encoding that the header names |
+| bad_response | the body breaks HTTP, such as a chunk of negative size |
+| image_noai … | an `X-Robots-Tag` header of the response, for every robot or for ours, says so |
 | ref_missing, ref_unreadable | the image reference is missing or cannot be read (`curation.images.refs`) |
+| out_of_memory, unexpected_error | any other failure: an image never costs more than itself |
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ import logging
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -34,6 +37,8 @@ from urllib3 import exceptions
 from urllib3.response import HTTPResponse
 from urllib3.util import Url, parse_url
 
+from curation import robots
+from curation.images.failures import unexpected_reason
 from curation.images.refs import ImageRefs, open_local
 from curation.images.safe_http import Dialer, FetchError
 from curation.io.retry import GaveUpError, RetryPolicy, TransientError, retry, retry_after
@@ -44,12 +49,15 @@ logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
 REASONS = frozenset(
     {
         "bad_url", "dns", "private_address", "connection", "tls", "timeout", "redirects", "too_large",
-        "incomplete", "content_encoding", "ref_missing", "ref_unreadable",
+        "incomplete", "content_encoding", "bad_response", "ref_missing", "ref_unreadable",
+        "out_of_memory", "unexpected_error", *(f"image_{directive}" for directive in robots.DIRECTIVES),
     }
 )  # fmt: skip
 
 MAX_REDIRECTS = 5
 CHUNK_BYTES = 64 << 10
+FRAMING_FACTOR = 2  # bytes received per byte of a body, at most: the sizes of chunks come on top
+MAX_HEADERS = 1 << 20
 BUFFERED_BYTES = 64 << 20  # of finished downloads that wait for an earlier row
 ROWS_AHEAD = 16  # per thread, so that a slow host does not leave the other threads idle
 
@@ -72,6 +80,8 @@ class Fetcher:
     a broken connection, a temporary failure of the name look-up, the status 429 or any status from 500 on. Each waits
     for a growing pause, or as long as the server asks. `allow_private_hosts` and `tls` are passed to
     `curation.images.safe_http.Dialer`, `open_binary` and `image_column` to `curation.images.refs.ImageRefs`.
+    An image whose response gives one of the directives in `honored`, for every robot or for the first product of the
+    user agent, is refused.
     """
 
     def __init__(
@@ -81,6 +91,7 @@ class Fetcher:
         max_bytes: int = 20 << 20,
         allow_private_hosts: Sequence[str] = (),
         user_agent: str = "worldcurate",
+        honored: Collection[str] = robots.DEFAULT,
         retries: int = 2,
         backoff_s: float = 0.5,
         threads: int = 16,
@@ -91,6 +102,7 @@ class Fetcher:
         self._policy = RetryPolicy(retries, backoff_s, timeout_s, max_wait_s=timeout_s)
         self._max_bytes = max_bytes
         self._threads = threads
+        self._honored, self._robot = honored, user_agent.partition("/")[0].strip()
         self._headers = {
             "User-Agent": user_agent,
             "Accept": "image/*,*/*;q=0.5",
@@ -98,7 +110,8 @@ class Fetcher:
             "Connection": "close",
         }
         self._refs = ImageRefs(open_binary, max_bytes=max_bytes, column=image_column)
-        self._dialer = Dialer(allow_private_hosts=allow_private_hosts, threads=threads, tls=tls)
+        received = FRAMING_FACTOR * max_bytes + MAX_HEADERS
+        self._dialer = Dialer(allow_private_hosts=allow_private_hosts, threads=threads, max_bytes=received, tls=tls)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="fetch")
 
     def __enter__(self) -> Self:
@@ -143,13 +156,15 @@ class Fetcher:
         )
 
     def load(self, image_url: str | None, image_ref: str | None) -> Fetched:
-        """Return the bytes that `image_ref` names or, without one, those at `image_url`."""
-        if image_ref is None:
-            return self.fetch(image_url or "")
+        """Return the bytes that `image_ref` names or, without one, those at `image_url`; never raise an Exception."""
         try:
+            if image_ref is None:
+                return self.fetch(image_url or "")
             return Fetched("ok", None, self._refs.read(image_ref))
         except FetchError as failure:
             return Fetched("failed", failure.reason, None)
+        except Exception as error:  # whatever one image does, it costs that image alone
+            return Fetched("failed", unexpected_reason(error), None)
 
     def fetch(self, url: str) -> Fetched:
         """Download one URL; retry transient failures."""
@@ -181,6 +196,8 @@ class Fetcher:
             if response.status == 429 or response.status >= 500:
                 raise TransientError(reason, retry_after(response.headers.get("Retry-After")))
             raise FetchError(reason)
+        if refused := self._refused(response):
+            raise FetchError(f"image_{refused}")
         if (response.length_remaining or 0) > self._max_bytes:
             raise FetchError("too_large")
         body = bytearray()
@@ -189,6 +206,12 @@ class Fetcher:
             if len(body) > self._max_bytes:
                 raise FetchError("too_large")
         return bytes(body)
+
+    def _refused(self, response: HTTPResponse) -> str | None:
+        """Return the first honored directive that an X-Robots-Tag header gives, or None."""
+        values = response.headers.getlist("X-Robots-Tag")
+        given = {directive for value in values for directive in robots.directives_in(value, self._robot)}
+        return next((name for name in robots.DIRECTIVES if name in given and name in self._honored), None)
 
 
 @contextmanager
@@ -206,6 +229,8 @@ def _named_failures() -> Iterator[None]:
         raise TransientError("incomplete") from error
     except (HTTPException, exceptions.HTTPError, OSError) as error:
         raise TransientError("connection") from error
+    except (ValueError, OverflowError) as error:  # http.client trusts the sizes of chunks
+        raise FetchError("bad_response") from error
 
 
 def _parsed(url: str) -> Url:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
-from curation.images.decode import DecodeError, ImageLimits, verify
+from curation.images.decode import ImageLimits, verify
+from curation.images.failures import DecodeError, unexpected_reason
 from curation.images.fetch import Fetched, Fetcher, ImageRow
 
 NO_IMAGE = {"image": None, "width": None, "height": None, "image_sha256": None, "phash": None}
@@ -38,4 +39,6 @@ def image_row(image_id: str, fetched: Fetched, limits: ImageLimits) -> dict[str,
             }
         except DecodeError as error:
             reason = error.reason
+        except Exception as error:  # MemoryError in a decoder, for example: it costs this image alone
+            reason = unexpected_reason(error)
     return {"image_id": image_id, "status": "failed", "reason": reason, **NO_IMAGE}

@@ -14,6 +14,7 @@ import ssl
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException, HTTPResponse
 from typing import Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -24,7 +25,9 @@ from curation.io.retry import TransientError
 _Address = tuple[socket.AddressFamily, tuple[Any, ...]]
 
 GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # the whole range assigned to the public internet
+CLOUD_SERVICES = frozenset({ipaddress.IPv4Address("168.63.129.16")})  # public range, but inside every Azure network
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # an IPv4 address in the last 32 bits (RFC 6052, section 2.1)
+MAX_INFORMATIONAL = 32  # 1xx responses before the final one
 
 
 class FetchError(Exception):
@@ -52,7 +55,7 @@ def is_public(address: str) -> bool:
         if inner is not None:
             return is_public(str(inner))
         return ip in GLOBAL_UNICAST and ip.is_global
-    return ip.is_global and not ip.is_multicast
+    return ip.is_global and not ip.is_multicast and ip not in CLOUD_SERVICES
 
 
 def remaining(deadline: float) -> float:
@@ -64,18 +67,39 @@ def remaining(deadline: float) -> float:
 
 
 class DeadlineSocket(socket.socket):
-    """A socket with one deadline for all its reads together, however few bytes each returns."""
+    """A socket with one deadline and one limit of bytes for all its reads together."""
 
     deadline: float
+    bytes_left: int
 
     def recv_into(self, *args: Any, **kwargs: Any) -> int:
-        """Read as `socket.recv_into` does. Raises TimeoutError once the deadline has passed."""
+        """Read as `socket.recv_into` does. Raises TimeoutError after the deadline, FetchError beyond the limit."""
         self.settimeout(remaining(self.deadline))
-        return super().recv_into(*args, **kwargs)
+        received = super().recv_into(*args, **kwargs)
+        self.bytes_left -= received
+        if self.bytes_left < 0:
+            raise FetchError("too_large")
+        return received
 
 
 class DeadlineTLSSocket(DeadlineSocket, ssl.SSLSocket):
     """A DeadlineSocket over TLS."""
+
+
+class FinalResponse(HTTPResponse):
+    """A response after all informational ones (RFC 9110, section 15.2): 100 Continue, 103 Early Hints and others.
+
+    101 is final: it ends HTTP on this connection.
+    """
+
+    def begin(self) -> None:
+        """Read status and headers of the final response. Raises HTTPException after too many informational ones."""
+        for _ in range(MAX_INFORMATIONAL):
+            super().begin()
+            if not 100 <= self.status < 200 or self.status == 101:
+                return
+            self.headers = self.msg = None  # type: ignore[assignment]  # its state before the first response
+        raise HTTPException("too many informational responses")
 
 
 class Dialer:
@@ -83,10 +107,14 @@ class Dialer:
 
     `allow_private_hosts` lists hosts (`localhost`, `127.0.0.1:8080`, `[::1]:8080`; with a port, only that port) whose
     addresses need not be public. Name look-ups cannot be interrupted, so they run in `threads` threads of their own,
-    and no caller waits beyond its deadline. `tls` replaces the system's trusted certificates.
+    and no caller waits beyond its deadline. A connection receives at most `max_bytes`, headers and framing included,
+    however the response is framed. `tls` replaces the system's trusted certificates.
     """
 
-    def __init__(self, *, allow_private_hosts: Sequence[str], threads: int, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, *, allow_private_hosts: Sequence[str], threads: int, max_bytes: int, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._max_bytes = max_bytes
         self._allowed = frozenset(host.lower() for host in allow_private_hosts)
         self._lookups = ThreadPoolExecutor(threads, thread_name_prefix="lookup")
         self._tls = tls or ssl.create_default_context()
@@ -107,11 +135,12 @@ class Dialer:
         try:
             if kind is HTTPSConnection:
                 sock = self._secured(sock, host, deadline)
-            sock.deadline = deadline
+            sock.deadline, sock.bytes_left = deadline, self._max_bytes
             connection = kind(host, port, timeout=remaining(deadline))
         except BaseException:
             sock.close()
             raise
+        connection.response_class = FinalResponse
         connection.sock = sock
         connection.auto_open = 0  # never reconnect: the address would not be checked
         return connection

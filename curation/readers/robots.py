@@ -7,19 +7,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from typing import Final
 
 import msgspec
 
 from curation.readers.lenient_json import parse_json
+from curation.robots import DEFAULT, DIRECTIVES, directives_in
 
-DIRECTIVES: Final = ("noai", "noimageai", "noindex", "noimageindex")
-DEFAULT: Final = ("noai", "noimageai")
+__all__ = ["DEFAULT", "DIRECTIVES", "directives"]
+
 NOTHING: Final[frozenset[str]] = frozenset()
 _NAMES: Final = frozenset({"robots", "x-robots-tag"})
-# Directives that contain a colon; text before any other colon is the name of a robot.
-_VALUED: Final = frozenset({"max-snippet", "max-image-preview", "max-video-preview", "unavailable_after"})
 
 
 class _Meta(msgspec.Struct, gc=False):
@@ -36,7 +34,7 @@ def directives(metas: object, headers: object) -> frozenset[str]:
 
     `none` counts as `noindex`. Values of unexpected types are ignored.
     """
-    return NOTHING.union(*map(_directives_in, _meta_contents(metas)), *map(_directives_in, _header_values(headers)))
+    return NOTHING.union(*map(directives_in, _meta_contents(metas)), *map(directives_in, _header_values(headers)))
 
 
 def _meta_contents(metas: object) -> Iterable[str]:
@@ -91,21 +89,3 @@ def _is_robots(name: object) -> bool:
 def _strings(value: object) -> Iterable[str]:
     """Return the strings of a list (a header sent several times) or the value itself, if it is a string."""
     return [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, str)]
-
-
-@lru_cache(maxsize=256)  # few distinct values occur
-def _directives_in(value: str) -> frozenset[str]:
-    """Return the `DIRECTIVES` for every robot in a comma-separated list."""
-    return frozenset(_parse(value)).intersection(DIRECTIVES)
-
-
-def _parse(value: str) -> Iterator[str]:
-    """Yield the directives for every robot in a comma-separated list."""
-    robot = "*"
-    for part in value.lower().split(","):
-        directive = part.strip()
-        before, colon, after = directive.partition(":")
-        if colon and before.strip() not in _VALUED:
-            robot, directive = before.strip(), after.strip()
-        if robot == "*":
-            yield "noindex" if directive == "none" else directive

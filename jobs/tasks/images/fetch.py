@@ -63,6 +63,7 @@ class FetchBucket:
             max_bytes=section.max_bytes,
             allow_private_hosts=section.allow_private_hosts,
             user_agent=section.user_agent,
+            honored=section.robots,
             retries=section.retries,
             threads=section.threads,
             open_binary=self.ref_storage.open_input,
@@ -70,4 +71,6 @@ class FetchBucket:
         )
 
     def _limits(self) -> ImageLimits:
-        return ImageLimits(self.section.max_side, self.section.max_pixels, self.section.min_side)
+        section = self.section
+        formats = tuple(name.upper() for name in section.formats)
+        return ImageLimits(section.max_side, section.max_pixels, section.min_side, formats=formats)
