@@ -6,6 +6,7 @@
     LAKE/matchers/latest.json                                             the metadata version built last
     LAKE/matchers/<version>/manifest.<release>.json                       entries per language, checksums of matchers
     LAKE/matchers/<version>/<rules>.<release>/<lang>.matcher              compiled matchers
+    LAKE/reports/index.html                                               list of all pages
     LAKE/reports/<recipe>/<batch>.html                                    page of a batch
     LAKE/reports/metadata/<version>.html                                  page of a metadata version
     LAKE/reports/metrics/                                                 Prometheus files (default folder)
@@ -72,6 +73,16 @@ class LakeLayout:
         return self._path("matchers", version, name)
 
     # Reports
+
+    @property
+    def reports(self) -> str:
+        """Folder of all HTML pages."""
+        return self._path("reports")
+
+    @property
+    def index_page(self) -> str:
+        """HTML page that lists all batches, recipes and metadata versions."""
+        return self._path("reports", "index.html")
 
     def batch_page(self, recipe: str, batch: str) -> str:
         """Return the path of a batch's HTML page."""

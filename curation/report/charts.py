@@ -15,7 +15,7 @@ BAR, GAP = 9, 2
 SMALLEST = 0.003  # so that a share above 0 stays visible
 
 WIDTH, HEIGHT = 320, 210
-LEFT, RIGHT, TOP, BOTTOM = 40, 312, 10, 180
+LEFT, RIGHT, TOP, BOTTOM = 40, 312, 22, 180
 
 
 def share_bars(bars: Sequence[tuple[str, float | None]]) -> Markup:
@@ -79,6 +79,18 @@ def rank_chart(
     )
 
 
+def trend(values: Sequence[float | None], label: str) -> Markup:
+    """Draw values over time as a line that starts at 0 on the y axis, with a dot at the last one; None is left out."""
+    drawn = [(index, value) for index, value in enumerate(values) if value is not None]
+    most, last = max((value for _, value in drawn), default=0) or 1, max(len(values) - 1, 1)
+    points = [f"{4 + 132 * index / last:.1f},{28 - 24 * value / most:.1f}" for index, value in drawn]
+    dot = Markup('<circle cx="{}" cy="{}" r="3"/>').format(*points[-1].split(",")) if points else ""
+    line = Markup('<polyline points="{}"/>').format(" ".join(points))
+    return Markup('<svg class="trend" viewBox="0 0 140 32" role="img" aria-label="{}">{}{}</svg>').format(
+        label, line, dot
+    )
+
+
 def number(value: int | None) -> str:
     """Format a count with thousands separators; a dash for None."""
     return "–" if value is None else f"{value:,}"
@@ -89,8 +101,8 @@ def percent(value: float | None) -> str:
     if value is None:
         return "–"
     if 0 < value < 0.00001:
-        return "< 0.001 %"
-    return f"{100 * value:#.2g} %" if 0 < value < 0.01 else f"{100 * value:.1f} %"
+        return "< 0.001%"
+    return f"{100 * value:#.2g}%" if 0 < value < 0.01 else f"{100 * value:.1f}%"
 
 
 def seconds(value: float) -> str:
@@ -126,6 +138,7 @@ def _grid(last_rank: int, most: int) -> Markup:
         lines.append(_tick(LEFT - 5, y + 3.5, "end", value))
     name = Markup('<text class="axis" x="{}" y="{}" text-anchor="{}">{}</text>')
     lines.append(name.format(RIGHT, HEIGHT - 3, "end", "rank of the entry"))
+    lines.append(name.format(2, TOP - 4, "start", "matches of the entry"))
     return Markup("").join(lines)
 
 

@@ -6,6 +6,7 @@ This module does not read the lake. A stage that has not run is missing from `Re
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -82,6 +83,19 @@ class TopEntry:
 
 
 @dataclass(frozen=True)
+class SamplePair:
+    """An image–text pair of the batch, and whether balancing curated it: its text, language and keep probability.
+
+    `probability` is None for a pair that was not curated.
+    """
+
+    image: str
+    text: str
+    lang: str
+    probability: float | None = None
+
+
+@dataclass(frozen=True)
 class LanguageCounts:
     """A summary of the counts of one language.
 
@@ -104,8 +118,9 @@ class Report:
     """The data of the page.
 
     `recipe_spec` is the frozen configuration of the recipe, `runs` has the run of every stage that has run, and
-    `thresholds` the rows of that table. `languages` are the languages with the most matches, in descending order, and
-    `names` the names of languages.
+    `thresholds` the rows of that table. `languages` are the languages that have matches, those with the most first, and
+    `names` the names of languages. `lists` are the languages that have an entry list; None if unknown. `samples` are
+    matched pairs.
     """
 
     batch: str
@@ -119,6 +134,8 @@ class Report:
     thresholds: Sequence[Mapping[str, Any]] = ()
     languages: Sequence[LanguageCounts] = ()
     names: Mapping[str, str] = field(default_factory=dict)
+    lists: frozenset[str] | None = None
+    samples: Sequence[SamplePair] = ()
 
     def figure(self, stage: str, key: str) -> Any:
         """Return a value of a stage's totals; None if the stage has not run or its totals lack the key."""
@@ -145,6 +162,7 @@ def summarize(lang: str, counts: npt.NDArray[np.int64], t: int, top: Sequence[To
 
 def render(report: Report) -> str:
     """Return the HTML of the page."""
+    rows = language_rows(report)
     template = environment("curation.report").get_template("night_page.html")
     return template.render(
         report=report,
@@ -153,22 +171,47 @@ def render(report: Report) -> str:
         warnings=list(warnings(report)),
         funnel=list(funnel(report)),
         drops=list(drops(report)),
-        langs=language_rows(report),
+        langs=[row for row in rows if has_texts(row)],
+        without_texts=[row["lang"] for row in rows if not has_texts(row)],
+        dropped_samples=report.figure("ingest", "dropped_samples") or {},
         curves=list(curves(report)),
         timings=list(timings(report)),
     )
 
 
 def warnings(report: Report) -> Iterator[str]:
-    """Yield a warning for each stage with failed inputs and each stage made from a replaced run."""
+    """Yield a warning for each stage with failed inputs or without output, and each made from a replaced run."""
     for stage, run in report.runs.items():
         if not run.complete:
-            yield f"{stage} is not complete: some of its inputs failed; the next run tries them again."
+            yield f"{stage} is not complete: {_failed(run)} failed; the next run tries them again."
+        if problem := _no_output(report, stage):
+            yield problem
         for key, source in MADE_FROM.get(stage, {}).items():
             used = run.inputs.get(key)
             ids = used.values() if isinstance(used, Mapping) else [used] if isinstance(used, str) else used or ()
             if source in report.runs and report.runs[source].run_id not in ids:
                 yield f"{stage} was made from an earlier run of {source}: run {stage} again to update it."
+
+
+def _failed(run: StageRun) -> str:
+    """Return how many of a run's inputs failed."""
+    failed, files = run.totals.get("files_failed"), run.totals.get("files")
+    return f"{failed:,} of {files:,} input files" if failed and files else "some of its inputs"
+
+
+def _no_output(report: Report, stage: str) -> str | None:
+    """Return a sentence that says why a stage has no output, with its most frequent reason; None if it has some."""
+    whole, of = STAGE_INPUTS.get(stage, ("", ""))
+    output = next((report.figure(stage, key) for at, key, *_ in reversed(FUNNEL) if at == stage), None)
+    given = report.figure(stage, whole)
+    if output != 0 or given is None:
+        return None
+    if not given:
+        return f"{stage} has no output: its input is empty (0 {of})."
+    reasons = Counter(report.runs[stage].drops)
+    [(reason, count)] = reasons.most_common(1) or [("", 0)]
+    why = f", most of them for the reason “{reason.replace('_', ' ')}” ({count:,})" if count else ""
+    return f"{stage} has no output: it dropped all of {given:,} {of}{why}."
 
 
 def tail_share(report: Report) -> float | None:
@@ -238,6 +281,11 @@ def _language_row(
     shares = {name: share(counts[name], sum((column or {}).values())) for name, column in columns.items()}
     rate = share(counts["matched"], counts["before"])
     return {"lang": lang, **counts, "shares": shares, "rate": rate, "threshold": threshold}
+
+
+def has_texts(row: Mapping[str, Any]) -> bool:
+    """Return whether a language has texts in the batch."""
+    return any(row[name] for name in ("before", "matched", "after"))
 
 
 def curves(report: Report) -> Iterator[tuple[LanguageCounts, Markup]]:

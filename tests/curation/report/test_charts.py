@@ -121,13 +121,13 @@ def test_ticks_end_at_the_last_power_of_ten(end, ticks):
     ("value", "written"),
     [
         (None, "–"),
-        (0, "0.0 %"),
-        (1e-7, "< 0.001 %"),
-        (0.00001, "0.0010 %"),
-        (0.0006, "0.060 %"),
-        (0.0099, "0.99 %"),
-        (0.06, "6.0 %"),
-        (1, "100.0 %"),
+        (0, "0.0%"),
+        (1e-7, "< 0.001%"),
+        (0.00001, "0.0010%"),
+        (0.0006, "0.060%"),
+        (0.0099, "0.99%"),
+        (0.06, "6.0%"),
+        (1, "100.0%"),
     ],
 )
 def test_small_shares_keep_significant_digits(value, written):
@@ -153,3 +153,11 @@ def test_counts_have_thousands_separators():
     assert charts.number(1234567) == "1,234,567"
     assert charts.number(0) == "0"
     assert charts.number(None) == "–"
+
+
+@given(st.lists(st.none() | st.integers(0, 10**12), max_size=40))
+def test_a_trend_stays_in_its_frame_and_leaves_out_missing_values(values):
+    [line] = [element for element in ET.fromstring(charts.trend(values, "trend")) if element.tag == "polyline"]
+    points = [tuple(map(float, point.split(","))) for point in line.get("points").split()]
+    assert len(points) == sum(value is not None for value in values)
+    assert all(0 <= x <= 140 and 0 <= y <= 32 for x, y in points)

@@ -1,0 +1,1 @@
+"""Collect the content of the report pages from the lake, without Spark."""

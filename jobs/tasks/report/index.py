@@ -1,0 +1,81 @@
+"""Collects the content of the index of report pages."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from curation import __version__
+from curation.lake.lake import Lake
+from curation.report.index_page import BatchEntry, Index, MetadataEntry
+from curation.report.night_page import StageRun
+
+# The table that each stage publishes last.
+OUTPUTS = {
+    "ingest": "pairs",
+    "match": "matches",
+    "totals": "totals",
+    "balance": "curated",
+    "images": "images",
+    "shards": "shards",
+}
+NO_RECIPE = ""
+Owner = tuple[Mapping[str, str], str]  # a partition, and the run that owns it
+
+
+def collect(lake: Lake) -> Index:
+    """Read the content of the index; runs are taken from the table `runs`."""
+    rows = {row["run_id"]: StageRun.from_row(row) for row in lake.rows("runs").to_pylist()}
+    pages = {file.path.removeprefix(f"{lake.layout.reports}/") for file in lake.storage.list_files(lake.layout.reports)}
+    owners = {stage: _owners(lake, table) for stage, table in OUTPUTS.items()}
+    recipes = sorted({partition["recipe"] for partition, _ in owners["balance"]})
+    specs = {recipe: lake.recipe(recipe) if lake.knows_recipe(recipe) else {} for recipe in recipes}
+    entries: dict[str, list[BatchEntry]] = defaultdict(list)
+    for batch in lake.batches():
+        of_batch = [recipe for recipe in recipes if _run(owners["balance"], {"recipe": recipe, "batch": batch})]
+        for recipe in of_batch or [NO_RECIPE]:
+            run_ids = _run_ids(owners, recipe, batch, specs.get(recipe, {}))
+            runs = {stage: rows[run_id] for stage, run_id in run_ids.items() if run_id in rows}
+            page = f"{recipe}/{batch}.html"
+            entries[recipe].append(BatchEntry(batch, runs, page if page in pages else None))
+    versions = [
+        MetadataEntry(partition["metadata_version"], rows[run_id], page if page in pages else None)
+        for partition, run_id in _owners(lake, "entries")
+        if run_id in rows and (page := f"metadata/{partition['metadata_version']}.html")
+    ]
+    unique = {entry.version: entry for entry in versions}
+    return Index(
+        lake=lake.root,
+        written=datetime.now(UTC),
+        code_version=__version__,
+        recipes=dict(entries),
+        specs=specs,
+        versions=sorted(unique.values(), key=lambda entry: entry.run.finished, reverse=True),
+    )
+
+
+def _run_ids(
+    owners: Mapping[str, list[Owner]], recipe: str, batch: str, spec: Mapping[str, str]
+) -> dict[str, str | None]:
+    """Return the run of each stage for a batch under a recipe; without one, of the stages that need none."""
+    if recipe == NO_RECIPE:
+        return {stage: _run(owners[stage], {"batch": batch}) for stage in ("ingest", "match")}
+    keys = {"recipe": recipe, "batch": batch, **({"match_id": spec["match_id"]} if "match_id" in spec else {})}
+    counted = {**keys, "batch": spec.get("counts_up_to", batch)}
+    return {stage: _run(owned, counted if stage == "totals" else keys) for stage, owned in owners.items()}
+
+
+def _owners(lake: Lake, table: str) -> list[Owner]:
+    """Return the partitions of a table with the runs that own them, in the order of the runs."""
+    files = lake.snapshot(table).files
+    owned = {(tuple(file.partition.items()), file.run_id) for file in files}
+    return [(dict(partition), run_id) for partition, run_id in sorted(owned, key=lambda each: each[1])]
+
+
+def _run(owned: list[Owner], keys: Mapping[str, str]) -> str | None:
+    """Return the newest run that owns a partition with these values, of the keys that the partition has."""
+    run_ids = [
+        run_id for partition, run_id in owned if all(partition[key] == keys[key] for key in keys if key in partition)
+    ]
+    return run_ids[-1] if run_ids else None
