@@ -138,7 +138,7 @@ def _grid(last_rank: int, most: int) -> Markup:
         lines.append(_tick(LEFT - 5, y + 3.5, "end", value))
     name = Markup('<text class="axis" x="{}" y="{}" text-anchor="{}">{}</text>')
     lines.append(name.format(RIGHT, HEIGHT - 3, "end", "rank of the entry"))
-    lines.append(name.format(2, TOP - 4, "start", "matches of the entry"))
+    lines.append(name.format(2, TOP - 9, "start", "matches of the entry"))
     return Markup("").join(lines)
 
 
