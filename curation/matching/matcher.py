@@ -35,7 +35,8 @@ from curation.matching.collect_hits import LANES, MAX_RANKED, collect_hits
 from curation.matching.matcher_file import compile_entries, read_matcher
 from curation.matching.nfkc_folding import NEEDS_NFKC, UNKNOWN_CHAR, CharArrays, build_char_arrays
 from curation.matching.rules import normalize_text
-from curation.matching.tokenizer import BLOCK_TEXTS, PRENORMALIZED, REFERENCE, WORLDWIDE, make_block, tokenize_texts
+from curation.matching.text_block import BLOCK_TEXTS, make_block
+from curation.matching.tokenizer import PRENORMALIZED, REFERENCE, WORLDWIDE, tokenize_texts
 from curation.matching.trie import Tries
 from curation.matching.trie_search import make_workspace, measure_block, search
 

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from curation.errors import UsageError
 from curation.jit.compiler import Bytes, Codes, Int, Ints, Offsets, Words, jit, jit_inline
 from curation.jit.utf8 import BLANK, decode
-from curation.matching.tokenizer import Block, make_block, split_at_spaces
+from curation.matching.text_block import Block, make_block
+from curation.matching.tokenizer import split_at_spaces
 from curation.matching.trie import (
     CHILDREN,
     DUPLICATE,

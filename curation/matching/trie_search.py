@@ -23,7 +23,7 @@ from curation.jit.compiler import Bytes, Codes, Int, Offsets, Words, jit, jit_in
 from curation.jit.prefetch import prefetch
 from curation.jit.utf8 import BLANK, next_code
 from curation.matching.char_tables import COMBINING, KATAKANA
-from curation.matching.tokenizer import BLOCK_TEXTS, Block
+from curation.matching.text_block import BLOCK_TEXTS, Block
 from curation.matching.trie import (
     CHILDREN,
     CODE_MASK,

@@ -16,7 +16,7 @@ from curation.matching import trie_build
 from curation.matching.aho_corasick import AhoCorasickMatcher
 from curation.matching.matcher import Matcher
 from curation.matching.matcher_file import FORMAT, compile_entries
-from curation.matching.tokenizer import BLOCK_BYTES
+from curation.matching.text_block import BLOCK_BYTES
 from support.oracles import ORACLES, oracle_worldwide
 
 ALPHABETS = [

@@ -16,6 +16,7 @@ from curation.matching import tokenizer
 from curation.matching.char_tables import char_tables
 from curation.matching.nfkc_folding import NEEDS_NFKC, NORMALIZED, UNKNOWN_CHAR, build_char_arrays
 from curation.matching.rules import normalize_text
+from curation.matching.text_block import make_block
 
 MODES = {"reference": tokenizer.REFERENCE, "worldwide": tokenizer.WORLDWIDE}
 MARKS = "\u0301\u0308\u0323\u093c\u09be\u0bbe\u0e38\u0e48\u05b0\u05bc\u3099\u1161\u11a8\u0f73\u0344\u20dd\ufe0f\u200d"
@@ -25,7 +26,7 @@ LETTERS = "aé1 .'-_ñữ☃™½…ﷺ漢カ한க্কनกאᄀ㍿①ﬁＡ
 def normalized_texts(texts, rules):
     """Return each normalized text (from its tokens, if it has no span of its own) and its state."""
     data, offsets = string_buffers(pa.array(texts, pa.large_string()))
-    block = tokenizer.make_block(max(1, int(np.diff(offsets).max(initial=0))))
+    block = make_block(max(1, int(np.diff(offsets).max(initial=0))))
     results, first = [], 0
     while first < len(texts):
         last = tokenizer.tokenize_texts(data, offsets, first, MODES[rules], build_char_arrays(char_tables()), block)
@@ -103,6 +104,6 @@ def test_invalid_utf8_is_tokenized_without_reading_past_its_end(data):
         pa.string(), 1, [None, pa.py_buffer(np.array([0, len(data)], np.int32)), pa.py_buffer(data)]
     )
     bytes_, offsets = string_buffers(text)
-    block = tokenizer.make_block(len(data))
+    block = make_block(len(data))
     for mode in MODES.values():
         assert tokenizer.tokenize_texts(bytes_, offsets, 0, mode, build_char_arrays(char_tables()), block) == 1
