@@ -38,12 +38,13 @@ def trees(*patterns):
 def texts_given_to(names, *patterns):
     """Return the constant strings among the arguments of calls of functions, methods or classes with these names."""
     return {
-        argument.value
+        value.value
         for tree in trees(*patterns)
         for call in ast.walk(tree)
         if isinstance(call, ast.Call) and getattr(call.func, "attr", getattr(call.func, "id", "")) in names
         for argument in call.args
-        if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+        for value in ([argument.body, argument.orelse] if isinstance(argument, ast.IfExp) else [argument])
+        if isinstance(value, ast.Constant) and isinstance(value.value, str)
     }
 
 
