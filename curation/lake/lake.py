@@ -13,10 +13,11 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction, Transaction
 
@@ -24,12 +25,15 @@ from curation.errors import InputError, OutputError, UsageError
 from curation.io.failures import first_line
 from curation.io.paths import join, normalize_path
 from curation.io.storage import Storage
+from curation.lake.delta_paths import check_root, delta_location, link_entries
 from curation.lake.files import DataFile, Snapshot, WrittenFile
 from curation.lake.layout import LakeLayout
+from curation.lake.parquet import PartitionWriter
 from curation.lake.schemas import PARTITIONS, SCHEMAS
 
 PARTITION_VALUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 COMMIT_ATTEMPTS = 20
+ROWS = "rows"  # folder of the data files of tables without partitions
 
 
 class Lake:
@@ -38,9 +42,12 @@ class Lake:
     Args:
         root: the folder or `s3://bucket/prefix`.
         storage: access to its files.
+
+    Raises UsageError if there cannot be a lake at `root`.
     """
 
     def __init__(self, root: str, storage: Storage) -> None:
+        check_root(root)
         self.layout = LakeLayout(normalize_path(root))
         self.storage = storage
 
@@ -57,7 +64,7 @@ class Lake:
         Raises InputError if the version does not exist (any more) or the lake cannot be reached.
         """
         try:
-            return DeltaTable(self.layout.table(name), version=version, storage_options=self.storage.delta_options())
+            return self._open(name, version)
         except TableNotFoundError:
             return None
         except Exception as error:
@@ -109,17 +116,7 @@ class Lake:
         holds `metadata` and the checksums of the files, which `file_sums` returns.
         """
         sums = {file.path: [file.size, file.sha256, file.footer] for file in files}
-        actions: list[AddAction | RemoveAction] = [
-            AddAction(
-                path=file.path,
-                size=file.size,
-                partition_values={**partition, **file.partition},
-                modification_time=int(time.time() * 1000),
-                data_change=True,
-                stats=json.dumps({"numRecords": file.rows}),
-            )
-            for file in files
-        ]
+        actions: list[AddAction | RemoveAction] = [_add_action(file, partition) for file in files]
         app_id = describe(partition)
         for _ in range(COMMIT_ATTEMPTS):
             table = self._open_or_create(name)
@@ -151,10 +148,13 @@ class Lake:
 
     def append(self, name: str, rows: pa.Table, metadata: Mapping[str, str] | None = None) -> None:
         """Append rows to a small unpartitioned table (runs, ledger, tombstones)."""
-        write_deltalake(
-            self._open_or_create(name),
-            rows.select(SCHEMAS[name].names).cast(SCHEMAS[name]),
+        with PartitionWriter(self.storage, self.layout.table(name), ROWS, 0, SCHEMAS[name]) as writer:
+            writer.write(rows)
+        table = self._open_or_create(name)
+        table.create_write_transaction(
+            [_add_action(file) for file in writer.files],
             mode="append",
+            schema=table.schema(),
             commit_properties=CommitProperties(custom_metadata=dict(metadata or {})),
         )
 
@@ -182,13 +182,20 @@ class Lake:
         # fails if another process creates the table at the same time; then it exists
         with suppress(CommitFailedError):
             DeltaTable.create(
-                self.layout.table(name),
+                delta_location(self.layout.table(name), create=True),
                 schema=pa.schema(fields),
                 mode="ignore",
                 partition_by=list(PARTITIONS[name]),
                 storage_options=self.storage.delta_options(),
             )
-        return DeltaTable(self.layout.table(name), storage_options=self.storage.delta_options())
+        return self._open(name)
+
+    def _open(self, name: str, version: int | None = None) -> DeltaTable:
+        location = self.layout.table(name)
+        options = self.storage.delta_options()
+        table = DeltaTable(delta_location(location), version=version, storage_options=options)
+        link_entries(location)
+        return table
 
     # Batches and recipes
 
@@ -235,6 +242,17 @@ class Lake:
     def recipe(self, name: str) -> dict[str, Any]:
         """Return the specification that a recipe is frozen to. Raises InputError if it was never used."""
         return dict(json.loads(self.storage.read_bytes(self.layout.recipe(name))))
+
+
+def _add_action(file: WrittenFile, partition: Mapping[str, str] = MappingProxyType({})) -> AddAction:
+    return AddAction(
+        path=file.path,
+        size=file.size,
+        partition_values={**partition, **file.partition},
+        modification_time=int(time.time() * 1000),
+        data_change=True,
+        stats=json.dumps({"numRecords": file.rows}),
+    )
 
 
 def describe(partition: Mapping[str, str]) -> str:
