@@ -47,6 +47,9 @@ class Backend(Protocol):
     def exists(self, path: str) -> bool:
         """Return whether a file (not a folder) of this name exists."""
 
+    def is_folder(self, path: str) -> bool:
+        """Return whether a folder of this name, or a prefix that contains files, exists."""
+
     def stat(self, path: str) -> FileStat:
         """Return size and tag of one file."""
 
@@ -98,6 +101,10 @@ class ArrowBackend:
     def exists(self, path: str) -> bool:
         """Return whether a file (not a folder) of this name exists."""
         return bool(self.arrow.get_file_info(key_of(path)).type == pyarrow.fs.FileType.File)
+
+    def is_folder(self, path: str) -> bool:
+        """Return whether a folder of this name, or a prefix that contains files, exists."""
+        return bool(self.arrow.get_file_info(key_of(path)).type == pyarrow.fs.FileType.Directory)
 
     def open_output(self, path: str) -> pa.NativeFile:
         """Open a new data file for writing."""

@@ -40,6 +40,10 @@ class HttpFiles:
             return False
         return True
 
+    def is_folder(self, path: str) -> bool:  # noqa: ARG002 - as in every back end
+        """Return False: servers have no folders."""
+        return False
+
     def stat(self, path: str) -> FileStat:
         """Return size and tag of one file."""
         return stat_remote(self._source, path, self._policy)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
+from collections.abc import Callable
 from typing import Literal
 
 from curation.errors import UsageError
@@ -62,10 +63,17 @@ def is_glob(path: str) -> bool:
     return not GLOB.isdisjoint(path)
 
 
-def glob_folder(pattern: str) -> str:
-    """Return the folder that contains all matches of a glob: the part before its first wildcard."""
-    fixed = pattern[: min(pattern.index(c) for c in GLOB if c in pattern)]
-    return fixed.rpartition("/")[0] or "."
+def split_glob(pattern: str, is_folder: Callable[[str], bool]) -> tuple[str, str]:
+    """Split a glob into the folder that contains all matches and the glob below it, which is empty without wildcards.
+
+    A folder that exists under its own name has no wildcards: `data[1]/*.gz` names the files in `data[1]`.
+    """
+    parts = pattern.split("/")
+    for index, part in enumerate(parts):
+        if is_glob(part) and not is_folder("/".join(parts[: index + 1])):
+            folder = "/".join(parts[:index])
+            return folder or ("/" if index else "."), "/".join(parts[index:])
+    return pattern, ""
 
 
 def matches_glob(path: str, pattern: str) -> bool:

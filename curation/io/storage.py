@@ -22,7 +22,7 @@ from curation.io.backend import Backend, FileStat
 from curation.io.failures import named_failure
 from curation.io.http_files import HttpFiles
 from curation.io.local_files import LocalFiles
-from curation.io.paths import Scheme, glob_folder, is_glob, matches_glob, normalize_path, scheme_of
+from curation.io.paths import Scheme, matches_glob, normalize_path, scheme_of, split_glob
 from curation.io.retry import RetryPolicy
 from curation.io.s3_files import S3Files, S3Options
 
@@ -95,6 +95,10 @@ class Storage:
         with named_failure("read", path):
             return self._backend(path).exists(path)
 
+    def _is_folder(self, path: str) -> bool:
+        with named_failure("read", path):
+            return self._backend(path).is_folder(path)
+
     def stat(self, path: str) -> FileStat:
         """Return size and tag of one file. Raises InputError when it is missing or cannot be read."""
         with named_failure("read", path):
@@ -112,17 +116,18 @@ class Storage:
     def expand(self, pattern: str) -> list[FileStat]:
         """Return the files that a path, folder or glob names, in name order.
 
+        A file or folder that exists under this name is taken literally, although it contains wildcards.
         Raises InputError when there are none or they cannot be read.
         """
         pattern = normalize_path(pattern)
         if not self._backend(pattern).has_folders:
             return [self.stat(pattern)]
-        if is_glob(pattern):
-            files = [file for file in self.list_files(glob_folder(pattern)) if matches_glob(file.path, pattern)]
-        elif self.exists(pattern):
+        if self.exists(pattern):
             files = [self.stat(pattern)]
         else:
-            files = list(self.list_files(pattern))
+            folder, glob = split_glob(pattern, self._is_folder)
+            start = 0 if folder == "." else len(folder.rstrip("/")) + 1
+            files = [file for file in self.list_files(folder) if not glob or matches_glob(file.path[start:], glob)]
         if not files:
             raise InputError(f"no file matches {pattern}")
         return files

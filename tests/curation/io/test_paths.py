@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from curation.errors import UsageError
-from curation.io.paths import glob_folder, join, normalize_path, scheme_of, split_s3
+from curation.io.paths import join, normalize_path, scheme_of, split_glob, split_s3
 
 
 def test_an_s3_location_needs_a_bucket():
@@ -32,7 +32,17 @@ def test_locations_are_normalized_by_their_scheme(location, scheme, normalized):
 
 
 @pytest.mark.parametrize(
-    ("pattern", "folder"), [("/a/b*/c", "/a"), ("/a/b/[cd].gz", "/a/b"), ("*.gz", "."), ("s3://b/x/**/y?", "s3://b/x")]
+    ("pattern", "folder", "glob"),
+    [
+        ("/a/b*/c", "/a", "b*/c"),
+        ("/a/b/[cd].gz", "/a/b", "[cd].gz"),
+        ("*.gz", ".", "*.gz"),
+        ("/*.gz", "/", "*.gz"),
+        ("s3://b/x/**/y?", "s3://b/x", "**/y?"),
+        ("/a[1]/b?/c*", "/a[1]/b?", "c*"),
+        ("/a[1]/b?", "/a[1]/b?", ""),
+        ("a/b", "a/b", ""),
+    ],
 )
-def test_a_glob_is_expanded_from_the_folder_before_its_first_wildcard(pattern, folder):
-    assert glob_folder(pattern) == folder
+def test_a_glob_is_expanded_from_the_folder_before_its_first_wildcard(pattern, folder, glob):
+    assert split_glob(pattern, {"/a[1]", "/a[1]/b?"}.__contains__) == (folder, glob)

@@ -6,12 +6,15 @@ import pickle
 import threading
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from curation.errors import InputError, UsageError
 from curation.io.storage import Storage
 from support.loopback import file_server, serving
 
 storage = Storage()
+NAMES = st.text(st.sampled_from("%[]*?!#a1é日 ~{}\\-^"), min_size=1, max_size=6)
 
 
 @pytest.fixture
@@ -35,6 +38,24 @@ def tree(tmp_path):
 )
 def test_patterns_name_files_as_in_a_shell(tree, pattern, found):
     assert [file.path for file in storage.expand(f"{tree}/{pattern}")] == [f"{tree}/{name}" for name in found]
+
+
+@settings(max_examples=50)
+@given(folder=NAMES, file=NAMES)
+def test_a_path_that_exists_is_taken_literally_whatever_its_characters(tmp_path_factory, folder, file):
+    root = tmp_path_factory.mktemp("inputs")
+    path = root / folder / "in" / f"{file}.gz"
+    path.parent.mkdir(parents=True)
+    path.write_text("x")
+    for pattern in (path, root / folder, root / folder / "in", f"{root}/{folder}/in/*.gz", f"{root}/{folder}/**/*.gz"):
+        assert [found.path for found in storage.expand(str(pattern))] == [str(path)], pattern
+    assert storage.read_bytes(str(path)) == b"x"
+
+
+def test_relative_and_absolute_globs_name_the_same_files(tree, monkeypatch):
+    monkeypatch.chdir(tree)
+    assert [file.path for file in storage.expand("a/*.gz")] == ["a/1.gz", "a/2.gz"]
+    assert [file.path for file in storage.expand("*.txt")] == ["c.txt"]
 
 
 @pytest.mark.parametrize("pattern", ["*.nothing", "nowhere", "nowhere/*.gz"])

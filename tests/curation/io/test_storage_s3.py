@@ -36,6 +36,17 @@ def test_files_are_written_listed_read_and_deleted(prefix):
         storage.open_input(f"{prefix}/a/1.gz")
 
 
+@pytest.mark.parametrize("name", ["a b", "a%20b", "[x]", "日本*?", "a+b#c"])
+def test_objects_may_have_any_name(prefix, name):
+    root = f"s3://lake/any/{name}"
+    storage.write_bytes(f"{root}/in/{name}.gz", b"x")
+    for pattern in (root, f"{root}/in/{name}.gz", f"{root}/in/*.gz", f"{root}/**/*.gz"):
+        assert [file.path for file in storage.expand(pattern)] == [f"{root}/in/{name}.gz"]
+    assert storage.read_bytes(f"{root}/in/{name}.gz") == b"x"
+    with storage.open_stream(storage.stat(f"{root}/in/{name}.gz")) as stream:
+        assert stream.read() == b"x"
+
+
 def test_exactly_one_of_several_racing_writers_creates_the_object(prefix):
     won, start = [], threading.Barrier(8)
 
