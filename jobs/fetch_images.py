@@ -13,6 +13,7 @@ from collections import Counter
 from typing import ClassVar
 
 from curation.errors import OutputError
+from curation.images.ref_roots import RefRoots
 from curation.lake.files import DataFile, Snapshot
 from curation.lake.tombstones import Tombstones
 from jobs.runtime.context import Context
@@ -21,6 +22,7 @@ from jobs.runtime.partitions import require
 from jobs.runtime.runs import Outcome
 from jobs.runtime.stage import Publication, Stage, StageRun
 from jobs.tasks.images.fetch import FetchBucket
+from jobs.tasks.images.inputs import ingested_files
 from jobs.tasks.images.shard import BuildShard
 from jobs.tasks.images.splits import Slice, plan_buckets
 
@@ -53,7 +55,8 @@ class ImagesStage(Stage):
         if context.spark.conf.get("spark.speculation", "false") == "true":
             log.warning("spark.speculation is on: images may be fetched twice; turn it off for fetch_images")
         column, ref_storage = context.config.ingest.image_column or IMAGE_COLUMN, context.config.open_inputs()
-        fetch = FetchBucket(context.storage, self.section, self.tombstones, run.writers(), ref_storage, column)
+        roots = RefRoots.of_inputs(context.config.ingest.ref_roots, ingested_files(context.lake, self.batch))
+        fetch = FetchBucket(context.storage, self.section, self.tombstones, run.writers(), ref_storage, roots, column)
         results = context.run_tasks("fetch_images", self.buckets, fetch)
         run.step("fetch")
         reasons: Counter[str] = Counter()

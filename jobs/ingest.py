@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from curation.errors import InputError, OutputError, UsageError
+from curation.images.ref_roots import REFUSED
 from curation.io.backend import FileStat
 from curation.io.inputs import list_inputs, sampled
 from curation.io.storage import Storage
@@ -80,7 +81,7 @@ class IngestStage(Stage):
             "notes": dict(sorted(counters.notes.items())),
             "dropped_samples": counters.samples,
         }
-        _warn(totals)
+        _warn(totals, counters.drops)
         return Publication({"pairs": files}, totals, counters.drops, complete=not failed, ledger=ledger)
 
     def _read(self, run: StageRun) -> tuple[list[LedgerRow], list[StagedGroups]]:
@@ -157,7 +158,14 @@ def _check_counters(staged: Sequence[StagedGroups], merged: Sequence[MergedBucke
     return counters
 
 
-def _warn(totals: Mapping[str, Any]) -> None:
+def _warn(totals: Mapping[str, Any], drops: Mapping[str, int]) -> None:
+    if refused := drops.get(REFUSED):
+        log.warning(
+            "ingest.ref_roots: %d texts were dropped because their image references name files outside the allowed "
+            "folders (%s): list these folders if they are meant",
+            refused,
+            REFUSED,
+        )
     if broken := totals["notes"].get("broken_record"):
         log.warning("ingest: %d records could not be read (broken_record)", broken)
     if not totals["images"]:

@@ -87,6 +87,11 @@ class IngestSection(Section):
     ref_column: str | None = Field(
         None, description="parquet, jsonl: column with the path of the image file, or path#member"
     )
+    ref_roots: Words | None = Field(
+        None,
+        description="folders or s3:// prefixes whose files ref_column may name; default: the folder of the input file "
+        "(others: ref_refused)",
+    )
     image_column: str | None = Field(
         None, description="parquet: column with the image bytes, which are then read from here instead of downloaded"
     )
@@ -134,14 +139,23 @@ class IngestSection(Section):
 
     def fingerprint_keys(self) -> dict[str, Any]:
         """Return the keys that change the result, except for the inputs."""
-        return self.model_dump(exclude=set(TRANSPORT_KEYS))
+        return self.model_dump(exclude={*TRANSPORT_KEYS, *self._unused_keys()})
 
     def reader_keys(self) -> dict[str, Any]:
         """Return the keys that change the occurrences read from one file."""
         merge_keys = {"bucket_bytes", "seen", "seen_action"}
         return self.model_dump(
-            exclude={*TRANSPORT_KEYS, *merge_keys, *({"sample"} if self.sample_of == "inputs" else ())}
+            exclude={
+                *TRANSPORT_KEYS,
+                *merge_keys,
+                *self._unused_keys(),
+                *({"sample"} if self.sample_of == "inputs" else ()),
+            }
         )
+
+    def _unused_keys(self) -> set[str]:
+        """Return newer keys that change nothing here; without them, earlier fingerprints stay valid."""
+        return {"ref_roots"} if self.ref_column is None else set()
 
 
 class MatchSection(Section):

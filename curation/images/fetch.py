@@ -15,6 +15,7 @@
 | content_encoding | the body is not in the encoding that the header names |
 | bad_response | the body breaks HTTP, such as a chunk of negative size |
 | image_noai … | an `X-Robots-Tag` header of the response, for every robot or for ours, says so |
+| ref_refused | the image reference names a file that is not allowed (`curation.images.ref_roots`) |
 | ref_missing, ref_unreadable | the image reference is missing or cannot be read (`curation.images.refs`) |
 | out_of_memory, unexpected_error | any other failure: an image never costs more than itself |
 """
@@ -49,8 +50,9 @@ logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
 REASONS = frozenset(
     {
         "bad_url", "dns", "private_address", "connection", "tls", "timeout", "redirects", "too_large",
-        "incomplete", "content_encoding", "bad_response", "ref_missing", "ref_unreadable",
-        "out_of_memory", "unexpected_error", *(f"image_{directive}" for directive in robots.DIRECTIVES),
+        "incomplete", "content_encoding", "bad_response", "ref_refused", "ref_missing",
+        "ref_unreadable", "out_of_memory", "unexpected_error",
+        *(f"image_{directive}" for directive in robots.DIRECTIVES),
     }
 )  # fmt: skip
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 from curation.cli.config import ImagesSection
 from curation.images.decode import ImageLimits
 from curation.images.fetch import Fetcher
+from curation.images.ref_roots import RefRoots
 from curation.images.rows import fetch_and_verify
 from curation.io.storage import Storage
 from curation.lake.files import WrittenFile
@@ -40,6 +41,7 @@ class FetchBucket:
     tombstones: Tombstones
     writers: WriterFactory
     ref_storage: Storage  # of images that need no download
+    ref_roots: RefRoots
     image_column: str
 
     def __call__(self, index: int, slices: Sequence[Slice]) -> FetchedBucket:
@@ -66,7 +68,7 @@ class FetchBucket:
             honored=section.robots,
             retries=section.retries,
             threads=section.threads,
-            open_binary=self.ref_storage.open_input,
+            open_binary=self.ref_roots.guard(self.ref_storage.open_input),
             image_column=self.image_column,
         )
 

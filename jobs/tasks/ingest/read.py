@@ -22,6 +22,7 @@ from curation.dedup.by_image import GROUPS, group
 from curation.errors import InputError
 from curation.filters import base
 from curation.filters.steps import FilterPlan
+from curation.images.ref_roots import REFUSED, RefRoots
 from curation.io.backend import FileStat
 from curation.io.paths import join
 from curation.io.storage import Storage
@@ -88,10 +89,18 @@ class ReadFile:
     def _read(self, file: FileStat, report: FileReport) -> tuple[pa.Table, Counters]:
         """Return the groups of a file and their counters. Raises InputError if it cannot be read."""
         with self.inputs.open_stream(file) as stream:
-            texts = base.apply(self._occurrences(stream, report), self.plan.steps(), report.counters)
+            texts = base.apply(self._occurrences(stream, report), self._steps(file), report.counters)
             table, counters = group(texts, self.seed, self.section.max_texts_per_image)
         self._check_readable(report)
         return table, counters + report.counters
+
+    def _steps(self, file: FileStat) -> list[base.Step]:
+        """Return the steps between reading and grouping; rows with references that are not allowed go first."""
+        if self.section.ref_column is None:
+            return list(self.plan.steps())
+        roots = RefRoots.of_inputs(self.section.ref_roots, [file.path])
+        allowed = base.Keep(REFUSED, lambda o: o.image_ref is None or roots.allows(o.image_ref))
+        return [allowed, *self.plan.steps()]
 
     def _occurrences(self, stream: Any, report: FileReport) -> Iterator[Occurrence]:
         section = self.section
