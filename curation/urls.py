@@ -75,6 +75,15 @@ def host(url: str) -> str:
     return str(match[1]) if match else ""
 
 
+def normalize_host(name: str) -> str:
+    """Return the normal form of a host, as in normalized URLs. Raises UrlError if the name is anything else."""
+    url = normalize_url(f"http://{name}:1/", None)  # the port ends the host: anything else in the name would move it
+    normal = host(url)
+    if url != f"http://{normal}:1/":
+        raise UrlError("unresolvable")
+    return normal
+
+
 def _normal_or_none(url: str, base: str | None) -> str | None:
     try:
         return normalize_url(url, base)

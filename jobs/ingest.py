@@ -20,6 +20,8 @@ from curation.io.inputs import list_inputs, sampled
 from curation.io.storage import Storage
 from curation.lake import shuffle
 from curation.occurrence import Counters
+from curation.urls import ALGORITHM as URL_ALGORITHM
+from jobs.runtime import url_algorithms
 from jobs.runtime.context import Context
 from jobs.runtime.job import Job, main
 from jobs.runtime.ledger import LedgerRow
@@ -58,6 +60,7 @@ class IngestStage(Stage):
         self.inputs = {
             "files": [[file.path, file.size, file.etag] for file in self.files],
             **({"seen": self.earlier_pairs.run_ids} if self.earlier_pairs else {}),
+            url_algorithms.KEY: URL_ALGORITHM,
         }
         self.outputs = {"pairs": {"batch": self.batch}}
         self.bits = shuffle.bucket_bits(sum(file.size for file in self.files), self.section.bucket_bytes)
@@ -122,6 +125,7 @@ class IngestStage(Stage):
 
 def run(context: Context) -> list[Outcome]:
     """Ingest the batch's inputs."""
+    url_algorithms.rekey_tombstones(context.lake)
     return [IngestStage(context).run()]
 
 
@@ -144,8 +148,11 @@ def _earlier_pairs(context: Context, batches: Sequence[str]) -> Earlier | None:
     if section.seen == "none":
         return None
     pairs = context.lake.snapshot("pairs")
-    files = {batch: pairs.of(batch=batch).files for batch in batches}
-    return Earlier(section.seen_action, {batch: found for batch, found in files.items() if found})
+    earlier = {batch: pairs.of(batch=batch) for batch in batches}
+    numbers = url_algorithms.of_pairs(context.lake, earlier) | {context.batch: URL_ALGORITHM}
+    remedy = "ingest the earlier batches again, in their order, or set ingest.seen: none"
+    url_algorithms.check_same(numbers, "ingest.seen", remedy)
+    return Earlier(section.seen_action, {batch: found.files for batch, found in earlier.items() if found.files})
 
 
 def _check_counters(staged: Sequence[StagedGroups], merged: Sequence[MergedBucket]) -> Counters:

@@ -19,6 +19,7 @@ from jobs.runtime.partitions import require
 from jobs.runtime.runs import Outcome
 from jobs.runtime.spec import open_match_spec
 from jobs.runtime.stage import Publication, Stage, StageRun
+from jobs.runtime.url_algorithms import rekey_tombstones
 from jobs.tasks.match.match import MatchedFiles, MatchFiles, SumCounts, SummedCounts
 from jobs.tasks.match.splits import entry_ranges, group_files, group_ranges
 
@@ -69,6 +70,7 @@ class MatchStage(Stage):
 
 def run(context: Context) -> list[Outcome]:
     """Match the batch's pairs."""
+    rekey_tombstones(context.lake)
     return [MatchStage(context).run()]
 
 

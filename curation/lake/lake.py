@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable
+from deltalake import CommitProperties, DeltaTable, Schema
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction, Transaction
 
@@ -92,11 +92,18 @@ class Lake:
         return Snapshot(name, table.version(), tuple(files))
 
     def rows(self, name: str) -> pa.Table:
-        """Return all rows of a small table (runs, ledger, tombstones); empty if it was never written."""
+        """Return all rows of a small table (runs, ledger, tombstones); empty if it was never written.
+
+        Columns that the table does not have, because an earlier release wrote it, are null.
+        """
         table = self.table(name)
         if table is None:
             return SCHEMAS[name].empty_table()
-        return table.to_pyarrow_table().select(SCHEMAS[name].names).cast(SCHEMAS[name])
+        rows = table.to_pyarrow_table()
+        for field in SCHEMAS[name]:
+            if field.name not in rows.column_names:
+                rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
+        return rows.select(SCHEMAS[name].names).cast(SCHEMAS[name])
 
     # Writing
 
@@ -147,10 +154,13 @@ class Lake:
         raise OutputError(f"{name} {describe(partition)}: all {COMMIT_ATTEMPTS} commit attempts failed: run again")
 
     def append(self, name: str, rows: pa.Table, metadata: Mapping[str, str] | None = None) -> None:
-        """Append rows to a small unpartitioned table (runs, ledger, tombstones)."""
+        """Append rows to a small unpartitioned table (runs, ledger, tombstones); columns that it lacks are added."""
         with PartitionWriter(self.storage, self.layout.table(name), ROWS, 0, SCHEMAS[name]) as writer:
-            writer.write(rows)
+            writer.write(rows.select(SCHEMAS[name].names).cast(SCHEMAS[name]))
         table = self._open_or_create(name)
+        known = {field.name for field in table.schema().fields}
+        if added := [field for field in Schema.from_arrow(SCHEMAS[name]).fields if field.name not in known]:
+            table.alter.add_columns(added)
         table.create_write_transaction(
             [_add_action(file) for file in writer.files],
             mode="append",

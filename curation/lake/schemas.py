@@ -114,7 +114,13 @@ SCHEMAS: dict[str, pa.Schema] = {
         ]
     ),
     "tombstones": pa.schema(
-        [("image_id", pa.string()), ("host", pa.string()), ("reason", pa.string()), ("date", pa.date32())]
+        [
+            ("image_id", pa.string()),
+            ("host", pa.string()),
+            ("reason", pa.string()),
+            ("date", pa.date32()),
+            ("image_url", pa.string()),  # null in rows of releases before 0.3
+        ]
     ),
 }
 

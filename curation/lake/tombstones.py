@@ -1,23 +1,26 @@
 """Images that must no longer be used: takedowns, late duplicates, decontamination.
 
 A row of the table `tombstones` names an image id or a host, with a reason and a date. Match, balance, fetch_images and
-the trainer skip rows with a tombstone, in all later batches too.
+the trainer skip rows with a tombstone, in all later batches too. The row of an image also has its URL, if known,
+because the id of a URL changes with the URL algorithm; `rekey` then adds a row with the new id.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
+from curation.io.storage import Storage
 from curation.lake.lake import Lake
 from curation.lake.schemas import SCHEMAS
-from curation.urls import host
+from curation.urls import UrlError, host, image_id, normalize_host, normalize_url
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,68 @@ class Tombstones:
         return pa.array(keep)
 
 
-def add_tombstones(lake: Lake, *, image_ids: Sequence[str] = (), hosts: Sequence[str] = (), reason: str) -> None:
-    """Add tombstones dated today."""
+def add_tombstones(
+    lake: Lake,
+    *,
+    image_ids: Sequence[str] = (),
+    image_urls: Sequence[str] = (),
+    hosts: Sequence[str] = (),
+    reason: str,
+) -> None:
+    """Add tombstones dated today: of images by id or by URL, and of hosts. Raises UrlError for a bad URL or host."""
+    urls = [normalize_url(url, None) for url in image_urls]
+    rows = [
+        *({"image_id": name} for name in image_ids),
+        *({"image_id": image_id(url), "image_url": url} for url in urls),
+        *({"host": normalize_host(name)} for name in hosts),
+    ]
     today = datetime.now(UTC).date()
-    rows = [{"image_id": name, "host": None, "reason": reason, "date": today} for name in image_ids]
-    rows += [{"image_id": None, "host": name.lower(), "reason": reason, "date": today} for name in hosts]
-    lake.append("tombstones", pa.Table.from_pylist(rows, schema=SCHEMAS["tombstones"]))
+    _append(lake, [{**row, "reason": reason, "date": today} for row in rows])
+
+
+def rekey(lake: Lake, pairs: Iterable[str]) -> int:
+    """Add a tombstone with the present id for every image whose id comes from another URL algorithm.
+
+    A tombstone without a URL gets it from the files `pairs`, by its id. Existing rows stay, because partitions with
+    their ids may still be in use. Repeating the call adds nothing. Returns how many rows were added.
+    """
+    rows = [row for row in lake.rows("tombstones").to_pylist() if row["image_id"]]
+    known = {row["image_id"]: row["image_url"] for row in rows if row["image_url"]}
+    unknown = {row["image_id"] for row in rows} - known.keys()
+    known |= _urls_of(lake.storage, pairs, unknown)
+    rekeyed = {name: _present_id(url) for name, url in known.items()}
+    done = {row["image_id"] for row in rows if row["image_url"]}
+    new = {}
+    for row in rows:
+        present = rekeyed.get(row["image_id"])
+        if present and present not in done:
+            url = normalize_url(known[row["image_id"]], None)
+            new[present] = {**row, "image_id": present, "image_url": url}
+    if new:
+        _append(lake, list(new.values()))
+    return len(new)
+
+
+def _append(lake: Lake, rows: Sequence[Mapping[str, object]]) -> None:
+    lake.append("tombstones", pa.Table.from_pylist(list(rows), schema=SCHEMAS["tombstones"]))
+
+
+def _present_id(url: str) -> str | None:
+    """Return the id that a stored URL has now; None if it is no URL any more, so that no image can have it."""
+    try:
+        return image_id(normalize_url(url, None))
+    except UrlError:
+        return None
+
+
+def _urls_of(storage: Storage, pairs: Iterable[str], image_ids: set[str]) -> dict[str, str]:
+    """Return the URLs of images in files of pairs."""
+    urls: dict[str, str] = {}
+    sought = sorted(image_ids)
+    for path in pairs if sought else ():
+        with storage.open_input(path) as source:
+            found = pq.read_table(
+                source, columns=["image_id", "image_url"], filters=[("image_id", "in", sought)], partitioning=None
+            )
+        urls |= {row["image_id"]: row["image_url"] for row in found.to_pylist() if row["image_url"]}
+    return urls

@@ -6,7 +6,7 @@ import ast
 import re
 from pathlib import Path
 
-from curation.images import decode, fetch
+from curation.images import decode, fetch, ref_roots
 from curation.readers import robots
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,7 +73,7 @@ def test_the_reasons_of_ingest_are_listed():
         "jobs/tasks/ingest/*.py",
     )  # fmt: skip
     assert {"too_short", "seen_image", "scheme"} <= counted
-    assert set(documented()["ingest"]) == counted | set(robots.DIRECTIVES) | PERSONAL | UNUSABLE
+    assert set(documented()["ingest"]) == counted | set(robots.DIRECTIVES) | PERSONAL | UNUSABLE | {ref_roots.REFUSED}
 
 
 def test_the_reasons_of_failed_images_are_listed():

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from curation.balance.counts import LanguageCounts, add_up, counts_table, read_counts
 from curation.lake.files import Snapshot
+from jobs.runtime import url_algorithms
 from jobs.runtime.context import Context
 from jobs.runtime.runs import Outcome
 from jobs.runtime.stage import Publication, Stage, StageRun
@@ -75,6 +76,8 @@ def build_totals(context: Context, match_id: str, batch: str) -> Outcome:
     for name in batches[:index]:
         if name not in counts:
             log.warning("batch %s has no counts of match_id %s: it is not in the totals", name, match_id)
+    remedy = "ingest and match the batches of the smaller number again, in their order"
+    url_algorithms.check_same(url_algorithms.of_counts(lake, counts), "totals", remedy)
     outcome, missing = None, []
     for length in range(len(counts), 0, -1):
         stage = TotalsStage(context, match_id, dict(list(counts.items())[:length]))

@@ -154,7 +154,7 @@ def test_files_are_on_disk_before_the_commit_and_the_commit_before_publish_retur
     monkeypatch.setattr(
         os, "fsync", lambda descriptor: synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
     )
-    path = Path(lake.uri("counts"), write(lake, "r1")[0].path)
+    path = Path(lake.layout.table("counts"), write(lake, "r1")[0].path)
     assert synced == [str(path), str(path.parent)]
     publish(lake, "r2")
-    assert synced[4] == lake.uri("counts", "_delta_log", "00000000000000000001.json")
+    assert synced[4] == f"{lake.layout.table('counts')}/_delta_log/00000000000000000001.json"

@@ -26,7 +26,7 @@ def shard(shard_lake, monkeypatch) -> Path:
     monkeypatch.setattr(parquet, "ROW_GROUP_BYTES", 10_000)
     lake, partition = shard_lake.lake, {"recipe": "default", "batch": "b1"}
     with PartitionWriter(
-        lake.storage, lake.uri("shards"), "recipe=default/batch=b1/r1", 0, SCHEMAS["shards"]
+        lake.storage, lake.layout.table("shards"), "recipe=default/batch=b1/r1", 0, SCHEMAS["shards"]
     ) as writer:
         writer.write(pa.Table.from_pylist([matched_row(n) for n in range(60)], schema=SCHEMAS["shards"]))
     lake.publish("shards", partition, writer.files, expected=(), metadata={"run_id": "r1"})
