@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -26,13 +26,14 @@ from curation.errors import InputError, UsageError
 from curation.lake.files import Snapshot
 from curation.lake.parquet_read import find_rows
 from curation.lake.tombstones import Tombstones
-from curation.language_keys import entry_list_key
+from curation.language_keys import MERGED, entry_list_key, matched_lang
 from curation.matching.rules import normalize_text
 from curation.matching.store import MatcherStore, matcher_name
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
 from jobs.runtime.partitions import require
 from jobs.runtime.spec import counts_up_to, open_match_spec, recipe_keys
+from metadata.languages import LanguageTable
 
 FETCH_COLUMNS = ("image_id", "status", "reason", "width", "height")
 
@@ -101,6 +102,7 @@ class Explainer:
             identifier = spec.identifier()
             [lang], [score] = identifier.identify([text])
             labels = identifier.candidates(text)
+        identified, lang = lang, matched_lang(lang, spec.manifest.entries)
         key = entry_list_key(lang, spec.manifest.entries)
         ids: list[int] = []
         listed = bool(spec.manifest.entries.get(key))
@@ -111,7 +113,7 @@ class Explainer:
         t = self.thresholds.get(key)
         entries, keep = explain_entries(ids, self._entries(key, ids), self._counts(key, ids), t)
         form = normalize_text(text, spec.rules)
-        return ExplainedText(source, text, lang, score, labels, form, entries, t, keep, listed)
+        return ExplainedText(source, text, lang, score, labels, form, entries, t, keep, listed, identified)
 
     def image(self, image_id: str) -> ExplainedImage:
         """Explain an image. Raises InputError if the batch has no such image."""
@@ -196,7 +198,7 @@ def explain(argv: Sequence[str]) -> None:
         raise UsageError("--lang: only allowed with --text")
     explainer = Explainer(Context(config, "explain"))
     lists = explainer.spec.manifest.entries
-    if options.lang is not None and entry_list_key(options.lang, lists) not in lists:
+    if options.lang is not None and not _is_matched(options.lang, lists):
         raise UsageError(f"--lang: the metadata has no language {options.lang!r}")
     if options.text is not None:
         found: ExplainedText | ExplainedImage = explainer.text(options.text, options.lang)
@@ -204,6 +206,12 @@ def explain(argv: Sequence[str]) -> None:
         found = explainer.image(options.image_id or "")
     as_json = json.dumps(asdict(found), ensure_ascii=False, indent=1) if options.json_ else None
     sys.stdout.write((as_json or "\n".join(found.lines())) + "\n")
+
+
+def _is_matched(lang: str, lists: Mapping[str, int]) -> bool:
+    """Return whether texts of a language are matched against a list: its own, the merged one, or that of `other`."""
+    is_other = lang in LanguageTable.load().keys and matched_lang(lang, lists) in lists
+    return lang in lists or MERGED in lists or is_other
 
 
 def main(argv: Sequence[str] | None = None) -> int:

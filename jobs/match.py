@@ -6,6 +6,7 @@ Publishes `matches` (images with at least one matched text) and `counts` (texts 
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -13,6 +14,8 @@ from typing import Any, ClassVar
 
 from curation.errors import OutputError
 from curation.lake.tombstones import Tombstones
+from curation.language_keys import OTHER
+from curation.report.unlisted import describe_unlisted
 from jobs.runtime.context import Context
 from jobs.runtime.job import Job, main
 from jobs.runtime.partitions import require
@@ -22,6 +25,9 @@ from jobs.runtime.stage import Publication, Stage, StageRun
 from jobs.runtime.url_algorithms import rekey_tombstones
 from jobs.tasks.match.match import MatchedFiles, MatchFiles, SumCounts, SummedCounts
 from jobs.tasks.match.splits import entry_ranges, group_files, group_ranges
+from metadata.languages import LanguageTable
+
+log = logging.getLogger(__name__)
 
 
 class MatchStage(Stage):
@@ -59,6 +65,9 @@ class MatchStage(Stage):
         counted = context.run_tasks("match: counts", group_ranges([part.rows for part in matched]), sum_counts)
         run.step("count")
         totals, drops = add_up(matched)
+        totals["list_of_others"] = OTHER if OTHER in self.spec.manifest.entries else ""
+        if line := describe_unlisted(totals, LanguageTable.load().names):
+            log.warning("match: %s", line)
         check_counts(totals, drops, self.pairs.rows, matched, counted)
         totals |= {"match_id": self.spec.match_id, "metadata_version": self.spec.manifest.version}
         files = {
@@ -78,9 +87,11 @@ def add_up(matched: Sequence[MatchedFiles]) -> tuple[dict[str, Any], dict[str, i
     """Add the counters of all work units: totals (texts per language too) and drops by reason."""
     texts: Counter[str] = Counter()
     texts_matched: Counter[str] = Counter()
+    without_list: Counter[str] = Counter()
     for part in matched:
         texts.update(part.texts)
         texts_matched.update(part.texts_matched)
+        without_list.update(part.without_list)
     images, images_matched = sum(part.images for part in matched), sum(part.images_matched for part in matched)
     hidden = sum(part.tombstone for part in matched)
     drops = {"image_without_match": images - images_matched - hidden, "tombstone": hidden}
@@ -92,6 +103,7 @@ def add_up(matched: Sequence[MatchedFiles]) -> tuple[dict[str, Any], dict[str, i
         "matches": sum(part.matches_written for part in matched),
         "texts_by_lang": dict(sorted(texts.items())),
         "matched_by_lang": dict(sorted(texts_matched.items())),
+        "texts_without_list": dict(sorted(without_list.items())),
     }
     return totals, {reason: count for reason, count in drops.items() if count}
 

@@ -80,6 +80,11 @@ class LanguageTable:
         merged = [code for code in self.languages if self.target(code) == key]
         return sorted(merged, key=lambda code: code != key)
 
+    @property
+    def names(self) -> dict[str, str]:
+        """The English names of the languages by Wikipedia code."""
+        return {code: language.name for code, language in self.languages.items()}
+
     @cached_property
     def digest(self) -> str:
         """The SHA-256 of the table without the names of languages, the order of rows and comments.

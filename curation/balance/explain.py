@@ -33,7 +33,7 @@ class ExplainedText:
     Attributes:
         source: where the text comes from, such as `alt`; empty for a text that was given.
         text: the text.
-        lang: its language key.
+        lang: the language key under which it is matched.
         lang_score: the score of the language; None if the language was given.
         labels: the model's best labels, each with its language key and score; none if the language was given.
         form: the normalized text.
@@ -41,6 +41,7 @@ class ExplainedText:
         t: the threshold of the language; None if it has none, then its texts are never kept.
         keep_probability: of the text.
         listed: whether the language has entries.
+        identified: the language of the text; if it has no list, `lang` is `other`.
     """
 
     source: str
@@ -53,12 +54,14 @@ class ExplainedText:
     t: int | None
     keep_probability: float
     listed: bool
+    identified: str = ""
 
     def lines(self) -> Iterator[str]:
         """Yield the explanation as lines of text."""
         yield f"text ({self.source}): {self.text!r}" if self.source else f"text: {self.text!r}"
         guesses = ", ".join(f"{label} ({lang}) {score:.3f}" for label, lang, score in self.labels)
-        yield f"  language: {self.lang}, " + (
+        reason = f" ({self.identified} has no list)" if self.identified not in ("", self.lang) else ""
+        yield f"  language: {self.lang}{reason}, " + (
             f"score {self.lang_score:.4f}; the model says {guesses}" if guesses else "given"
         )
         yield f"  matched as: {'|'.join(self.form.split(' '))}"

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from curation.jit.compiler import jit
 from curation.lake.schemas import MATCHED_TEXT, SCHEMAS
-from curation.language_keys import MERGED
+from curation.language_keys import MERGED, matched_lang
 from curation.lid.identifier import LanguageIdentifier
 from curation.matching.matcher import Matcher
 
@@ -27,13 +27,15 @@ class PairMatcher:
 
     Args:
         identifier: identifies the languages of texts.
-        entries: number of entries per language; texts of a language without entries match nothing. With merged metadata
-            there is only one list, which every text is matched against and counted in.
+        entries: number of entries per language. Texts of a language without a list are texts of `other`; without a list
+            `other`, they match nothing. With merged metadata there is only one list, which every text is matched
+            against and counted in.
         matcher: returns the matcher of a language that has entries.
 
     Attributes:
         texts: number of texts by language.
         matched: number of texts with a match, by language.
+        without_list: number of texts by identified language, of languages without a list.
     """
 
     def __init__(
@@ -45,12 +47,15 @@ class PairMatcher:
         self._counts: dict[str, npt.NDArray[np.int32]] = {}
         self.texts: Counter[str] = Counter()
         self.matched: Counter[str] = Counter()
+        self.without_list: Counter[str] = Counter()
 
     def match(self, pairs: pa.RecordBatch) -> pa.Table:
         """Return the images with at least one matched text, each with its matched texts only."""
         flat = pairs["texts"].flatten()
         encoded = flat.field("text").dictionary_encode()
-        lang_of, scores = self._identifier.identify_column(encoded.dictionary)
+        identified, scores = self._identifier.identify_column(encoded.dictionary)
+        self._count_unlisted(identified.take(encoded.indices))
+        lang_of = self._matched_langs(identified)
         ids_of = self._match_by_language(encoded.dictionary, self._lists(lang_of))
 
         lang = lang_of.take(encoded.indices)
@@ -76,6 +81,16 @@ class PairMatcher:
             ]
             tables[lang] = pa.Table.from_arrays(columns, schema=SCHEMAS["counts"])
         return tables
+
+    def _count_unlisted(self, identified: pa.StringArray) -> None:
+        if MERGED not in self._entries:
+            tally = _tally(identified)
+            self.without_list.update({key: texts for key, texts in tally.items() if key not in self._entries})
+
+    def _matched_langs(self, identified: pa.StringArray) -> pa.StringArray:
+        encoded = identified.dictionary_encode()
+        keys = [matched_lang(key, self._entries) for key in encoded.dictionary.to_pylist()]
+        return pa.array(keys, pa.string()).take(encoded.indices)
 
     def _lists(self, lang: pa.StringArray) -> pa.StringArray:
         return pa.repeat(MERGED, len(lang)) if MERGED in self._entries else lang

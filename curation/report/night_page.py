@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from curation.report import charts
 from curation.report.html import environment
+from curation.report.unlisted import describe_unlisted
 
 STAGES = ("ingest", "match", "totals", "balance", "images", "shards")
 MAX_POINTS = 200
@@ -119,8 +120,7 @@ class Report:
 
     `recipe_spec` is the frozen configuration of the recipe, `runs` has the run of every stage that has run, and
     `thresholds` the rows of that table. `languages` are the languages that have matches, those with the most first, and
-    `names` the names of languages. `lists` are the languages that have an entry list; None if unknown. `samples` are
-    matched pairs.
+    `names` the names of languages. `samples` are matched pairs.
     """
 
     batch: str
@@ -134,7 +134,6 @@ class Report:
     thresholds: Sequence[Mapping[str, Any]] = ()
     languages: Sequence[LanguageCounts] = ()
     names: Mapping[str, str] = field(default_factory=dict)
-    lists: frozenset[str] | None = None
     samples: Sequence[SamplePair] = ()
 
     def figure(self, stage: str, key: str) -> Any:
@@ -174,13 +173,17 @@ def render(report: Report) -> str:
         langs=[row for row in rows if has_texts(row)],
         without_texts=[row["lang"] for row in rows if not has_texts(row)],
         dropped_samples=report.figure("ingest", "dropped_samples") or {},
+        unlisted=report.figure("match", "texts_without_list") or {},
         curves=list(curves(report)),
         timings=list(timings(report)),
     )
 
 
 def warnings(report: Report) -> Iterator[str]:
-    """Yield a warning for each stage with failed inputs or without output, and each made from a replaced run."""
+    """Yield a warning for each stage with failed inputs, without output or made from a replaced run.
+
+    Texts of languages without an entry list get a warning too.
+    """
     for stage, run in report.runs.items():
         if not run.complete:
             yield f"{stage} is not complete: {_failed(run)} failed; the next run tries them again."
@@ -191,6 +194,8 @@ def warnings(report: Report) -> Iterator[str]:
             ids = used.values() if isinstance(used, Mapping) else [used] if isinstance(used, str) else used or ()
             if source in report.runs and report.runs[source].run_id not in ids:
                 yield f"{stage} was made from an earlier run of {source}: run {stage} again to update it."
+    if "match" in report.runs and (line := describe_unlisted(report.runs["match"].totals, report.names)):
+        yield f"{line}. Run build_metadata with these languages."
 
 
 def _failed(run: StageRun) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from curation import models
 from curation.balance import thresholds
 from curation.errors import UsageError
+from curation.language_keys import OTHER, matched_lang
 from curation.lid import script_override
 from curation.lid.identifier import LanguageIdentifier, cached, labels_of, model_sha256
 from curation.matching.matcher import ALGORITHM
@@ -54,7 +55,14 @@ class MatchSpec:
             "unicode": unicodedata.unidata_version,  # text normalization depends on it
             **({"lid_labels": self.labels_digest} if self.labels_digest else {}),
             **({"script_languages": script_override.ALGORITHM} if self.script_languages else {}),
+            **({"without_list": OTHER} if self.has_unlisted else {}),
         }
+
+    @property
+    def has_unlisted(self) -> bool:
+        """Whether texts of some languages are texts of `other`, because these languages have no list."""
+        langs = {*self.labels.values(), *(script_override.LANGUAGES.values() if self.script_languages else ())}
+        return any(matched_lang(lang, self.manifest.entries) != lang for lang in langs)
 
     @property
     def match_id(self) -> str:

@@ -127,7 +127,7 @@ def oracle_matches(images, entries, rules):
         matched = []
         for text in [text["text"] for text in image["texts"]]:
             label = model.predict([text])[0][0][0].removeprefix("__label__")
-            lang = label_to_lang[label]
+            lang = label_to_lang[label] if label_to_lang[label] in entries else "other"
             ids = [number for number, entry in enumerate(entries.get(lang, [])) if inside(entry, text)]
             counts.update((lang, number) for number in ids)
             if ids:

@@ -106,6 +106,10 @@ def test_a_text_is_read_by_people_and_programs(command):
     assert "matched as: |the|big|red|dog|is|on|the|table|" in said
     assert "'red dog'" in said
     assert "keep probability 0." in said
+    code, said, _ = command("--text", "ein Hund, logo", "--lang", "de")
+    assert code == 0
+    assert "language: other (de has no list), given" in said
+    assert "'logo'" in said
     code, said, _ = command("--text", "le grand chien", "--lang", "fr", "--json")
     assert code == 0
     found = json.loads(said)
@@ -162,7 +166,8 @@ def test_text_without_entries_or_threshold_is_never_kept(explained):
     nothing = explainer.text("xyzzy", "en")
     assert (nothing.entries, nothing.keep_probability) == ([], 0)
     assert "  no entry of en matches" in list(nothing.lines())
-    assert "  the metadata has no list of sw" in list(explainer.text("mbwa", "sw").lines())
+    assert "  language: other (sw has no list), given" in list(explainer.text("mbwa", "sw").lines())
+    assert "  no entry of other matches" in list(explainer.text("mbwa", "sw").lines())
     unseen = explainer.text("0", "other")
     explainer.thresholds.pop("other", None)
     assert [entry.entry for entry in unseen.entries] == ["0"]

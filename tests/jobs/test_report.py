@@ -124,15 +124,6 @@ def test_every_language_with_matches_is_drawn(context):
     assert drawn == [f"l{n:02}" for n in range(20, 0, -1)]
 
 
-def test_languages_without_a_list_are_tagged(context):
-    context.lake.freeze_recipe("default", {"match_id": "m1"})
-    for stage in STAGES:
-        publish(context, stage)
-    publish_entries(context, "en", ["dog"])
-    rows = tables(page_of(context), "Languages")[0]
-    assert {row[0].split()[0]: "no list" in row[0] for row in rows} == {"en": False, "ar": True, "my": True}
-
-
 @pytest.mark.parametrize("files", [1, 3])
 def test_samples_say_which_pairs_were_curated(context, files):
     context.lake.freeze_recipe("default", {"match_id": "m1", "seed": 0})

@@ -35,8 +35,8 @@ WRITTEN_MATCHES = "texts.list.element.entry_ids.list.element"
 class MatchedFiles(msgspec.Struct):
     """The written matches of a work unit, its staged counts with the rows of each entry range, and its counters.
 
-    `texts` and `texts_matched` are counted by language; `texts_written` and `matches_written` are read back from the
-    footers of the written files.
+    `texts` and `texts_matched` are counted by language, `without_list` by identified language; `texts_written` and
+    `matches_written` are read back from the footers of the written files.
     """
 
     files: list[WrittenFile]
@@ -47,6 +47,7 @@ class MatchedFiles(msgspec.Struct):
     tombstone: int
     texts: dict[str, int]
     texts_matched: dict[str, int]
+    without_list: dict[str, int]
     texts_written: int
     matches_written: int
 
@@ -94,6 +95,7 @@ class MatchFiles:
             tombstone=hidden,
             texts=matcher.texts,
             texts_matched=matcher.matched,
+            without_list=matcher.without_list,
             texts_written=sum(count_values(self.storage, file, WRITTEN_TEXTS) for file in written),
             matches_written=sum(count_values(self.storage, file, WRITTEN_MATCHES) for file in written),
         )

@@ -20,7 +20,6 @@ from curation.lake.files import Snapshot
 from curation.lake.lake import Lake
 from curation.lake.parquet_read import find_rows, read_batches
 from curation.lake.schemas import SCHEMAS
-from curation.language_keys import MERGED
 from curation.report import night_page as report
 from jobs.runtime.runs import find_run
 from metadata.languages import LanguageTable
@@ -62,8 +61,7 @@ def collect(lake: Lake, recipe: str, batch: str) -> report.Report:
         runs=runs,
         thresholds=thresholds,
         languages=list(languages_by_size(lake, lake.snapshot("totals", counted), thresholds, version)),
-        names={code: language.name for code, language in LanguageTable.load().languages.items()},
-        lists=listed_languages(lake, version),
+        names=LanguageTable.load().names,
         samples=list(sample_pairs(lake, lake.snapshot("matches", matched), lake.snapshot("curated", drawn), keys)),
     )
 
@@ -109,13 +107,6 @@ def languages_by_size(
         ]
         summaries[lang] = report.summarize(lang, counts, t, top)
     return (summaries[lang] for lang in t_of if lang in summaries)
-
-
-def listed_languages(lake: Lake, version: str) -> frozenset[str] | None:
-    """Return the languages that have an entry list; None if that is unknown or all share one list."""
-    files = lake.snapshot("entries", {"metadata_version": version}).files
-    langs = frozenset(file.partition["lang"] for file in files)
-    return None if not langs or MERGED in langs else langs
 
 
 def sample_pairs(
