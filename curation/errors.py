@@ -24,8 +24,8 @@ class InputError(WorldcurateError):
     exit_code = 3
 
 
-class DamagedError(InputError):
-    """A file of the lake is missing or damaged; a retry cannot help, `jobs.verify` can (exit 4)."""
+class DamagedLakeError(InputError):
+    """A file of the lake is missing or damaged; a retry cannot help (exit 4)."""
 
     exit_code = 4
 

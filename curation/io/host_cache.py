@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from curation.errors import InputError, UsageError
+from curation.errors import DamagedLakeError, UsageError
 from curation.io.cache_dir import cache_folder
 from curation.io.failures import named_failure
 from curation.io.paths import is_s3
@@ -34,8 +34,8 @@ def checked_file(storage: Storage, path: str, sha256: str) -> Path:
         path: a local path or an s3:// URI.
         sha256: the SHA-256 of its content, in hexadecimal.
 
-    Raises InputError when the file is missing, unreadable or has other content, UsageError when the cache folder
-    cannot be written.
+    Raises InputError when the file is missing or unreadable, DamagedLakeError when it has other content, and UsageError
+    when the cache folder cannot be written.
     """
     if not is_s3(path):
         check(storage, path, sha256)
@@ -67,7 +67,7 @@ def _record_of(copy: Path) -> Path:
 
 
 def check(storage: Storage, path: str, sha256: str) -> None:
-    """Raise InputError unless the file has this SHA-256."""
+    """Raise DamagedLakeError unless the file has this SHA-256."""
     digest = hashlib.sha256()
     for chunk in _chunks(storage, path):
         digest.update(chunk)
@@ -76,7 +76,8 @@ def check(storage: Storage, path: str, sha256: str) -> None:
 
 def _compare(path: str, actual: str, sha256: str) -> None:
     if actual != sha256:
-        raise InputError(f"{path} is damaged: its checksum differs from the published one")
+        remedy = "run `python -m jobs.verify --repair`, then the job that it names"
+        raise DamagedLakeError(f"{path} is damaged: its checksum differs from the published one: {remedy}")
 
 
 @contextmanager

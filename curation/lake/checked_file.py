@@ -9,7 +9,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation.errors import DamagedError, InputError
+from curation.errors import DamagedLakeError, InputError
 from curation.io.failures import first_line, named_failure
 from curation.io.storage import Storage
 from curation.lake.checksums import BLOCK_BYTES, FileSums, block_count, footer_size, tail_size
@@ -18,14 +18,14 @@ TAIL_BYTES: Final = 64 << 10  # read first: enough for the checksums and the foo
 REMEDY: Final = "run `python -m jobs.verify --repair`, then the job that it names"
 
 
-def damaged(path: str, problem: str) -> DamagedError:
+def damaged(path: str, problem: str) -> DamagedLakeError:
     """Return the error for a file of the lake that is damaged or missing."""
-    return DamagedError(f"{path}: {problem}: {REMEDY}")
+    return DamagedLakeError(f"{path}: {problem}: {REMEDY}")
 
 
 @contextmanager
 def open_parquet(storage: Storage, path: str) -> Iterator[pq.ParquetFile]:
-    """Open a data file of the lake. Reading raises DamagedError if the file is missing or its bytes have changed.
+    """Open a data file of the lake. Reading raises DamagedLakeError if the file is missing or its bytes have changed.
 
     Files written without checksums (before 0.3.0) are read too; only damage that Parquet itself notices is found then.
     """
@@ -52,8 +52,8 @@ def open_checked(storage: Storage, path: str) -> Iterator[CheckedFile]:
 class CheckedFile:
     """A data file as pyarrow reads it: a seekable stream whose blocks are compared with their checksums.
 
-    A read that starts or ends inside a block reads that block as a whole. Raises DamagedError if bytes have changed,
-    InputError if the storage fails.
+    A read that starts or ends inside a block reads that block as a whole. Raises DamagedLakeError if bytes have
+    changed, InputError if the storage fails.
 
     Attributes:
         sums: the checksums that the file holds; None if it was written without any.

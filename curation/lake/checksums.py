@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from operator import eq
 from typing import Final
 
 import numpy as np
@@ -74,9 +75,12 @@ class FileSums:
         """
         view = memoryview(tail)
         end = len(view) - footer_size(view)
-        if end == len(view) or bytes(view[max(0, end - len(MARK)) : end]) != MARK:
+        mark = bytes(view[max(0, end - len(MARK)) : end])
+        if end == len(view) or mark != MARK:
             if MARK in bytes(view):
                 raise ValueError("its last bytes do not give the place of its footer")
+            if sum(map(eq, mark, MARK)) > len(MARK) // 2:
+                raise ValueError("the mark of its checksums has changed")
             return None
         own_crc = end - len(MARK) - _CRC.size
         rows_size, footer = _SIZES.unpack_from(view, own_crc - _SIZES.size)

@@ -21,7 +21,7 @@ from deltalake import CommitProperties, DeltaTable, Schema
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction, Transaction
 
-from curation.errors import InputError, OutputError, UsageError
+from curation.errors import DamagedLakeError, InputError, OutputError, UsageError
 from curation.io.failures import first_line
 from curation.io.paths import join, normalize_path
 from curation.io.storage import Storage
@@ -29,6 +29,7 @@ from curation.lake.delta_paths import check_root, delta_location, link_entries
 from curation.lake.files import DataFile, Snapshot, WrittenFile
 from curation.lake.layout import LakeLayout
 from curation.lake.parquet import PartitionWriter
+from curation.lake.records import REPAIR, encode_record, read_record
 from curation.lake.schemas import PARTITIONS, SCHEMAS
 
 PARTITION_VALUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -210,9 +211,15 @@ class Lake:
     # Batches and recipes
 
     def batches(self) -> list[str]:
-        """Return the batches in the order in which they were first declared."""
-        files = self.storage.list_files(self.layout.batches)
-        return [json.loads(self.storage.read_bytes(file.path))["batch"] for file in files]
+        """Return the batches in the order in which they were first declared.
+
+        Raises DamagedLakeError if a declaration is damaged or missing, because its batch would lose its place.
+        """
+        paths = [file.path for file in self.storage.list_files(self.layout.batches)]
+        for number in range(len(paths)):
+            if (path := self.layout.batch(number)) not in paths:
+                raise DamagedLakeError(f"{path}: missing, although later batches are declared: {REPAIR}")
+        return [str(read_record(self.storage, path, {"batch": str})["batch"]) for path in paths]
 
     def declare_batch(self, batch: str) -> list[str]:
         """Append a new batch to the order of batches; return the batches up to and including it.
@@ -222,13 +229,13 @@ class Lake:
         if not PARTITION_VALUE.fullmatch(batch):
             raise UsageError(f"batch: {batch!r} must consist of letters, digits, '.', '_' and '-'")
         while batch not in (known := self.batches()):
-            self.storage.put_if_absent(self.layout.batch(len(known)), json.dumps({"batch": batch}).encode())
+            self.storage.put_if_absent(self.layout.batch(len(known)), encode_record({"batch": batch}))
         return known[: known.index(batch) + 1]
 
     def freeze_recipe(self, name: str, spec: Mapping[str, Any]) -> None:
         """Record the specification of a recipe on first use. Raises UsageError if it is frozen to another one."""
         path = self.layout.recipe(name)
-        self.storage.put_if_absent(path, json.dumps(spec, indent=1, sort_keys=True).encode())
+        self.storage.put_if_absent(path, encode_record(spec))
         self.check_recipe(name, spec)
 
     def check_recipe(self, name: str, spec: Mapping[str, Any]) -> None:
@@ -250,8 +257,11 @@ class Lake:
         return self.storage.exists(self.layout.recipe(name))
 
     def recipe(self, name: str) -> dict[str, Any]:
-        """Return the specification that a recipe is frozen to. Raises InputError if it was never used."""
-        return dict(json.loads(self.storage.read_bytes(self.layout.recipe(name))))
+        """Return the specification that a recipe is frozen to.
+
+        Raises InputError if it was never used, DamagedLakeError if its file is damaged.
+        """
+        return read_record(self.storage, self.layout.recipe(name), {})
 
 
 def _add_action(file: WrittenFile, partition: Mapping[str, str] = MappingProxyType({})) -> AddAction:

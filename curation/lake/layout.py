@@ -64,6 +64,10 @@ class LakeLayout:
         """File that names the metadata version built last."""
         return self._path("matchers", "latest.json")
 
+    def matchers(self, version: str) -> str:
+        """Return the folder of a metadata version's matchers."""
+        return self._path("matchers", version)
+
     def manifest(self, version: str, release: str) -> str:
         """Return the path of a metadata version's manifest."""
         return self._path("matchers", version, f"manifest.{release}.json")

@@ -1,6 +1,7 @@
 """Reads data files in batches, by row range or by value, and counts values from the footer.
 
-Every function raises DamagedError if the file is missing or its bytes have changed (see `curation.lake.checked_file`).
+Every function raises DamagedLakeError if the file is missing or its bytes have changed (see
+`curation.lake.checked_file`).
 """
 
 from __future__ import annotations

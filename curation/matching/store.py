@@ -7,7 +7,6 @@ that language, from these files or from its host's copy of them. Matchers are ne
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,10 +15,12 @@ from curation.io import host_cache
 from curation.io.storage import Storage
 from curation.lake import layout
 from curation.lake.layout import LakeLayout
+from curation.lake.records import encode_record, read_record
 from curation.matching.matcher import ALGORITHM, Matcher
 from curation.matching.matcher_file import FORMAT
 
 RELEASE = f"{ALGORITHM}.{FORMAT}"
+BUILD = "run jobs.build_metadata, which writes it again"
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Manifest:
 
     def to_bytes(self) -> bytes:
         """Return the manifest as JSON."""
-        return json.dumps(self.__dict__, sort_keys=True, indent=1).encode()
+        return encode_record(self.__dict__)
 
 
 def matcher_name(rules: str, lang: str) -> str:
@@ -95,21 +96,27 @@ class MatcherStore:
         self.storage.put_if_absent(self.manifest_path(manifest.version), manifest.to_bytes())
 
     def read_manifest(self, version: str) -> Manifest:
-        """Return the manifest of a version, or of the one built last (`latest`). UsageError if it was never built."""
+        """Return the manifest of a version, or of the one built last (`latest`).
+
+        Raises UsageError if it was never built, DamagedLakeError if a file is damaged.
+        """
         if version == "latest":
             if not self.storage.exists(self.latest_path):
                 raise UsageError(f"metadata.version: {self.root} has no metadata yet: run jobs.build_metadata first")
-            version = json.loads(self.storage.read_bytes(self.latest_path))["version"]
+            version = read_record(self.storage, self.latest_path, {"version": str}, BUILD)["version"]
         if not self.has_manifest(version):
             raise UsageError(
                 f"metadata.version: {self.root} has no metadata version {version!r} compiled for this release: "
                 f"run jobs.build_metadata, or name an existing version"
             )
-        return Manifest(**json.loads(self.storage.read_bytes(self.manifest_path(version))))
+        record = read_record(
+            self.storage, self.manifest_path(version), {"version": str, "entries": dict, "files": dict}
+        )
+        return Manifest(record["version"], record["entries"], record["files"])
 
     def set_latest(self, version: str) -> None:
         """Make a version the one that `metadata.version: latest` refers to."""
-        self.storage.write_bytes(self.latest_path, json.dumps({"version": version}).encode())
+        self.storage.write_bytes(self.latest_path, encode_record({"version": version}))
 
 
 @lru_cache(maxsize=512)

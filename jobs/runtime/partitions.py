@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from curation.errors import InputError
+from curation.errors import DamagedLakeError, InputError
 from curation.io.storage import Storage
 from curation.lake.files import Snapshot
 from curation.lake.lake import Lake, describe
 from curation.lake.layout import LakeLayout, partition_folder
 from curation.lake.parquet import FILE_BYTES, PartitionWriter
+from curation.lake.presence import file_problems
 from curation.lake.schemas import SCHEMAS
 
 
@@ -37,10 +38,17 @@ class WriterFactory:
 
 
 def require(lake: Lake, needed_by: str, make_with: str, table: str, **partition: str) -> Snapshot:
-    """Return a published partition, or raise InputError that names the job that makes it."""
+    """Return a published partition whose files exist with the sizes they were published with.
+
+    Raises InputError if it is not published, DamagedLakeError if a file is missing or has another size; both name the
+    job that makes it.
+    """
     snapshot = lake.snapshot(table, partition)
     if not snapshot.files:
         raise InputError(f"{needed_by}: no {table} for {describe(partition)} in {lake.root}: run {make_with} first")
+    for path, problem in file_problems(lake.storage, snapshot.files).items():
+        batch = f" for batch {partition['batch']}" if "batch" in partition else ""
+        raise DamagedLakeError(f"{path}: {problem}: run {make_with} again{batch}, which rebuilds it")
     return snapshot
 
 

@@ -32,7 +32,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from curation import errors
-from curation.errors import InputError, WorldcurateError
+from curation.errors import DamagedLakeError, InputError, WorldcurateError
 from curation.io.failures import first_line
 
 log = logging.getLogger(__name__)
@@ -134,6 +134,8 @@ def _run_unit(task: Task[Any, Any], index: int, unit: Any, on_crash: Task[Any, A
         if attempt >= CRASHES_BEFORE_ISOLATION:
             return _run_in_child(task, index, unit, on_crash)
         return Answer(encode_result(task(index, unit)))
+    except DamagedLakeError as error:  # another attempt would read the same bytes
+        return _failure(type(error).__name__, str(error))
     except (InputError, OSError, pa.ArrowException) as error:
         if context is not None and attempt < LAST_ATTEMPT:
             raise  # a temporary storage error: Spark retries the work unit

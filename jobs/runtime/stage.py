@@ -9,6 +9,7 @@ count for nothing), then the tables, the dependent one last, then the run's row.
 from __future__ import annotations
 
 import json
+import logging
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -23,12 +24,15 @@ import pyarrow.compute as pc
 from curation import __version__
 from curation.lake.files import Snapshot, WrittenFile
 from curation.lake.lake import Lake
+from curation.lake.presence import file_problems
 from curation.lake.schemas import SCHEMAS
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
 from jobs.runtime.ledger import LedgerRow, failed_files, too_many_failed
 from jobs.runtime.partitions import WriterFactory
 from jobs.runtime.runs import Outcome, append_run, digest, earlier_outcome, recover_run
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -84,14 +88,26 @@ class StageRun:
         self._steps = [("start", self.started)]
 
     def finished(self) -> Outcome | None:
-        """Return the outcome of the complete run with this fingerprint that owns the outputs, if there is one."""
+        """Return the outcome of the complete run with this fingerprint that owns the outputs, if there is one.
+
+        Outputs with missing or shortened files are not finished; the log names the files.
+        """
         owners = {run for runs in self._published.values() for run in runs}
         if len(owners) != 1 or not all(self._published.values()):
             return None
         row = recover_run(self.lake, next(iter(owners)), next(iter(self.outputs)))
         if row is None or row["fingerprint"] != self.fingerprint or not row["complete"]:
             return None
-        return earlier_outcome(row)
+        return None if self._lost_files() else earlier_outcome(row)
+
+    def _lost_files(self) -> bool:
+        """Return whether files of the outputs are missing or have another size, and log them."""
+        lost: dict[str, str] = {}
+        for table, partition in self.outputs.items():
+            lost |= file_problems(self.lake.storage, self.lake.snapshot(table, partition).files)
+        for path, problem in lost.items():
+            log.warning("%s: %s: %s: building it again", self.name, path, problem)
+        return bool(lost)
 
     def same_work(self) -> Outcome | None:
         """Return the outcome of the newest complete run with this fingerprint, if there is one.

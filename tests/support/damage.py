@@ -47,10 +47,14 @@ def write_file(storage, root: Path, rows: pa.Table) -> Path:
     return root / writer.files[0].path
 
 
-def flips(path: Path, count: int, seed: int = 0) -> Iterator[int]:
-    """Flip one bit of a file after another, drawn over all of its bytes; yield the bit's place while it is flipped."""
+def flips(path: Path, count: int, seed: int = 0, first: int | None = None) -> Iterator[int]:
+    """Flip one bit of a file after another and yield its place while it is flipped.
+
+    The bits are drawn over all of the file's bytes, or are `count` bits from `first` on.
+    """
     whole, draw = path.read_bytes(), random.Random(seed)
-    for place in draw.sample(range(8 * len(whole)), count):
+    places = draw.sample(range(8 * len(whole)), count) if first is None else range(first, first + count)
+    for place in places:
         changed = bytearray(whole)
         changed[place // 8] ^= 1 << place % 8
         path.write_bytes(changed)

@@ -102,7 +102,7 @@ def build_index(
 ) -> TrainValSplit:
     """Index the shards of a recipe at a version of the table (default: the newest).
 
-    Raises InputError if nothing is published, DamagedError if a file is missing or damaged. Raises UsageError unless
+    Raises InputError if nothing is published, DamagedLakeError if a file is missing or damaged, and UsageError unless
     the shards hold the curated draw or, with `online`, every matched pair.
     """
     snapshot = _select(lake, lake.snapshot("shards", {"recipe": recipe}, version), recipe, batches)

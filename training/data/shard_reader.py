@@ -53,7 +53,7 @@ class ShardReader:
         self._held: dict[int, dict[int, RowGroup]] = {}  # stream -> group index -> row group
 
     def read(self, group: int, columns: tuple[str, ...]) -> pa.Table:
-        """Return columns of all rows of a row group. Raises DamagedError if its file is missing or damaged."""
+        """Return columns of all rows of a row group. Raises DamagedLakeError if its file is missing or damaged."""
         with open_parquet(self._storage, self._index.files[self._index.group_file[group]]) as file:
             return file.read_row_group(int(self._index.group_number[group]), columns=list(columns))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,10 +14,13 @@ from curation.lake.files import WrittenFile
 from curation.lake.lake import Lake
 from curation.lake.layout import LakeLayout
 from curation.lake.parquet_read import read_batches
+from curation.lake.presence import file_problems
 from curation.matching.matcher_file import compile_entries
 from curation.matching.store import Manifest, MatcherStore, matcher_name
 from jobs.runtime.runs import Outcome
 from jobs.runtime.stage import StageRun
+
+log = logging.getLogger(__name__)
 
 RULES = ("worldwide", "reference")
 
@@ -57,9 +61,18 @@ def publish_manifest(lake: Lake, version: str, entries: Mapping[str, int], compi
 
 
 def is_published(lake: Lake, version: str) -> bool:
-    """Return whether a version's entries and the manifest of its matchers are published."""
-    entries = lake.snapshot("entries", {"metadata_version": version})
-    return bool(entries.files) and MatcherStore(lake.storage, lake.root).has_manifest(version)
+    """Return whether a version is published with all of its files: its lists, and its manifest with its matchers."""
+    tables = [lake.snapshot(table, {"metadata_version": version}) for table in ("entries", "source_lists")]
+    store = MatcherStore(lake.storage, lake.root)
+    if not tables[0].files or not store.has_manifest(version):
+        return False
+    lost = {path: problem for table in tables for path, problem in file_problems(lake.storage, table.files).items()}
+    stored = {file.path for file in lake.storage.list_files(lake.layout.matchers(version))}
+    matchers = (lake.layout.matcher(version, name) for name in store.read_manifest(version).files)
+    lost |= {path: "missing" for path in matchers if path not in stored}
+    for path, problem in lost.items():
+        log.warning("metadata version %s: %s: %s: building it again", version, path, problem)
+    return not lost
 
 
 def same_build(run: StageRun, lake: Lake) -> Outcome | None:

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from curation.io.backend import FileStat
 from curation.lake.files import DataFile
 from curation.lake.lake import Lake
+from curation.lake.presence import file_problems
 from jobs.runtime.ledger import LedgerRow
 from jobs.runtime.runs import digest
 from metadata.languages import LanguageTable
@@ -73,8 +74,11 @@ def fingerprint(files: Sequence[FileStat], limits: Limits, code: str, table: Lan
 def made_before(lake: Lake, fingerprints: Mapping[str, str]) -> dict[str, tuple[DataFile, ...]]:
     """Return the files of the lists that are published with these fingerprints, by Wikipedia code."""
     lists: dict[tuple[str, str], list[DataFile]] = {}
-    for file in lake.snapshot("source_lists").files:
+    published = lake.snapshot("source_lists").files
+    for file in published:
         lists.setdefault((file.run_id, file.partition["wikipedia"]), []).append(file)
+    lost = file_problems(lake.storage, published).keys()
+    lists = {key: files for key, files in lists.items() if lost.isdisjoint(file.path for file in files)}
     runs = lake.rows("runs")
     builds = runs.filter(pc.equal(runs["stage"], "build_metadata")).sort_by([("finished", "descending")])
     found: dict[str, tuple[DataFile, ...]] = {}

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from curation.balance.sampling import DrawKey
-from curation.errors import DamagedError
+from curation.errors import DamagedLakeError
 from curation.lake import parquet
 from curation.lake.parquet import PartitionWriter
 from curation.lake.schemas import SCHEMAS
@@ -54,7 +54,7 @@ def check_flips(shard_lake, shard, count) -> None:
     for _ in flips(shard, count):
         try:
             assert read_everything(shard_lake.lake) == before
-        except DamagedError:
+        except DamagedLakeError:
             damaged += 1
     assert damaged > count // 2
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.errors import DamagedError, InputError, UsageError
+from curation.errors import DamagedLakeError, InputError, UsageError
 from curation.lake.tombstones import add_tombstones
 from support.shards import shard_row
 from training.data.shard_index import build_index, is_held_out
@@ -118,10 +118,10 @@ def test_an_unreadable_shard_is_named_in_the_error(shard_lake):
     file = next((shard_lake.root / "shards").rglob("*.parquet"))
     content = file.read_bytes()
     file.write_bytes(content[:-50])
-    with pytest.raises(DamagedError, match=f"{file.name}: damaged or not a Parquet file"):
+    with pytest.raises(DamagedLakeError, match=f"{file.name}: damaged or not a Parquet file"):
         build_index(shard_lake.lake, "default")
     file.unlink()
-    with pytest.raises(DamagedError, match=f"{file.name}: missing"):
+    with pytest.raises(DamagedLakeError, match=f"{file.name}: missing"):
         build_index(shard_lake.lake, "default")
 
 
