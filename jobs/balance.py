@@ -21,18 +21,19 @@ from curation.balance.thresholds import thresholds
 from curation.errors import OutputError
 from curation.io.paths import join
 from curation.lake import shuffle
-from curation.lake.files import Snapshot, WrittenFile
+from curation.lake.files import WrittenFile
 from curation.lake.schemas import SCHEMAS
 from curation.lake.tombstones import Tombstones
 from curation.language_keys import entry_list_key
 from jobs.runtime.context import Context
 from jobs.runtime.job import Job, main
-from jobs.runtime.partitions import check_same_run, require
+from jobs.runtime.partitions import require
 from jobs.runtime.runs import Outcome
-from jobs.runtime.spec import SOURCES_OF_P, open_match_spec, recipe_keys
+from jobs.runtime.spec import SOURCES_OF_P
 from jobs.runtime.stage import Publication, Stage, StageRun
 from jobs.tasks.balance.draw import DrawFile, DrawnFile, WriteBucket
-from jobs.tasks.balance.totals import build_totals
+from jobs.tasks.balance.inputs import BalanceInputs
+from jobs.tasks.balance.totals import TotalsStage, build_totals
 
 ALGORITHM = 2  # of the rows that this job writes; the algorithm of thresholds and draws is part of the recipe
 
@@ -41,29 +42,23 @@ class BalanceStage(Stage):
     """Balances the matches of a batch and publishes thresholds and curated pairs."""
 
     name: ClassVar[str] = "balance"
+    table: ClassVar[str] = "curated"
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        config, lake, self.batch = context.config, context.lake, context.batch
-        match_id = open_match_spec(context).match_id
-        matched = {"match_id": match_id, "batch": self.batch}
-        self.matches = require(lake, "balance", "jobs.match", "matches", **matched)
-        check_same_run(self.matches, require(lake, "balance", "jobs.match", "counts", **matched))
-        self.recipe = recipe_keys(config, match_id)
-        lake.check_recipe(config.recipe, self.recipe)
-        self.counted = {**matched, "batch": config.balance.counts_up_to or self.batch}
-        require(lake, "balance", "jobs.match", "counts", **self.counted)
-        self.totals = build_totals(context, match_id, self.counted["batch"])
-        self.tombstones = Tombstones.read(lake)
-        partition = {"recipe": config.recipe, "batch": self.batch}
+        inputs, self.batch = BalanceInputs.open(context), context.batch
+        self.matches, self.recipe = inputs.matches, inputs.recipe
+        self.totals = require(context.lake, "balance", "jobs.balance", "totals", **inputs.counted)
+        self.tombstones = Tombstones.read(context.lake)
+        partition = {"recipe": context.config.recipe, "batch": self.batch}
         self.fingerprint_keys = {
             "recipe": self.recipe,
-            "bucket_bytes": config.balance.bucket_bytes,
+            "bucket_bytes": context.config.balance.bucket_bytes,
             "algorithm": ALGORITHM,
         }
         self.inputs = {
             "matches": self.matches.run_ids,
-            "totals": self.totals.run_id,
+            "totals": self.totals.run_ids[0],
             "tombstones": self.tombstones.digest,
         }
         self.outputs = {"thresholds": partition, "curated": partition}
@@ -91,7 +86,7 @@ class BalanceStage(Stage):
 
     def _thresholds(self) -> pa.Table:
         """Return the threshold of every language; an empty table if the lake has no match yet."""
-        counts = {part.lang: part.counts for part in read_counts(self.context.storage, self._counts())}
+        counts = {part.lang: part.counts for part in read_counts(self.context.storage, self.totals)}
         source_of_p = {key: self.recipe[key] for key in SOURCES_OF_P if key in self.recipe}
         if not counts:
             return SCHEMAS["thresholds"].empty_table()
@@ -100,10 +95,7 @@ class BalanceStage(Stage):
     def _write_model(self, run: StageRun, table: pa.Table) -> tuple[str, str]:
         """Stage the keep probabilities for the workers; return their path and checksum."""
         storage, path = self.context.storage, join(run.staging, "keep.model")
-        return path, write_keep_probabilities(storage, path, table, read_counts(storage, self._counts()))
-
-    def _counts(self) -> Snapshot:
-        return self.context.lake.snapshot("totals", self.counted)
+        return path, write_keep_probabilities(storage, path, table, read_counts(storage, self.totals))
 
     def _draw(self, run: StageRun, model: tuple[str, str]) -> tuple[list[DrawnFile], list[WrittenFile]]:
         """Draw the pairs of every file of matches, then write them in the curated order."""
@@ -122,8 +114,7 @@ class BalanceStage(Stage):
 
 def run(context: Context) -> list[Outcome]:
     """Balance the batch's matches."""
-    stage = BalanceStage(context)
-    return [stage.totals, stage.run()]
+    return [build_totals(context), BalanceStage(context).run()]
 
 
 def add_up(drawn: Sequence[DrawnFile], table: pa.Table) -> tuple[dict[str, Any], dict[str, int]]:
@@ -147,7 +138,7 @@ def add_up(drawn: Sequence[DrawnFile], table: pa.Table) -> tuple[dict[str, Any],
     return totals, {reason: count for reason, count in drops.items() if count}
 
 
-JOB = Job("balance", __doc__ or "", run)
+JOB = Job("balance", __doc__ or "", run, stages=(TotalsStage, BalanceStage))
 
 if __name__ == "__main__":
     sys.exit(main("jobs.balance"))

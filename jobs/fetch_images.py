@@ -39,15 +39,16 @@ class ImagesStage(Stage):
     """Fetches every bucket of the plan and publishes `images`."""
 
     name: ClassVar[str] = "images"
+    table: ClassVar[str] = "images"
 
-    def __init__(self, context: Context, curated: Snapshot, buckets: list[list[Slice]]) -> None:
+    def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self.batch, self.curated, self.buckets = context.batch, curated, buckets
+        self.batch, (self.curated, self.buckets) = context.batch, _plan(context)
         self.section, self.tombstones = context.config.images, Tombstones.read(context.lake)
         self.fingerprint_keys = {"images": self.section.model_dump(include=FETCH_KEYS), "algorithm": ALGORITHM}
-        self.inputs = {"curated": curated.run_ids}
+        self.inputs = {"curated": self.curated.run_ids}
         self.outputs = {"images": {"recipe": context.config.recipe, "batch": self.batch}}
-        self.reads = [curated]
+        self.reads = [self.curated]
 
     def execute(self, run: StageRun) -> Publication:
         """Fetch every bucket; a run that fetched less than half is incomplete."""
@@ -82,21 +83,22 @@ class ShardsStage(Stage):
     """Joins curated rows and images and publishes `shards`."""
 
     name: ClassVar[str] = "shards"
+    table: ClassVar[str] = "shards"
 
-    def __init__(self, context: Context, curated: Snapshot, buckets: list[list[Slice]]) -> None:
+    def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self.batch, self.curated, self.buckets = context.batch, curated, buckets
+        self.batch, (self.curated, self.buckets) = context.batch, _plan(context)
         self.shard_bytes, self.tombstones = context.config.images.shard_bytes, Tombstones.read(context.lake)
         partition = {"recipe": context.config.recipe, "batch": self.batch}
         self.images = require(context.lake, "fetch_images", "jobs.fetch_images", "images", **partition)
         self.fingerprint_keys = {"shard_bytes": self.shard_bytes, "algorithm": ALGORITHM}
         self.inputs = {
-            "curated": curated.run_ids,
+            "curated": self.curated.run_ids,
             "images": self.images.run_ids,
             "tombstones": self.tombstones.digest,
         }
         self.outputs = {"shards": partition}
-        self.reads = [curated, self.images]
+        self.reads = [self.curated, self.images]
 
     def execute(self, run: StageRun) -> Publication:
         """Build the shards of every bucket."""
@@ -135,11 +137,15 @@ class ShardsStage(Stage):
 
 def run(context: Context) -> list[Outcome]:
     """Fetch the images of the batch's curated pairs, then write its shards."""
+    return [ImagesStage(context).run(), ShardsStage(context).run()]
+
+
+def _plan(context: Context) -> tuple[Snapshot, list[list[Slice]]]:
+    """Return the batch's curated pairs and their buckets."""
     partition = {"recipe": context.config.recipe, "batch": context.batch}
     curated = require(context.lake, "fetch_images", "jobs.balance", "curated", **partition)
     section = context.config.images
-    buckets = plan_buckets(curated, max(1, section.shard_bytes // section.assumed_image_bytes))
-    return [ImagesStage(context, curated, buckets).run(), ShardsStage(context, curated, buckets).run()]
+    return curated, plan_buckets(curated, max(1, section.shard_bytes // section.assumed_image_bytes))
 
 
 def _warn_incomplete(fetched: int, written: int, reasons: Counter[str]) -> None:
@@ -151,7 +157,7 @@ def _warn_incomplete(fetched: int, written: int, reasons: Counter[str]) -> None:
     )
 
 
-JOB = Job("fetch_images", __doc__ or "", run)
+JOB = Job("fetch_images", __doc__ or "", run, stages=(ImagesStage, ShardsStage))
 
 if __name__ == "__main__":
     sys.exit(main("jobs.fetch_images"))

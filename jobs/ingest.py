@@ -4,6 +4,8 @@ Ingest makes two passes. It reads every input file once, groups its texts by ima
 buckets; then it merges every bucket into one output file. If there are many staged files, a pass in between combines
 some hundreds of them at a time. The ledger has one row per input file. Files that cannot be read, or only in part,
 count as failed: up to `max_failed_inputs` the batch is published without them, and the next run tries them again.
+
+A published batch is replaced only by a run with the same settings and at least the same files, or with `--replace`.
 """
 
 from __future__ import annotations
@@ -11,8 +13,11 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
+from pydantic import Field
+
+from curation.cli.command import CommandOptions
 from curation.errors import InputError, OutputError, UsageError
 from curation.images.ref_roots import REFUSED
 from curation.io.backend import FileStat
@@ -23,12 +28,14 @@ from curation.occurrence import Counters
 from curation.urls import ALGORITHM as URL_ALGORITHM
 from jobs.runtime import url_algorithms
 from jobs.runtime.context import Context
+from jobs.runtime.freshness import Freshness, recorded_inputs
 from jobs.runtime.job import Job, main
 from jobs.runtime.ledger import LedgerRow
 from jobs.runtime.runs import Outcome
 from jobs.runtime.stage import Publication, Stage, StageRun
 from jobs.tasks.ingest.languages import plan_filters_of
 from jobs.tasks.ingest.merge import Combine, Earlier, MergeBucket, MergedBucket
+from jobs.tasks.ingest.published import changes_of_batch
 from jobs.tasks.ingest.read import ALGORITHM, ReadFile, StagedGroups, crashed
 
 log = logging.getLogger(__name__)
@@ -40,17 +47,18 @@ class IngestStage(Stage):
     """Reads the inputs of a batch and publishes its pairs."""
 
     name: ClassVar[str] = "ingest"
+    table: ClassVar[str] = "pairs"
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, files: list[FileStat] | None = None) -> None:
         super().__init__(context)
         config, self.section = context.config, context.config.ingest
-        if not self.section.inputs:
+        if files is None and not self.section.inputs:
             raise UsageError("config: key `ingest.inputs` is missing: ingest has nothing to read")
         self.input_storage = config.open_inputs()
         self.plan = plan_filters_of(config, context.storage)
-        self.files = _input_files(context, self.input_storage)
+        self.files = _input_files(context, self.input_storage) if files is None else files
         self.batch = context.batch
-        self.earlier_pairs = _earlier_pairs(context, context.lake.declare_batch(self.batch)[:-1])
+        self.earlier_pairs = _earlier_pairs(context, context.lake.batches_up_to(self.batch)[:-1])
         self.fingerprint_keys = {
             "ingest": self.section.fingerprint_keys(),
             "lists": self.plan.digests,
@@ -65,8 +73,23 @@ class IngestStage(Stage):
         self.outputs = {"pairs": {"batch": self.batch}}
         self.bits = shuffle.bucket_bits(sum(file.size for file in self.files), self.section.bucket_bytes)
 
+    @classmethod
+    def reopen(cls, context: Context, row: Mapping[str, Any], partition: Mapping[str, str]) -> Self:  # noqa: ARG003
+        """Return the stage that published a batch, with the files that it read; they are not listed again."""
+        return cls(context, [FileStat(*file) for file in recorded_inputs(row)["files"]])
+
+    def check(self, freshness: Freshness) -> None:
+        """Raise UsageError if other settings or fewer files would replace a batch, unless `--replace` is given."""
+        changes = changes_of_batch(freshness.row, self.section, self.context.config.seed, self.files)
+        if not changes or self.context.replace:
+            return
+        raise UsageError(
+            f"ingest: batch {self.batch} is published with {changes}: its pairs, and everything made from them, would "
+            f"be replaced: give --replace to do that, or another batch"
+        )
+
     def execute(self, run: StageRun) -> Publication:
-        """Read, combine and merge."""
+        """Read, combine and merge; the batch gets its position in the order of batches just before it is published."""
         ledger, staged = self._read(run)
         failed = run.check_failed(ledger)
         combined = self._combine(run, [part.path for part in staged])
@@ -85,6 +108,7 @@ class IngestStage(Stage):
             "dropped_samples": counters.samples,
         }
         _warn(totals, counters.drops)
+        self.context.lake.declare_batch(self.batch)
         return Publication({"pairs": files}, totals, counters.drops, complete=not failed, ledger=ledger)
 
     def _read(self, run: StageRun) -> tuple[list[LedgerRow], list[StagedGroups]]:
@@ -179,7 +203,15 @@ def _warn(totals: Mapping[str, Any], drops: Mapping[str, int]) -> None:
         log.warning("ingest: the inputs contain no usable pair: publishing an empty batch")
 
 
-JOB = Job("ingest", __doc__ or "", run)
+class IngestOptions(CommandOptions):
+    """Whether a published batch may be replaced."""
+
+    replace: bool = Field(
+        False, description="replace a published batch although its ingest settings or input files have changed"
+    )
+
+
+JOB = Job("ingest", __doc__ or "", run, stages=(IngestStage,), options=IngestOptions)
 
 if __name__ == "__main__":
     sys.exit(main("jobs.ingest"))

@@ -34,6 +34,7 @@ class MatchStage(Stage):
     """Matches the pairs of a batch and publishes matches and counts."""
 
     name: ClassVar[str] = "match"
+    table: ClassVar[str] = "matches"
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -125,7 +126,7 @@ def check_counts(
         raise OutputError(f"match: the files hold {files}, not {totals['texts_matched']} texts with {counts}")
 
 
-JOB = Job("match", __doc__ or "", run)
+JOB = Job("match", __doc__ or "", run, stages=(MatchStage,))
 
 if __name__ == "__main__":
     sys.exit(main("jobs.match"))

@@ -1,15 +1,19 @@
 """Run one night: ingest, match, balance, fetch_images and report for one batch.
 
-Each stage skips published work, so a night can be killed at any point and run again.
+Each stage skips published work, so a night can be killed at any point and run again. With `--dry_run`, the command
+writes to stdout which stages would run and why, with an estimate from earlier runs, and changes nothing.
 """
 
 from __future__ import annotations
 
 import sys
 
+from pydantic import Field
+
 from jobs import balance, fetch_images, ingest, match, report
 from jobs.runtime.context import Context
 from jobs.runtime.job import Job, main, run_job
+from jobs.runtime.plan import plan
 from jobs.runtime.runs import Outcome
 from jobs.runtime.spec import open_match_spec, recipe_keys
 
@@ -23,12 +27,21 @@ def run(context: Context) -> list[Outcome]:
     """
     match_id = open_match_spec(context).match_id
     context.lake.check_recipe(context.config.recipe, recipe_keys(context.config, match_id))
+    if context.dry_run:
+        sys.stdout.writelines(f"{stage.line()}\n" for stage in plan(context, STEPS))
+        return []
     for step in STEPS:
         run_job(step, context)
     return []
 
 
-JOB = Job("nightly", __doc__ or "", run, required=("lake", "batch", "ingest.inputs"))
+class NightlyOptions(ingest.IngestOptions):
+    """Whether to run the night or only to plan it."""
+
+    dry_run: bool = Field(False, description="only print which stages would run, why, and for about how long")
+
+
+JOB = Job("nightly", __doc__ or "", run, required=("lake", "batch", "ingest.inputs"), options=NightlyOptions)
 
 if __name__ == "__main__":
     sys.exit(main("jobs.nightly"))

@@ -21,7 +21,7 @@ from hypothesis import settings
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
-pytest_plugins = ["support.spark_fixtures"]
+pytest_plugins = ["support.spark_fixtures", "support.in_process"]
 ROOT = Path(__file__).resolve().parents[1]
 
 

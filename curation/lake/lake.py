@@ -211,26 +211,49 @@ class Lake:
     # Batches and recipes
 
     def batches(self) -> list[str]:
-        """Return the batches in the order in which they were first declared.
+        """Return the batches in the order in which they were first declared, without removed ones.
 
         Raises DamagedLakeError if a declaration is damaged or missing, because its batch would lose its place.
         """
+        return [record["batch"] for _, record in self._declarations() if not record.get("removed")]
+
+    def _declarations(self) -> list[tuple[str, dict[str, Any]]]:
         paths = [file.path for file in self.storage.list_files(self.layout.batches)]
         for number in range(len(paths)):
             if (path := self.layout.batch(number)) not in paths:
                 raise DamagedLakeError(f"{path}: missing, although later batches are declared: {REPAIR}")
-        return [str(read_record(self.storage, path, {"batch": str})["batch"]) for path in paths]
+        return [(path, read_record(self.storage, path, {"batch": str})) for path in paths]
+
+    def batches_up_to(self, batch: str) -> list[str]:
+        """Return the batches up to and including one, which is the last if it is new. Writes nothing.
+
+        Raises UsageError for a name that cannot be a partition value.
+        """
+        if not PARTITION_VALUE.fullmatch(batch):
+            raise UsageError(f"batch: {batch!r} must consist of letters, digits, '.', '_' and '-'")
+        known = self.batches()
+        return known[: known.index(batch) + 1] if batch in known else [*known, batch]
 
     def declare_batch(self, batch: str) -> list[str]:
         """Append a new batch to the order of batches; return the batches up to and including it.
 
         Concurrent runs get different positions, because each position is one conditional write.
         """
-        if not PARTITION_VALUE.fullmatch(batch):
-            raise UsageError(f"batch: {batch!r} must consist of letters, digits, '.', '_' and '-'")
-        while batch not in (known := self.batches()):
-            self.storage.put_if_absent(self.layout.batch(len(known)), encode_record({"batch": batch}))
-        return known[: known.index(batch) + 1]
+        up_to = self.batches_up_to(batch)
+        while batch not in self.batches():
+            number = len(self._declarations())
+            self.storage.put_if_absent(self.layout.batch(number), encode_record({"batch": batch}))
+            up_to = self.batches_up_to(batch)
+        return up_to
+
+    def forget_batch(self, batch: str) -> None:
+        """Remove a batch from the order of batches; the others keep their order.
+
+        The declaration is marked and not deleted, so that a missing file is always damage.
+        """
+        for path, record in self._declarations():
+            if record["batch"] == batch and not record.get("removed"):
+                self.storage.write_bytes(path, encode_record({**record, "removed": True}))
 
     def freeze_recipe(self, name: str, spec: Mapping[str, Any]) -> None:
         """Record the specification of a recipe on first use. Raises UsageError if it is frozen to another one."""

@@ -21,10 +21,19 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Context:
-    """The configuration of a job, with its storage, lake and Spark session, which start on first use."""
+    """The configuration of a job, with its storage, lake and Spark session, which start on first use.
+
+    Attributes:
+        config: the configuration.
+        name: the job.
+        replace: whether ingest may replace a published batch that was read with other settings or from other files.
+        dry_run: whether the job only says what it would do.
+    """
 
     config: Config
     name: str
+    replace: bool = False
+    dry_run: bool = False
 
     @cached_property
     def storage(self) -> Storage:
@@ -41,6 +50,12 @@ class Context:
     def spark(self) -> SparkSession:
         """The Spark session."""
         return session.start(self.name, self.config.spark)
+
+    def with_config(self, config: Config, lake: Lake | None = None) -> Context:
+        """Return a context with another configuration, for the same lake or a view of it."""
+        other = Context(config, self.name, self.replace, self.dry_run)
+        other.__dict__.update(storage=self.storage, lake=lake or self.lake)  # fills the cached properties
+        return other
 
     @property
     def batch(self) -> str:

@@ -7,24 +7,31 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from curation.cli.command import Command, CommandOptions
 from curation.cli.run import run_command
-from curation.cli.settings import load_config
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
 from jobs.runtime.metrics import write_metrics
 from jobs.runtime.runs import Outcome
+from jobs.runtime.stage import Stage
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Job:
-    """A job: its name, its description in `--help`, the function that runs it, and the config keys it needs."""
+    """A job: its name, its description in `--help`, the function that runs it, and the config keys it needs.
+
+    `stages` are the stages that it runs, in order; each reads the output of the one before. The fields of `options` are
+    flags that are fields of the context too.
+    """
 
     name: str
     summary: str
     run: Callable[[Context], list[Outcome]]
     required: Sequence[str] = field(default=("lake", "batch"))
+    stages: Sequence[type[Stage]] = ()
+    options: type[CommandOptions] = CommandOptions
 
 
 def main(module: str, argv: Sequence[str] | None = None) -> int:
@@ -36,9 +43,9 @@ def main(module: str, argv: Sequence[str] | None = None) -> int:
     job: Job = importlib.import_module(module).JOB
 
     def command(arguments: Sequence[str]) -> None:
-        prog = f"python -m {module}"
-        config = load_config(Config, arguments, prog=prog, description=job.summary, required=job.required)
-        run_job(job, Context(config, job.name))
+        command_line = Command(f"python -m {module}", job.summary, job.options, Config, job.required)
+        options, config = command_line.parse(arguments)
+        run_job(job, Context(config, job.name, **options.model_dump()))
 
     return run_command(command, argv)
 

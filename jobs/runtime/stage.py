@@ -12,10 +12,10 @@ import json
 import logging
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import msgspec
 import pyarrow as pa
@@ -28,9 +28,10 @@ from curation.lake.presence import file_problems
 from curation.lake.schemas import SCHEMAS
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
+from jobs.runtime.freshness import Freshness, assess, fingerprint_of
 from jobs.runtime.ledger import LedgerRow, failed_files, too_many_failed
 from jobs.runtime.partitions import WriterFactory
-from jobs.runtime.runs import Outcome, append_run, digest, earlier_outcome, recover_run
+from jobs.runtime.runs import Outcome, append_run, earlier_outcome, find_run, recover_run
 
 log = logging.getLogger(__name__)
 
@@ -81,33 +82,41 @@ class StageRun:
         self.outputs: dict[str, Mapping[str, str]]
         self.inputs = dict(inputs)
         self.versions = {snapshot.table: snapshot.version for snapshot in reads}
-        self.fingerprint = digest({"stage": name, "semantic": fingerprint_keys, "inputs": inputs})
+        self.fingerprint_keys = fingerprint_keys
+        self.fingerprint = fingerprint_of(name, fingerprint_keys, inputs)
         self.started = datetime.now(UTC)
         self.run_id = f"{self.started:%Y%m%dT%H%M%S}-{self.fingerprint[:12]}-{uuid.uuid4().hex[:8]}"
         self.set_outputs(outputs)
         self._steps = [("start", self.started)]
+
+    def freshness(self, find: Callable[[Lake, str, str], dict[str, Any] | None] = find_run) -> Freshness:
+        """Return whether the outputs are those of one complete run with this fingerprint. `find_run` writes nothing."""
+        owners = sorted({run for runs in self._published.values() for run in runs})
+        if owners and not all(self._published.values()):
+            return Freshness("interrupted", "a run was interrupted between its tables")
+        row = find(self.lake, owners[0], next(iter(self.outputs))) if len(owners) == 1 else None
+        freshness = assess(row, owners, self.name, self.fingerprint_keys, self.inputs)
+        if freshness.fresh and (lost := self._lost_files()):
+            problems = "; ".join(f"{path}: {problem}" for path, problem in lost.items())
+            return Freshness("damaged", problems, row)
+        return freshness
 
     def finished(self) -> Outcome | None:
         """Return the outcome of the complete run with this fingerprint that owns the outputs, if there is one.
 
         Outputs with missing or shortened files are not finished; the log names the files.
         """
-        owners = {run for runs in self._published.values() for run in runs}
-        if len(owners) != 1 or not all(self._published.values()):
-            return None
-        row = recover_run(self.lake, next(iter(owners)), next(iter(self.outputs)))
-        if row is None or row["fingerprint"] != self.fingerprint or not row["complete"]:
-            return None
-        return None if self._lost_files() else earlier_outcome(row)
+        freshness = self.freshness(recover_run)
+        if freshness.state == "damaged":
+            log.warning("%s: %s: building it again", self.name, freshness.reason)
+        return earlier_outcome(freshness.row) if freshness.fresh and freshness.row else None
 
-    def _lost_files(self) -> bool:
-        """Return whether files of the outputs are missing or have another size, and log them."""
+    def _lost_files(self) -> dict[str, str]:
+        """Return a problem by path for the files of the outputs that are missing or have another size."""
         lost: dict[str, str] = {}
         for table, partition in self.outputs.items():
             lost |= file_problems(self.lake.storage, self.lake.snapshot(table, partition).files)
-        for path, problem in lost.items():
-            log.warning("%s: %s: %s: building it again", self.name, path, problem)
-        return bool(lost)
+        return lost
 
     def same_work(self) -> Outcome | None:
         """Return the outcome of the newest complete run with this fingerprint, if there is one.
@@ -205,10 +214,12 @@ class StageRun:
 class Stage(ABC):
     """A stage of a job: subclasses declare its inputs and outputs, and do the work.
 
-    Their constructors set `fingerprint_keys`, `inputs`, `outputs` and, for input tables, `reads` (see `StageRun`).
+    Their constructors set `fingerprint_keys`, `inputs`, `outputs` and, for input tables, `reads` (see `StageRun`), and
+    write nothing. `table` is the output that is published last.
     """
 
     name: ClassVar[str]
+    table: ClassVar[str]
     fingerprint_keys: Mapping[str, Any]
     inputs: Mapping[str, Any]
     outputs: Mapping[str, Mapping[str, str]]
@@ -217,6 +228,16 @@ class Stage(ABC):
 
     def __init__(self, context: Context) -> None:
         self.context = context
+
+    @classmethod
+    def open(cls, context: Context) -> Self:
+        """Return the stage that the context's config asks for."""
+        return cls(context)
+
+    @classmethod
+    def reopen(cls, context: Context, row: Mapping[str, Any], partition: Mapping[str, str]) -> Self:  # noqa: ARG003
+        """Return the stage that published a partition, from a context with the config recorded in its run's row."""
+        return cls.open(context)
 
     @abstractmethod
     def execute(self, run: StageRun) -> Publication:
@@ -230,10 +251,20 @@ class Stage(ABC):
         """Return the outcome of an earlier run that did the same work, if there is one, without starting a run."""
         return self.earlier(self._new_run())
 
+    def freshness(self) -> Freshness:
+        """Return whether the stage has work to do, and why. Writes nothing."""
+        return self._new_run().freshness()
+
+    def check(self, freshness: Freshness) -> None:  # noqa: B027 - most stages accept every replacement
+        """Raise UsageError if the stage must not replace the output that it found."""
+
     def run(self) -> Outcome:
         """Run the stage, unless an earlier run did the same work, and publish its outputs."""
         run = self._new_run()
-        return self.earlier(run) or run.publish(self.execute(run))
+        if outcome := self.earlier(run):
+            return outcome
+        self.check(run.freshness())
+        return run.publish(self.execute(run))
 
     def _new_run(self) -> StageRun:
         return StageRun(

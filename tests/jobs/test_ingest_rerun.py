@@ -51,7 +51,7 @@ def again(made, lake=None, **keys):
     update = {"ingest": ingest_keys, **({"lake": str(lake)} if lake else {})}
     if "batch" in keys:
         update["batch"] = keys["batch"]
-    return Context(made.config.model_copy(update=update), "ingest")
+    return Context(made.config.model_copy(update=update), "ingest", replace=True)
 
 
 def content(made, batch=None):

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 from curation.balance.counts import LanguageCounts, add_up, counts_table, read_counts
 from curation.lake.files import Snapshot
 from jobs.runtime import url_algorithms
 from jobs.runtime.context import Context
+from jobs.runtime.partitions import require
 from jobs.runtime.runs import Outcome
 from jobs.runtime.stage import Publication, Stage, StageRun
+from jobs.tasks.balance.inputs import BalanceInputs
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +34,7 @@ class TotalsStage(Stage):
     """
 
     name: ClassVar[str] = "totals"
+    table: ClassVar[str] = "totals"
 
     def __init__(self, context: Context, match_id: str, counts: Mapping[str, Snapshot]) -> None:
         super().__init__(context)
@@ -41,6 +44,24 @@ class TotalsStage(Stage):
         self.fingerprint_keys = {"algorithm": ALGORITHM}
         self.inputs = {"counts": {batch: part.run_ids[0] for batch, part in counts.items()}}
         self.outputs = {"totals": {"match_id": match_id, "batch": self.batch}}
+
+    @classmethod
+    def open(cls, context: Context) -> Self:
+        """Return the stage that builds the totals with which the context's batch is balanced."""
+        return cls.up_to(context, **BalanceInputs.open(context).counted)
+
+    @classmethod
+    def reopen(cls, context: Context, row: Mapping[str, Any], partition: Mapping[str, str]) -> Self:  # noqa: ARG003
+        """Return the stage that built the totals of a partition."""
+        return cls.up_to(context, **partition)
+
+    @classmethod
+    def up_to(cls, context: Context, match_id: str, batch: str) -> Self:
+        """Return the stage that builds the totals of a batch from the counts that are published now."""
+        require(context.lake, "totals", "jobs.match", "counts", match_id=match_id, batch=batch)
+        published = context.lake.snapshot("counts", {"match_id": match_id})
+        counts = {name: published.of(batch=name) for name in context.lake.batches_up_to(batch)}
+        return cls(context, match_id, {name: part for name, part in counts.items() if part.files})
 
     def execute(self, run: StageRun) -> Publication:
         """Add up the previous totals and the batch's own counts, language by language."""
@@ -67,20 +88,23 @@ class TotalsStage(Stage):
         return [read_counts(storage, part) for part in [*previous, self.counts[self.batch]]]
 
 
-def build_totals(context: Context, match_id: str, batch: str) -> Outcome:
-    """Build the totals of a batch that has counts, and any earlier totals they need; return the last outcome."""
-    lake, batches = context.lake, context.lake.batches()
-    index = batches.index(batch) + 1
-    published = lake.snapshot("counts", {"match_id": match_id})
-    counts = {name: part for name in batches[:index] if (part := published.of(batch=name)).files}
+def build_totals(context: Context) -> Outcome:
+    """Build the totals with which the context's batch is balanced; return their outcome."""
+    return build_totals_up_to(context, TotalsStage.open(context))
+
+
+def build_totals_up_to(context: Context, last: TotalsStage) -> Outcome:
+    """Build the totals of a stage, and the earlier totals they need; return their outcome."""
+    match_id, batches = last.match_id, context.lake.batches()
+    index = batches.index(last.batch) + 1
     for name in batches[:index]:
-        if name not in counts:
+        if name not in last.counts:
             log.warning("batch %s has no counts of match_id %s: it is not in the totals", name, match_id)
     remedy = "ingest and match the batches of the smaller number again, in their order"
-    url_algorithms.check_same(url_algorithms.of_counts(lake, counts), "totals", remedy)
+    url_algorithms.check_same(url_algorithms.of_counts(context.lake, last.counts), "totals", remedy)
     outcome, missing = None, []
-    for length in range(len(counts), 0, -1):
-        stage = TotalsStage(context, match_id, dict(list(counts.items())[:length]))
+    for length in range(len(last.counts), 0, -1):
+        stage = TotalsStage(context, match_id, dict(list(last.counts.items())[:length]))
         if outcome := stage.finished():
             break
         missing.append(stage)

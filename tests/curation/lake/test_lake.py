@@ -115,6 +115,18 @@ def test_batches_keep_the_order_in_which_they_were_declared(lake):
     assert lake.batches() == ["z", "a"]
 
 
+def test_a_batch_that_is_forgotten_leaves_the_order_of_the_others(lake):
+    for name in "zamb":
+        lake.declare_batch(name)
+    lake.forget_batch("a")
+    assert lake.batches() == ["z", "m", "b"]
+    assert lake.batches_up_to("new") == ["z", "m", "b", "new"]
+    assert lake.batches() == ["z", "m", "b"], "asking for the order declares nothing"
+    assert lake.declare_batch("a") == ["z", "m", "b", "a"]
+    lake.forget_batch("a")
+    assert lake.declare_batch("c") == ["z", "m", "b", "c"]
+
+
 def test_racing_declarations_get_different_positions(lake):
     names = [f"b{number}" for number in range(8)]
     threads = [threading.Thread(target=lake.declare_batch, args=(name,)) for name in names]

@@ -1,0 +1,48 @@
+"""What a run of ingest would change in a batch that is published: its settings, and the files that it was made from."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from curation.cli.config import IngestSection
+from curation.io.backend import FileStat
+from jobs.runtime.freshness import recorded_inputs
+
+NAMED = 3  # files that a message names
+
+
+def changes_of_batch(
+    row: Mapping[str, Any] | None, section: IngestSection, seed: int, files: Sequence[FileStat]
+) -> str:
+    """Describe how the settings and files of a published batch differ from those of today; empty if rows stay.
+
+    Added or changed files are not named: a batch may grow, and a file may be repaired. A batch without images has
+    nothing to lose.
+    """
+    if row is None or not json.loads(row["totals"]).get("images"):
+        return ""
+    config = json.loads(row["config"])
+    before, default = config["ingest"], IngestSection().model_dump(mode="json")
+    settings = [
+        f"{key} {before.get(key, default[key])!r} (now {value!r})"
+        for key, value in json.loads(json.dumps(section.fingerprint_keys())).items()
+        if before.get(key, default[key]) != value
+    ]
+    if config["seed"] != seed:
+        settings.append(f"seed {config['seed']} (now {seed})")
+    today = {_without_secrets(file.path) for file in files}
+    missing = [path for path, *_ in recorded_inputs(row)["files"] if _without_secrets(path) not in today]
+    if missing:
+        more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+        settings.append(f"input files that are not in ingest.inputs now ({', '.join(missing[:NAMED])}{more})")
+    return ", ".join(settings)
+
+
+def _without_secrets(path: str) -> str:
+    """Return an input's path without the parts of a URL that change from run to run: user, password, signature."""
+    if "://" not in path or path.startswith("s3://"):
+        return path
+    return re.sub(r"//[^/@]*@", "//", path.partition("?")[0])
