@@ -35,6 +35,7 @@ from jobs.tasks.metadata.read import ReadSource, StagedSources, crashed
 from jobs.tasks.metadata.reuse import Reuse, sources_of
 from jobs.tasks.metadata.titles import bucket_count as view_buckets
 from jobs.tasks.metadata.titles import rank_titles
+from metadata.lists.gaps import describe_gaps, find_gaps
 from metadata.lists.merge import version_from_digests
 from metadata.lists.page import render
 from metadata.lists.statistics import ORIGINS
@@ -151,14 +152,16 @@ class MetadataStage(Stage):
         Raises OutputError if a Wikipedia has no list.
         """
         by_wikipedia = {part.code: msgspec.to_builtins(part.sources) for part in made}
+        by_lang = {part.key: part.by_origin for part in built}
         if lost := sorted(set(self.plan.codes) - by_wikipedia.keys()):
             raise OutputError(f"build_metadata: no list holds the entries of {', '.join(lost)}; nothing was published")
         return {
             "version": version,
             "languages": len(built),
             "entries": sum(part.entries for part in built),
-            "by_lang": {part.key: part.by_origin for part in built},
+            "by_lang": by_lang,
             "by_wikipedia": by_wikipedia,
+            "gaps": find_gaps(by_wikipedia, by_lang, self.plan.limits),
         }
 
     def _source_totals(self, staged: StagedSources, failed: Sequence[LedgerRow], reuse: Reuse) -> dict[str, Any]:
@@ -179,8 +182,11 @@ def run(context: Context) -> list[Outcome]:
     MatcherStore(context.storage, context.lake.root).set_latest(outcome.totals["version"])
     if outcome.fresh:
         log.info("build_metadata: entries by origin: %s", describe_origins(outcome.totals["by_lang"].values()))
+        table, gaps = stage.plan.table, outcome.totals["gaps"]
+        for line in describe_gaps(gaps, len(stage.plan.codes), table.names):
+            log.warning("build_metadata: %s", line)
         page = context.lake.layout.metadata_page(outcome.totals["version"])
-        html = render(outcome.totals, outcome.run_id, stage.plan.table, datetime.now(UTC))
+        html = render(outcome.totals, outcome.run_id, table, datetime.now(UTC))
         context.storage.write_bytes(page, html.encode())
         log.info("build_metadata: %s", page)
     return [outcome]

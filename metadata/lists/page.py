@@ -11,6 +11,7 @@ from curation import __version__
 from curation.report.html import environment
 from metadata.languages import LanguageTable
 from metadata.lists.coverage import coverage
+from metadata.lists.gaps import describe_gaps
 from metadata.lists.statistics import ORIGINS
 
 
@@ -32,4 +33,5 @@ def render(totals: Mapping[str, Any], run_id: str, table: LanguageTable, written
         origins=ORIGINS,
         rows=rows,
         kinds=kinds,
+        gaps=list(describe_gaps(totals["gaps"], len(rows), table.names, max_named=None)),
     )

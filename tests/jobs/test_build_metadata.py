@@ -343,6 +343,25 @@ def test_the_run_says_what_each_source_gave_and_which_caps_were_reached(build):
     assert outcome.totals["by_wikipedia"]["zh"]["wordnet"]["examples"] == ["狗", "红色"]
 
 
+@pytest.mark.usefixtures("here")
+def test_languages_without_a_source_are_named_in_the_log_the_run_and_the_page(build, caplog):
+    made = build(languages=["en", "simple", "ltg", "zh", "de"])
+    (outcome,) = build_metadata.run(made)
+    assert outcome.totals["gaps"] == {
+        "dump": ["de"], "page_views": ["de", "ltg", "simple"], "wordnet": ["de", "ltg", "simple"],
+        "numbers_only": ["de"],
+    }  # fmt: skip
+    page = Path(made.lake.uri("reports", "metadata", f"{outcome.totals['version']}.html")).read_text()
+    for line in (
+        "no words from a dump for 1 of 5 languages: German (de)",
+        "no titles from page views for 3 of 5 languages: German (de), Latgalian (ltg), Simple English (simple)",
+        "no lemmas from a wordnet for 3 of 5 languages: German (de), Latgalian (ltg), Simple English (simple)",
+        "only numbers in the lists of German (de)",
+    ):
+        assert line in caplog.text
+        assert line in page
+
+
 def test_a_command_shows_every_wikipedia_and_where_each_entry_came_from(build, capsys):
     made = build()
     (outcome,) = build_metadata.run(made)
