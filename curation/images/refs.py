@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import re
-import tarfile
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +22,8 @@ import pyarrow.parquet as pq
 
 from curation.errors import InputError
 from curation.images.safe_http import FetchError
+from curation.io.gzip_stream import DamagedError
+from curation.io.tar_members import TarMember, read_member, tar_members
 
 logger = logging.getLogger(__name__)
 
@@ -75,13 +76,8 @@ class ImageRefs:
             members = self._members(path)
         if name not in members:
             raise FetchError("ref_missing")
-        offset, size = members[name]
         with self._open(path) as file:
-            file.seek(offset)
-            data = file.read(min(size, self._max_bytes + 1))
-        if len(data) < min(size, self._max_bytes + 1):
-            raise FetchError("ref_unreadable")
-        return data
+            return read_member(file, members[name], self._max_bytes + 1)
 
     def _row(self, path: str, item: str) -> bytes:
         with self._lock:
@@ -98,19 +94,19 @@ class ImageRefs:
             raise FetchError("ref_unreadable")
         return value
 
-    def _read_members(self, path: str) -> dict[str, tuple[int, int]]:
-        """Return offset and size of every regular file; for a repeated name those of the last, as tar extracts it.
+    def _read_members(self, path: str) -> dict[str, TarMember]:
+        """Return the files by name; for a repeated name the last, as tar extracts it.
 
-        For a truncated archive, return the members before its end.
+        For a damaged archive, return the members before the damage.
         """
-        members: dict[str, tuple[int, int]] = {}
-        with self._open(path) as file, tarfile.open(fileobj=file, mode="r:") as archive:
+        members: dict[str, TarMember] = {}
+        with self._open(path) as file:
             try:
-                for member in archive:
-                    if member.isreg() and not member.issparse():
-                        members[member.name] = (member.offset_data, member.size)
-            except tarfile.ReadError as error:
-                logger.warning("%s is truncated after %d members: %s", path, len(members), error)
+                members.update((member.name, member) for member in tar_members(file) if member.is_file)
+            except DamagedError as error:
+                if not members:
+                    raise
+                logger.warning("%s is damaged after %d files: %s", path, len(members), error)
         return members
 
     def _read_starts(self, path: str) -> list[int]:
@@ -132,7 +128,7 @@ def _named_failures() -> Iterator[None]:
     """Turn failures of opening and reading into a FetchError."""
     try:
         yield
-    except (InputError, OSError, EOFError, ValueError, tarfile.TarError, pa.ArrowException) as error:
+    except (InputError, OSError, EOFError, ValueError, pa.ArrowException) as error:
         cause = error.__cause__ if isinstance(error, InputError) else error
         missing = isinstance(cause, FileNotFoundError | NotADirectoryError)
         raise FetchError("ref_missing" if missing else "ref_unreadable") from error
