@@ -42,7 +42,7 @@ class BalanceStage(Stage):
     """Balances the matches of a batch and publishes thresholds and curated pairs."""
 
     name: ClassVar[str] = "balance"
-    table: ClassVar[str] = "curated"
+    tables: ClassVar[tuple[str, ...]] = ("thresholds", "curated")
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

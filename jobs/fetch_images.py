@@ -39,7 +39,7 @@ class ImagesStage(Stage):
     """Fetches every bucket of the plan and publishes `images`."""
 
     name: ClassVar[str] = "images"
-    table: ClassVar[str] = "images"
+    tables: ClassVar[tuple[str, ...]] = ("images",)
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -83,7 +83,7 @@ class ShardsStage(Stage):
     """Joins curated rows and images and publishes `shards`."""
 
     name: ClassVar[str] = "shards"
-    table: ClassVar[str] = "shards"
+    tables: ClassVar[tuple[str, ...]] = ("shards",)
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

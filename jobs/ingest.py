@@ -47,7 +47,7 @@ class IngestStage(Stage):
     """Reads the inputs of a batch and publishes its pairs."""
 
     name: ClassVar[str] = "ingest"
-    table: ClassVar[str] = "pairs"
+    tables: ClassVar[tuple[str, ...]] = ("pairs",)
 
     def __init__(self, context: Context, files: list[FileStat] | None = None) -> None:
         super().__init__(context)

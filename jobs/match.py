@@ -34,7 +34,7 @@ class MatchStage(Stage):
     """Matches the pairs of a batch and publishes matches and counts."""
 
     name: ClassVar[str] = "match"
-    table: ClassVar[str] = "matches"
+    tables: ClassVar[tuple[str, ...]] = ("matches", "counts")
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

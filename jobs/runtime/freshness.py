@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from jobs.runtime.runs import digest
 
-State = Literal["fresh", "missing", "interrupted", "incomplete", "stale", "damaged"]
+State = Literal["fresh", "missing", "interrupted", "incomplete", "stale", "damaged", "unknown"]
 
 
 @dataclass(frozen=True)

@@ -215,11 +215,11 @@ class Stage(ABC):
     """A stage of a job: subclasses declare its inputs and outputs, and do the work.
 
     Their constructors set `fingerprint_keys`, `inputs`, `outputs` and, for input tables, `reads` (see `StageRun`), and
-    write nothing. `table` is the output that is published last.
+    write nothing. `tables` are the tables of their outputs.
     """
 
     name: ClassVar[str]
-    table: ClassVar[str]
+    tables: ClassVar[tuple[str, ...]]
     fingerprint_keys: Mapping[str, Any]
     inputs: Mapping[str, Any]
     outputs: Mapping[str, Mapping[str, str]]

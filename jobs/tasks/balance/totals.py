@@ -34,7 +34,7 @@ class TotalsStage(Stage):
     """
 
     name: ClassVar[str] = "totals"
-    table: ClassVar[str] = "totals"
+    tables: ClassVar[tuple[str, ...]] = ("totals",)
 
     def __init__(self, context: Context, match_id: str, counts: Mapping[str, Snapshot]) -> None:
         super().__init__(context)

@@ -1,0 +1,171 @@
+"""Lists what a lake holds, stage by stage, and whether it still agrees with what it was made from.
+
+Every published partition is judged as its stage would judge it: the stage is opened again with the config that its run
+recorded, and asked for its freshness. What is made from an output that is not up to date is not up to date either.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from curation.errors import InputError, WorldcurateError
+from curation.lake.view import LakeView
+from jobs.runtime.config import Config
+from jobs.runtime.context import Context
+from jobs.runtime.freshness import Freshness, assess
+from jobs.runtime.runs import find_run
+from jobs.runtime.stage import Stage
+
+CURRENT_KEYS = ("lake", "storage", "spark", "metrics", "progress_s")  # where and how to run, not what was made
+
+
+@dataclass(frozen=True)
+class PublishedStage:
+    """The output of one stage in one partition: its state, the run that wrote it, and its size."""
+
+    stage: str
+    partition: Mapping[str, str]
+    freshness: Freshness
+    run_id: str = ""
+    rows: int = 0
+    size: int = 0
+
+    @property
+    def key(self) -> tuple[str, tuple[tuple[str, str], ...]]:
+        """Stage and partition."""
+        return self.stage, tuple(sorted(self.partition.items()))
+
+    @property
+    def finished(self) -> str:
+        """When the run that wrote it finished, in UTC."""
+        row = self.freshness.row
+        return str(row["finished"])[:19].replace("T", " ") if row else ""
+
+
+class Inventory:
+    """The stages that are published in a lake, read at one moment.
+
+    Args:
+        context: gives access to the lake; only the keys of access of its config are used.
+        kinds: the stages of a night, in order.
+        view: the lake.
+    """
+
+    def __init__(self, context: Context, kinds: Sequence[type[Stage]], view: LakeView) -> None:
+        self.context, self.kinds, self.view = context, kinds, view
+        recipes = sorted({partition["recipe"] for partition in view.partitions("curated")})
+        self.recipes = {name: view.recipe(name) for name in recipes if view.knows_recipe(name)}
+        self._metadata = dict(self._metadata_versions())
+
+    def stages(self) -> list[PublishedStage]:
+        """Return every published output by stage and partition, and the outputs that are missing after others."""
+        judged: dict[Any, PublishedStage] = {}
+        for kind in self.kinds:
+            for partition in self._partitions(kind):
+                stage = self._judge(kind, partition)
+                judged[stage.key] = self._follow(stage, judged)
+            for partition in list(self._missing(kind, judged)):
+                missing = PublishedStage(kind.name, partition, Freshness("missing", "it has not been run"))
+                judged.setdefault(missing.key, missing)
+        return list(judged.values())
+
+    def reopen(self, kind: type[Stage], partition: Mapping[str, str], row: Mapping[str, Any]) -> Stage:
+        """Return the stage that published a partition, with the config of its run and today's access to the lake."""
+        return kind.reopen(self.context.with_config(self._recorded(partition, row), self.view), row, partition)
+
+    def _recorded(self, partition: Mapping[str, str], row: Mapping[str, Any]) -> Config:
+        """Return the config of a run; the metadata version is the one that was used, whatever its name was then."""
+        config = Config.model_validate(json.loads(row["config"]))
+        match_id = partition.get("match_id") or self._match_id(partition)
+        section = config.metadata.model_copy(update={"version": self._metadata.get(match_id, config.metadata.version)})
+        current = {key: getattr(self.context.config, key) for key in CURRENT_KEYS}
+        named = {key: partition[key] for key in ("batch", "recipe") if key in partition}
+        return config.model_copy(update={**current, **named, "metadata": section})
+
+    def _judge(self, kind: type[Stage], partition: Mapping[str, str]) -> PublishedStage:
+        snapshots = [self.view.snapshot(table, partition) for table in kind.tables]
+        owners = sorted({run_id for snapshot in snapshots for run_id in snapshot.run_ids})
+        row = find_run(self.view, owners[0], snapshots[0].table) if len(owners) == 1 else None
+        freshness = self._reassess(kind, partition, row) if row else assess(None, owners, kind.name, {}, {})
+        size = sum(snapshot.size for snapshot in snapshots)
+        return PublishedStage(kind.name, partition, freshness, ", ".join(owners), snapshots[-1].rows, size)
+
+    def _reassess(self, kind: type[Stage], partition: Mapping[str, str], row: Mapping[str, Any]) -> Freshness:
+        try:
+            stage = self.reopen(kind, partition, row)
+        except ValidationError:
+            return Freshness("unknown", "its config was recorded by another version of worldcurate", row)
+        except InputError as error:
+            return Freshness("stale", str(error), row)
+        except WorldcurateError as error:
+            return Freshness("unknown", str(error), row)
+        if dict(stage.outputs[kind.tables[0]]) != dict(partition):
+            return Freshness("stale", "the language-ID model or an algorithm of matching has changed", row)
+        freshness = stage.freshness()
+        return replace(freshness, row=row)
+
+    def _follow(self, stage: PublishedStage, judged: Mapping[Any, PublishedStage]) -> PublishedStage:
+        """Mark a stage as stale if one that it is made from is not up to date."""
+        if not stage.freshness.fresh:
+            return stage
+        for key in self._sources(stage):
+            source = judged.get(key)
+            if source and source.freshness.state not in ("fresh", "unknown"):
+                reason = f"{source.stage} of batch {source.partition['batch']} is {source.freshness.state}"
+                return replace(stage, freshness=replace(stage.freshness, state="stale", reason=reason))
+        return stage
+
+    def _sources(self, stage: PublishedStage) -> Iterator[Any]:
+        """Yield the keys of the stages that a stage is made from."""
+        batch, match_id = stage.partition["batch"], self._match_id(stage.partition)
+        if stage.stage == "match":
+            yield _key("ingest", batch=batch)
+        elif stage.stage == "totals":
+            yield from (_key("match", match_id=match_id, batch=name) for name in self.view.batches_up_to(batch))
+        elif stage.stage == "balance":
+            counted = self.recipes.get(stage.partition["recipe"], {}).get("counts_up_to", batch)
+            yield _key("match", match_id=match_id, batch=batch)
+            yield _key("totals", match_id=match_id, batch=counted)
+        elif stage.stage in ("images", "shards"):
+            yield _key("balance" if stage.stage == "images" else "images", **stage.partition)
+
+    def _missing(self, kind: type[Stage], judged: Mapping[Any, PublishedStage]) -> Iterator[dict[str, str]]:
+        """Yield the partitions that a stage has not made yet, although the stage before it is published."""
+        batches = self.view.batches()
+        if kind.name == "ingest":
+            yield from ({"batch": batch} for batch in batches)
+        elif kind.name == "balance":
+            for recipe, spec in self.recipes.items():
+                matched = (_key("match", match_id=spec["match_id"], batch=batch) for batch in batches)
+                yield from ({"recipe": recipe, "batch": dict(key[1])["batch"]} for key in matched if key in judged)
+        elif kind.name in ("images", "shards"):
+            before = "balance" if kind.name == "images" else "images"
+            yield from (dict(stage.partition) for stage in judged.values() if stage.stage == before and stage.run_id)
+
+    def _partitions(self, kind: type[Stage]) -> list[dict[str, str]]:
+        """Return the partitions of a stage's tables, in the order of batches."""
+        order = {batch: number for number, batch in enumerate(self.view.batches())}
+        found = [partition for table in kind.tables for partition in self.view.partitions(table)]
+        unique = {tuple(sorted(partition.items())): partition for partition in found}
+        return sorted(unique.values(), key=lambda part: (order.get(part["batch"], len(order)), *sorted(part.items())))
+
+    def _match_id(self, partition: Mapping[str, str]) -> str:
+        recipe = self.recipes.get(partition.get("recipe", ""), {})
+        return str(partition.get("match_id") or recipe.get("match_id", ""))
+
+    def _metadata_versions(self) -> Iterator[tuple[str, str]]:
+        """Yield the metadata version of each match_id."""
+        for partition in self.view.partitions("matches"):
+            for run_id in self.view.snapshot("matches", partition).run_ids:
+                row = find_run(self.view, run_id, "matches")
+                if row and (version := json.loads(row["totals"]).get("metadata_version")):
+                    yield partition["match_id"], version
+
+
+def _key(stage: str, **partition: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    return stage, tuple(sorted(partition.items()))

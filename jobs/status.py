@@ -1,0 +1,126 @@
+"""Show the batches of a lake in order, and for each stage whether its output is up to date, and its size.
+
+    python -m jobs.status --config c.yaml
+
+The state of a stage is `fresh`, `stale` (an input, the settings or an algorithm changed, or it is made from something
+that is not up to date), `incomplete` (failed inputs are tried again by the next run), `interrupted`, `missing`, or
+`unknown` (it cannot be judged here; the reason says why). A stage is judged with the config that its run recorded.
+Needs no Spark and changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field
+
+from curation.cli.command import Command, CommandOptions
+from curation.cli.run import run_command
+from curation.lake.schemas import PARTITIONS
+from curation.lake.view import LakeView
+from jobs import nightly
+from jobs.runtime.config import Config
+from jobs.runtime.context import Context
+from jobs.runtime.inventory import Inventory, PublishedStage
+
+HEADINGS = ("batch", "stage", "match_id or recipe", "state", "rows", "bytes", "finished (UTC)", "reason")
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a lake holds."""
+
+    lake: str
+    batches: Sequence[str]
+    stages: Sequence[PublishedStage]
+    tables: dict[str, dict[str, int]]
+
+    def lines(self) -> Iterator[str]:
+        """Yield a table to read: the stages of every batch, then the totals."""
+        rows = [HEADINGS, *self._rows()]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS) - 1)]
+        for row in rows:
+            cells = [
+                cell.rjust(width) if heading in ("rows", "bytes") else cell.ljust(width)
+                for heading, cell, width in zip(HEADINGS, row, widths, strict=False)
+            ]
+            yield "  ".join([*cells, row[-1]]).rstrip()
+        states = Counter(stage.freshness.state for stage in self.stages)
+        size = sum(table["bytes"] for table in self.tables.values())
+        counted = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+        yield f"{self.lake}: {len(self.batches)} batches, stages: {counted or 'none'}; {size:,} bytes in tables"
+
+    def _rows(self) -> Iterator[tuple[str, ...]]:
+        known = [*self.batches, *sorted({stage.partition["batch"] for stage in self.stages} - set(self.batches))]
+        for batch in known:
+            for stage in self.stages:
+                if stage.partition["batch"] == batch:
+                    name = stage.partition.get("recipe") or stage.partition.get("match_id") or ""
+                    state, reason = stage.freshness.state, stage.freshness.reason
+                    figures = (f"{stage.rows:,}", f"{stage.size:,}", stage.finished)
+                    yield (batch, stage.stage, name, state, *figures, reason)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the same for programs."""
+        order = {batch: number for number, batch in enumerate(self.batches)}
+        stages = [
+            {
+                "batch": stage.partition["batch"],
+                "order": order.get(stage.partition["batch"]),
+                "stage": stage.stage,
+                "match_id": stage.partition.get("match_id"),
+                "recipe": stage.partition.get("recipe"),
+                "state": stage.freshness.state,
+                "reason": stage.freshness.reason,
+                "run_id": stage.run_id or None,
+                "finished": stage.finished or None,
+                "rows": stage.rows,
+                "bytes": stage.size,
+            }
+            for stage in self.stages
+        ]
+        return {"lake": self.lake, "batches": list(self.batches), "stages": stages, "tables": self.tables}
+
+
+def read_status(context: Context) -> Status:
+    """Read the state of every published stage, and the size of every table, at one moment."""
+    view = LakeView(context.lake.root, context.storage)
+    kinds = [kind for step in nightly.STEPS for kind in step.stages]
+    stages = Inventory(context, kinds, view).stages()
+    tables = {}
+    for name in PARTITIONS:
+        snapshot = view.snapshot(name)
+        if snapshot.version >= 0:
+            tables[name] = {"files": len(snapshot.files), "rows": snapshot.rows, "bytes": snapshot.size}
+    return Status(context.lake.root, view.batches(), stages, tables)
+
+
+class StatusOptions(CommandOptions):
+    """How to print."""
+
+    json_: bool = Field(False, alias="json", description="print JSON instead of a table")
+
+
+COMMAND = Command("python -m jobs.status", __doc__ or "", StatusOptions, Config, required=("lake",))
+
+
+def status(argv: Sequence[str]) -> None:
+    """Write the status of the config's lake to stdout."""
+    options, config = COMMAND.parse(argv)
+    found = read_status(Context(config, "status"))
+    text = json.dumps(found.as_json(), ensure_ascii=False, indent=1) if options.json_ else "\n".join(found.lines())
+    sys.stdout.write(text + "\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    return run_command(status, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

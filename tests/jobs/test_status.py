@@ -1,0 +1,128 @@
+"""The status of a lake says what the stages themselves would say, for every batch, and changes nothing."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+
+from curation.lake.tombstones import add_tombstones
+from jobs import ingest, match, nightly, status
+from jobs.runtime.plan import plan
+from jobs.status import read_status
+from support.in_process import change, files_below, second_night
+from support.nights import publish_metadata, write_night
+
+
+def states(context, batch=None, **partition):
+    """The state of each stage, of one batch, match_id or recipe."""
+    return {
+        stage.stage: stage.freshness.state
+        for stage in read_status(context).stages
+        if stage.partition["batch"] == (batch or context.batch)
+        and all(stage.partition.get(key, value) == value for key, value in partition.items())
+    }
+
+
+def more_inputs(context, folder):
+    ingest.run(change(context, ingest={"inputs": [*context.config.ingest.inputs, *write_night(folder, 5, start=300)]}))
+
+
+CHANGES = {
+    "nothing": lambda context, _: None,
+    "a tombstone": lambda context, _: add_tombstones(context.lake, image_ids=["0" * 24], reason="asked"),
+    "more inputs ingested": more_inputs,
+    "thresholds lost": lambda context, _: context.lake.table("thresholds").delete("batch = 'b1'"),
+    "images lost": lambda context, _: context.lake.table("images").delete("batch = 'b1'"),
+    "counts lost": lambda context, _: context.lake.table("counts").delete("batch = 'b1'"),
+    "a row lost after its commit": lambda context, _: context.lake.table("runs").delete("stage = 'balance'"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_stage_is_fresh_exactly_if_a_night_with_its_config_would_skip_it(night_here, tmp_path, name):
+    inputs = night_here.config.ingest.inputs
+    CHANGES[name](night_here, tmp_path / "more")
+    if name == "more inputs ingested":
+        inputs = [*inputs, *map(str, sorted((tmp_path / "more").glob("*.jsonl")))]
+    before = dict(files_below(night_here.config.lake))
+    found = states(night_here)
+    planned = plan(change(night_here, ingest={"inputs": inputs}), nightly.STEPS)
+    assert {stage: state != "fresh" for stage, state in found.items()} == {
+        stage.stage: stage.runs for stage in planned if stage.stage != "report"
+    }
+    assert dict(files_below(night_here.config.lake)) == before
+
+
+def test_an_earlier_batch_matched_again_makes_the_later_one_stale(night_here, tmp_path):
+    second_night(night_here, tmp_path)
+    assert set(states(night_here, "b2").values()) == {"fresh"}
+    more_inputs(night_here, tmp_path / "more")
+    assert states(night_here)["ingest"] == "fresh"
+    assert states(night_here)["match"] == "stale"
+    assert states(night_here, "b2") == {
+        "ingest": "fresh", "match": "fresh", "totals": "stale", "balance": "stale", "images": "stale",
+        "shards": "stale",
+    }  # fmt: skip
+    [totals] = [s for s in read_status(night_here).stages if s.key == ("totals", s.key[1]) and "b2" in str(s.key)]
+    assert totals.freshness.reason == "match of batch b1 is stale"
+    match.run(night_here)
+    [totals] = [s for s in read_status(night_here).stages if s.stage == "totals" and s.partition["batch"] == "b2"]
+    assert totals.freshness.reason == "changed: counts"
+
+
+def test_stages_of_other_settings_stay_fresh_under_their_own_config(night_here):
+    """A batch is judged with the settings it was made with, not with those of the config at hand."""
+    publish_metadata(night_here, {"en": ["cat", "red dog"], "other": ["logo"]})
+    other = change(night_here, recipe="other", balance={"t_en": 7})
+    nightly.run(other)
+    for config in (
+        night_here,
+        other,
+        change(other, ingest={"inputs": [], "format": "wat"}, match={"rules": "reference"}),
+    ):
+        assert set(states(config, "b1").values()) == {"fresh"}
+    recipes = {stage.partition.get("recipe") for stage in read_status(night_here).stages}
+    assert recipes == {None, "default", "other"}
+
+
+def test_what_is_not_done_yet_is_missing(night_here, tmp_path):
+    second = change(night_here, batch="b2", ingest={"inputs": write_night(tmp_path / "b2", 20, start=900)})
+    for job in (ingest, match):
+        job.run(second)
+    assert states(second) == {"ingest": "fresh", "match": "fresh", "balance": "missing"}
+    night_here.lake.declare_batch("b3")
+    assert states(night_here, "b3") == {"ingest": "missing"}
+
+
+def test_a_stage_that_cannot_be_judged_says_why(night_here, tmp_path):
+    with_list = tmp_path / "hosts.txt"
+    with_list.write_text("blocked.example\n")
+    filters = night_here.config.ingest.filters.model_copy(update={"block_urls": [str(with_list)]})
+    ingest.run(change(night_here, ingest={"filters": filters}, replace=True))
+    with_list.unlink()
+    [stage] = [stage for stage in read_status(night_here).stages if stage.stage == "ingest"]
+    assert stage.freshness.state == "unknown"
+    assert "hosts.txt" in stage.freshness.reason
+
+
+def test_people_and_programs_read_the_same(night_here, tmp_path, capsys):
+    second_night(night_here, tmp_path)
+    handlers = logging.getLogger().handlers[:]
+    assert status.main(["--lake", night_here.config.lake]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert status.main(["--lake", night_here.config.lake, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert status.main(["--lake", str(tmp_path / "empty"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["batches"] == []
+    logging.getLogger().handlers[:] = handlers
+    assert found["batches"] == ["b1", "b2"]
+    assert len(lines) == len(found["stages"]) + 2 == 14
+    for line, stage in zip(lines[1:], found["stages"][::2] + found["stages"][1::2], strict=False):
+        assert line.split()[:2] == [stage["batch"], stage["stage"]]
+        assert "fresh" in line
+    pairs = [stage for stage in found["stages"] if stage["stage"] == "ingest"]
+    assert [(stage["order"], stage["rows"]) for stage in pairs] == [(0, 60), (1, 40)]
+    assert found["tables"]["pairs"]["bytes"] == sum(stage["bytes"] for stage in pairs)
+    assert "12 fresh" in lines[-1]
