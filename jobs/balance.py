@@ -138,7 +138,7 @@ def add_up(drawn: Sequence[DrawnFile], table: pa.Table) -> tuple[dict[str, Any],
     return totals, {reason: count for reason, count in drops.items() if count}
 
 
-JOB = Job("balance", __doc__ or "", run, stages=(TotalsStage, BalanceStage))
+JOB = Job("balance", __doc__ or "", run, stages=(TotalsStage, BalanceStage), sections=("balance",))
 
 if __name__ == "__main__":
     sys.exit(main("jobs.balance"))

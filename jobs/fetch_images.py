@@ -157,7 +157,7 @@ def _warn_incomplete(fetched: int, written: int, reasons: Counter[str]) -> None:
     )
 
 
-JOB = Job("fetch_images", __doc__ or "", run, stages=(ImagesStage, ShardsStage))
+JOB = Job("fetch_images", __doc__ or "", run, stages=(ImagesStage, ShardsStage), sections=("images",))
 
 if __name__ == "__main__":
     sys.exit(main("jobs.fetch_images"))

@@ -92,7 +92,7 @@ def _log(context: Context, what: str, files: Sequence[FileStat]) -> None:
     log.info("gc: %s: %d files, %d bytes %s", what, len(files), sum(file.size for file in files), done)
 
 
-JOB = Job("gc", __doc__ or "", run, required=("lake",))
+JOB = Job("gc", __doc__ or "", run, required=("lake",), sections=("gc",))
 
 if __name__ == "__main__":
     sys.exit(main("jobs.gc"))

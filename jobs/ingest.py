@@ -211,7 +211,7 @@ class IngestOptions(CommandOptions):
     )
 
 
-JOB = Job("ingest", __doc__ or "", run, stages=(IngestStage,), options=IngestOptions)
+JOB = Job("ingest", __doc__ or "", run, stages=(IngestStage,), options=IngestOptions, sections=("ingest",))
 
 if __name__ == "__main__":
     sys.exit(main("jobs.ingest"))

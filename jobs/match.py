@@ -126,7 +126,7 @@ def check_counts(
         raise OutputError(f"match: the files hold {files}, not {totals['texts_matched']} texts with {counts}")
 
 
-JOB = Job("match", __doc__ or "", run, stages=(MatchStage,))
+JOB = Job("match", __doc__ or "", run, stages=(MatchStage,), sections=("match",))
 
 if __name__ == "__main__":
     sys.exit(main("jobs.match"))

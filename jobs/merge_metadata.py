@@ -96,7 +96,7 @@ def _keys(context: Context, source: Manifest) -> Sequence[str]:
     return keys
 
 
-JOB = Job("merge_metadata", __doc__ or "", run, required=("lake",))
+JOB = Job("merge_metadata", __doc__ or "", run, required=("lake",), sections=("metadata",))
 
 if __name__ == "__main__":
     sys.exit(main("jobs.merge_metadata"))

@@ -24,6 +24,7 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from curation.cli.config import Words
+from curation.cli.locations import Location
 from curation.cli.run import run_command
 from curation.errors import OutputError, UsageError
 from metadata.config import FetchConfig
@@ -49,7 +50,7 @@ class ApiConfig(FetchConfig):
     )
     category_depth: int = Field(0, ge=0, description="levels of subcategories to include")
     titles: Words = Field([], description="titles of the pages to fetch")
-    titles_file: str | None = Field(None, description="file with one title per line")
+    titles_file: Location | None = Field(None, description="file with one title per line")
     max_pages: int | None = Field(None, ge=1, description="maximum number of pages to fetch")
     name: str = Field("api", pattern=r"^[\w-]+$", description="name of the output file, if a Wikipedia has several")
     user_agent: str | None = Field(

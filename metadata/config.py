@@ -9,6 +9,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from curation.cli.config import Section, Share, Words
+from curation.cli.locations import Location, Locations, PathKey
 from curation.cli.settings import load_config
 
 
@@ -34,13 +35,13 @@ class MetadataSection(Section):
 
     version: str = Field("latest", description="metadata version that match uses; latest = the one published last")
     languages: Words = Field(["all"], description="Wikipedias to build, by code, or all")
-    wikipedia: Words = Field(
+    wikipedia: Annotated[Locations, PathKey(labeled=True)] = Field(
         [],
         description="pages-articles XML dumps or CirrusSearch JSON dumps, plain, .bz2 or .gz: `code=path-or-glob`, or "
         "a glob with {code}, which is expanded for every language; siteinfo-namespaces.json(.gz) may be next to them",
     )
-    pageviews: Words = Field([], description="page-view files in the hourly or daily layout: paths or globs")
-    wordnet: Words = Field([], description="folders with OMW tab files or Princeton index.* files")
+    pageviews: Locations = Field([], description="page-view files in the hourly or daily layout: paths or globs")
+    wordnet: Locations = Field([], description="folders with OMW tab files or Princeton index.* files")
     wiktionary: bool = Field(False, description="also read tab files made from Wiktionary (wikt/)")
     bigram_score: Literal["rescored", "pmi"] = Field("rescored", description="how bigrams are ranked")
     limits: dict[str, LimitsSection] = Field({}, description="limits per language key; `default` applies to all")
@@ -51,7 +52,7 @@ class FetchConfig(BaseSettings):
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True, env_ignore_empty=True)
 
-    out: str | None = Field(None, description="output folder")
+    out: Location | None = Field(None, description="output folder")
     user_agent: str | None = Field(None, description="User-Agent header: who you are and how to reach you")
     retries: int = Field(
         5, ge=0, description="a download fails after this many retries in a row that bring no new byte"

@@ -7,12 +7,13 @@ of `batch_size` is `WORLDCURATE_TRAINING_BATCH_SIZE`, that of `storage.region` `
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from curation.cli.config import StorageSection
+from curation.cli.locations import Location, PathKey
 from curation.io.paths import is_s3
 from curation.io.storage import Storage
 
@@ -35,7 +36,9 @@ class TrainConfig(BaseSettings):
         env_ignore_empty=True,
     )
 
-    lake: str | None = Field(None, description="the lake: a folder or s3://bucket/prefix")
+    alternatives: ClassVar[tuple[tuple[str, ...], ...]] = (("steps", "seen_pairs"),)
+
+    lake: Location | None = Field(None, description="the lake: a folder or s3://bucket/prefix")
     recipe: str = Field("default", description="recipe whose shards to train on")
     batches: Literal["all"] | list[str] = Field("all", description="batches of the recipe to train on, or all")
     version: int | None = Field(
@@ -54,7 +57,7 @@ class TrainConfig(BaseSettings):
     image_size: int | None = Field(
         None, ge=1, description="side of the square input image in pixels; default: the preset's"
     )
-    tokenizer: str = Field(
+    tokenizer: Annotated[str, PathKey(words=("train",))] = Field(
         "train", description="path of a tokenizer.json, or `train` to train one on the texts of the shards"
     )
     vocab_size: int = Field(8192, ge=300, description="vocabulary size of a tokenizer trained on the shards")
@@ -88,8 +91,10 @@ class TrainConfig(BaseSettings):
     validation_pairs: int = Field(2048, ge=1, description="maximum number of held-out pairs used to measure retrieval")
     num_workers: int = Field(0, ge=0, description="loader processes per rank; 0: load in the training process")
 
-    output: str | None = Field(None, description="folder for checkpoints and TensorBoard files, visible to every rank")
-    resume: Annotated[bool | str, BeforeValidator(_boolean_or_path)] = Field(
+    output: Location | None = Field(
+        None, description="folder for checkpoints and TensorBoard files, visible to every rank"
+    )
+    resume: Annotated[bool | str, BeforeValidator(_boolean_or_path), PathKey(words=tuple(BOOLEAN_WORDS))] = Field(
         False,
         description="true: resume from the newest checkpoint in output, if there is one; or a checkpoint folder",
     )

@@ -18,6 +18,7 @@ import torch
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from curation.cli.locations import Location
 from curation.cli.run import run_command
 from curation.cli.settings import load_config
 from curation.errors import InputError
@@ -31,11 +32,11 @@ class EvaluateConfig(BaseSettings):
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix="WORLDCURATE_EVALUATE_")
 
-    checkpoint: str | None = Field(
+    checkpoint: Location | None = Field(
         None, description="a checkpoint folder, or the output folder of a training run (its newest checkpoint)"
     )
-    images: str | None = Field(None, description="labels.jsonl: one {image, label} per line")
-    classes: str | None = Field(None, description="classes.json: {languages: {language: {class: [prompt, …]}}}")
+    images: Location | None = Field(None, description="labels.jsonl: one {image, label} per line")
+    classes: Location | None = Field(None, description="classes.json: {languages: {language: {class: [prompt, …]}}}")
 
 
 def main(argv: Sequence[str]) -> None:

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
-from curation.cli.settings import config_parser, describe_problem, load_with
+from curation.cli.keys import describe_problem
+from curation.cli.settings import config_parser, load_with
 from curation.errors import UsageError
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class Command(Generic[Options, Settings]):
         options: the model of its options.
         config: the model of the configuration, whose keys are accepted too.
         required: dotted keys of the configuration that must be set.
+        sections: sections of the configuration that `--help` shows first.
     """
 
     prog: str
@@ -50,6 +52,7 @@ class Command(Generic[Options, Settings]):
     options: type[Options]
     config: type[Settings]
     required: Sequence[str] = ()
+    sections: Sequence[str] = ()
 
     def parse(self, argv: Sequence[str]) -> tuple[Options, Settings]:
         """Return the options and the configuration. Raises UsageError with one line that names the problem."""
@@ -58,7 +61,7 @@ class Command(Generic[Options, Settings]):
         for name, field in self.options.model_fields.items():
             _add_flag(group, field.alias or name, field)
         parser._action_groups.insert(0, parser._action_groups.pop())  # list the command's options first in --help
-        config, given = load_with(parser, self.config, self._current_flags(argv), self.required)
+        config, given = load_with(parser, self.config, self._current_flags(argv), self.required, self.sections)
         given = {name: value for name, value in given.items() if value is not None}
         try:
             return self.options(**given), config

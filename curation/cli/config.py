@@ -5,11 +5,12 @@ Every key is documented here, once: `--help` prints these descriptions.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from curation import __version__
+from curation.cli.locations import Location, Locations, PathKey
 from curation.robots import Directive
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -52,10 +53,10 @@ class FilterSection(Section):
     emails: Treatment = Field("keep", description="texts with an e-mail address: keep, mask ([email]) or drop them")
     phones: Treatment = Field("keep", description="texts with a phone number: keep, mask or drop them")
     cards: Treatment = Field("keep", description="texts with a payment card number: keep, mask or drop them")
-    block_urls: Words = Field(
+    block_urls: Locations = Field(
         [], description="files with blocked hosts and URL prefixes of images and pages, one per line (blocked_url)"
     )
-    block_texts: dict[str, str] = Field(
+    block_texts: dict[str, Location] = Field(
         {}, description="file with blocked phrases, one per line, for each language key or `all` (blocked_text)"
     )
 
@@ -67,12 +68,12 @@ TRANSPORT_KEYS = ("inputs", "base_url", "storage", "connections", "retries", "ba
 class IngestSection(Section):
     """Inputs of image–text pairs, and how they are read, cleaned and filtered."""
 
-    inputs: Words = Field(
+    inputs: Locations = Field(
         [],
         description="input files: local or s3:// paths, folders or globs; https:// URLs; or lists of these "
         "(*.paths, *.paths.gz)",
     )
-    base_url: str | None = Field(
+    base_url: Location | None = Field(
         None,
         description="base of relative paths in lists, such as https://data.commoncrawl.org or s3://commoncrawl",
     )
@@ -162,10 +163,10 @@ class MatchSection(Section):
     """Language identification and matching."""
 
     rules: Literal["worldwide", "reference"] = Field("worldwide", description="matching rule set")
-    lid_model: str = Field(
+    lid_model: Annotated[str, PathKey(words=("default",))] = Field(
         "default", description="fastText model file; default: the model that `make models` downloads"
     )
-    lid_labels: str = Field(
+    lid_labels: Annotated[str, PathKey(words=("default",))] = Field(
         "default",
         description="file with the language key of each model label (`label<tab>key`); default: the language table",
     )
@@ -178,7 +179,12 @@ class MatchSection(Section):
 
 
 class BalanceSection(Section):
-    """Thresholds and sampling; at most one of tail_share, t_en and p may be set."""
+    """Thresholds and sampling; at most one of tail_share, t_en and p may be set.
+
+    One that is set on the command line or in the environment replaces one that is set in the file.
+    """
+
+    alternatives: ClassVar[tuple[tuple[str, ...], ...]] = (("tail_share", "t_en", "p"),)
 
     policy: Literal["tail_proportion", "fixed", "none"] = Field(
         "tail_proportion",

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import re
 from collections.abc import Sequence
-from pathlib import Path
+from functools import partial, reduce
 from typing import Any, NoReturn, TypeVar, cast
 
-import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import (
     BaseSettings,
@@ -21,20 +19,31 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from curation.cli.keys import describe_problem, dict_section_of, did_you_mean, keys_of, suggest
+from curation.cli.locations import resolve_paths
+from curation.cli.sources import folder_of, merge, read_yaml
 from curation.errors import UsageError
 
 Settings = TypeVar("Settings", bound=BaseSettings)
 
 
 def load_config(
-    model: type[Settings], argv: Sequence[str], *, prog: str, description: str, required: Sequence[str] = ()
+    model: type[Settings],
+    argv: Sequence[str],
+    *,
+    prog: str,
+    description: str,
+    required: Sequence[str] = (),
+    sections: Sequence[str] = (),
 ) -> Settings:
     """Read a configuration: the YAML file of `--config`, overridden by the environment, overridden by flags.
 
+    A relative path in the file is relative to the folder of the file, any other to the working directory.
+
     `required` lists dotted keys that must be set. Raises UsageError with one line that names the key if it is unknown,
-    missing, of the wrong type or out of range. `--help` prints every key and exits.
+    missing, of the wrong type or out of range. `--help` prints every key and exits; it shows `sections` first.
     """
-    return load_with(config_parser(prog, description), model, argv, required)[0]
+    return load_with(config_parser(prog, description), model, argv, required, sections)[0]
 
 
 def config_parser(prog: str, description: str) -> argparse.ArgumentParser:
@@ -51,7 +60,11 @@ def config_parser(prog: str, description: str) -> argparse.ArgumentParser:
 
 
 def load_with(
-    parser: argparse.ArgumentParser, model: type[Settings], argv: Sequence[str], required: Sequence[str] = ()
+    parser: argparse.ArgumentParser,
+    model: type[Settings],
+    argv: Sequence[str],
+    required: Sequence[str] = (),
+    sections: Sequence[str] = (),
 ) -> tuple[Settings, dict[str, Any]]:
     """Read a configuration as `load_config` does; return it with the values of the parser's options."""
     option_names = {action.dest for action in parser._actions} - {"help", "config"}
@@ -59,20 +72,24 @@ def load_with(
         model, cli_prog_name=parser.prog, root_parser=parser, cli_avoid_json=True, cli_hide_none_type=True
     )
     _state_defaults(parser, required)
+    add_key_groups(parser, model)
+    _show_first(parser, sections)
     _check_environment(model)
     arguments = vars(parser.parse_args(argv))
     path = arguments.pop("config")
     options = {name: arguments.pop(name) for name in option_names}
     try:
         flags = source(parsed_args=argparse.Namespace(**arguments))
-        file = InitSettingsSource(model, _read_yaml(path) if path else {})
+        file = resolve_paths(model, read_yaml(path), folder_of(path)) if path else {}
+        given = reduce(partial(merge, model), (file, EnvSettingsSource(model)(), flags()))
+        values = InitSettingsSource(model, resolve_paths(model, given, ""))
 
-        class Loaded(model):  # type: ignore[valid-type, misc]  # the sources differ between calls
+        class Loaded(model):  # type: ignore[valid-type, misc]  # the values differ between calls
             @classmethod
             def settings_customise_sources(
-                cls, settings_cls: type[BaseSettings], **_: PydanticBaseSettingsSource
+                cls, *_: Any, **__: PydanticBaseSettingsSource
             ) -> tuple[PydanticBaseSettingsSource, ...]:
-                return flags, EnvSettingsSource(settings_cls), file
+                return (values,)
 
         loaded = Loaded()
         # return the plain model, which can be pickled and copied without reading the sources again
@@ -105,6 +122,25 @@ def _state_defaults(parser: argparse.ArgumentParser, required: Sequence[str]) ->
         group.description = (group.description or "").removeprefix("default: None (undefined)\n") or None
 
 
+def add_key_groups(parser: argparse.ArgumentParser, model: type[BaseModel]) -> None:
+    """Describe in `--help` the keys of sections whose names the user chooses, such as those of `metadata.limits`."""
+    for key, info in keys_of(model).items():
+        if section := dict_section_of(info.annotation):
+            described = {name: field.description for name, field in section.model_fields.items()}
+            width = max(map(len, described)) + 2
+            lines = (f"{name:{width}}{text}" for name, text in described.items())
+            parser.add_argument_group(f"keys of {key}.NAME, in the file or as JSON", "\n".join(lines))
+
+
+def _show_first(parser: argparse.ArgumentParser, sections: Sequence[str]) -> None:
+    """Show the groups of some sections right after the options that are in none."""
+    groups = parser._action_groups
+    chosen = [group for group in groups if (group.title or "").removesuffix(" options").split(".")[0] in sections]
+    others = [group for group in groups if group not in chosen]
+    start = 1 + max(others.index(group) for group in (parser._optionals, *others[:1]))
+    parser._action_groups = [*others[:start], *chosen, *others[start:]]
+
+
 def _check_environment(model: type[BaseSettings]) -> None:
     """Raise UsageError for a variable with the model's prefix but without a key, which would otherwise be ignored.
 
@@ -118,57 +154,28 @@ def _check_environment(model: type[BaseSettings]) -> None:
         if variable.startswith(prefix) and name not in others and not name.startswith(other_prefixes):
             section = name.partition("__")[0]
             if section not in known:
-                raise UsageError(f"environment: {variable}: unknown key `{section.lower()}`")
+                near = [prefix + key.upper() + name[len(section) :] for key in suggest(section, model.model_fields)]
+                raise UsageError(f"environment: {variable}: unknown key `{section.lower()}`{did_you_mean(near)}")
 
 
 class _Parser(argparse.ArgumentParser):
+    """Parser whose errors are UsageErrors, with suggestions for unknown options."""
+
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (see {self.prog} --help)")
 
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            self._refuse(unknown[0].partition("=")[0])
+        return parsed
 
-class _PlainLoader(yaml.SafeLoader):
-    """YAML loader that keeps scalars as text: the model converts them, and `batch: 2024-05-31` is not a date."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's hook
-        first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith((":null", ":merge"))]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-
-def _read_yaml(path: str) -> dict[str, Any]:
-    try:
-        values = yaml.load(Path(path).read_text(encoding="utf-8"), _PlainLoader)  # noqa: S506 - a SafeLoader
-    except OSError as error:
-        raise UsageError(f"config: cannot read {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"config: {path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values or {}, dict):
-        raise UsageError(f"config: {path} must have keys and values at the top level, not a {type(values).__name__}")
-    return values or {}
-
-
-def describe_problem(problem: Any, model: type[BaseModel]) -> str:
-    """Return a description of one validation problem."""
-    # pydantic adds the members of a union to the location; keys are plain names
-    location = [str(part) for part in problem["loc"] if str(part).replace("_", "").isalnum()]
-    key = ".".join(location)
-    if problem["type"] == "extra_forbidden":
-        matches = difflib.get_close_matches(key, sorted(keys_of(model)), n=1)
-        return f"unknown key `{key}`" + (f" (did you mean `{matches[0]}`?)" if matches else "")
-    message = problem["msg"].removeprefix("Value error, ")
-    given = f", got {problem['input']!r}" if not isinstance(problem["input"], dict) else ""
-    return f"key `{key}`: {message}{given}"
-
-
-def keys_of(model: Any, prefix: str = "") -> dict[str, Any]:
-    """Return every dotted key of a model with its field."""
-    keys: dict[str, Any] = {}
-    for name, info in model.model_fields.items():
-        if hasattr(info.annotation, "model_fields"):
-            keys |= keys_of(info.annotation, f"{prefix}{name}.")
-        else:
-            keys[prefix + name] = info
-    return keys
+    def _refuse(self, name: str) -> NoReturn:
+        if not name.startswith("-"):
+            self.error(f"unexpected argument {name!r}")
+        flags = [flag[2:] for action in self._actions for flag in action.option_strings if flag.startswith("--")]
+        near = [f"--{flag}" for flag in suggest(name.lstrip("-"), flags)]
+        self.error(f"unknown option `{name}`{did_you_mean(near)}")
 
 
 def _get(config: Any, key: str) -> Any:

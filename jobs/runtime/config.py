@@ -20,6 +20,7 @@ from curation.cli.config import (
     Share,
     StorageSection,
 )
+from curation.cli.locations import Location
 from curation.io.retry import RetryPolicy
 from curation.io.storage import Storage
 from metadata.config import MetadataSection
@@ -53,13 +54,15 @@ class Config(BaseSettings):
     # what else starts with WORLDCURATE_: paths of caches, and the variables of other commands
     other_variables: ClassVar[tuple[str, ...]] = ("CACHE", "COMPILED", "TRAINING_", "EVALUATE_", "DOWNLOAD_", "API_")
 
-    lake: str | None = Field(None, description="the lake: a folder or s3://bucket/prefix")
+    lake: Location | None = Field(None, description="the lake: a folder or s3://bucket/prefix")
     batch: str | None = Field(None, description="the input partition: a night (2024-05-31) or a crawl")
     recipe: str = Field("default", description="name of the balancing recipe")
     seed: int = Field(0, description="seed of all random choices: samples, texts per image, draws")
     max_failed_inputs: Share = Field(0.01, description="a run fails if a larger share of its input files fails")
     progress_s: Annotated[float, Field(gt=0)] = Field(10.0, description="seconds between progress lines")
-    metrics: str | None = Field(None, description="folder for Prometheus text files; default: LAKE/reports/metrics")
+    metrics: Location | None = Field(
+        None, description="folder for Prometheus text files; default: LAKE/reports/metrics"
+    )
     metadata: MetadataSection = MetadataSection()
     ingest: IngestSection = IngestSection()
     match: MatchSection = MatchSection()

@@ -23,7 +23,8 @@ class Job:
     """A job: its name, its description in `--help`, the function that runs it, and the config keys it needs.
 
     `stages` are the stages that it runs, in order; each reads the output of the one before. The fields of `options` are
-    flags that are fields of the context too.
+    flags that are fields of the context too. `sections` are the sections of the config that this job mainly uses;
+    `--help` shows them first.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Job:
     required: Sequence[str] = field(default=("lake", "batch"))
     stages: Sequence[type[Stage]] = ()
     options: type[CommandOptions] = CommandOptions
+    sections: Sequence[str] = ()
 
 
 def main(module: str, argv: Sequence[str] | None = None) -> int:
@@ -43,7 +45,7 @@ def main(module: str, argv: Sequence[str] | None = None) -> int:
     job: Job = importlib.import_module(module).JOB
 
     def command(arguments: Sequence[str]) -> None:
-        command_line = Command(f"python -m {module}", job.summary, job.options, Config, job.required)
+        command_line = Command(f"python -m {module}", job.summary, job.options, Config, job.required, job.sections)
         options, config = command_line.parse(arguments)
         run_job(job, Context(config, job.name, **options.model_dump()))
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 import jobs
-from curation.cli.settings import keys_of
+from curation.cli.keys import keys_of
 from jobs.runtime import job as runner
 from jobs.runtime.config import Config
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
-from curation.cli.settings import keys_of
+from curation.cli.keys import keys_of
 from curation.readers.robots import DIRECTIVES
 from jobs.runtime.config import Config
 from training.config import TrainConfig

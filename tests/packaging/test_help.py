@@ -8,6 +8,7 @@ import runpy
 
 import pytest
 
+from jobs.runtime.job import main
 from jobs.worldcurate import find_commands
 
 COMMANDS = sorted(find_commands().values())
@@ -38,3 +39,13 @@ def test_every_option_has_help(command, monkeypatch, capsys):
     flags = [flag.removeprefix("--no-").removeprefix("--") for each in parser._actions for flag in each.option_strings]
     assert not [flag for flag in flags if "-" in flag and flag != "-h"], "words in flags are joined by underscores"
     assert capsys.readouterr().out.startswith("usage: python -m ")
+
+
+def test_the_help_of_a_job_shows_its_own_section_first(capsys):
+    own = {"ingest": "ingest", "match": "match", "balance": "balance", "fetch_images": "images", "gc": "gc"}
+    for job, section in {**own, "build_metadata": "metadata"}.items():
+        with pytest.raises(SystemExit):
+            main(f"jobs.{job}", ["--help"])
+        titles = re.findall(r"^(?:\w+ options|options.*):$", capsys.readouterr().out, re.MULTILINE)
+        titles = [title for title in titles if title != f"options of {job}:"]
+        assert titles[:2] == ["options:", f"{section} options:"], job

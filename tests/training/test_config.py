@@ -26,7 +26,9 @@ def test_keys_come_from_the_file_the_environment_and_flags_in_this_order(load, m
     assert config.open_storage().region == "eu"
 
 
-@pytest.mark.parametrize(("value", "expected"), [("true", True), ("False", False), ("no", False), ("runs/a", "runs/a")])
+@pytest.mark.parametrize(
+    ("value", "expected"), [("true", True), ("False", False), ("no", False), ("/runs/a", "/runs/a")]
+)
 def test_resume_is_a_switch_or_a_path(load, value, expected):
     assert load(**BASE, resume=value).resume == expected
     assert load("--resume", value, **BASE).resume == expected

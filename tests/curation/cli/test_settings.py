@@ -7,10 +7,12 @@ import logging
 import pytest
 
 from curation import __version__
+from curation.cli.keys import keys_of
 from curation.cli.run import run_command
-from curation.cli.settings import keys_of, load_config
+from curation.cli.settings import load_config
 from curation.errors import InputError, OutputError, UsageError
 from jobs.runtime.config import Config
+from metadata.config import LimitsSection
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def test_names_that_look_like_numbers_or_dates_remain_names(load):
 
 
 def test_a_list_may_be_written_as_a_single_value(load):
-    assert load("lake: /l\ningest: {inputs: a/*.gz}\n").ingest.inputs == ["a/*.gz"]
+    assert load("lake: /l\ningest: {inputs: /a/*.gz}\n").ingest.inputs == ["/a/*.gz"]
     assert load("lake: /l\n", "--ingest.inputs", "a", "--ingest.inputs", "b").ingest.inputs == ["a", "b"]
 
 
@@ -131,3 +133,13 @@ def test_help_marks_required_keys_and_shows_at_most_one_default(capsys):
 
 def test_the_default_user_agent_names_this_version():
     assert Config().images.user_agent == f"worldcurate/{__version__}"
+
+
+def test_help_shows_the_sections_of_the_command_first_and_the_keys_of_every_section(capsys):
+    with pytest.raises(SystemExit):
+        load_config(Config, ["--help"], prog="python -m jobs.x", description="x", sections=("gc", "match"))
+    text = capsys.readouterr().out
+    titles = ["\noptions:", "\nmatch options:", "\ngc options:", "\nmetadata options:", "\nimages options:"]
+    assert [text.index(title) for title in titles] == sorted(text.index(title) for title in titles)
+    limits = text[text.index("keys of metadata.limits.NAME") :]
+    assert [name for name in LimitsSection.model_fields if f"  {name}  " not in limits] == []
