@@ -53,6 +53,11 @@ class LakeLayout:
         """Return the path of the declaration of batch `number`, counted from 0."""
         return self._path("batches", f"{number:08d}.json")
 
+    @property
+    def recipes(self) -> str:
+        """Folder of the frozen recipes."""
+        return self._path("recipes")
+
     def recipe(self, name: str) -> str:
         """Return the path of a frozen recipe."""
         return self._path("recipes", f"{name}.json")

@@ -63,8 +63,8 @@ class LakeView(Lake):
     def _read(self, name: str) -> None:
         whole = super().snapshot(name)
         if removed := removed_partition(name, self.without):
-            hidden = set(whole.of(**removed).files)
-            whole = Snapshot(name, whole.version, tuple(file for file in whole.files if file not in hidden))
+            hidden = {file.path for file in whole.of(**removed).files}
+            whole = Snapshot(name, whole.version, tuple(file for file in whole.files if file.path not in hidden))
         self._snapshots[name] = whole
         groups = self._partitions[name] = {}
         for file in whole.files:

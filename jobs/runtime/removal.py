@@ -1,0 +1,84 @@
+"""Takes a batch, a recipe, or one batch of a recipe out of a lake.
+
+The partitions are removed from the current version of each table, last stage first, then the files beside the tables,
+and the name last. So a removal that was interrupted can be run again. The data files stay until gc removes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from curation.lake.files import Snapshot
+from curation.lake.lake import Lake
+from curation.lake.view import LakeView, removed_partition
+from jobs.runtime.context import Context
+from jobs.runtime.inventory import Inventory, PublishedStage
+from jobs.runtime.stage import Stage
+
+TABLES = ("shards", "images", "curated", "thresholds", "totals", "counts", "matches", "pairs")
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What goes with a selection: partitions by table, pages, and the stages that become stale without it."""
+
+    selection: Mapping[str, str]
+    tables: Sequence[Snapshot]
+    pages: Sequence[str]
+    stale: Sequence[PublishedStage]
+
+    def lines(self) -> Iterator[str]:
+        """Yield what is removed, then the stages that become stale, with the reason."""
+        for part in self.tables:
+            yield f"{part.table}: {len(part.files)} files, {part.rows} rows, {part.size} bytes"
+        for page in self.pages:
+            yield f"page: {page}"
+        total = sum(part.size for part in self.tables)
+        yield f"in all: {sum(len(part.files) for part in self.tables)} files, {total} bytes"
+        for stage in self.stale:
+            name = stage.partition.get("recipe") or stage.partition.get("match_id") or ""
+            what = " ".join(filter(None, [stage.stage, name]))
+            yield f"becomes stale: batch {stage.partition['batch']}: {what}: {stage.freshness.reason}"
+
+
+def plan_removal(context: Context, kinds: Sequence[type[Stage]], selection: Mapping[str, str]) -> Removal:
+    """Return what removing a batch, a recipe or both would do. `kinds` are the stages of a night, in order."""
+    lake = context.lake
+    now = LakeView(lake.root, context.storage)
+    after = LakeView(lake.root, context.storage, without=selection)
+    fresh = {stage.key for stage in Inventory(context, kinds, now).stages() if stage.freshness.fresh}
+    later = Inventory(context, kinds, after).stages()
+    parts = [now.snapshot(table, part) for table in TABLES if (part := removed_partition(table, selection))]
+    return Removal(
+        selection,
+        [part for part in parts if part.files],
+        [page for page in _pages(now, selection) if context.storage.exists(page)],
+        [stage for stage in later if stage.key in fresh and stage.run_id and not stage.freshness.fresh],
+    )
+
+
+def remove(lake: Lake, removal: Removal) -> None:
+    """Remove what was planned. Raises OutputError if a partition was published since then."""
+    for part in removal.tables:
+        partition = removed_partition(part.table, removal.selection)
+        lake.publish(part.table, partition, [], expected=part.run_ids, metadata={"removed": part.table})
+    lake.storage.delete_files(removal.pages)
+    if set(removal.selection) == {"batch"}:
+        lake.storage.delete_folder(lake.layout.group_cache(removal.selection["batch"]))
+        lake.forget_batch(removal.selection["batch"])
+    elif set(removal.selection) == {"recipe"}:
+        lake.storage.delete_files([lake.layout.recipe(removal.selection["recipe"])])
+
+
+def recipes_of(lake: Lake) -> list[str]:
+    """Return the names of the recipes that were used in a lake."""
+    files = lake.storage.list_files(lake.layout.recipes)
+    return [file.path.rpartition("/")[2].removesuffix(".json") for file in files]
+
+
+def _pages(lake: Lake, selection: Mapping[str, str]) -> Iterator[str]:
+    """Yield the paths that the pages of the removed nights have."""
+    for recipe in [selection["recipe"]] if "recipe" in selection else recipes_of(lake):
+        for batch in [selection["batch"]] if "batch" in selection else lake.batches():
+            yield lake.layout.batch_page(recipe, batch)
