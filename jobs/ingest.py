@@ -25,6 +25,7 @@ from curation.io.inputs import list_inputs, sampled
 from curation.io.storage import Storage
 from curation.lake import shuffle
 from curation.occurrence import Counters
+from curation.readers.first_inputs import check_first_inputs
 from curation.urls import ALGORITHM as URL_ALGORITHM
 from jobs.runtime import url_algorithms
 from jobs.runtime.context import Context
@@ -90,6 +91,7 @@ class IngestStage(Stage):
 
     def execute(self, run: StageRun) -> Publication:
         """Read, combine and merge; the batch gets its position in the order of batches just before it is published."""
+        check_first_inputs(self.input_storage, self.files, self.section)
         ledger, staged = self._read(run)
         failed = run.check_failed(ledger)
         combined = self._combine(run, [part.path for part in staged])

@@ -8,51 +8,29 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation.errors import InputError, UsageError
+from curation.errors import InputError
 from curation.io.failures import first_line
 from curation.io.gzip_stream import GzipStream
 from curation.occurrence import Occurrence
+from curation.readers.columns import Columns
 from curation.readers.extract import ImageUrls, RawValue, clean_reference, note_images, occurrences_of
 from curation.readers.file_report import FileReport
 from curation.readers.lenient_json import decode_utf8, parse_json
+from curation.readers.parquet_file import check_single, open_parquet
 from curation.urls import effective_base
 
 BATCH_ROWS = 4096
 MAX_LINE = 64 << 20  # bytes
+MAX_NAMES = 1000  # column names collected for a message
 ROW = "path#row"  # key of the generated reference; cannot be a column name
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-
-
-@dataclass(frozen=True)
-class Columns:
-    """The names of the columns of a table.
-
-    Attributes:
-        texts: the texts.
-        url: URL of the image; optional in the table if `ref` or `image` is given.
-        ref: path of the image bytes, or `path#member-or-row`.
-        page: URL of the page, the base of relative URLs.
-        image: the image bytes, in a Parquet file. They are not read; the row is referred to as `path#row`.
-    """
-
-    texts: Sequence[str]
-    url: str = "url"
-    ref: str | None = None
-    page: str | None = None
-    image: str | None = None
-
-    @property
-    def required(self) -> list[str]:
-        """Names of the columns that every file must have."""
-        named = [self.ref or (None if self.image else self.url), self.page, *self.texts]
-        return [name for name in dict.fromkeys(named) if name is not None]
 
 
 def read_parquet(
@@ -63,11 +41,9 @@ def read_parquet(
     If a page cannot be decoded, the rows before it are yielded and `report.error` is set. Raises InputError if the file
     is not a complete Parquet file, UsageError if a column is missing or does not hold strings.
     """
-    try:
-        file = pq.ParquetFile(stream, page_checksum_verification=True)
-    except (OSError, pa.ArrowException, InputError) as error:
-        raise InputError(f"cannot read {report.name}: {first_line(error)}") from error
-    names = _checked_columns(file.schema_arrow, columns, report.name)
+    file = open_parquet(stream, report.name)
+    check_single(stream, file.metadata, report.name)
+    names = columns.check_schema(file.schema_arrow, report.name)
     if columns.image is not None:
         columns = replace(columns, ref=ROW)
     for first, batch in _batches(file, names, row_groups, report):
@@ -87,6 +63,7 @@ def read_jsonl(stream: BinaryIO, report: FileReport, columns: Columns) -> Iterat
     UsageError if a required column occurs in no row.
     """
     missing = set(columns.required)
+    names: dict[str, None] = {}  # of all columns, while one is missing
     rows = 0
     for line in _lines(stream, report):
         try:
@@ -94,14 +71,18 @@ def read_jsonl(stream: BinaryIO, report: FileReport, columns: Columns) -> Iterat
         except ValueError:
             row = None
         if not isinstance(row, dict):
-            report.counters.notes["broken_record"] += 1
+            if line.endswith(b"\n"):
+                report.counters.notes["broken_record"] += 1
+            else:
+                report.error = report.error or "the last line is cut off"
             continue
         rows += 1
         if missing:
             missing.difference_update(row)
+            names.update(dict.fromkeys(row) if len(names) < MAX_NAMES else {})
         yield from row_occurrences(row, columns, report)
-    if rows and missing and report.error is None:
-        raise UsageError(f"{report.name}: no row has the column {min(missing)!r}")
+    if rows and report.error is None:
+        columns.check_names(missing, names, report.name)
 
 
 def row_occurrences(row: Mapping[str, object], columns: Columns, report: FileReport) -> list[Occurrence]:
@@ -146,30 +127,6 @@ def _lines(stream: BinaryIO, report: FileReport) -> Iterator[bytes]:
         report.error = first_line(error)
 
 
-def _checked_columns(schema: pa.Schema, columns: Columns, name: str) -> list[str]:
-    """Return the columns to read. Raises UsageError if one is missing or its type cannot hold text."""
-    for column in [*columns.required, *([columns.image] if columns.image else [])]:
-        if column not in schema.names:
-            raise UsageError(f"{name}: no column {column!r}, only {', '.join(schema.names)}")
-    names = list(dict.fromkeys([*columns.required, *({columns.url} & set(schema.names))]))
-    for column in names:
-        kind = schema.field(column).type
-        if column in columns.texts and (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
-            kind = kind.value_type
-        if not _holds_text(kind):
-            raise UsageError(f"{name}: column {column!r} holds {schema.field(column).type}, not text")
-    return names
-
-
-def _holds_text(kind: pa.DataType) -> bool:
-    types = pa.types
-    if types.is_dictionary(kind):
-        kind = kind.value_type
-    checks = (types.is_string, types.is_large_string, types.is_string_view, types.is_null)
-    binary = (types.is_binary, types.is_large_binary, types.is_binary_view)
-    return any(check(kind) for check in (*checks, *binary))
-
-
 def _batches(
     file: pq.ParquetFile, names: list[str], row_groups: Sequence[int] | None, report: FileReport
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
@@ -190,13 +147,10 @@ def _batches(
 
 def _strings(column: pa.Array, report: FileReport) -> list[Any]:
     """Return a column as strings or lists of strings, with invalid UTF-8 replaced and noted."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
     try:
         values = column.to_pylist()
     except UnicodeDecodeError:
-        nested = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
-        values = column.cast(pa.list_(pa.binary()) if nested else pa.binary()).to_pylist()
+        values = column.cast(pa.list_(pa.binary()) if pa.types.is_list(column.type) else pa.binary()).to_pylist()
     notes = report.counters.notes
     return [
         [decode_utf8(v, notes) for v in value] if isinstance(value, list) else decode_utf8(value, notes)

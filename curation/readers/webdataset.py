@@ -15,9 +15,10 @@ from curation.errors import InputError
 from curation.io.failures import first_line
 from curation.io.tar_members import TarMember, read_member, tar_members
 from curation.occurrence import Occurrence
+from curation.readers.columns import Columns
 from curation.readers.file_report import FileReport
 from curation.readers.lenient_json import decode_utf8, parse_json
-from curation.readers.tabular import Columns, row_occurrences
+from curation.readers.tabular import row_occurrences
 from curation.readers.webdataset_samples import TEXTS, Part, PartKinds, Sample, Samples, is_hidden
 
 ARCHIVE = ".tar"  # ending of the names of archives whose members can be referred to

@@ -28,8 +28,10 @@ from curation.io.paths import join
 from curation.io.storage import Storage
 from curation.lake import shuffle
 from curation.occurrence import Counters, Occurrence
+from curation.readers.columns import columns_of
 from curation.readers.file_report import FileReport
-from curation.readers.tabular import Columns, read_jsonl, read_parquet
+from curation.readers.formats import check_format
+from curation.readers.tabular import read_jsonl, read_parquet
 from curation.readers.wat import read_wat
 from curation.readers.webdataset import read_webdataset
 from curation.urls import ALGORITHM as URL_ALGORITHM
@@ -89,9 +91,13 @@ class ReadFile:
     def _read(self, file: FileStat, report: FileReport) -> tuple[pa.Table, Counters]:
         """Return the groups of a file and their counters. Raises InputError if it cannot be read."""
         with self.inputs.open_stream(file) as stream:
-            texts = base.apply(self._occurrences(stream, report), self._steps(file), report.counters)
-            table, counters = group(texts, self.seed, self.section.max_texts_per_image)
-        self._check_readable(report)
+            try:
+                texts = base.apply(self._occurrences(stream, report), self._steps(file), report.counters)
+                table, counters = group(texts, self.seed, self.section.max_texts_per_image)
+            except InputError:
+                check_format(stream, file.path, self.section.format)
+                raise
+            self._check_readable(stream, report)
         return table, counters + report.counters
 
     def _steps(self, file: FileStat) -> list[base.Step]:
@@ -106,17 +112,16 @@ class ReadFile:
         section = self.section
         if section.format == "wat":
             return read_wat(stream, report, section.robots)
-        columns = Columns(
-            section.text_columns, section.url_column, section.ref_column, section.page_column, section.image_column
-        )
         read = {"parquet": read_parquet, "jsonl": read_jsonl, "webdataset": read_webdataset}[section.format]
-        return read(stream, report, columns)
+        return read(stream, report, columns_of(section))
 
-    def _check_readable(self, report: FileReport) -> None:
-        """Raise InputError if every record of a whole file is broken: it is most likely of another format."""
+    def _check_readable(self, stream: Any, report: FileReport) -> None:
+        """Raise InputError for a file that is most likely of another format: most or all of its records are broken."""
         notes = report.counters.notes
         broken = notes["broken_record"]
         readable = notes["records"] - broken if self.section.format == "wat" else notes["rows"]
+        if broken >= readable:
+            check_format(stream, report.name, self.section.format)
         if broken and not readable and report.error is None:
             raise InputError(
                 f"{report.name}: none of its {broken} records is valid {self.section.format}: check ingest.format"
