@@ -1,4 +1,7 @@
-"""What a reader counts while it reads one input file, and how damage to the file is reported and counted."""
+"""What a reader reports about one input file: its counters, and the damage that cut it short.
+
+`jobs.runtime.ledger` decides from it whether the file counts as read, partial or failed.
+"""
 
 from __future__ import annotations
 
