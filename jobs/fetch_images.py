@@ -56,7 +56,7 @@ class ImagesStage(Stage):
         if context.spark.conf.get("spark.speculation", "false") == "true":
             log.warning("spark.speculation is on: images may be fetched twice; turn it off for fetch_images")
         column, ref_storage = context.config.ingest.image_column or IMAGE_COLUMN, context.config.open_inputs()
-        roots = RefRoots.of_inputs(context.config.ingest.ref_roots, ingested_files(context.lake, self.batch))
+        roots = RefRoots.of_inputs(context.config.ingest.ref_roots, ingested_files(context, self.batch))
         fetch = FetchBucket(context.storage, self.section, self.tombstones, run.writers(), ref_storage, roots, column)
         results = context.run_tasks("fetch_images", self.buckets, fetch)
         run.step("fetch")

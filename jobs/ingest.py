@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
@@ -19,7 +20,7 @@ from pydantic import Field
 
 from curation.cli.command import CommandOptions
 from curation.errors import InputError, OutputError, UsageError
-from curation.images.ref_roots import REFUSED
+from curation.images.ref_roots import REFUSED, name_of
 from curation.io.backend import FileStat
 from curation.io.inputs import list_inputs, sampled
 from curation.io.storage import Storage
@@ -58,6 +59,7 @@ class IngestStage(Stage):
         self.input_storage = config.open_inputs()
         self.plan = plan_filters_of(config, context.storage)
         self.files = _input_files(context, self.input_storage) if files is None else files
+        _check_names(self.files)
         self.batch = context.batch
         self.earlier_pairs = _earlier_pairs(context, context.lake.batches_up_to(self.batch)[:-1])
         self.fingerprint_keys = {
@@ -166,6 +168,16 @@ def _input_files(context: Context, storage: Storage) -> list[FileStat]:
         raise InputError(f"ingest.sample: a share of {section.sample:g} of {len(inputs)} files contains none")
     log.info("ingest: a sample of %d of %d files", len(chosen), len(inputs))
     return chosen
+
+
+def _check_names(files: Sequence[FileStat]) -> None:
+    """Raise UsageError if two inputs differ only in a secret: their references and ledger rows would be the same."""
+    names = Counter(name_of(file.path) for file in files)
+    if twice := next((name for name, count in names.items() if count > 1), None):
+        raise UsageError(
+            f"ingest.inputs: {twice} is listed with several secrets, which are not stored, so its rows could not be "
+            "told apart: list it once"
+        )
 
 
 def _earlier_pairs(context: Context, batches: Sequence[str]) -> Earlier | None:

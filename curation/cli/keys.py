@@ -9,6 +9,8 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from curation.redaction import is_secret_name
+
 MAX_SUGGESTIONS = 3
 
 
@@ -45,7 +47,8 @@ def describe_problem(problem: Any, model: type[BaseModel]) -> str:
         near = suggest(key, {*all_keys(model), *(prefix + name for name in container.model_fields)})
         return f"unknown key `{key}`{did_you_mean(near)}"
     message = problem["msg"].removeprefix("Value error, ")
-    given = f", got {problem['input']!r}" if not isinstance(problem["input"], dict) else ""
+    shown = not isinstance(problem["input"], dict) and not any(map(is_secret_name, problem["loc"]))
+    given = f", got {problem['input']!r}" if shown else ""
     return f"key `{key}`: {message}{given}"
 
 

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from curation.errors import WorldcurateError
+from curation.redaction import redact, redact_logs
 
 CHATTY_LIBRARIES = ("py4j", "botocore", "boto3", "urllib3", "httpx", "wikipediaapi")
 
@@ -20,15 +21,16 @@ def run_command(main: Callable[[Sequence[str]], None], argv: Sequence[str] | Non
         stream=sys.stderr,
         force=True,
     )
+    redact_logs()
     for library in CHATTY_LIBRARIES:
         logging.getLogger(library).setLevel(logging.WARNING)
     try:
         main(sys.argv[1:] if argv is None else argv)
     except WorldcurateError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the line that the user reads
+        print(f"error: {redact(str(error))}", file=sys.stderr)  # noqa: T201 - the line that the user reads
         return error.exit_code
     except Exception:
-        traceback.print_exc()
+        print(redact(traceback.format_exc()), end="", file=sys.stderr)  # noqa: T201
         print("error: this is a bug in worldcurate; the traceback above shows where", file=sys.stderr)  # noqa: T201
         return 1
     return 0

@@ -23,6 +23,7 @@ from curation.cli.keys import describe_problem, dict_section_of, did_you_mean, k
 from curation.cli.locations import resolve_paths
 from curation.cli.sources import folder_of, merge, read_yaml
 from curation.errors import UsageError
+from curation.redaction import know_secrets
 
 Settings = TypeVar("Settings", bound=BaseSettings)
 
@@ -98,6 +99,7 @@ def load_with(
         raise UsageError(f"config: {'; '.join(describe_problem(p, model) for p in error.errors())}") from error
     except SettingsError as error:
         raise UsageError(f"config: {str(error).removeprefix('error parsing CLI: ')}") from error
+    know_secrets(config.model_dump())
     for key in required:
         if not _get(config, key):
             raise UsageError(

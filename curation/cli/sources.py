@@ -38,13 +38,23 @@ def read_yaml(path: str) -> dict[str, Any]:
     except OSError as error:
         raise UsageError(f"config: cannot read {path}: {error.strerror}") from error
     except NOT_YAML as error:
-        text = "it is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
-        raise UsageError(f"config: {path} is not YAML: {text}") from error
+        raise UsageError(f"config: {path} is not YAML: {_yaml_problem(error)}") from None
     if mistakes:
         raise UsageError(f"config: {path}: {'; '.join(mistakes)}")
     if not isinstance(values or {}, dict):
         raise UsageError(f"config: {path} must have keys and values at the top level, not a {type(values).__name__}")
     return values or {}
+
+
+def _yaml_problem(error: Exception) -> str:
+    """Return the problem and its place in one line, without the lines of the file, which may contain secrets."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return " ".join(str(error).split())
+    mark = error.problem_mark or error.context_mark
+    place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+    return " ".join(filter(None, [error.context, error.problem])) + place
 
 
 def _key_mistakes(node: yaml.Node, prefix: str) -> Iterator[str]:

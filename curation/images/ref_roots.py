@@ -18,6 +18,7 @@ from typing import BinaryIO
 from curation.images.refs import CONTAINED
 from curation.images.safe_http import FetchError
 from curation.io.paths import is_http, is_s3, normalize_path
+from curation.redaction import redact
 
 REFUSED = "ref_refused"
 
@@ -37,8 +38,8 @@ class RefRoots:
     @classmethod
     def of_inputs(cls, configured: Sequence[str] | None, paths: Iterable[str]) -> RefRoots:
         """Return the configured roots, or the folders of the input files at `paths`."""
-        inputs = {path: path for path in paths}
-        folders = sorted({folder for path in inputs if (folder := folder_of(path)) is not None})
+        inputs = {name_of(path): path for path in paths}
+        folders = sorted({folder for path in inputs.values() if (folder := folder_of(path)) is not None})
         return cls(folders if configured is None else tuple(configured), inputs)
 
     def allows(self, reference: str) -> bool:
@@ -83,6 +84,11 @@ class RefRoots:
     @cached_property
     def _named_roots(self) -> list[str]:
         return [os.path.abspath(root) for root in self.roots if not is_s3(root)] + self._real_roots  # noqa: PTH100
+
+
+def name_of(path: str) -> str:
+    """Return the name of an input in references and messages: a URL without its signature, any other path itself."""
+    return redact(path) if is_http(path) else path
 
 
 def folder_of(path: str) -> str | None:

@@ -27,7 +27,11 @@ from curation.io.tar_members import TarMember, read_member, tar_members
 
 logger = logging.getLogger(__name__)
 
-CONTAINED = re.compile(r"(?P<path>.+?\.(?P<kind>tar|parquet))#(?P<item>.+)", re.IGNORECASE | re.DOTALL)
+# the path of an archive or table, which only in a URL may end with a query
+CONTAINED = re.compile(
+    r"(?P<path>(?P<url>https?://)?.+?\.(?P<kind>tar|parquet)(?(url)(?:\?[^#]*)?))#(?P<item>.+)",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 def open_local(path: str) -> BinaryIO:

@@ -25,6 +25,7 @@ from curation.io.local_files import LocalFiles
 from curation.io.paths import Scheme, matches_glob, normalize_path, scheme_of, split_glob
 from curation.io.retry import RetryPolicy
 from curation.io.s3_files import S3Files, S3Options
+from curation.redaction import know_secrets
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Storage:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _backends={})
+        know_secrets(state["endpoint_url"])
 
     @cached_property
     def _s3_options(self) -> S3Options:

@@ -34,11 +34,13 @@ from rich.progress import Progress
 from curation import errors
 from curation.errors import DamagedLakeError, InputError, WorldcurateError
 from curation.io.failures import first_line
+from curation.redaction import redact, redact_logs
 
 log = logging.getLogger(__name__)
 
 CRASHES_BEFORE_ISOLATION = 2
 LAST_ATTEMPT = 3  # spark.task.maxFailures is 4
+DESCRIBED_LENGTH = 200  # characters of a work unit in messages
 ROW = "unit long, result binary, error_class string, error string"
 ROW_ARROW = pa.schema(
     [("unit", pa.int64()), ("result", pa.binary()), ("error_class", pa.string()), ("error", pa.string())]
@@ -78,7 +80,7 @@ def run_tasks(
         return []
 
     def run_task(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        _freeze_loaded_modules()
+        _prepare_process()
         for batch in batches:
             for index in batch.column(0).to_pylist():
                 answer = msgspec.structs.asdict(_run_unit(task, index, units[index], on_crash))
@@ -122,8 +124,12 @@ def _decode_counter(kind: Any, value: Any) -> Any:
 
 
 @cache
-def _freeze_loaded_modules() -> None:
-    """Exclude loaded modules from garbage collection; PySpark collects after every task, which took 30 ms each time."""
+def _prepare_process() -> None:
+    """Redact the logs of a worker, and exclude loaded modules from garbage collection.
+
+    PySpark collects after every task, which took 30 ms each time.
+    """
+    redact_logs()
     gc.freeze()
 
 
@@ -138,10 +144,11 @@ def _run_unit(task: Task[Any, Any], index: int, unit: Any, on_crash: Task[Any, A
         return _failure(type(error).__name__, str(error))
     except (InputError, OSError, pa.ArrowException) as error:
         if context is not None and attempt < LAST_ATTEMPT:
-            raise  # a temporary storage error: Spark retries the work unit
+            # a temporary storage error: Spark logs it and retries the work unit
+            raise InputError(redact(traceback.format_exc())) from None
         message = str(error)
         if not isinstance(error, InputError):
-            message = f"work unit {index} ({unit!r:.200}) failed {attempt + 1} times: {first_line(error)}"
+            message = f"work unit {index} ({_described(unit)}) failed {attempt + 1} times: {first_line(error)}"
         return _failure(InputError.__name__, message)
     except WorldcurateError as error:
         return _failure(type(error).__name__, str(error))
@@ -149,9 +156,14 @@ def _run_unit(task: Task[Any, Any], index: int, unit: Any, on_crash: Task[Any, A
         return _failure("", traceback.format_exc())
 
 
+def _described(unit: Any) -> str:
+    """Return the start of a work unit's text; secrets are removed first, as a part of one is not recognized."""
+    return redact(repr(unit))[:DESCRIBED_LENGTH]
+
+
 def _failure(error_class: str, message: str) -> Answer:
-    """Return the answer of a failed work unit; lone surrogates in the message are escaped."""
-    return Answer(error_class=error_class, error=message.encode("utf-8", "backslashreplace").decode())
+    """Return the answer of a failed work unit, without secrets; lone surrogates in the message are escaped."""
+    return Answer(error_class=error_class, error=redact(message).encode("utf-8", "backslashreplace").decode())
 
 
 def _run_in_child(task: Task[Any, Any], index: int, unit: Any, on_crash: Task[Any, Any] | None) -> Answer:
@@ -168,7 +180,9 @@ def _run_in_child(task: Task[Any, Any], index: int, unit: Any, on_crash: Task[An
             return msgspec.msgpack.decode(path.read_bytes(), type=Answer)
         if on_crash is not None:
             return Answer(encode_result(on_crash(index, unit)))
-        raise InputError(f"work unit {index} ({unit!r:.200}) crashes its worker process (exit code {child.exitcode})")
+        raise InputError(
+            f"work unit {index} ({_described(unit)}) crashes its worker process (exit code {child.exitcode})"
+        )
 
 
 def _child(work: bytes, path: str) -> None:

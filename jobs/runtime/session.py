@@ -14,11 +14,16 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 from curation.errors import UsageError
+from curation.redaction import SECRET_NAMES
 from jobs.runtime.config import SparkSection
 
 JAVA = 17
 ROOT = Path(__file__).resolve().parents[2]
-QUIET = {"spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
+QUIET = {
+    "spark.ui.showConsoleProgress": "false",
+    "spark.log.level": "ERROR",
+    "spark.redaction.regex": SECRET_NAMES,  # of its event logs and pages
+}
 MAX_TEMP_FOLDER = 36  # characters of the folder of temporary files, of the 103 that socket paths may have
 LOOPBACK = {
     # The JVM only schedules tasks: optimizing its code and running many GC threads would take longer than the work.

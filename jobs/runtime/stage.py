@@ -26,6 +26,7 @@ from curation.lake.files import Snapshot, WrittenFile
 from curation.lake.lake import Lake
 from curation.lake.presence import file_problems
 from curation.lake.schemas import SCHEMAS
+from curation.redaction import know_secrets, redact, redact_values
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
 from jobs.runtime.freshness import Freshness, assess, fingerprint_of
@@ -81,6 +82,7 @@ class StageRun:
         self.name, self.lake, self.config, self.batch = name, lake, config, batch
         self.outputs: dict[str, Mapping[str, str]]
         self.inputs = dict(inputs)
+        know_secrets([config.model_dump(), inputs])
         self.versions = {snapshot.table: snapshot.version for snapshot in reads}
         self.fingerprint_keys = fingerprint_keys
         self.fingerprint = fingerprint_of(name, fingerprint_keys, inputs)
@@ -203,9 +205,11 @@ class StageRun:
             "code_version": __version__,
             "fingerprint": self.fingerprint,
             "complete": publication.complete,
-            "config": self.config.model_dump_json(),
-            "inputs": json.dumps({**self.inputs, "table_versions": self.versions}, sort_keys=True),
-            "totals": json.dumps(dict(publication.totals), sort_keys=True),
+            "config": _redacted_json(self.config),
+            "inputs": json.dumps(
+                redact_values({**self.inputs, "table_versions": self.versions}, by_name=False), sort_keys=True
+            ),
+            "totals": json.dumps(redact_values(publication.totals, by_name=False), sort_keys=True),
             "drops": json.dumps(dict(publication.drops), sort_keys=True),
             "seconds": json.dumps(seconds),
         }
@@ -280,4 +284,12 @@ class Stage(ABC):
 
 
 def _ledger_columns(row: LedgerRow) -> dict[str, Any]:
-    return {**msgspec.structs.asdict(row), "drops": json.dumps(dict(sorted(row.drops.items())))}
+    texts = {"path": redact(row.path), "error": row.error and redact(row.error)}
+    return {**msgspec.structs.asdict(row), **texts, "drops": json.dumps(dict(sorted(row.drops.items())))}
+
+
+def _redacted_json(config: Config) -> str:
+    """Return the JSON of a config, without the secrets in it."""
+    values = config.model_dump(mode="json")
+    redacted = redact_values(values)
+    return config.model_dump_json() if redacted == values else json.dumps(redacted, ensure_ascii=False)

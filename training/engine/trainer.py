@@ -17,6 +17,7 @@ from transformers import MetaClip2Model
 
 from curation.balance.sampling import DrawKey
 from curation.errors import OutputError
+from curation.redaction import redact_values
 from training.config import TrainConfig
 from training.data.epoch_draw import draw_epoch
 from training.data.loader import Batch, LoaderConfig, ShardDataset, load_batches
@@ -185,7 +186,7 @@ class Trainer:
             version=self._split.train.version,
             run_ids=self._split.train.run_ids,
             samples=self._split.train.samples,
-            config=config.model_dump(mode="json"),
+            config=redact_values(config.model_dump(mode="json")),
         )
         saved = checkpoint.save(
             config.output_folder, self._model, self._tokenizer, self._optimizer, state, keep=config.keep_checkpoints

@@ -22,7 +22,7 @@ from curation.dedup.by_image import GROUPS, group
 from curation.errors import InputError
 from curation.filters import base
 from curation.filters.steps import FilterPlan
-from curation.images.ref_roots import REFUSED, RefRoots
+from curation.images.ref_roots import REFUSED, RefRoots, name_of
 from curation.io.backend import FileStat
 from curation.io.paths import join
 from curation.io.storage import Storage
@@ -71,7 +71,7 @@ class ReadFile:
 
     def __call__(self, index: int, file: FileStat) -> ReadResult:
         """Return the staged groups with their counters, and the input's ledger row."""
-        started, cached, report = time.monotonic(), self._cached_path(file), FileReport(file.path)
+        started, cached, report = time.monotonic(), self._cached_path(file), FileReport(name_of(file.path))
         notes = shuffle.read_notes(self.storage, cached, GROUPS) if cached else None
         if cached and notes is not None and COUNTERS in notes:
             staged = StagedGroups(cached, Counters.from_dict(json.loads(notes[COUNTERS])), reused=True)

@@ -134,6 +134,24 @@ def test_members_and_rows_of_an_input_are_read_wherever_it_is():
         assert roots.allows(reference) == (reference == "/data/z.tar")
 
 
+@pytest.mark.parametrize("kind", ["parquet", "tar"])
+def test_a_reference_names_a_signed_url_without_its_signature(kind):
+    url = f"https://a.example/x.{kind}?versionId=3&X-Amz-Signature=abc"
+    name = f"https://a.example/x.{kind}?versionId=3&X-Amz-Signature=REDACTED"
+    roots = RefRoots.of_inputs([], [name, url])
+    opened: list[str] = []
+
+    def recording(path: str):
+        opened.append(path)
+        raise FileNotFoundError
+
+    assert roots.allows(f"{name}#7")
+    with pytest.raises(FetchError, match="ref_missing"):
+        ImageRefs(roots.guard(recording), max_bytes=1).read(f"{name}#7")
+    assert opened == [url]
+    assert not roots.allows(f"{url.replace('=3', '=4')}#7")
+
+
 @pytest.mark.parametrize(
     ("reference", "allowed"),
     [
