@@ -210,7 +210,7 @@ def main() -> None:
     sizes = {"warm-up": rows // 100, "few": rows // 10, "many": rows}
     with tempfile.TemporaryDirectory() as folder:
         section, spark = BalanceSection(tail_share=TAIL_SHARE), SparkSection(master="local[2]")
-        config = Config(lake=folder, batch="few", balance=section, spark=spark, progress_s=3600)
+        config = Config(lake=folder, create=True, batch="few", balance=section, spark=spark, progress_s=3600)
         context = Context(config, "bench")
         store = MatcherStore(context.storage, context.lake.root)
         store.write_manifest(Manifest("synthetic", dict.fromkeys(LANGS, 1), {}))

@@ -70,8 +70,8 @@ def record(body: bytes) -> bytes:
 
 def ingest(inputs: str, lake: Path, cores: int) -> tuple[float, dict[str, int], float]:
     """Run the job; return its seconds, the peak memory in MB by kind of process, and the CPU seconds of the workers."""
-    command = [sys.executable, "-m", "jobs.ingest", "--lake", str(lake), "--batch", "b", "--ingest.inputs", inputs]
-    command += ["--spark.master", f"local[{cores}]"]
+    command = [sys.executable, "-m", "jobs.ingest", "--lake", str(lake), "--create", "--batch", "b"]
+    command += ["--ingest.inputs", inputs, "--spark.master", f"local[{cores}]"]
     started = time.monotonic()
     peaks = {"driver": 0, "JVM": 0, "worker": 0}
     busy: dict[int, float] = {}

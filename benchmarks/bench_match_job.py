@@ -103,7 +103,7 @@ def spark_runs(folder: str, cores: int, paths: list[str]) -> None:
     master = f"local[{cores}]"
     # the rows of the identity job pass through the JVM, so its code should be compiled well
     spark_section = SparkSection(master=master, conf={"spark.driver.extraJavaOptions": "-XX:+UseG1GC"})
-    config = Config(lake=folder, batch="many", recipe=master, spark=spark_section, progress_s=3600)
+    config = Config(lake=folder, create=True, batch="many", recipe=master, spark=spark_section, progress_s=3600)
     # a threshold without effect gives each run its own match_id, so that it matches again
     section = config.match.model_copy(update={"min_lid_score": 1e-9 * cores})
     context = Context(config.model_copy(update={"match": section}), "bench")
@@ -182,7 +182,7 @@ def main() -> None:
         return
     count = int(sys.argv[1]) if len(sys.argv) > 1 else TEXTS
     with tempfile.TemporaryDirectory() as folder:
-        context = Context(Config(lake=folder, batch="many"), "bench")
+        context = Context(Config(lake=folder, create=True, batch="many"), "bench")
         entries = publish_metadata(context)
         texts = mixed_texts(count)
         publish_pairs(context, "warm-up", texts[:WARM_UP], 2)

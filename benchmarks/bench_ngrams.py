@@ -111,7 +111,7 @@ def naive(path: Path, mb: int, *, ours: bool) -> Figures:
 
 def job(path: Path, cores: int) -> Figures:
     """Count and rank a corpus on Spark."""
-    context = Context(Config(lake=str(path.parent), spark=SparkSection(master=f"local[{cores}]")), "bench")
+    context = Context(Config(lake=str(path.parent), create=True, spark=SparkSection(master=f"local[{cores}]")), "bench")
     source = Source("dump", (context.storage.stat(str(path)),), "en")
     buckets = bucket_counts([source])
     with tempfile.TemporaryDirectory(dir=path.parent) as staging:

@@ -200,7 +200,7 @@ def describe_origins(counts: Iterable[Mapping[str, int]]) -> str:
     return ", ".join(f"{sums[origin]} {origin}" for origin in ORIGINS)
 
 
-JOB = Job("build_metadata", __doc__ or "", run, required=("lake",), sections=("metadata",))
+JOB = Job("build_metadata", __doc__ or "", run, required=("lake",), sections=("metadata",), creates_lake=True)
 
 if __name__ == "__main__":
     sys.exit(main("jobs.build_metadata"))

@@ -111,6 +111,7 @@ def _check_same_run(config: TrainConfig, folder: Path, state: TrainingState) -> 
 def _index_shards(config: TrainConfig, state: TrainingState | None) -> TrainValSplit:
     assert config.lake is not None, "load_config requires this key"
     lake = Lake(config.lake, config.open_storage())
+    lake.check_exists()
     split = build_index(
         lake,
         config.recipe,

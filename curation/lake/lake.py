@@ -21,6 +21,7 @@ from deltalake import CommitProperties, DeltaTable, Schema
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction, Transaction
 
+from curation import __version__
 from curation.errors import DamagedLakeError, InputError, OutputError, UsageError
 from curation.io.failures import first_line
 from curation.io.paths import join, normalize_path
@@ -56,6 +57,28 @@ class Lake:
     def root(self) -> str:
         """The folder or prefix of the lake."""
         return self.layout.root
+
+    def exists(self) -> bool:
+        """Return whether there is a lake at this location.
+
+        A lake that was made by a version before 0.3 has no marker, but matchers, batches or tables.
+        """
+        known = (self.layout.marker, self.layout.latest_matchers, self.layout.batch(0))
+        return any(map(self.storage.exists, known)) or any(self.table(name) for name in PARTITIONS)
+
+    def check_exists(self) -> None:
+        """Raise UsageError unless there is a lake at this location."""
+        if not self.exists():
+            raise UsageError(
+                f"lake: there is no lake at {self.root}: correct the path, or create a lake with jobs.build_metadata "
+                f"or --create"
+            )
+
+    def create(self) -> None:
+        """Create the lake unless it exists."""
+        marker = json.dumps({"created_by": __version__}).encode()
+        if not self.storage.exists(self.layout.marker):
+            self.storage.put_if_absent(self.layout.marker, marker)
 
     # Reading
 

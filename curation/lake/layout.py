@@ -1,5 +1,6 @@
 """The path of everything in the lake; no other module builds one.
 
+    LAKE/lake.json                                                        marker: here is a lake
     LAKE/<table>/<key=value>/…/<run_id>/<ordinal>.<part>-<uuid>.parquet   data files
     LAKE/batches/<n>.json                                                 name of batch n, in the order of declaration
     LAKE/recipes/<name>.json                                              frozen specification of a recipe
@@ -43,6 +44,11 @@ class LakeLayout:
     def table(self, name: str) -> str:
         """Return the location of a table."""
         return self._path(name)
+
+    @property
+    def marker(self) -> str:
+        """File that marks the folder or prefix as a lake."""
+        return self._path("lake.json")
 
     @property
     def batches(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, CliImplicitFlag, SettingsConfigDict
 
 from curation.cli.config import (
     BalanceSection,
@@ -55,6 +55,9 @@ class Config(BaseSettings):
     other_variables: ClassVar[tuple[str, ...]] = ("CACHE", "COMPILED", "TRAINING_", "EVALUATE_", "DOWNLOAD_", "API_")
 
     lake: Location | None = Field(None, description="the lake: a folder or s3://bucket/prefix")
+    create: CliImplicitFlag[bool] = Field(
+        False, description="create the lake if it does not exist; build_metadata always does"
+    )
     batch: str | None = Field(None, description="the input partition: a night (2024-05-31) or a crawl")
     recipe: str = Field("default", description="name of the balancing recipe")
     seed: int = Field(0, description="seed of all random choices: samples, texts per image, draws")

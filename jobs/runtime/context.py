@@ -42,9 +42,17 @@ class Context:
 
     @cached_property
     def lake(self) -> Lake:
-        """The lake of the configuration."""
+        """The lake of the configuration; it is created if the configuration says so.
+
+        Raises UsageError if there is no lake.
+        """
         assert self.config.lake is not None, "checked when the config was read"
-        return Lake(self.config.lake, self.storage)
+        lake = Lake(self.config.lake, self.storage)
+        if self.config.create:
+            lake.create()
+        else:
+            lake.check_exists()
+        return lake
 
     @cached_property
     def spark(self) -> SparkSession:

@@ -24,7 +24,7 @@ class Job:
 
     `stages` are the stages that it runs, in order; each reads the output of the one before. The fields of `options` are
     flags that are fields of the context too. `sections` are the sections of the config that this job mainly uses;
-    `--help` shows them first.
+    `--help` shows them first. A job with `creates_lake` needs no `--create`.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Job:
     stages: Sequence[type[Stage]] = ()
     options: type[CommandOptions] = CommandOptions
     sections: Sequence[str] = ()
+    creates_lake: bool = False
 
 
 def main(module: str, argv: Sequence[str] | None = None) -> int:
@@ -47,6 +48,8 @@ def main(module: str, argv: Sequence[str] | None = None) -> int:
     def command(arguments: Sequence[str]) -> None:
         command_line = Command(f"python -m {module}", job.summary, job.options, Config, job.required, job.sections)
         options, config = command_line.parse(arguments)
+        if job.creates_lake:
+            config = config.model_copy(update={"create": True})
         run_job(job, Context(config, job.name, **options.model_dump()))
 
     return run_command(command, argv)
@@ -54,6 +57,8 @@ def main(module: str, argv: Sequence[str] | None = None) -> int:
 
 def run_job(job: Job, context: Context) -> list[Outcome]:
     """Run a job, then log one summary line per stage and write its metrics (of a dry run, none)."""
+    if "lake" in job.required and not context.config.create:
+        context.lake.check_exists()  # before inputs are listed and Spark starts
     outcomes = job.run(context)
     for outcome in outcomes:
         log.info("%s", outcome.line())

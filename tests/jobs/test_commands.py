@@ -61,20 +61,20 @@ def test_help_describes_the_job_and_every_key(job):
     ("job", "config", "code", "said"),
     [
         ("match", {"lake": "/tmp/x"}, 2, "key `batch` is missing"),
-        ("nightly", {"lake": "/tmp/x", "batch": "b"}, 2, "key `ingest.inputs` is missing"),
-        ("match", {"lake": "/tmp/x", "batch": "b", "rules": "worldwide"}, 2, "unknown key `rules`"),
-        ("balance", {"lake": "/tmp/x", "batch": "b", "balance": {"t_en": "many"}}, 2, "key `balance.t_en`"),
-        ("build_metadata", {"lake": "/tmp/x", "metadata": {"languages": ["en", "xx"]}}, 2, "unknown language 'xx'"),
-        ("build_metadata", {"lake": "/tmp/x", "metadata": {"limits": {"xx": {}}}}, 2, "'xx'"),
-        ("match", {"lake": "/tmp/x", "batch": "b", "match": {"lid_model": "/nope.bin"}}, 2, "/nope.bin"),
-        ("build_metadata", {"lake": "/tmp/x", "metadata": {"wordnet": ["/nope"]}}, 3, "no file matches /nope"),
-        ("ingest", {"lake": "/tmp/x", "batch": "b", "ingest": {"inputs": ["/nope/*.gz"]}}, 3, "/nope/*.gz"),
-        ("ingest", {"lake": "/tmp/x", "batch": "a/b", "ingest": {"inputs": [__file__]}}, 2, "batch"),
-        ("report", {"lake": "/tmp/no-lake", "batch": "b"}, 3, "b"),
+        ("nightly", {"batch": "b"}, 2, "key `ingest.inputs` is missing"),
+        ("match", {"batch": "b", "rules": "worldwide"}, 2, "unknown key `rules`"),
+        ("balance", {"batch": "b", "balance": {"t_en": "many"}}, 2, "key `balance.t_en`"),
+        ("build_metadata", {"metadata": {"languages": ["en", "xx"]}}, 2, "unknown language 'xx'"),
+        ("build_metadata", {"metadata": {"limits": {"xx": {}}}}, 2, "'xx'"),
+        ("match", {"create": True, "batch": "b", "match": {"lid_model": "/nope.bin"}}, 2, "/nope.bin"),
+        ("build_metadata", {"metadata": {"wordnet": ["/nope"]}}, 3, "no file matches /nope"),
+        ("ingest", {"create": True, "batch": "b", "ingest": {"inputs": ["/nope/*.gz"]}}, 3, "/nope/*.gz"),
+        ("ingest", {"create": True, "batch": "a/b", "ingest": {"inputs": [__file__]}}, 2, "batch"),
+        ("report", {"create": True, "batch": "b"}, 3, "b"),
     ],
 )
-def test_a_mistake_is_one_line_and_its_code_before_spark_starts(command, job, config, code, said):
-    found, line = command(job, config=config)
+def test_a_mistake_is_one_line_and_its_code_before_spark_starts(command, tmp_path, job, config, code, said):
+    found, line = command(job, config={"lake": str(tmp_path / "lake"), **config})
     assert (found, said in line) == (code, True), line
 
 
@@ -86,7 +86,7 @@ def test_a_wrong_metadata_version_is_refused(command, night):
 
 
 def test_match_before_any_metadata_says_what_to_run(command, tmp_path):
-    code, line = command("match", config={"lake": str(tmp_path / "lake"), "batch": "b"})
+    code, line = command("match", "--create", config={"lake": str(tmp_path / "lake"), "batch": "b"})
     assert code == 2
     assert "jobs.build_metadata" in line
 
@@ -163,6 +163,7 @@ class TestBadInput:
                 inputs.append(tmp_path / f"{place}.warc.wat.gz")
                 inputs[-1].write_bytes(content)
             config = {"lake": str(tmp_path / "lake"), "batch": "b", "ingest": {"inputs": [str(p) for p in inputs]}}
+            config["create"] = True
             code, line = command("ingest", config={**config, **keys})
             from curation.io.storage import Storage
             from curation.lake.lake import Lake
@@ -216,6 +217,7 @@ class TestBadInput:
         path = tmp_path / "rows.jsonl"
         path.write_text('{"href": "http://h/1.jpg", "text": "x"}\n')
         config = {"lake": str(tmp_path / "lake"), "batch": "b", "ingest": {"inputs": [str(path)], "format": "jsonl"}}
+        config["create"] = True
         code, line = command("ingest", config=config)
         assert code == 2
         assert "'url'" in line

@@ -26,7 +26,7 @@ def context(tmp_path, monkeypatch):
         raise AssertionError("the report needs no Spark")
 
     monkeypatch.setattr("jobs.runtime.session.start", no_spark)
-    return Context(Config(lake=str(tmp_path / "lake"), batch="b1", recipe="default"), "report")
+    return Context(Config(lake=str(tmp_path / "lake"), create=True, batch="b1", recipe="default"), "report")
 
 
 PARTS = {

@@ -26,7 +26,7 @@ def context(spark, tmp_path):
     """Make a context over a lake of its own; keys are given as a nested dictionary."""
 
     def make(name: str = "test", **keys) -> Context:
-        return Context(Config(**{"lake": str(tmp_path / "lake"), "batch": "b1", **keys}), name)
+        return Context(Config(**{"lake": str(tmp_path / "lake"), "create": True, "batch": "b1", **keys}), name)
 
     return make
 
@@ -49,7 +49,9 @@ def night(context, tmp_path):
 def _first_night(spark, tmp_path_factory) -> Context:
     folder = tmp_path_factory.mktemp("first-night")
     ingest = {**NIGHT["ingest"], "inputs": write_night(folder / "inputs", 120)}
-    made = Context(Config(**{**NIGHT, "lake": str(folder / "lake"), "batch": "b1", "ingest": ingest}), "nightly")
+    made = Context(
+        Config(**{**NIGHT, "lake": str(folder / "lake"), "create": True, "batch": "b1", "ingest": ingest}), "nightly"
+    )
     publish_metadata(made)
     nightly.run(made)
     return made

@@ -15,7 +15,7 @@ from jobs.runtime.stage import Publication, StageRun
 @pytest.fixture
 def killed(tmp_path, monkeypatch):
     """A run of ingest that was killed between its commit and its row in `runs`."""
-    context = Context(Config(lake=str(tmp_path / "lake"), batch="b1"), "test")
+    context = Context(Config(lake=str(tmp_path / "lake"), create=True, batch="b1"), "test")
     run = new_run(context)
     with run.writers()("pairs", 0) as writer:
         writer.write(pa.Table.from_pylist([], schema=SCHEMAS["pairs"]))

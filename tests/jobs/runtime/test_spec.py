@@ -17,7 +17,7 @@ def opened(tmp_path):
     """Open the match spec of a lake with metadata, with some `match` keys; no Spark needed."""
 
     def make(**keys):
-        context = Context(Config(lake=str(tmp_path / "lake"), batch="b", match=keys), "test")
+        context = Context(Config(lake=str(tmp_path / "lake"), create=True, batch="b", match=keys), "test")
         publish_metadata(context)
         return open_match_spec(context)
 
