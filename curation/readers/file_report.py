@@ -1,6 +1,6 @@
 """What a reader reports about one input file: its counters, and the damage that cut it short.
 
-`jobs.runtime.ledger` decides from it whether the file counts as read, partial or failed.
+`jobs.runtime.ledger` decides which statuses count as failed.
 """
 
 from __future__ import annotations
