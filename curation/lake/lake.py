@@ -118,12 +118,17 @@ class Lake:
     def rows(self, name: str) -> pa.Table:
         """Return all rows of a small table (runs, ledger, tombstones); empty if it was never written.
 
-        Columns that the table does not have, because an earlier release wrote it, are null.
+        Columns that the table does not have, because an earlier release wrote it, are null. Raises DamagedLakeError if
+        a file of it is missing or damaged.
         """
         table = self.table(name)
         if table is None:
             return SCHEMAS[name].empty_table()
-        rows = table.to_pyarrow_table()
+        try:
+            rows = table.to_pyarrow_table()
+        except (OSError, pa.ArrowException) as error:
+            remedy = "restore its files from a copy, or the table to an earlier version"
+            raise DamagedLakeError(f"{self.layout.table(name)}: damaged: {first_line(error)}: {remedy}") from error
         for field in SCHEMAS[name]:
             if field.name not in rows.column_names:
                 rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -86,6 +86,24 @@ def append_run(lake: Lake, row: Mapping[str, Any]) -> None:
     lake.append("runs", pa.Table.from_pylist([{**row, **times}], schema=SCHEMAS["runs"]))
 
 
+def mark_incomplete(lake: Lake, run_id: str, *, forget_lists: Collection[str] = ()) -> None:
+    """Mark a recorded run incomplete, so that its stage runs again.
+
+    `forget_lists` are Wikipedias whose lists a later build must not take from this run.
+    """
+    table = lake.table("runs")
+    row = _recorded(lake, run_id)
+    if table is None or row is None:
+        return
+    totals = json.loads(row["totals"])
+    fingerprints = totals.get("fingerprints", {})
+    updates: dict[str, Any] = {"complete": False}
+    if forgotten := fingerprints.keys() & set(forget_lists):
+        totals["fingerprints"] = {code: same for code, same in fingerprints.items() if code not in forgotten}
+        updates["totals"] = json.dumps(totals, sort_keys=True)
+    table.update(predicate=f"run_id = '{run_id}'", new_values=updates)
+
+
 def _recorded(lake: Lake, run_id: str) -> dict[str, Any] | None:
     runs = lake.rows("runs")
     rows = runs.filter(pc.equal(runs["run_id"], run_id)).to_pylist()
@@ -93,5 +111,5 @@ def _recorded(lake: Lake, run_id: str) -> dict[str, Any] | None:
 
 
 def _committed(lake: Lake, run_id: str, table: str) -> dict[str, Any] | None:
-    commits = (commit for commit in lake.commits(table) if commit.get("run_id") == run_id)
+    commits = (commit for commit in lake.commits(table) if commit.get("run_id") == run_id and "run" in commit)
     return next((json.loads(commit["run"]) for commit in commits), None)

@@ -13,7 +13,7 @@ import pytest
 from curation.errors import InputError, UsageError
 from curation.lake.lake import Lake
 from curation.matching.store import MatcherStore, matcher_name
-from jobs import build_metadata, show_metadata
+from jobs import build_metadata, show_metadata, verify
 from jobs.runtime.context import Context
 from support.nights import run_here
 
@@ -279,6 +279,39 @@ def test_a_list_made_from_a_damaged_file_is_made_again(build, tmp_path):
     assert again.fresh
     assert "enwiki.xml.bz2" in read_files(tolerant, again)
     assert again.totals["lists_reused"] == 3
+
+
+def flip_a_bit(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("what", ["source_lists", "entries", "matcher", "manifest"])
+@pytest.mark.parametrize("damage", [flip_a_bit, Path.unlink])
+def test_a_build_after_a_repair_makes_what_was_damaged_again_and_takes_the_rest(build, tmp_path, what, damage, capsys):
+    made = build()
+    (first,) = build_metadata.run(made)
+    version, lake = first.totals["version"], Path(made.config.lake)
+    before = [entries(made, lang) for lang in ("en", "zh", "other")]
+    path = (
+        next(lake.glob(f"matchers/{version}/{'worldwide.*/en.matcher' if what == 'matcher' else 'manifest.*'}"))
+        if what in ("matcher", "manifest")
+        else Path(made.lake.snapshot(what).files[0].path)
+    )
+    damage(path)
+    flags = ["--lake", str(lake)]
+    assert verify.main(flags) == 4
+    assert f"{path}: " in (out := capsys.readouterr().out)
+    assert "run jobs.build_metadata again" in out
+    assert verify.main([*flags, "--repair"]) == 0
+    (again,) = build_metadata.run(made)
+    assert (again.fresh, again.totals["version"]) == (True, version)
+    assert again.totals["lists_reused"] == (3 if what == "source_lists" else 4)
+    assert [entries(made, lang) for lang in ("en", "zh", "other")] == before
+    assert verify.main(flags) == 0
+    assert not build_metadata.run(made)[0].fresh
 
 
 @pytest.mark.usefixtures("here")

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from curation.errors import DamagedLakeError
 from jobs import balance, fetch_images, ingest, match, nightly
-from jobs.runtime.config import Config
 from jobs.runtime.context import Context
 from support.lakes import TABLES, digests
-from support.nights import NIGHT, publish_metadata, run_here, write_night
 
 PRODUCERS = {
     "pairs": (ingest, "jobs.ingest", match),
@@ -24,34 +20,10 @@ PRODUCERS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _in_this_process(in_process):
-    """Run tasks in this process."""
-
-
-@pytest.fixture(scope="module")
-def in_process():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jobs.runtime.context.run_tasks", run_here)
-        patch.setattr(Context, "spark", SimpleNamespace(conf={}))
-        yield
-
-
-@pytest.fixture(scope="module")
-def done(in_process, tmp_path_factory) -> Context:
-    folder = tmp_path_factory.mktemp("night")
-    section = {**NIGHT["ingest"], "inputs": write_night(folder / "inputs", 60)}
-    made = Context(Config(**{**NIGHT, "lake": str(folder / "lake"), "batch": "b1", "ingest": section}), "nightly")
-    publish_metadata(made)
-    nightly.run(made)
-    return made
-
-
 @pytest.fixture
-def night(done, tmp_path) -> Context:
+def night(night_here) -> Context:
     """A finished night in a lake of its own, to be damaged."""
-    shutil.copytree(done.config.lake, tmp_path / "lake")
-    return Context(done.config.model_copy(update={"lake": str(tmp_path / "lake")}), "nightly")
+    return night_here
 
 
 def command(job, context, tmp_path, capsys) -> tuple[int, str]:

@@ -39,7 +39,7 @@ def add(path: Path, dice: random.Random) -> None:
 
 def make_lake(root: Path, seed: int) -> None:
     """Fill a lake with published and replaced versions, orphans, working files and cached groups."""
-    dice, config = random.Random(seed), Config(lake=str(root))
+    dice, config = random.Random(seed), Config(lake=str(root), create=True)
     context = Context(config, "test")
     for number in range(dice.randrange(1, 5)):
         batch = dice.choice(["b1", "b2"])
@@ -67,7 +67,7 @@ def test_a_dry_run_says_what_the_run_removes_and_changes_nothing(tmp_path, capsy
     before = files_of(lake)
 
     def collect(**keys):
-        context = Context(Config(lake=str(lake), gc={"retention_hours": retention, **keys}), "gc")
+        context = Context(Config(lake=str(lake), create=True, gc={"retention_hours": retention, **keys}), "gc")
         [outcome] = run_job(gc.JOB, context)
         return outcome
 

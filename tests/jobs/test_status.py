@@ -114,7 +114,7 @@ def test_people_and_programs_read_the_same(night_here, tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert status.main(["--lake", night_here.config.lake, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert status.main(["--lake", str(tmp_path / "empty"), "--json"]) == 0
+    assert status.main(["--lake", str(tmp_path / "empty"), "--create", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["batches"] == []
     logging.getLogger().handlers[:] = handlers
     assert found["batches"] == ["b1", "b2"]

@@ -31,7 +31,7 @@ def make(tmp_path, monkeypatch):
 
     def of_batch(batch, *, replace=False, **keys):
         keys = {"inputs": [str(inputs)], "format": "jsonl", "text_columns": ["text"], **keys}
-        return Context(Config(lake=str(tmp_path / "lake"), batch=batch, ingest=keys), "ingest", replace)
+        return Context(Config(lake=str(tmp_path / "lake"), create=True, batch=batch, ingest=keys), "ingest", replace)
 
     return of_batch
 

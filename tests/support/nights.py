@@ -13,6 +13,7 @@ import pyarrow as pa
 from PIL import Image
 
 from curation.lake.files import WrittenFile
+from curation.lake.lake import Lake
 from curation.lake.parquet import PartitionWriter
 from curation.lake.schemas import SCHEMAS
 from curation.matching.matcher_file import compile_entries
@@ -53,6 +54,7 @@ def picture(number: int) -> bytes:
 
 def publish_metadata(context: Context, entries: Mapping[str, Sequence[str]] = ENTRIES) -> str:
     """Compile and publish matchers for sorted entries, as build_metadata does; return the version."""
+    Lake(context.config.lake, context.storage).create()
     lake = context.lake.root
     version = hashlib.sha256(json.dumps(entries).encode()).hexdigest()[:16]
     files = {

@@ -1,0 +1,88 @@
+"""Compares a lake with what was published: names, sizes, checksums and counters, and names the job to run again.
+
+    python -m jobs.verify --config c.yaml               every problem, one line each; exit code 4 if there are any
+    python -m jobs.verify --config c.yaml --repair      marks damaged partitions, so that the next run rebuilds them
+
+Every published file is read and compared with the SHA-256 in the commit that published it, or with its own checksums.
+The rows of each partition are compared with the counters of the run that wrote it and of the runs that read it. Files
+that belong to no published version are counted; `jobs.gc` removes them. `--repair` also restores damaged batch and
+recipe files from the runs, and removes damaged matchers, which the next build compiles again.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from pydantic import Field
+
+from curation.cli.command import Command, CommandOptions
+from curation.cli.run import run_command
+from curation.errors import DamagedLakeError
+from jobs.runtime.config import Config
+from jobs.runtime.context import Context
+from jobs.tasks.verify.problems import Problem
+from jobs.tasks.verify.records import check_records
+from jobs.tasks.verify.repair import repair
+from jobs.tasks.verify.tables import Inventory, check_tables
+
+
+class VerifyOptions(CommandOptions):
+    """How much to check, and whether to repair."""
+
+    quick: bool = Field(False, description="compare names, sizes and counters only, without reading the files")
+    repair: bool = Field(False, description="mark damaged partitions incomplete and restore small files")
+    json_: bool = Field(False, alias="json", description="print JSON instead of lines")
+
+
+COMMAND = Command("python -m jobs.verify", __doc__ or "", VerifyOptions, Config, required=("lake",))
+
+
+def verify(argv: Sequence[str]) -> None:
+    """Check the lake, write the problems to stdout and repair it if asked to.
+
+    Raises DamagedLakeError if problems remain.
+    """
+    options, config = COMMAND.parse(argv)
+    context = Context(config, "verify")
+    problems = check_records(context, read=not options.quick)
+    inventory = check_tables(context, read=not options.quick)
+    problems += inventory.problems
+    done, left = repair(context, problems) if options.repair else ([], problems)
+    report = _as_json if options.json_ else _as_text
+    sys.stdout.write(report(inventory, problems, done) + "\n")
+    if left and options.repair:
+        raise DamagedLakeError(f"{config.lake}: {len(left)} problems remain, such as {left[0].line()}")
+    if left:
+        raise DamagedLakeError(f"{config.lake}: {len(left)} problems: run `python -m jobs.verify --repair`")
+
+
+def _as_text(inventory: Inventory, problems: Sequence[Problem], done: Sequence[str]) -> str:
+    orphans, orphan_bytes = len(inventory.orphans), sum(inventory.orphans.values())
+    summary = (
+        f"{inventory.files} files ({inventory.size:,} bytes) are published, {len(problems)} problems; "
+        f"{orphans} files ({orphan_bytes:,} bytes) belong to no published version"
+    )
+    return "\n".join([*(problem.line() for problem in problems), *(f"repair: {line}" for line in done), summary])
+
+
+def _as_json(inventory: Inventory, problems: Sequence[Problem], done: Sequence[str]) -> str:
+    report = {
+        "problems": [asdict(problem) for problem in problems],
+        "repairs": list(done),
+        "files": inventory.files,
+        "bytes": inventory.size,
+        "orphans": inventory.orphans,
+    }
+    return json.dumps(report, ensure_ascii=False, indent=1)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    return run_command(verify, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,174 @@
+"""Verify finds every kind of damage and names the job to run; after a repair, that run gives the lake as it was."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from curation.lake.lake import Lake
+from jobs import nightly, verify
+from jobs.runtime.context import Context
+from support.damage import flips
+from support.lakes import TABLES, digests
+
+JOBS = {
+    "pairs": "jobs.ingest --batch b1",
+    "matches": "jobs.match --batch b1",
+    "counts": "jobs.match --batch b1",
+    "totals": "jobs.balance --batch b1",
+    "thresholds": "jobs.balance --recipe default --batch b1",
+    "curated": "jobs.balance --recipe default --batch b1",
+    "images": "jobs.fetch_images --recipe default --batch b1",
+    "shards": "jobs.fetch_images --recipe default --batch b1",
+}
+
+
+@pytest.fixture
+def run(night_here, tmp_path, capsys):
+    """Run the command on the night; return its exit code, its problems and its repairs."""
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(night_here.config.model_dump(mode="json", exclude_none=True)))
+
+    def command(*flags: str) -> tuple[int, list[dict[str, str]], list[str]]:
+        code = verify.main(["--config", str(path), "--json", *flags])
+        out, err = capsys.readouterr()
+        report = json.loads(out)
+        assert ("error: " in err) == (code == 4)
+        return code, report["problems"], report["repairs"]
+
+    return command
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 1
+    path.write_bytes(data)
+
+
+def test_a_finished_night_has_no_problems(run, night_here):
+    assert run() == (0, [], [])
+    assert run("--quick") == (0, [], [])
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_flipped_bit_is_found_and_the_run_after_a_repair_gives_the_lake_as_it_was(run, night_here, table):
+    before, path = digests(night_here.lake), Path(night_here.lake.snapshot(table).files[-1].path)
+    flip(path)
+    code, problems, repairs = run()
+    assert code == 4
+    assert [(problem["where"], problem["job"]) for problem in problems] == [(str(path), JOBS[table])]
+    assert repairs == []
+    assert run("--quick")[0] == 0
+    code, problems, repairs = run("--repair")
+    assert code == 0
+    assert len(repairs) == 1
+    assert repairs[0].endswith(f"is marked incomplete: run {JOBS[table]}")
+    nightly.run(Context(night_here.config, "nightly"))
+    assert digests(night_here.lake) == before
+    assert run() == (0, [], [])
+
+
+def test_every_flip_anywhere_in_a_file_is_found(run, night_here):
+    path = Path(night_here.lake.snapshot("shards").files[0].path)
+    for _ in flips(path, 25):
+        code, problems, _ = run()
+        assert (code, [problem["where"] for problem in problems]) == (4, [str(path)])
+
+
+@pytest.mark.parametrize("flags", [(), ("--quick",)])
+def test_missing_shortened_and_replaced_files_are_found(run, night_here, flags):
+    paths = {table: Path(night_here.lake.snapshot(table).files[0].path) for table in ("pairs", "matches", "curated")}
+    paths["pairs"].unlink()
+    paths["matches"].write_bytes(paths["matches"].read_bytes()[:-10])
+    paths["curated"].write_bytes(paths["curated"].read_bytes() + b"more")
+    code, problems, _ = run(*flags)
+    assert code == 4
+    assert {problem["where"]: problem["what"].split()[0] for problem in problems} == {
+        str(paths["pairs"]): "missing",
+        str(paths["matches"]): "it",
+        str(paths["curated"]): "it",
+    }
+
+
+def test_a_whole_file_in_the_place_of_another_is_found(run, night_here):
+    path = Path(night_here.lake.snapshot("pairs").files[0].path)
+    other = bytearray(path.read_bytes())
+    from curation.lake import checksums
+
+    section = other.rindex(checksums.MARK)
+    sums = checksums.BlockSums()
+    rows = other[: checksums.FileSums.parse(bytes(other), len(other)).rows_size]
+    rows[8] ^= 1
+    sums.update(rows)
+    footer = bytes(other[section + len(checksums.MARK) :])
+    path.write_bytes(bytes(rows) + sums.section(footer) + footer)  # consistent in itself
+    code, problems, _ = run()
+    assert (code, problems[0]["what"]) == (4, "damaged: its SHA-256 is not the published one")
+
+
+def test_counters_that_contradict_the_files_are_found(run, night_here):
+    runs = night_here.lake.table("runs")
+    for row in runs.to_pyarrow_table().to_pylist():
+        if row["stage"] == "match":
+            totals = json.loads(row["totals"])
+            totals |= {"images": totals["images"] + 1, "images_matched": totals["images_matched"] - 1}
+            runs.update(predicate=f"run_id = '{row['run_id']}'", new_values={"totals": json.dumps(totals)})
+    code, problems, _ = run("--quick")
+    assert code == 4
+    assert {problem["table"] for problem in problems} == {"matches"}
+    assert [problem["what"].split()[:2] for problem in problems] == [["it", "holds"], ["its", "run"]]
+
+
+def test_files_of_no_published_version_are_counted_and_are_no_problem(run, night_here, tmp_path, capsys):
+    path = Path(night_here.lake.snapshot("pairs").files[0].path)
+    path.with_name("orphan.parquet").write_bytes(b"12345")
+    verify.main(["--lake", str(night_here.config.lake)])
+    assert "1 files (5 bytes) belong to no published version" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", [b"", None], ids=["empty", "missing"])
+@pytest.mark.parametrize("name", ["batches/00000000.json", "recipes/default.json"])
+def test_small_files_are_restored_from_the_runs(run, night_here, name, content):
+    path = Path(night_here.config.lake, name)
+    whole = path.read_bytes()
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    code, problems, _ = run()
+    if name.startswith("batches") and content is None:
+        path.write_bytes(b"")  # the only declaration: nothing shows that it existed
+        code, problems, _ = run()
+    assert (code, [problem["where"] for problem in problems]) == (4, [str(path)])
+    assert run("--repair")[0] == 0
+    assert path.read_bytes() == whole
+    assert run()[0] == 0
+
+
+def test_damaged_matchers_and_manifests_are_removed_for_the_next_build(run, night_here):
+    root = Path(night_here.config.lake)
+    matcher, manifest = next(root.glob("matchers/*/worldwide.*/fr.matcher")), next(root.glob("matchers/*/manifest*"))
+    flip(matcher)
+    code, problems, _ = run()
+    assert (code, [(problem["where"], problem["job"]) for problem in problems]) == (
+        4,
+        [(str(matcher), "jobs.build_metadata")],
+    )
+    run("--repair")
+    assert not matcher.exists()
+    manifest.write_bytes(manifest.read_bytes()[:-5])
+    assert run("--repair")[0] == 0
+    assert not manifest.exists()
+
+
+def test_what_cannot_be_repaired_remains_and_is_named(run, night_here):
+    lake: Lake = night_here.lake
+    lake.declare_batch("never-ingested")
+    path = Path(lake.layout.batch(1))
+    path.write_bytes(b"{")
+    code, problems, _ = run("--repair")
+    assert code == 4
+    assert problems[0]["where"] == str(path)
+    assert path.read_bytes() == b"{"
