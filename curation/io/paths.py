@@ -76,6 +76,16 @@ def split_glob(pattern: str, is_folder: Callable[[str], bool]) -> tuple[str, str
     return pattern, ""
 
 
+def is_hidden(path: str, glob: str = "") -> bool:
+    """Return whether a path below a folder is hidden, as Spark hides it: a part of it starts with `_` or `.`.
+
+    Such are `_SUCCESS`, `_metadata` and `.part-0.crc`. A partition (`_day=1`) is not hidden, nor is what a glob such as
+    `_*` names.
+    """
+    named = {part[:1] for part in glob.split("/")}
+    return any(part.startswith(("_", ".")) and part[:1] not in named and "=" not in part for part in path.split("/"))
+
+
 def matches_glob(path: str, pattern: str) -> bool:
     """Return whether a path matches a glob. As in a shell, `*` stays within a path segment; `**` crosses them."""
     if "**" not in pattern and path.count("/") != pattern.count("/"):

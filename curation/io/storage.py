@@ -7,6 +7,7 @@ workers, which open their clients on first use.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,10 +23,12 @@ from curation.io.backend import Backend, FileStat
 from curation.io.failures import named_failure
 from curation.io.http_files import HttpFiles
 from curation.io.local_files import LocalFiles
-from curation.io.paths import Scheme, matches_glob, normalize_path, scheme_of, split_glob
+from curation.io.paths import Scheme, is_hidden, matches_glob, normalize_path, scheme_of, split_glob
 from curation.io.retry import RetryPolicy
 from curation.io.s3_files import S3Files, S3Options
 from curation.redaction import know_secrets
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -118,8 +121,8 @@ class Storage:
     def expand(self, pattern: str) -> list[FileStat]:
         """Return the files that a path, folder or glob names, in name order.
 
-        A file or folder that exists under this name is taken literally, although it contains wildcards.
-        Raises InputError when there are none or they cannot be read.
+        A file or folder that exists under this name is taken literally, although it contains wildcards. Hidden files of
+        a folder (see `is_hidden`) are left out. Raises InputError when there are none or they cannot be read.
         """
         pattern = normalize_path(pattern)
         if not self._backend(pattern).has_folders:
@@ -129,7 +132,10 @@ class Storage:
         else:
             folder, glob = split_glob(pattern, self._is_folder)
             start = 0 if folder == "." else len(folder.rstrip("/")) + 1
-            files = [file for file in self.list_files(folder) if not glob or matches_glob(file.path[start:], glob)]
+            named = [file for file in self.list_files(folder) if not glob or matches_glob(file.path[start:], glob)]
+            files = [file for file in named if not is_hidden(file.path[start:], glob)]
+            if hidden := len(named) - len(files):
+                log.info("%s: left out %d hidden files: their names start with _ or .", pattern, hidden)
         if not files:
             raise InputError(f"no file matches {pattern}")
         return files

@@ -63,10 +63,13 @@ _GZIPPED: Final = frozenset({"wat", "jsonl"})  # formats that may be packed with
 _RECORD_TYPE = re.compile(rb"^WARC-Type: *(\w+)", re.MULTILINE | re.IGNORECASE)
 
 
-def check_format(stream: BinaryIO, name: str, expected: str) -> None:
-    """Raise InputError if a seekable file is recognized and is not of the format `expected`, a value of the config."""
+def check_format(stream: BinaryIO, name: str, expected: str, *, also_texts: bool = True) -> None:
+    """Raise InputError if a seekable file is recognized and is not of the format `expected`, a value of the config.
+
+    Without `also_texts`, only formats with a magic number are recognized, which a broken first line cannot have.
+    """
     head, gzipped = _read_head(stream)
-    found = _recognize(head)
+    found = _recognize_binary(head) or (_recognize_text(head) if also_texts else None)
     if gzipped and expected not in _GZIPPED:
         label = f"{found.label} packed with gzip" if found else "packed with gzip"
         found = Format(label, "unpack it")
@@ -84,15 +87,18 @@ def _read_head(stream: BinaryIO) -> tuple[bytes, bool]:
     return bytes(head), source.gzipped
 
 
-def _recognize(head: bytes) -> Format | None:
-    """Return the format of a file that starts with these bytes; None if it is not recognized."""
+def _recognize_binary(head: bytes) -> Format | None:
+    """Return the format whose magic number is at the start of a file; None if there is none."""
     for magic, found in _MAGIC.items():
         if head.startswith(magic):
             return found
     if head[TAR_MAGIC] == b"ustar":
         return _TAR
-    if head.startswith(b"WARC/"):
-        return _recognize_warc(head)
+    return _recognize_warc(head) if head.startswith(b"WARC/") else None
+
+
+def _recognize_text(head: bytes) -> Format | None:
+    """Return the format of a text that starts with these bytes; None if it is not recognized."""
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     line, _, rest = text.partition(b"\n")
     if re.match(rb"\[\s*[{\[]", text) and not (rest.strip() and _is_json(line)):

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from curation.errors import InputError
 from curation.io.failures import first_line
+from curation.readers.parquet_footer import data_end
 
 MAGIC: Final = b"PAR1"
 FOOTER_END: Final = 8  # bytes of the footer's length and of the magic number
@@ -21,13 +22,17 @@ IGNORED: Final = b"-----:schema"
 
 
 def open_parquet(stream: BinaryIO, name: str) -> pq.ParquetFile:
-    """Open a Parquet file. Raises InputError unless it starts and ends as one."""
+    """Open a Parquet file. Raises InputError unless it is one complete file."""
     try:
         stream.seek(0)
         if stream.read(len(MAGIC)) != MAGIC:
             raise InputError("it does not start as a Parquet file does")
         metadata = pq.read_metadata(stream)
-        metadata = _without_arrow_types(stream, metadata)
+        footer_start = stream.seek(-FOOTER_END - metadata.serialized_size, io.SEEK_END)
+        footer = stream.read()
+        _check_single(stream, data_end(footer), footer_start)
+        # the copy of the footer is read as if the writer knew only Parquet's own types
+        metadata = pq.read_metadata(io.BytesIO(MAGIC + footer.replace(ARROW_SCHEMA, IGNORED)))
         file = pq.ParquetFile(stream, metadata=metadata, page_checksum_verification=True)
         file.schema_arrow.names  # noqa: B018 - decodes them
     except (OSError, pa.ArrowException, UnicodeDecodeError, InputError) as error:
@@ -35,37 +40,18 @@ def open_parquet(stream: BinaryIO, name: str) -> pq.ParquetFile:
     return file
 
 
-def check_single(stream: BinaryIO, metadata: pq.FileMetaData, name: str) -> None:
+def _check_single(stream: BinaryIO, end: int | None, footer_start: int) -> None:
     """Raise InputError if another Parquet file comes before the one that the footer describes.
 
-    The offsets in the footer then lead into that file. Between the data and the footer are only indexes and filters. A
-    damaged footer may crash the process here, as it may when pages are read: only tasks call this.
+    The offsets in the footer then lead into that file. Between the end of the data and the footer are only indexes and
+    filters.
     """
-    chunks = (
-        metadata.row_group(group).column(column)
-        for group in range(metadata.num_row_groups)
-        for column in range(metadata.num_columns)
-    )
-    data_end = max((_start(chunk) + chunk.total_compressed_size for chunk in chunks), default=len(MAGIC))
-    gap = stream.seek(-FOOTER_END - metadata.serialized_size, io.SEEK_END) - data_end
-    if gap <= 0:
+    if end is None or end >= footer_start:
         return
-    stream.seek(data_end)
-    tail = b""
+    stream.seek(end)
+    tail, gap = b"", footer_start - end
     while gap > 0 and (piece := stream.read(min(PIECE, gap))):
         gap -= len(piece)
         if MAGIC + MAGIC in tail + piece:
-            raise InputError(f"cannot read {name}: it is several Parquet files in one: split it")
+            raise InputError("it is several Parquet files in one: split it")
         tail = piece[-len(MAGIC) * 2 :]
-
-
-def _start(chunk: pq.ColumnChunkMetaData) -> int:
-    return int(chunk.dictionary_page_offset or chunk.data_page_offset)
-
-
-def _without_arrow_types(stream: BinaryIO, metadata: pq.FileMetaData) -> pq.FileMetaData:
-    """Return the metadata as of a writer that knows only Parquet's own types."""
-    if ARROW_SCHEMA not in (metadata.metadata or {}):
-        return metadata
-    stream.seek(-FOOTER_END - metadata.serialized_size, io.SEEK_END)
-    return pq.read_metadata(io.BytesIO(MAGIC + stream.read().replace(ARROW_SCHEMA, IGNORED)))

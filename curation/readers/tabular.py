@@ -23,7 +23,7 @@ from curation.readers.columns import Columns
 from curation.readers.extract import ImageUrls, RawValue, clean_reference, note_images, occurrences_of
 from curation.readers.file_report import FileReport
 from curation.readers.lenient_json import decode_utf8, parse_json
-from curation.readers.parquet_file import check_single, open_parquet
+from curation.readers.parquet_file import open_parquet
 from curation.urls import effective_base
 
 BATCH_ROWS = 4096
@@ -42,7 +42,6 @@ def read_parquet(
     is not a complete Parquet file, UsageError if a column is missing or does not hold strings.
     """
     file = open_parquet(stream, report.name)
-    check_single(stream, file.metadata, report.name)
     names = columns.check_schema(file.schema_arrow, report.name)
     if columns.image is not None:
         columns = replace(columns, ref=ROW)

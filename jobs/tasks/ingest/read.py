@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from curation.cli.config import IngestSection
 from curation.dedup.by_image import GROUPS, group
-from curation.errors import InputError
+from curation.errors import InputError, UsageError
 from curation.filters import base
 from curation.filters.steps import FilterPlan
 from curation.images.ref_roots import REFUSED, RefRoots, name_of
@@ -94,7 +94,7 @@ class ReadFile:
             try:
                 texts = base.apply(self._occurrences(stream, report), self._steps(file), report.counters)
                 table, counters = group(texts, self.seed, self.section.max_texts_per_image)
-            except InputError:
+            except (InputError, UsageError):
                 check_format(stream, file.path, self.section.format)
                 raise
             self._check_readable(stream, report)
@@ -116,12 +116,12 @@ class ReadFile:
         return read(stream, report, columns_of(section))
 
     def _check_readable(self, stream: Any, report: FileReport) -> None:
-        """Raise InputError for a file that is most likely of another format: most or all of its records are broken."""
+        """Raise InputError for a file of another format, which may still have some readable records."""
         notes = report.counters.notes
         broken = notes["broken_record"]
         readable = notes["records"] - broken if self.section.format == "wat" else notes["rows"]
-        if broken >= readable:
-            check_format(stream, report.name, self.section.format)
+        if broken >= readable or report.error:
+            check_format(stream, report.name, self.section.format, also_texts=broken >= readable)
         if broken and not readable and report.error is None:
             raise InputError(
                 f"{report.name}: none of its {broken} records is valid {self.section.format}: check ingest.format"

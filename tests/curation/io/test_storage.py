@@ -136,3 +136,23 @@ def test_a_file_on_an_http_server_exists_or_not():
         assert storage.exists(f"{server.url}/a")
         assert not storage.exists(f"{server.url}/b")
         assert [file.size for file in storage.expand(f"{server.url}/a?b=*")] == [1]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("", ["a=_1/p.gz", "_k=1/p.gz", "p.gz"]),
+        ("*", ["p.gz"]),
+        ("**", ["a=_1/p.gz", "_k=1/p.gz", "p.gz"]),
+        ("_t/*", ["_t/p.gz"]),
+        ("_t", ["_t/p.gz"]),
+        ("_*", ["_SUCCESS"]),
+        ("_SUCCESS", ["_SUCCESS"]),
+    ],
+)
+def test_hidden_files_are_left_out_unless_they_are_named(tmp_path, pattern, names):
+    for name in ("p.gz", "_SUCCESS", "_t/p.gz", "a=_1/p.gz", "_k=1/p.gz", ".h/p.gz", "_k=1/_metadata", "_t/.p.crc"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    found = [file.path for file in Storage().expand(f"{tmp_path}/{pattern}")]
+    assert found == sorted(f"{tmp_path}/{name}" for name in names)

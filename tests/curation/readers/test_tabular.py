@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
@@ -230,7 +231,89 @@ def test_invalid_utf8_and_lone_surrogates_are_replaced():
         assert report.counters.notes["invalid_utf8"] == 1
 
 
+def raw_texts(values, kind):
+    """An array of texts whose bytes are not checked."""
+    if pa.types.is_dictionary(kind):
+        indices = pa.array([n if value is not None else None for n, value in enumerate(values)], kind.index_type)
+        return pa.DictionaryArray.from_arrays(indices, raw_texts([value or b"" for value in values], kind.value_type))
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        made = pa.ListArray if pa.types.is_list(kind) else pa.LargeListArray
+        return made.from_arrays(list(range(len(values) + 1)), raw_texts(values, kind.value_type))
+    if pa.types.is_fixed_size_list(kind):
+        return pa.FixedSizeListArray.from_arrays(raw_texts(values, kind.value_type), 1)
+    binary = pa.array(values, pa.large_binary() if pa.types.is_large_string(kind) else pa.binary())
+    return binary.view(kind) if kind in (pa.string(), pa.large_string()) else binary.cast(kind)
+
+
+leaves = st.sampled_from([pa.string(), pa.large_string(), pa.binary(), pa.large_binary()])
+indices = st.sampled_from([pa.int8(), pa.int32(), pa.uint16()])
+texts_types = leaves | st.just(pa.binary_view()) | st.builds(pa.dictionary, indices, leaves)
+list_types = texts_types | st.builds(pa.list_, texts_types) | st.builds(pa.large_list, texts_types)
+column_types = list_types | st.builds(lambda kind: pa.list_(kind, 1), texts_types)
+
+
+@settings(deadline=None)
+@given(column_types, st.lists(st.none() | st.binary(min_size=1, max_size=4), min_size=1, max_size=9), st.integers(1, 4))
+def test_bad_bytes_in_a_text_column_of_any_type_cost_only_themselves(kind, values, group_rows):
+    table = pa.table({"url": [f"http://a.example/{n}" for n in range(len(values))], "text": raw_texts(values, kind)})
+    occurrences, report = parquet(as_parquet(table, row_group_size=group_rows), Columns(["text"]))
+    expected = [(f"http://a.example/{n}", clean(v.decode(errors="replace"))) for n, v in enumerate(values) if v]
+    assert [(o.image_url, o.text) for o in occurrences] == [(url, text) for url, text in expected if text]
+    assert (report.status, report.counters.read) == ("ok", len(expected))
+
+
 # Damaged files
+
+
+def test_a_file_cut_in_mid_line_is_partial_and_its_last_line_is_not_a_broken_record():
+    plain = as_jsonl([row(ref=f"{i}.png", caption=f"text {i}") for i in range(3)])
+    clean_rows, _ = jsonl(plain)
+    starts = [0, *(place + 1 for place, byte in enumerate(plain) if byte == 10)]
+    for cut in range(len(plain) + 1):
+        occurrences, report = jsonl(plain[:cut])
+        assert report.counters.notes["broken_record"] == 0
+        whole = cut in starts or cut + 1 in starts  # all but the last line break
+        assert report.status == ("ok" if whole else "partial")
+        assert occurrences == clean_rows[: sum(start <= cut + 1 for start in starts[1:])]
+
+
+@given(st.integers(0, 30), st.integers(0, 30), st.booleans(), st.sampled_from(["none", "snappy"]))
+def test_no_row_of_one_parquet_file_passes_for_a_row_of_the_next(first, second, indexes, compression):
+    """Of two files in one, the footer describes the second, but its offsets lead into the first."""
+    one, two = (
+        as_parquet([row(ref=f"{name}.png", caption=name)] * count, write_page_index=indexes, compression=compression)
+        for name, count in (("one", first), ("two", second))
+    )
+    try:
+        occurrences, report = parquet(one + two)
+    except InputError:
+        return
+    assert occurrences == []
+    assert report.status == "partial" or not second
+
+
+@pytest.mark.parametrize("junk", [b"\0", b"junk", b"PAR1", b"\0" * 1000])
+def test_bytes_before_or_after_a_parquet_file_are_damage(junk):
+    whole = as_parquet([row(ref="a.png", caption="a")])
+    for data in (junk + whole, whole + junk):
+        try:
+            occurrences, report = parquet(data)
+        except InputError as error:
+            assert str(error).startswith("cannot read x.parquet: ")  # noqa: PT017 - or it is partial
+        else:
+            assert (occurrences, report.status) == ([], "partial")
+
+
+def test_no_bytes_of_a_parquet_file_raise_an_unexpected_error():
+    rng = random.Random(4)
+    table = pa.table({"url": ["http://a.example/"] * 9, "caption": pa.array(list("abcdefghi")).dictionary_encode()})
+    data = as_parquet(table, row_group_size=3)
+    for _ in range(300):
+        damaged = bytearray(data)
+        damaged[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        with contextlib.suppress(InputError, UsageError):
+            _, report = parquet(bytes(damaged), Columns(["caption"]))
+            assert report.counters.read <= 9
 
 
 def test_the_lines_of_a_truncated_gzip_are_read_up_to_its_end():
