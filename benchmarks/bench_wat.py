@@ -13,6 +13,7 @@ from __future__ import annotations
 import gzip
 import importlib.util
 import json
+import logging
 import statistics
 import time
 from collections import Counter
@@ -31,6 +32,16 @@ from curation.readers.wat_record import decode_envelope
 SOURCES = ("alt", "title", "data-image-title")
 REPEATS = scaled(15, 1)
 NAIVE, OURS = "gzip + json.loads + three attributes", "read_wat (cleaned, resolved, checked)"
+
+
+class CountRemarks(logging.Handler):
+    """Counts what a library logs, in place of one line on stderr for each."""
+
+    count = 0
+
+    def emit(self, record: logging.LogRecord) -> None:  # noqa: ARG002 - only counted
+        """Count a remark."""
+        self.count += 1
 
 
 def texts_of(document: dict[str, Any]) -> int:
@@ -109,7 +120,11 @@ def main() -> None:
     """Measure and print."""
     files = sorted((data() / "crawl").glob("dev-*.warc.wat.gz"))
     size = sum(len(gzip.decompress(path.read_bytes())) for path in files) / 1e6
+    remarks, warcio = CountRemarks(), logging.getLogger("warcio")
+    warcio.addHandler(remarks)
+    warcio.propagate = False
     assert sum(map(ours, files)) == sum(map(naive, files)) == sum(map(by_warcio, files)), "all find the same texts"
+    print(f"warcio remarks on {remarks.count} records, such as those whose target URI has spaces")
     ways: dict[str, Callable[[Path], object]] = {
         NAIVE: naive,
         "warcio + json": by_warcio,

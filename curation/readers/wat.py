@@ -20,6 +20,7 @@ from curation.readers.wat_record import Link, Response, decode_envelope, images_
 from curation.urls import effective_base
 
 RECORD_END = b"\r\n\r\n"
+KNOWN_TYPES = WarcRecordType.any_type ^ WarcRecordType.unknown
 MAX_RECORD = 64 << 20  # bytes; Common Crawl truncates pages far below this
 
 
@@ -36,7 +37,7 @@ def read_wat(stream: BinaryIO, report: FileReport, honored: Collection[str] = ro
 
 
 def read_records(stream: BinaryIO, report: FileReport) -> Iterator[bytes]:
-    """Yield the body of every metadata record.
+    """Yield the body of every metadata record; note records whose type is missing or unknown as broken.
 
     A body is yielded when the next record starts, because only then has the checksum after it been verified.
     """
@@ -47,11 +48,15 @@ def read_records(stream: BinaryIO, report: FileReport) -> Iterator[bytes]:
     pending: bytes | None = None
     start = end = 0
     try:
-        for record in ArchiveIterator(source, record_types=WarcRecordType.metadata, parse_http=False):
+        for record in ArchiveIterator(source, record_types=WarcRecordType.any_type, parse_http=False):
             if pending is not None:
                 yield pending
             pending, start = None, record.stream_pos
             end = start + record.content_length
+            if record.record_type != WarcRecordType.metadata:
+                if not record.record_type & KNOWN_TYPES:
+                    report.counters.notes.update({"records": 1, "broken_record": 1})
+                continue
             if record.content_length > MAX_RECORD:
                 report.counters.notes["oversized_record"] += 1
                 continue

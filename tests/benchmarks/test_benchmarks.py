@@ -33,6 +33,7 @@ def test_a_benchmark_runs_at_a_tiny_size(path, fixtures_dir, shared_data):
     )
     assert done.returncode == 0, done.stderr[-4000:]
     assert done.stdout.count("| --") > 0, "it prints a table"
+    assert "Replacing spaces" not in done.stderr, "a library's remarks are counted"
 
 
 def test_every_floor_belongs_to_a_benchmark_and_is_a_ratio():

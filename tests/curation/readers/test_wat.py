@@ -207,6 +207,20 @@ def test_a_broken_record_is_noted_and_skipped(body):
     assert report.status == "ok"
 
 
+def test_the_parser_says_nothing_on_stderr_about_odd_records(capfd, shared_data):
+    odd = GOOD.replace(b"WARC-Type: metadata", b"WARC-Type: metadata\r\nWARC-Target-URI: http://a b/\r\nX: \xff")
+    assert len(read(odd + GOOD + odd[:-9])[0]) == 2
+    read((shared_data / "crawl" / "dev-00004.warc.wat.gz").read_bytes())
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("spoilt", [b"WARC-Type: metadatb", b"WARC-Tipe: metadata", b"WARC-Type: "])
+def test_a_record_without_a_known_type_is_noted_as_broken(spoilt):
+    occurrences, report = read(GOOD + GOOD.replace(b"WARC-Type: metadata", spoilt) + GOOD)
+    assert [o.text for o in occurrences] == ["good", "good"]
+    assert (report.counters.notes["records"], report.counters.notes["broken_record"]) == (3, 1)
+
+
 def test_invalid_utf8_is_replaced_and_noted():
     occurrences, report = read(record(json.dumps(page({"url": "a", "alt": "a?b"})).encode().replace(b"?", b"\xff")))
     assert [o.text for o in occurrences] == ["a\ufffdb"]
