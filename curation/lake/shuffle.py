@@ -22,6 +22,7 @@ import pyarrow.ipc
 
 from curation.errors import InputError
 from curation.io.storage import Storage
+from curation.lake.kept_files import is_intact, write_kept
 
 READ_AHEAD: Final = 256 << 10  # bytes per file, when many files are read bucket by bucket
 
@@ -38,12 +39,14 @@ def write_buckets(
 ) -> list[int]:
     """Write one record batch per bucket, including empty ones; return the number of rows in each.
 
-    The file gets its final name when it is complete. `notes` are stored in its schema metadata.
+    The file gets its final name when it is complete. `notes` are stored in its schema metadata. A file with notes may
+    be kept for later runs, so it has a checksum too, which `read_notes` compares.
     """
+    open_writer = write_kept if notes else pa.ipc.new_file
     options = pa.ipc.IpcWriteOptions(compression="lz4")
     rows = []
     noted = schema.with_metadata({key: value.encode() for key, value in notes.items()}) if notes else schema
-    with storage.open_whole(path) as sink, pa.ipc.new_file(sink, noted, options=options) as writer:
+    with storage.open_whole(path) as sink, open_writer(sink, noted, options=options) as writer:
         for bucket in buckets:
             batches = bucket.cast(schema).combine_chunks().to_batches()
             if len(batches) > 1:
@@ -78,8 +81,10 @@ def read_rows(storage: Storage, path: str, buckets: range, columns: Sequence[str
 
 
 def read_notes(storage: Storage, path: str, schema: pa.Schema) -> dict[str, str] | None:
-    """Return the notes of a file of buckets; None if it is missing, incomplete or has another schema."""
+    """Return the notes of a file of buckets; None if it is missing, incomplete, damaged or has another schema."""
     try:
+        if not is_intact(storage, path):
+            return None
         with storage.open_input(path) as source:
             reader = pa.ipc.open_file(source)
             count = reader.num_record_batches
