@@ -76,6 +76,7 @@ class Explainer:
         section = config.balance.model_copy(update={"counts_up_to": counted})
         self.recipe = recipe_keys(config.model_copy(update={"balance": section}), self.spec.match_id)
         lake.check_recipe(config.recipe, self.recipe)
+        lake.require_recipe(config.recipe)
         self.counted = {"match_id": self.spec.match_id, "batch": counted or context.batch}
         self.of_recipe = {"recipe": config.recipe, "batch": context.batch}
         self.totals = require(lake, "explain", "jobs.balance", "totals", **self.counted)

@@ -34,6 +34,7 @@ def batches_of(context: Context, recipe: str) -> list[str]:
     curated = context.lake.snapshot("curated", {"recipe": recipe})
     found = {file.partition["batch"] for file in curated.files}
     if not found:
+        context.lake.require_recipe(recipe)
         raise InputError(f"rebalance: {context.lake.root} has no batch of recipe {recipe!r}: run jobs.balance first")
     return [batch for batch in context.lake.batches() if batch in found]
 

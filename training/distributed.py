@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -11,9 +11,11 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
-from curation.errors import WorldcurateError
+from curation.errors import UsageError, WorldcurateError
 
 T = TypeVar("T")
+
+LAUNCHER_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # set by torchrun
 
 
 @dataclass(frozen=True)
@@ -79,14 +81,36 @@ class World:
         return float(total) / self.size
 
 
+def check_environment(environment: Mapping[str, str]) -> None:
+    """Raise UsageError unless the variables describe a single process or one that torchrun started."""
+    given = [name for name in LAUNCHER_VARIABLES if environment.get(name)]
+    missing = [name for name in LAUNCHER_VARIABLES if not environment.get(name)]
+    many = (environment.get("WORLD_SIZE") or "1") != "1"
+    if ("RANK" in given or many) and missing:
+        raise UsageError(
+            f"environment: {', '.join(given)} without {', '.join(missing)}: start the processes with torchrun, or "
+            f"unset these variables to train in a single process"
+        )
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_PORT"):
+        if "RANK" in given and not environment[name].isdecimal():
+            raise UsageError(f"environment: {name}={environment[name]!r} is not a number: start with torchrun")
+
+
 @contextmanager
 def join_process_group() -> Iterator[World]:
-    """Join the processes that torchrun started (NCCL with GPUs, gloo without), or run as a single process."""
+    """Join the processes that torchrun started (NCCL with GPUs, gloo without), or run as a single process.
+
+    Raises UsageError if only some of the variables are set that torchrun sets.
+    """
+    check_environment(os.environ)
     cuda = torch.cuda.is_available()
-    if "RANK" not in os.environ:
+    if not os.environ.get("RANK"):
         yield World(0, 1, torch.device("cuda" if cuda else "cpu"))
         return
-    device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if cuda else torch.device("cpu")
+    local, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    if cuda and local >= gpus:
+        raise UsageError(f"environment: LOCAL_RANK={local}, but there are {gpus} GPUs: start one process per GPU")
+    device = torch.device("cuda", local) if cuda else torch.device("cpu")
     if cuda:
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if cuda else "gloo", device_id=device if cuda else None)

@@ -307,11 +307,25 @@ class Lake:
         """Return whether a recipe was used before."""
         return self.storage.exists(self.layout.recipe(name))
 
+    def recipes(self) -> list[str]:
+        """Return the names of the recipes that were used, sorted."""
+        files = self.storage.list_files(self.layout.recipes)
+        return sorted(file.path.rpartition("/")[2].removesuffix(".json") for file in files)
+
+    def require_recipe(self, name: str) -> None:
+        """Raise UsageError, which lists the recipes of the lake, if a recipe was never used."""
+        if self.knows_recipe(name):
+            return
+        used = ", ".join(self.recipes())
+        remedy = f"use one of {used}, or run jobs.balance first" if used else "run jobs.balance first"
+        raise UsageError(f"recipe: {name!r} was never used in {self.root}: {remedy}")
+
     def recipe(self, name: str) -> dict[str, Any]:
         """Return the specification that a recipe is frozen to.
 
-        Raises InputError if it was never used, DamagedLakeError if its file is damaged.
+        Raises UsageError if it was never used, DamagedLakeError if its file is damaged.
         """
+        self.require_recipe(name)
         return read_record(self.storage, self.layout.recipe(name), {})
 
 

@@ -41,10 +41,12 @@ def require(lake: Lake, needed_by: str, make_with: str, table: str, **partition:
     """Return a published partition whose files exist with the sizes they were published with.
 
     Raises InputError if it is not published, DamagedLakeError if a file is missing or has another size; both name the
-    job that makes it.
+    job that makes it. Raises UsageError if the recipe of the partition was never used.
     """
     snapshot = lake.snapshot(table, partition)
     if not snapshot.files:
+        if "recipe" in partition:
+            lake.require_recipe(partition["recipe"])
         raise InputError(f"{needed_by}: no {table} for {describe(partition)} in {lake.root}: run {make_with} first")
     for path, problem in file_problems(lake.storage, snapshot.files).items():
         batch = f" for batch {partition['batch']}" if "batch" in partition else ""

@@ -185,7 +185,7 @@ def test_text_without_entries_or_threshold_is_never_kept(explained):
         (["--image_id", "0000"], 3, "no image '0000' in the pairs of batch b1"),
         (["--text", "a", "--batch", "b2"], 3, "no totals for"),
         (["--text", "a", "--balance.t_en", "3"], 2, "'default' already means something else"),
-        (["--text", "a", "--match.rules", "reference", "--recipe", "r2"], 3, "run jobs.balance first"),
+        (["--text", "a", "--match.rules", "reference", "--recipe", "r2"], 2, "run jobs.balance first"),
     ],
 )
 def test_a_mistake_is_one_line(command, flags, code, said):

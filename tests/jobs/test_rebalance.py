@@ -81,7 +81,7 @@ def test_all_batches_get_the_thresholds_of_all_counts_and_the_old_recipe_stays(
     [
         ([], 2, "--from_recipe: name the recipe to balance again"),
         (["--from_recipe", "default", "--recipe", "default"], 2, "--from_recipe: name the recipe to balance again"),
-        (["--from_recipe", "absent"], 3, "no batch of recipe 'absent': run jobs.balance first"),
+        (["--from_recipe", "absent"], 2, "recipe: 'absent' was never used in"),
         (["--from_recipe", "default", "--match.min_lid_score", "0.5"], 3, "no batch has counts of match_id"),
         (["--from_recipe", "default", "--balance.counts_up_to", "b9"], 3, "no counts for match_id=.* batch=b9"),
     ],

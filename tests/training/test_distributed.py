@@ -3,11 +3,14 @@ from __future__ import annotations
 import os
 import socket
 
+import pytest
 import torch
 import torch.multiprocessing as mp
+from hypothesis import given
+from hypothesis import strategies as st
 
-from curation.errors import InputError
-from training.distributed import join_process_group
+from curation.errors import InputError, UsageError
+from training.distributed import check_environment, join_process_group
 
 
 def one_process(rank: int, port: int, results) -> None:
@@ -55,3 +58,37 @@ def test_without_torchrun_there_is_one_process():
         assert world.broadcast_from_main(lambda: 5) == 5
         assert world.all_gather(lambda: 5) == [5]
         assert world.mean(torch.tensor(2.5)) == 2.5
+
+
+VARIABLES = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+
+
+@given(st.sets(st.sampled_from(sorted(VARIABLES))), st.sampled_from(["", "unset"]))
+def test_variables_of_a_launcher_are_complete_or_refused_in_one_line(given_names, empty):
+    environment = {name: VARIABLES[name] if name in given_names else "" for name in VARIABLES}
+    if empty == "unset":
+        environment = {name: value for name, value in environment.items() if value}
+    if given_names == VARIABLES.keys() or not given_names & {"RANK", "WORLD_SIZE"}:
+        check_environment(environment)
+        return
+    with pytest.raises(UsageError, match="start the processes with torchrun") as caught:
+        check_environment(environment)
+    missing = [name for name in VARIABLES if name not in given_names]
+    assert all(name in str(caught.value).partition(" without ")[2] for name in missing)
+
+
+@pytest.mark.parametrize("name", ["RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_PORT"])
+def test_a_variable_that_is_not_a_number_is_refused(name):
+    with pytest.raises(UsageError, match=f"environment: {name}='x' is not a number"):
+        check_environment(VARIABLES | {name: "x"})
+
+
+def test_a_rank_without_an_address_is_refused_before_training(monkeypatch, capsys):
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(UsageError, match="RANK without LOCAL_RANK, WORLD_SIZE, MASTER_ADDR"), join_process_group():
+        pass
+    monkeypatch.setenv("RANK", "")
+    with join_process_group() as world:
+        assert world.size == 1

@@ -120,6 +120,7 @@ def build_index(
 def _select(lake: Lake, snapshot: Snapshot, recipe: str, batches: Literal["all"] | Sequence[str]) -> Snapshot:
     published = sorted({file.partition["batch"] for file in snapshot.files})
     if not published:
+        lake.require_recipe(recipe)
         raise InputError(f"no shards of recipe {recipe!r} in {lake.root}: run jobs.fetch_images first")
     missing = [] if batches == "all" else [batch for batch in batches if batch not in published]
     if missing:

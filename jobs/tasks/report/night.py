@@ -67,8 +67,11 @@ def collect(lake: Lake, recipe: str, batch: str) -> report.Report:
 
 
 def read_recipe(lake: Lake, recipe: str) -> dict[str, Any]:
-    """Return the keys that the recipe was frozen to; none before its first use."""
-    return lake.recipe(recipe) if lake.knows_recipe(recipe) else {}
+    """Return the keys that the recipe was frozen to; none before the first recipe of the lake is used.
+
+    Raises UsageError if the lake has other recipes only.
+    """
+    return lake.recipe(recipe) if lake.recipes() else {}
 
 
 def newest_match_id(lake: Lake, batch: str) -> str:

@@ -62,6 +62,7 @@ def test_a_pinned_version_is_read_although_newer_ones_exist(shard_lake):
 
 
 def test_without_published_shards_the_error_names_the_job_to_run(shard_lake):
+    shard_lake.lake.freeze_recipe("default", {"selection": "drawn"})
     with pytest.raises(InputError, match=r"no shards of recipe 'default' .* run jobs.fetch_images first"):
         build_index(shard_lake.lake, "default")
 
