@@ -33,8 +33,8 @@ def recipe_stats(context: Context, recipes: Sequence[str], batches: Sequence[str
     """Return the statistics of recipes on some batches, in the lake's order; thresholds are those of the last batch.
 
     Which entries are rare is decided by the counts up to the latest batch that any of the recipes counts, for all
-    recipes whose matching has such counts. Raises InputError if a recipe was never used, or a batch is not balanced
-    under it.
+    recipes whose matching has such counts. Raises UsageError if a recipe was never used, InputError if a batch is not
+    balanced under it.
     """
     order = {batch: index for index, batch in enumerate(context.lake.batches())}
     counted = {recipe: context.lake.recipe(recipe).get("counts_up_to", batches[-1]) for recipe in recipes}

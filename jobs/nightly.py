@@ -30,9 +30,7 @@ def run(context: Context) -> list[Outcome]:
     if context.dry_run:
         sys.stdout.writelines(f"{stage.line()}\n" for stage in plan(context, STEPS))
         return []
-    for step in STEPS:
-        run_job(step, context)
-    return []
+    return [outcome for step in STEPS for outcome in run_job(step, context)]
 
 
 class NightlyOptions(ingest.IngestOptions):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -11,7 +12,7 @@ from curation.cli.command import Command, CommandOptions
 from curation.cli.run import run_command
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
-from jobs.runtime.metrics import write_metrics
+from jobs.runtime.metrics import write_failure, write_outcome, write_success
 from jobs.runtime.runs import Outcome
 from jobs.runtime.stage import Stage
 
@@ -50,18 +51,45 @@ def main(module: str, argv: Sequence[str] | None = None) -> int:
         options, config = command_line.parse(arguments)
         if job.creates_lake:
             config = config.model_copy(update={"create": True})
-        run_job(job, Context(config, job.name, **options.model_dump()))
+        started = time.monotonic()
+        outcomes = run_job(job, Context(config, job.name, **options.model_dump()))
+        if len(outcomes) > 1:
+            log.info("%s", summary(job.name, outcomes, time.monotonic() - started))
 
     return run_command(command, argv)
 
 
 def run_job(job: Job, context: Context) -> list[Outcome]:
-    """Run a job, then log one summary line per stage and write its metrics (of a dry run, none)."""
-    if "lake" in job.required and not context.config.create:
-        context.lake.check_exists()  # before inputs are listed and Spark starts
-    outcomes = job.run(context)
-    for outcome in outcomes:
+    """Run a job, then log one summary line per stage and write the metrics (of a dry run, none).
+
+    A job that fails writes metrics too.
+    """
+    started = time.monotonic()
+    try:
+        if "lake" in job.required and not context.config.create:
+            context.lake.check_exists()  # before inputs are listed and Spark starts
+        outcomes = job.run(context)
+    except BaseException as error:
+        write_failure(context, job.name, time.monotonic() - started, error)
+        raise
+    elapsed = time.monotonic() - started
+    for outcome in (outcome for outcome in outcomes if not outcome.reported):
         log.info("%s", outcome.line())
-        if outcome.fresh and not outcome.dry_run:
-            write_metrics(context, outcome)
+        outcome.reported = True
+        outcome.elapsed = outcome.elapsed or elapsed
+        if not outcome.dry_run:
+            write_outcome(context, outcome)
+    if not context.dry_run and job.name not in {outcome.stage for outcome in outcomes}:
+        write_success(context, job.name, elapsed, complete=all(outcome.complete for outcome in outcomes))
     return outcomes
+
+
+def summary(job: str, outcomes: Sequence[Outcome], elapsed: float) -> str:
+    """Return the line that ends a job of several stages."""
+    worked = [outcome.stage for outcome in outcomes if outcome.fresh]
+    incomplete = [outcome.stage for outcome in outcomes if not outcome.complete]
+    parts = [f"ran {', '.join(worked)}"] if worked else []
+    if idle := [outcome.stage for outcome in outcomes if not outcome.fresh]:
+        parts.append(f"nothing to do for {', '.join(idle)}")
+    result = f"incomplete ({', '.join(incomplete)}): the next run tries again" if incomplete else "complete"
+    return f"{job}: {result}: {'; '.join(parts)} ({elapsed:.1f} s)"

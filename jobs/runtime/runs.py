@@ -24,7 +24,12 @@ from curation.lake.schemas import SCHEMAS
 class Outcome:
     """The outcome of a stage, for the summary line, the metrics and the next stage; `fresh` is False without work.
 
-    With `dry_run`, nothing was changed and the totals are those of the run that would change it.
+    `complete` is False if inputs failed, so that the next run tries again. With `dry_run`, nothing was changed and the
+    totals are those of the run that would change it.
+
+    Attributes:
+        elapsed: seconds that this command spent on the stage.
+        reported: whether it was logged.
     """
 
     stage: str
@@ -34,6 +39,9 @@ class Outcome:
     drops: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     dry_run: bool = False
+    complete: bool = True
+    elapsed: float = 0.0
+    reported: bool = False
 
     def line(self) -> str:
         """Return the one-line summary of the run."""

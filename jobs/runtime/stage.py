@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +32,7 @@ from jobs.runtime.config import Config
 from jobs.runtime.context import Context
 from jobs.runtime.freshness import Freshness, assess, fingerprint_of
 from jobs.runtime.ledger import LedgerRow, failed_files, too_many_failed
+from jobs.runtime.metrics import write_failure
 from jobs.runtime.partitions import WriterFactory
 from jobs.runtime.runs import Outcome, append_run, earlier_outcome, find_run, recover_run
 
@@ -161,7 +163,8 @@ class StageRun:
         append_run(self.lake, row)
         self.remove_staging()
         totals, drops = dict(publication.totals), dict(publication.drops)
-        return Outcome(self.name, self.run_id, True, totals, drops, json.loads(row["seconds"]))
+        seconds, complete = json.loads(row["seconds"]), publication.complete
+        return Outcome(self.name, self.run_id, True, totals, drops, seconds, complete=complete)
 
     def append_ledger(self, ledger: Sequence[LedgerRow]) -> None:
         """Add one row per input file to the ledger."""
@@ -263,7 +266,20 @@ class Stage(ABC):
         """Raise UsageError if the stage must not replace the output that it found."""
 
     def run(self) -> Outcome:
-        """Run the stage, unless an earlier run did the same work, and publish its outputs."""
+        """Run the stage, unless an earlier run did the same work, and publish its outputs.
+
+        The metrics of the stage say so if it fails.
+        """
+        started = time.monotonic()
+        try:
+            outcome = self._run()
+        except BaseException as error:
+            write_failure(self.context, self.name, time.monotonic() - started, error)
+            raise
+        outcome.elapsed = time.monotonic() - started
+        return outcome
+
+    def _run(self) -> Outcome:
         run = self._new_run()
         if outcome := self.earlier(run):
             return outcome
