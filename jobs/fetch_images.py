@@ -1,8 +1,9 @@
 """Fetch the images of the curated pairs and write the shards.
 
 The job runs two stages. `images` is the one impure stage: its buckets are fixed first (curated rows that make about
-one shard each), then each bucket is fetched, and its results are published, failures with their reason. `shards` is a
-pure function of `curated` and `images`.
+one shard each), then each bucket is fetched, and its results are published, failures with their reason. Images that the
+published run of the batch and recipe has stored with the same settings are not requested again. `shards` is a pure
+function of `curated` and `images`.
 """
 
 from __future__ import annotations
@@ -10,19 +11,22 @@ from __future__ import annotations
 import logging
 import sys
 from collections import Counter
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from curation.errors import OutputError
 from curation.images.ref_roots import RefRoots
 from curation.lake.files import DataFile, Snapshot
 from curation.lake.tombstones import Tombstones
 from jobs.runtime.context import Context
+from jobs.runtime.freshness import made_with
 from jobs.runtime.job import Job, main
 from jobs.runtime.partitions import require
 from jobs.runtime.runs import Outcome
 from jobs.runtime.stage import Publication, Stage, StageRun
 from jobs.tasks.images.fetch import FetchBucket
 from jobs.tasks.images.inputs import ingested_files
+from jobs.tasks.images.reuse import NOT_FETCHED, find_stored
 from jobs.tasks.images.shard import BuildShard
 from jobs.tasks.images.splits import Slice, plan_buckets
 
@@ -55,10 +59,10 @@ class ImagesStage(Stage):
         context = self.context
         if context.spark.conf.get("spark.speculation", "false") == "true":
             log.warning("spark.speculation is on: images may be fetched twice; turn it off for fetch_images")
-        column, ref_storage = context.config.ingest.image_column or IMAGE_COLUMN, context.config.open_inputs()
-        roots = RefRoots.of_inputs(context.config.ingest.ref_roots, ingested_files(context, self.batch))
-        fetch = FetchBucket(context.storage, self.section, self.tombstones, run.writers(), ref_storage, roots, column)
-        results = context.run_tasks("fetch_images", self.buckets, fetch)
+        row = run.freshness().row
+        if row and not context.fetch and not made_with(row, self.name, self.fingerprint_keys):
+            run.set_keys({**self.fingerprint_keys, "stored_by": row["fingerprint"]})  # not what a fetch would store
+        results = context.run_tasks("fetch_images", self.buckets, self._task(run, row))
         run.step("fetch")
         reasons: Counter[str] = Counter()
         for result in results:
@@ -74,9 +78,30 @@ class ImagesStage(Stage):
         complete = fetched >= written / 2
         if not complete:
             _warn_incomplete(fetched, written, reasons)
+        complete &= not reasons[NOT_FETCHED]
         totals = {"images": written, "fetched": fetched, "buckets": len(self.buckets)}
+        if reused := sum(result.reused for result in results):
+            totals["reused"] = reused
         drops = {"tombstone": hidden, **reasons}
         return Publication({"images": files}, totals, {k: n for k, n in drops.items() if n}, complete=complete)
+
+    def _task(self, run: StageRun, row: Mapping[str, Any] | None) -> FetchBucket:
+        """Return the task that fetches a bucket, with the images that the published run stored; `row` is its row."""
+        context, config, partition = self.context, self.context.config, self.outputs["images"]
+        stored = find_stored(context, row, self.fingerprint_keys, partition, self.curated.run_ids[0])
+        column, ref_storage = config.ingest.image_column or IMAGE_COLUMN, config.open_inputs()
+        roots = RefRoots.of_inputs(config.ingest.ref_roots, ingested_files(context, self.batch))
+        return FetchBucket(
+            context.storage,
+            self.section,
+            self.tombstones,
+            run.writers(),
+            ref_storage,
+            roots,
+            column,
+            stored,
+            fetch=context.fetch,
+        )
 
 
 class ShardsStage(Stage):

@@ -51,7 +51,7 @@ REASONS = frozenset(
     {
         "bad_url", "dns", "private_address", "connection", "tls", "timeout", "redirects", "too_large",
         "incomplete", "content_encoding", "bad_response", "ref_refused", "ref_missing",
-        "ref_unreadable", "out_of_memory", "unexpected_error",
+        "ref_unreadable", "out_of_memory", "unexpected_error", "not_fetched",
         *(f"image_{directive}" for directive in robots.DIRECTIVES),
     }
 )  # fmt: skip

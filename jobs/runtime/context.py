@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -28,12 +28,14 @@ class Context:
         name: the job.
         replace: whether ingest may replace a published batch that was read with other settings or from other files.
         dry_run: whether the job only says what it would do.
+        fetch: whether images may be requested; without it, only stored images are used.
     """
 
     config: Config
     name: str
     replace: bool = False
     dry_run: bool = False
+    fetch: bool = True
 
     @cached_property
     def storage(self) -> Storage:
@@ -61,7 +63,7 @@ class Context:
 
     def with_config(self, config: Config, lake: Lake | None = None) -> Context:
         """Return a context with another configuration, for the same lake or a view of it."""
-        other = Context(config, self.name, self.replace, self.dry_run)
+        other = replace(self, config=config)
         other.__dict__.update(storage=self.storage, lake=lake or self.lake)  # fills the cached properties
         return other
 

@@ -86,8 +86,7 @@ class StageRun:
         self.inputs = dict(inputs)
         know_secrets([config.model_dump(), inputs])
         self.versions = {snapshot.table: snapshot.version for snapshot in reads}
-        self.fingerprint_keys = fingerprint_keys
-        self.fingerprint = fingerprint_of(name, fingerprint_keys, inputs)
+        self.set_keys(fingerprint_keys)
         self.started = datetime.now(UTC)
         self.run_id = f"{self.started:%Y%m%dT%H%M%S}-{self.fingerprint[:12]}-{uuid.uuid4().hex[:8]}"
         self.set_outputs(outputs)
@@ -131,6 +130,11 @@ class StageRun:
         same = runs.filter(pc.and_(pc.equal(runs["fingerprint"], self.fingerprint), runs["complete"]))
         rows = same.sort_by([("finished", "descending")]).to_pylist()
         return earlier_outcome(rows[0]) if rows else None
+
+    def set_keys(self, fingerprint_keys: Mapping[str, Any]) -> None:
+        """Set the keys of the fingerprint, for a run whose result is not what its settings would give."""
+        self.fingerprint_keys = fingerprint_keys
+        self.fingerprint = fingerprint_of(self.name, fingerprint_keys, self.inputs)
 
     def set_outputs(self, outputs: Mapping[str, Mapping[str, str]]) -> None:
         """Set the output partitions and note which runs own them now."""

@@ -3,38 +3,44 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import pyarrow as pa
 
 from curation.cli.config import ImagesSection
 from curation.images.decode import ImageLimits
-from curation.images.fetch import Fetcher
+from curation.images.fetch import Fetcher, ImageRow
 from curation.images.ref_roots import RefRoots
-from curation.images.rows import fetch_and_verify
+from curation.images.rows import NO_IMAGE, fetch_and_verify
 from curation.io.storage import Storage
 from curation.lake.files import WrittenFile
 from curation.lake.schemas import IMAGE_COLUMNS, SCHEMAS
 from curation.lake.tombstones import Tombstones
 from jobs.runtime.partitions import WriterFactory
+from jobs.tasks.images.reuse import NOT_FETCHED, StoredImages
 from jobs.tasks.images.splits import Slice, read_slices
 
 ROWS_AT_ONCE = 256
 
 
 class FetchedBucket(msgspec.Struct):
-    """The written rows of a bucket, how many were fetched or failed by reason, and how many a tombstone hides."""
+    """The written rows of a bucket by reason, how many were stored before, and how many a tombstone hides."""
 
     files: list[WrittenFile]
     reasons: dict[str, int]
     tombstone: int
+    reused: int
 
 
 @dataclass(frozen=True)
 class FetchBucket:
-    """Fetches the images of one bucket in the order of their ids."""
+    """Fetches the images of one bucket in the order of their ids, except for those that are stored.
+
+    Without `fetch`, the others are not requested and fail as `not_fetched`.
+    """
 
     storage: Storage
     section: ImagesSection
@@ -43,20 +49,29 @@ class FetchBucket:
     ref_storage: Storage  # of images that need no download
     ref_roots: RefRoots
     image_column: str
+    stored: StoredImages | None = None
+    fetch: bool = True
 
     def __call__(self, index: int, slices: Sequence[Slice]) -> FetchedBucket:
         """Return the written rows and how many were fetched or failed."""
         rows = read_slices(self.storage, slices, [name for name, _ in IMAGE_COLUMNS])
         usable = rows.filter(self.tombstones.keep_mask(rows)).sort_by("image_id")
+        stored: dict[str, dict[str, Any]] = self.stored.find(usable) if self.stored else {}
+        reused = len(stored)
         reasons: Counter[str] = Counter()
         with self._fetcher() as fetcher, self.writers("images", index) as writer:
             for start in range(0, usable.num_rows, ROWS_AT_ONCE):
                 part = usable.slice(start, ROWS_AT_ONCE).to_pydict()
-                images = zip(part["image_id"], part["image_url"], part["image_ref"], strict=True)
-                fetched = [{"bucket": index, **row} for row in fetch_and_verify(images, fetcher, self._limits())]
-                reasons.update(row["reason"] or "ok" for row in fetched)
-                writer.write(pa.Table.from_pylist(fetched, schema=SCHEMAS["images"]))
-        return FetchedBucket(writer.files, reasons, rows.num_rows - usable.num_rows)
+                images = list(zip(part["image_id"], part["image_url"], part["image_ref"], strict=True))
+                missing = [image for image in images if image[0] not in stored]
+                fetched = iter(fetch_and_verify(missing, fetcher, self._limits()) if self.fetch else _failed(missing))
+                made = [
+                    {"bucket": index, **(stored.pop(image[0]) if image[0] in stored else next(fetched))}
+                    for image in images
+                ]
+                reasons.update(row["reason"] or "ok" for row in made)
+                writer.write(pa.Table.from_pylist(made, schema=SCHEMAS["images"]))
+        return FetchedBucket(writer.files, reasons, rows.num_rows - usable.num_rows, reused)
 
     def _fetcher(self) -> Fetcher:
         section = self.section
@@ -76,3 +91,8 @@ class FetchBucket:
         section = self.section
         formats = tuple(name.upper() for name in section.formats)
         return ImageLimits(section.max_side, section.max_pixels, section.min_side, formats=formats)
+
+
+def _failed(images: Sequence[ImageRow]) -> Iterator[dict[str, Any]]:
+    for image_id, *_ in images:
+        yield {"image_id": image_id, "status": "failed", "reason": NOT_FETCHED, **NO_IMAGE}

@@ -1,0 +1,124 @@
+"""Stored images of an earlier run, so that the same image is not requested twice.
+
+Buckets of `images` follow the curated order, and each file is sorted by image_id. A first pass reads the ids of every
+file and notes the range of their order hashes; a bucket of the new run reads only the files whose range overlaps its
+own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation.hashing import u64_column
+from curation.io.storage import Storage
+from curation.lake.files import DataFile
+from curation.lake.lake import Lake
+from curation.lake.parquet_read import read_batches
+from curation.lake.presence import file_problems
+from jobs.runtime.context import Context
+from jobs.runtime.freshness import made_with, recorded_inputs
+from jobs.runtime.runs import find_run
+
+NOT_FETCHED = "not_fetched"  # reason of an image that a run without downloads did not find
+ROWS_AT_ONCE = 256
+
+
+class OrderRange(msgspec.Struct):
+    """The smallest and largest order hash of the images in a file; a file without images has an empty range."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class FindRange:
+    """Finds the range of the order hashes of a file of `images`."""
+
+    storage: Storage
+    seed: int
+
+    def __call__(self, _: int, file: DataFile) -> OrderRange:
+        """Return the range."""
+        first, last = (1 << 64) - 1, 0
+        for batch in read_batches(self.storage, file.path, ["image_id"]):
+            hashes = u64_column(self.seed, "order", batch["image_id"])
+            first, last = min(first, int(hashes.min())), max(last, int(hashes.max()))
+        return OrderRange(first, last)
+
+
+@dataclass(frozen=True)
+class StoredImages:
+    """Finds rows of an earlier run's `images` by image_id.
+
+    With `failures`, an image that failed counts as stored too. With `references`, so do images that are read by
+    reference: unlike a URL, a reference may name another picture when its file has changed.
+    """
+
+    storage: Storage
+    seed: int
+    files: Sequence[tuple[str, OrderRange]]
+    failures: bool
+    references: bool
+
+    def find(self, rows: pa.Table) -> dict[str, dict[str, Any]]:
+        """Return the stored rows of curated images (image_id, image_url), by id, without their bucket."""
+        if not self.references:
+            rows = rows.filter(pc.is_valid(rows["image_url"]))
+        ids = rows["image_id"].combine_chunks()
+        if not len(ids):
+            return {}
+        hashes = u64_column(self.seed, "order", ids)
+        first, last = int(hashes.min()), int(hashes.max())
+        paths = [path for path, part in self.files if part.first <= last and part.last >= first]
+        stored: dict[str, dict[str, Any]] = {}
+        for path in paths:
+            for batch in read_batches(self.storage, path, None, ROWS_AT_ONCE):
+                found = batch.filter(pc.is_in(batch["image_id"], ids)).drop_columns(["bucket"])
+                stored |= {row["image_id"]: row for row in found.to_pylist() if self._usable(row)}
+        return stored
+
+    def _usable(self, row: Mapping[str, Any]) -> bool:
+        return row["status"] == "ok" or (self.failures and row["reason"] != NOT_FETCHED)
+
+
+def find_stored(
+    context: Context, row: Mapping[str, Any] | None, keys: Mapping[str, Any], partition: Mapping[str, str], curated: str
+) -> StoredImages | None:
+    """Return the images that the published run of `images` stored, if the next run may use them.
+
+    Args:
+        context: without `fetch`, every row may be used, failures too, because no image can be requested.
+        row: the row of the published run.
+        keys: the settings and the algorithm number of the next run; those of the published run must be equal.
+        partition: the partition of `images`.
+        curated: the run that wrote the curated pairs.
+    """
+    if row is None or (context.fetch and not made_with(row, "images", keys)):
+        return None
+    files = context.lake.snapshot("images", partition).files
+    lost = file_problems(context.storage, files)
+    files = tuple(file for file in files if file.rows and file.path not in lost)
+    ranges = context.run_tasks("images: stored", files, FindRange(context.storage, context.config.seed))
+    pairs = [_pairs_behind(context.lake, run) for run in (curated, *recorded_inputs(row)["curated"])]
+    return StoredImages(
+        context.storage,
+        context.config.seed,
+        [(file.path, part) for file, part in zip(files, ranges, strict=True)],
+        failures=not context.fetch,
+        references=not context.fetch or (len(set(pairs)) == 1 and pairs[0] is not None),
+    )
+
+
+def _pairs_behind(lake: Lake, curated: str) -> str | None:
+    """Return the run that wrote the pairs from which a run of balance made its curated pairs; None if unknown."""
+    run_id: str | None = curated
+    for table, source in (("curated", "matches"), ("matches", "pairs")):
+        row = find_run(lake, run_id, table) if run_id else None
+        run_id = next(iter(recorded_inputs(row).get(source, ())), None) if row else None
+    return run_id

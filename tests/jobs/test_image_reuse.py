@@ -1,0 +1,149 @@
+"""An image that the batch and recipe have stored is not requested again, and shards are as if it had been."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from curation.lake.tombstones import add_tombstones
+from jobs import balance, fetch_images, ingest, match
+from support.in_process import change, prepare
+from support.lakes import digests
+from support.loopback import file_server, serving
+from support.nights import TEXTS, picture, write_night
+
+IMAGES = 50
+
+
+@pytest.fixture
+def site():
+    """A server of pictures; every seventh is missing."""
+    with serving(file_server({f"/{n}.png": picture(n) for n in range(2 * IMAGES) if n % 7})) as server:
+        yield server
+
+
+@pytest.fixture
+def crawl(site, in_process, tmp_path):
+    """A context whose night has images on the server."""
+    rows = [
+        {"url": f"{site.url}/{n}.png", "text": [TEXTS[n * n % len(TEXTS)], f"{TEXTS[(n + 3) % len(TEXTS)]} {n}"]}
+        for n in range(IMAGES)
+    ]
+    path = tmp_path / "crawl.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    host = site.url.removeprefix("http://")
+    images = {"allow_private_hosts": [host], "shard_bytes": 8000, "retries": 0}
+    return change(prepare(tmp_path), ingest={"inputs": [str(path)], "ref_column": None}, images=images)
+
+
+def run(context):
+    """Run the night without its report; return the outcomes by stage."""
+    return {o.stage: o for job in (ingest, match, balance, fetch_images) for o in job.run(context)}
+
+
+def requested(site):
+    paths = [request.path for request in site.requests]
+    site.requests.clear()
+    return paths
+
+
+def ids(context, status):
+    table = context.lake.table("images").to_pyarrow_table().to_pylist()
+    return {row["image_id"] for row in table if row["status"] == status}
+
+
+def same_bytes(context, fresh_folder):
+    """Return whether images and shards are those of a lake in which everything is requested."""
+    scratch = change(context, lake=str(fresh_folder / "lake"))
+    prepare(fresh_folder)
+    for row in context.lake.rows("tombstones").to_pylist():
+        add_tombstones(scratch.lake, image_ids=[row["image_id"]], reason="asked")
+    run(scratch)
+    return digests(scratch.lake) == digests(context.lake)
+
+
+@pytest.mark.parametrize("hidden", [1, 5, 20])
+def test_after_a_tombstone_only_failures_and_new_pairs_are_requested(crawl, site, tmp_path, hidden):
+    run(crawl)
+    assert len(requested(site)) >= crawl.lake.snapshot("curated").rows
+    stored, before = ids(crawl, "ok"), ids(crawl, "failed")
+    add_tombstones(crawl.lake, image_ids=sorted(stored)[:hidden], reason="asked")
+    done = run(crawl)["images"]
+    again = ids(crawl, "ok") | ids(crawl, "failed")
+    assert sorted(requested(site)) == sorted(
+        f"/{n}.png" for n, image_id in numbered(crawl).items() if image_id in again - stored
+    )
+    assert done.totals["reused"] == len(again & stored)
+    assert not ids(crawl, "ok") & set(sorted(stored)[:hidden])
+    assert before
+    assert same_bytes(crawl, tmp_path / "fresh")
+
+
+def numbered(context):
+    rows = context.lake.table("pairs").to_pyarrow_table().to_pylist()
+    return {int(row["image_url"].rpartition("/")[2].removesuffix(".png")): row["image_id"] for row in rows}
+
+
+def test_without_fetch_nothing_is_requested_and_what_is_missing_is_left_to_the_next_run(crawl, site):
+    run(crawl)
+    failed = ids(crawl, "failed")
+    requested(site)
+    add_tombstones(crawl.lake, image_ids=sorted(ids(crawl, "ok"))[:12], reason="asked")
+    offline = replace(crawl, fetch=False)
+    outcome = run(offline)["images"]
+    assert requested(site) == []
+    new = {row["image_id"] for row in images(crawl) if row["reason"] == "not_fetched"}
+    assert outcome.drops.get("not_fetched", 0) == len(new)
+    assert failed >= ids(crawl, "failed") - new, "a failure of the night stays what it was"
+    assert fetch_images.ImagesStage(crawl).freshness().state == ("incomplete" if new else "fresh")
+    run(crawl)
+    assert not [row for row in images(crawl) if row["reason"] == "not_fetched"]
+
+
+def images(context):
+    return context.lake.table("images").to_pyarrow_table().to_pylist()
+
+
+def test_other_settings_reuse_nothing_but_a_run_without_fetch_does_and_is_incomplete(crawl, site):
+    run(crawl)
+    requested(site)
+    larger = change(crawl, images={"max_side": 16})
+    offline = run(replace(larger, fetch=False))["images"]
+    assert requested(site) == []
+    assert offline.totals["reused"] == offline.totals["images"]
+    run(larger)
+    assert len(requested(site)) >= crawl.lake.snapshot("curated").rows
+    assert max(row["width"] for row in images(crawl) if row["width"]) <= 16
+
+
+def test_a_damaged_or_lost_file_of_stored_images_is_fetched_again(crawl, site):
+    run(crawl)
+    requested(site)
+    [first, *_] = [file for file in crawl.lake.snapshot("images").files if file.rows]
+    Path(first.path).unlink()
+    add_tombstones(crawl.lake, image_ids=["0" * 24], reason="asked")
+    stored = ids_before = crawl.lake.snapshot("images").rows - first.rows
+    outcome = run(crawl)["images"]
+    assert outcome.totals["reused"] <= stored == ids_before
+    assert len(requested(site)) >= first.rows
+
+
+def test_a_reference_is_read_again_when_the_inputs_have_changed(new_night, tmp_path):
+    """Row 3 of a file that was replaced is another picture, so its stored bytes are not used."""
+    run(new_night)
+    for number in range(60):
+        path = tmp_path / "inputs" / f"{number}.png"
+        if path.exists():
+            path.write_bytes(picture(number + 1000))
+    more = [*new_night.config.ingest.inputs, *write_night(tmp_path / "more", 3, start=500)]
+    changed = change(new_night, ingest={"inputs": more})
+    assert "reused" not in run(changed)["images"].totals
+    fresh = change(changed, lake=str(tmp_path / "fresh" / "lake"))
+    prepare(tmp_path / "fresh")
+    run(fresh)
+    assert digests(fresh.lake) == digests(changed.lake)
+    add_tombstones(changed.lake, image_ids=sorted(ids(changed, "ok"))[:1], reason="asked")
+    assert run(changed)["images"].totals["reused"] > 10, "the same pairs, so the same references"
