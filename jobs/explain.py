@@ -31,7 +31,7 @@ from curation.matching.rules import normalize_text
 from curation.matching.store import MatcherStore, matcher_name
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
-from jobs.runtime.partitions import require
+from jobs.runtime.partitions import find_published
 from jobs.runtime.spec import counts_up_to, open_match_spec, recipe_keys
 from metadata.languages import LanguageTable
 
@@ -79,8 +79,8 @@ class Explainer:
         lake.require_recipe(config.recipe)
         self.counted = {"match_id": self.spec.match_id, "batch": counted or context.batch}
         self.of_recipe = {"recipe": config.recipe, "batch": context.batch}
-        self.totals = require(lake, "explain", "jobs.balance", "totals", **self.counted)
-        thresholds = require(lake, "explain", "jobs.balance", "thresholds", **self.of_recipe)
+        self.totals = find_published(lake, "explain", "jobs.balance", "totals", **self.counted)
+        thresholds = find_published(lake, "explain", "jobs.balance", "thresholds", **self.of_recipe)
         self._check_totals(thresholds)
         self.thresholds = {row["lang"]: row["t"] for row in self._rows(thresholds)}
 

@@ -43,14 +43,20 @@ def require(lake: Lake, needed_by: str, make_with: str, table: str, **partition:
     Raises InputError if it is not published, DamagedLakeError if a file is missing or has another size; both name the
     job that makes it. Raises UsageError if the recipe of the partition was never used.
     """
+    snapshot = find_published(lake, needed_by, make_with, table, **partition)
+    for path, problem in file_problems(lake.storage, snapshot.files).items():
+        batch = f" for batch {partition['batch']}" if "batch" in partition else ""
+        raise DamagedLakeError(f"{path}: {problem}: run {make_with} again{batch}, which rebuilds it")
+    return snapshot
+
+
+def find_published(lake: Lake, needed_by: str, make_with: str, table: str, **partition: str) -> Snapshot:
+    """Return a published partition, or raise InputError that names the job that makes it."""
     snapshot = lake.snapshot(table, partition)
     if not snapshot.files:
         if "recipe" in partition:
             lake.require_recipe(partition["recipe"])
         raise InputError(f"{needed_by}: no {table} for {describe(partition)} in {lake.root}: run {make_with} first")
-    for path, problem in file_problems(lake.storage, snapshot.files).items():
-        batch = f" for batch {partition['batch']}" if "batch" in partition else ""
-        raise DamagedLakeError(f"{path}: {problem}: run {make_with} again{batch}, which rebuilds it")
     return snapshot
 
 
