@@ -384,7 +384,7 @@ def test_languages_without_a_source_are_named_in_the_log_the_run_and_the_page(bu
         "dump": ["de"], "page_views": ["de", "ltg", "simple"], "wordnet": ["de", "ltg", "simple"],
         "numbers_only": ["de"],
     }  # fmt: skip
-    page = Path(made.lake.uri("reports", "metadata", f"{outcome.totals['version']}.html")).read_text()
+    page = Path(made.lake.layout.metadata_page(outcome.totals["version"])).read_text()
     for line in (
         "no words from a dump for 1 of 5 languages: German (de)",
         "no titles from page views for 3 of 5 languages: German (de), Latgalian (ltg), Simple English (simple)",

@@ -117,7 +117,7 @@ def test_no_planted_secret_is_stored_or_printed(tmp_path):
 
 
 def test_a_run_stores_the_config_of_a_lake_without_secrets_as_it_is(tmp_path):
-    config = Config(lake=str(tmp_path), batch="b1", spark={"conf": {"spark.executor.memory": "4g"}})
+    config = Config(lake=str(tmp_path), create=True, batch="b1", spark={"conf": {"spark.executor.memory": "4g"}})
     files = [["/data/a=1/key=2.parquet", 5, "5-9"], ["https://h/a?versionId=3", 1, "x"]]
     row = stored(config, {"files": files})
     assert row["config"] == config.model_dump_json()
@@ -126,7 +126,7 @@ def test_a_run_stores_the_config_of_a_lake_without_secrets_as_it_is(tmp_path):
 
 def test_the_fingerprint_is_that_of_the_unredacted_inputs(tmp_path):
     inputs = {"files": [[signed("https://h.example/a", "print"), 5, "x"]]}
-    config = Config(lake=str(tmp_path), batch="b1", spark={"conf": {"a.secret": planted("conf")}})
+    config = Config(lake=str(tmp_path), create=True, batch="b1", spark={"conf": {"a.secret": planted("conf")}})
     row = stored(config, inputs)
     assert row["fingerprint"] == digest({"stage": "ingest", "semantic": {}, "inputs": inputs})
     assert leaks({"row": str(row), **everything_in(tmp_path)}) == []

@@ -2,12 +2,13 @@
 
 Buckets of `images` follow the curated order, and each file is sorted by image_id. A first pass reads the ids of every
 file and notes the range of their order hashes; a bucket of the new run reads only the files whose range overlaps its
-own.
+own. Images in a damaged file count as not stored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation.errors import DamagedLakeError
 from curation.hashing import u64_column
 from curation.io.storage import Storage
 from curation.lake.files import DataFile
@@ -24,6 +26,8 @@ from curation.lake.presence import file_problems
 from jobs.runtime.context import Context
 from jobs.runtime.freshness import made_with, recorded_inputs
 from jobs.runtime.runs import find_run
+
+log = logging.getLogger(__name__)
 
 NOT_FETCHED = "not_fetched"  # reason of an image that a run without downloads did not find
 ROWS_AT_ONCE = 256
@@ -46,7 +50,7 @@ class FindRange:
     def __call__(self, _: int, file: DataFile) -> OrderRange:
         """Return the range."""
         first, last = (1 << 64) - 1, 0
-        for batch in read_batches(self.storage, file.path, ["image_id"]):
+        for batch in _intact(self.storage, file.path, ["image_id"]):
             hashes = u64_column(self.seed, "order", batch["image_id"])
             first, last = min(first, int(hashes.min())), max(last, int(hashes.max()))
         return OrderRange(first, last)
@@ -78,13 +82,21 @@ class StoredImages:
         paths = [path for path, part in self.files if part.first <= last and part.last >= first]
         stored: dict[str, dict[str, Any]] = {}
         for path in paths:
-            for batch in read_batches(self.storage, path, None, ROWS_AT_ONCE):
+            for batch in _intact(self.storage, path, None):
                 found = batch.filter(pc.is_in(batch["image_id"], ids)).drop_columns(["bucket"])
                 stored |= {row["image_id"]: row for row in found.to_pylist() if self._usable(row)}
         return stored
 
     def _usable(self, row: Mapping[str, Any]) -> bool:
         return row["status"] == "ok" or (self.failures and row["reason"] != NOT_FETCHED)
+
+
+def _intact(storage: Storage, path: str, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a file before the damage, if it is damaged."""
+    try:
+        yield from read_batches(storage, path, columns, ROWS_AT_ONCE)
+    except DamagedLakeError as error:
+        log.warning("images: the images of this file are fetched again: %s", error)
 
 
 def find_stored(

@@ -125,7 +125,7 @@ def test_help_marks_required_keys_and_shows_at_most_one_default(capsys):
     with pytest.raises(SystemExit):
         load_config(Config, ["--help"], prog="python -m jobs.x", description="x", required=("lake", "ingest.inputs"))
     shown = " ".join(capsys.readouterr().out.split())
-    assert "the lake: a folder or s3://bucket/prefix (required) --batch" in shown
+    assert "the lake: a folder or s3://bucket/prefix (required) --" in shown
     assert "(*.paths, *.paths.gz) (required) --ingest.base_url" in shown
     assert "or a crawl --recipe str name of the balancing recipe (default: default)" in shown
     assert "default: the variable AWS_REGION --storage.anonymous" in shown
