@@ -31,6 +31,7 @@ from jobs.runtime.partitions import require
 from jobs.runtime.runs import Outcome
 from jobs.runtime.spec import SOURCES_OF_P
 from jobs.runtime.stage import Publication, Stage, StageRun
+from jobs.runtime.takedowns import relevant_digest
 from jobs.tasks.balance.draw import DrawFile, DrawnFile, WriteBucket
 from jobs.tasks.balance.inputs import BalanceInputs
 from jobs.tasks.balance.totals import TotalsStage, build_totals
@@ -59,7 +60,7 @@ class BalanceStage(Stage):
         self.inputs = {
             "matches": self.matches.run_ids,
             "totals": self.totals.run_ids[0],
-            "tombstones": self.tombstones.digest,
+            "tombstones": relevant_digest(context.lake, self.tombstones, self.matches),
         }
         self.outputs = {"thresholds": partition, "curated": partition}
         self.reads = [self.matches]

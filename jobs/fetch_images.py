@@ -19,11 +19,12 @@ from curation.images.ref_roots import RefRoots
 from curation.lake.files import DataFile, Snapshot
 from curation.lake.tombstones import Tombstones
 from jobs.runtime.context import Context
-from jobs.runtime.freshness import made_with
+from jobs.runtime.freshness import made_with, recorded_inputs
 from jobs.runtime.job import Job, main
 from jobs.runtime.partitions import require
-from jobs.runtime.runs import Outcome
+from jobs.runtime.runs import Outcome, digest, earlier_outcome
 from jobs.runtime.stage import Publication, Stage, StageRun
+from jobs.runtime.takedowns import relevant_digest
 from jobs.tasks.images.fetch import FetchBucket
 from jobs.tasks.images.inputs import ingested_files
 from jobs.tasks.images.reuse import NOT_FETCHED, find_stored
@@ -53,6 +54,13 @@ class ImagesStage(Stage):
         self.inputs = {"curated": self.curated.run_ids}
         self.outputs = {"images": {"recipe": context.config.recipe, "batch": self.batch}}
         self.reads = [self.curated]
+
+    def earlier(self, run: StageRun) -> Outcome | None:
+        """Return the outcome of a run that makes this one unnecessary; without `fetch`, of any run with its inputs."""
+        row = None if self.context.fetch else run.freshness().row
+        if row and digest(recorded_inputs(row)) == digest(self.inputs):
+            return earlier_outcome(row)
+        return super().earlier(run)
 
     def execute(self, run: StageRun) -> Publication:
         """Fetch every bucket; a run that fetched less than half is incomplete."""
@@ -120,7 +128,7 @@ class ShardsStage(Stage):
         self.inputs = {
             "curated": self.curated.run_ids,
             "images": self.images.run_ids,
-            "tombstones": self.tombstones.digest,
+            "tombstones": relevant_digest(context.lake, self.tombstones, self.curated),
         }
         self.outputs = {"shards": partition}
         self.reads = [self.curated, self.images]

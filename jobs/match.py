@@ -22,6 +22,7 @@ from jobs.runtime.partitions import require
 from jobs.runtime.runs import Outcome
 from jobs.runtime.spec import open_match_spec
 from jobs.runtime.stage import Publication, Stage, StageRun
+from jobs.runtime.takedowns import relevant_digest
 from jobs.runtime.url_algorithms import rekey_tombstones
 from jobs.tasks.match.match import MatchedFiles, MatchFiles, SumCounts, SummedCounts
 from jobs.tasks.match.splits import entry_ranges, group_files, group_ranges
@@ -44,7 +45,10 @@ class MatchStage(Stage):
         self.tombstones = Tombstones.read(context.lake)
         partition = {"match_id": self.spec.match_id, "batch": self.batch}
         self.fingerprint_keys = {**self.spec.keys, "unit_bytes": self.unit_bytes}
-        self.inputs = {"pairs": self.pairs.run_ids, "tombstones": self.tombstones.digest}
+        self.inputs = {
+            "pairs": self.pairs.run_ids,
+            "tombstones": relevant_digest(context.lake, self.tombstones, self.pairs),
+        }
         self.outputs = {"matches": partition, "counts": partition}
         self.reads = [self.pairs]
 

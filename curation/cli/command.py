@@ -88,6 +88,9 @@ def _add_flag(group: Any, name: str, field: FieldInfo) -> None:
     if kind is bool:
         group.add_argument(f"--{name}", action="store_true", default=None, help=field.description)
         return
+    if get_origin(kind) is list:
+        group.add_argument(f"--{name}", metavar=name.upper(), action="append", help=f"{field.description} (repeatable)")
+        return
     choices = get_args(kind) if get_origin(kind) is Literal else None
     default = "" if field.default is None else f" (default: {field.default})"
     metavar = "{" + ",".join(choices) + "}" if choices else getattr(kind, "__name__", "value").upper()

@@ -8,9 +8,9 @@ because the id of a URL changes with the URL algorithm; `rekey` then adds a row 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import numpy as np
 import pyarrow as pa
@@ -38,13 +38,19 @@ class Tombstones:
         return cls(ids, hosts)
 
     @property
+    def names(self) -> list[str]:
+        """The images and hosts as strings: `id|…` and `host|…`, each kind sorted."""
+        return [*(f"id|{name}" for name in sorted(self.image_ids)), *(f"host|{name}" for name in sorted(self.hosts))]
+
+    @property
     def digest(self) -> str:
         """Hash of the set, part of the fingerprint of the stages that apply it."""
-        names = [
-            *(f"id|{name}" for name in sorted(self.image_ids)),
-            *(f"host|{name}" for name in sorted(self.hosts)),
-        ]
-        return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
+        return hashlib.sha256("\n".join(self.names).encode()).hexdigest()[:16]
+
+    def without(self, names: Collection[str]) -> Tombstones:
+        """Return the set without some of its `names`."""
+        ids = frozenset(name for name in self.image_ids if f"id|{name}" not in names)
+        return Tombstones(ids, frozenset(name for name in self.hosts if f"host|{name}" not in names))
 
     def keep_mask(self, images: pa.Table | pa.RecordBatch) -> pa.BooleanArray:
         """Return which rows, given their image_id and image_url, may still be used."""
@@ -65,16 +71,17 @@ def add_tombstones(
     image_urls: Sequence[str] = (),
     hosts: Sequence[str] = (),
     reason: str,
+    day: date | None = None,
 ) -> None:
-    """Add tombstones dated today: of images by id or by URL, and of hosts. Raises UrlError for a bad URL or host."""
+    """Add tombstones, dated today by default, of images by id or URL and of hosts. Raises UrlError for a bad one."""
     urls = [normalize_url(url, None) for url in image_urls]
     rows = [
         *({"image_id": name} for name in image_ids),
         *({"image_id": image_id(url), "image_url": url} for url in urls),
         *({"host": normalize_host(name)} for name in hosts),
     ]
-    today = datetime.now(UTC).date()
-    _append(lake, [{**row, "reason": reason, "date": today} for row in rows])
+    day = day or datetime.now(UTC).date()
+    _append(lake, [{**row, "reason": reason, "date": day} for row in rows])
 
 
 def rekey(lake: Lake, pairs: Iterable[str]) -> int:

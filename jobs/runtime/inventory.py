@@ -7,7 +7,7 @@ recorded, and asked for its freshness. What is made from an output that is not u
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,6 +39,12 @@ class PublishedStage:
     def key(self) -> tuple[str, tuple[tuple[str, str], ...]]:
         """Stage and partition."""
         return self.stage, tuple(sorted(self.partition.items()))
+
+    def line(self) -> str:
+        """Return batch, stage, match_id or recipe, and the reason of its state."""
+        name = self.partition.get("recipe") or self.partition.get("match_id") or ""
+        what = " ".join(filter(None, [self.stage, name]))
+        return f"batch {self.partition['batch']}: {what}: {self.freshness.reason}"
 
     @property
     def finished(self) -> str:
@@ -76,9 +82,9 @@ class Inventory:
 
     def reopen(self, kind: type[Stage], partition: Mapping[str, str], row: Mapping[str, Any]) -> Stage:
         """Return the stage that published a partition, with the config of its run and today's access to the lake."""
-        return kind.reopen(self.context.with_config(self._recorded(partition, row), self.view), row, partition)
+        return kind.reopen(self.context.with_config(self.recorded_config(partition, row), self.view), row, partition)
 
-    def _recorded(self, partition: Mapping[str, str], row: Mapping[str, Any]) -> Config:
+    def recorded_config(self, partition: Mapping[str, str], row: Mapping[str, Any]) -> Config:
         """Return the config of a run; the metadata version is the one that was used, whatever its name was then."""
         config = Config.model_validate(json.loads(row["config"]))
         match_id = partition.get("match_id") or self._match_id(partition)
@@ -169,3 +175,10 @@ class Inventory:
 
 def _key(stage: str, **partition: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     return stage, tuple(sorted(partition.items()))
+
+
+def newly_stale(before: Iterable[PublishedStage], after: Iterable[PublishedStage]) -> list[str]:
+    """Describe the stages that were up to date before a change and are not after it."""
+    fresh = {stage.key for stage in before if stage.freshness.fresh}
+    stale = [stage for stage in after if stage.key in fresh and stage.run_id and not stage.freshness.fresh]
+    return [stage.line() for stage in stale]

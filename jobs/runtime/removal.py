@@ -13,7 +13,7 @@ from curation.lake.files import Snapshot
 from curation.lake.lake import Lake
 from curation.lake.view import LakeView, removed_partition
 from jobs.runtime.context import Context
-from jobs.runtime.inventory import Inventory, PublishedStage
+from jobs.runtime.inventory import Inventory, newly_stale
 from jobs.runtime.stage import Stage
 
 TABLES = ("shards", "images", "curated", "thresholds", "totals", "counts", "matches", "pairs")
@@ -26,7 +26,7 @@ class Removal:
     selection: Mapping[str, str]
     tables: Sequence[Snapshot]
     pages: Sequence[str]
-    stale: Sequence[PublishedStage]
+    stale: Sequence[str]
 
     def lines(self) -> Iterator[str]:
         """Yield what is removed, then the stages that become stale, with the reason."""
@@ -36,10 +36,7 @@ class Removal:
             yield f"page: {page}"
         total = sum(part.size for part in self.tables)
         yield f"in all: {sum(len(part.files) for part in self.tables)} files, {total} bytes"
-        for stage in self.stale:
-            name = stage.partition.get("recipe") or stage.partition.get("match_id") or ""
-            what = " ".join(filter(None, [stage.stage, name]))
-            yield f"becomes stale: batch {stage.partition['batch']}: {what}: {stage.freshness.reason}"
+        yield from (f"becomes stale: {line}" for line in self.stale)
 
 
 def plan_removal(context: Context, kinds: Sequence[type[Stage]], selection: Mapping[str, str]) -> Removal:
@@ -47,14 +44,13 @@ def plan_removal(context: Context, kinds: Sequence[type[Stage]], selection: Mapp
     lake = context.lake
     now = LakeView(lake.root, context.storage)
     after = LakeView(lake.root, context.storage, without=selection)
-    fresh = {stage.key for stage in Inventory(context, kinds, now).stages() if stage.freshness.fresh}
-    later = Inventory(context, kinds, after).stages()
+    stale = newly_stale(Inventory(context, kinds, now).stages(), Inventory(context, kinds, after).stages())
     parts = [now.snapshot(table, part) for table in TABLES if (part := removed_partition(table, selection))]
     return Removal(
         selection,
         [part for part in parts if part.files],
         [page for page in _pages(now, selection) if context.storage.exists(page)],
-        [stage for stage in later if stage.key in fresh and stage.run_id and not stage.freshness.fresh],
+        stale,
     )
 
 

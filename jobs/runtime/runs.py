@@ -75,7 +75,10 @@ def digest(value: Any) -> str:
 
 def find_run(lake: Lake, run_id: str, table: str) -> dict[str, Any] | None:
     """Return a run's row, from `runs` or from the run's commit of `table`; None if neither has it. Writes nothing."""
-    return _recorded(lake, run_id) or _committed(lake, run_id, table)
+    if row := _recorded(lake, run_id):
+        return row
+    committed = _committed(lake, run_id, table)
+    return {**committed, **_times(committed)} if committed else None
 
 
 def recover_run(lake: Lake, run_id: str, table: str) -> dict[str, Any] | None:
@@ -90,8 +93,11 @@ def recover_run(lake: Lake, run_id: str, table: str) -> dict[str, Any] | None:
 
 def append_run(lake: Lake, row: Mapping[str, Any]) -> None:
     """Add one row to the `runs` table."""
-    times = {key: datetime.fromisoformat(row[key]) for key in ("started", "finished")}
-    lake.append("runs", pa.Table.from_pylist([{**row, **times}], schema=SCHEMAS["runs"]))
+    lake.append("runs", pa.Table.from_pylist([{**row, **_times(row)}], schema=SCHEMAS["runs"]))
+
+
+def _times(row: Mapping[str, Any]) -> dict[str, datetime]:
+    return {key: datetime.fromisoformat(row[key]) for key in ("started", "finished")}
 
 
 def mark_incomplete(lake: Lake, run_id: str, *, forget_lists: Collection[str] = ()) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,31 +11,7 @@ from curation.lake.tombstones import add_tombstones
 from jobs import balance, fetch_images, ingest, match
 from support.in_process import change, prepare
 from support.lakes import digests
-from support.loopback import file_server, serving
-from support.nights import TEXTS, picture, write_night
-
-IMAGES = 50
-
-
-@pytest.fixture
-def site():
-    """A server of pictures; every seventh is missing."""
-    with serving(file_server({f"/{n}.png": picture(n) for n in range(2 * IMAGES) if n % 7})) as server:
-        yield server
-
-
-@pytest.fixture
-def crawl(site, in_process, tmp_path):
-    """A context whose night has images on the server."""
-    rows = [
-        {"url": f"{site.url}/{n}.png", "text": [TEXTS[n * n % len(TEXTS)], f"{TEXTS[(n + 3) % len(TEXTS)]} {n}"]}
-        for n in range(IMAGES)
-    ]
-    path = tmp_path / "crawl.jsonl"
-    path.write_text("\n".join(map(json.dumps, rows)))
-    host = site.url.removeprefix("http://")
-    images = {"allow_private_hosts": [host], "shard_bytes": 8000, "retries": 0}
-    return change(prepare(tmp_path), ingest={"inputs": [str(path)], "ref_column": None}, images=images)
+from support.nights import picture, write_night
 
 
 def run(context):

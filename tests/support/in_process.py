@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +13,8 @@ import pytest
 from jobs import nightly
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
-from support.nights import NIGHT, publish_metadata, run_here, write_night
+from support.loopback import Loopback, file_server, serving
+from support.nights import NIGHT, TEXTS, picture, publish_metadata, run_here, write_night
 
 
 def without_spark(patch: pytest.MonkeyPatch) -> None:
@@ -47,6 +49,64 @@ def night_here(_night_in_process, in_process, tmp_path) -> Context:
     """A context over a copy of a lake in which the night of batch b1 has been run."""
     lake = shutil.copytree(_night_in_process.config.lake, tmp_path / "lake")
     return change(_night_in_process, lake=str(lake))
+
+
+IMAGES = 50
+
+
+@pytest.fixture(scope="session")
+def _site() -> Iterator[Loopback]:
+    with serving(file_server({f"/{n}.png": picture(n) for n in range(2 * IMAGES) if n % 7})) as server:
+        yield server
+
+
+@pytest.fixture
+def site(_site) -> Loopback:
+    """A server of pictures that has had no request; every seventh picture is missing."""
+    _site.requests.clear()
+    return _site
+
+
+@pytest.fixture
+def crawl(site, in_process, tmp_path) -> Context:
+    """A context whose night has images on the server."""
+    return prepare_crawl(tmp_path, site)
+
+
+@pytest.fixture(scope="session")
+def _crawled(_site, tmp_path_factory) -> list[Context]:
+    folder = tmp_path_factory.mktemp("crawled")
+    first = prepare_crawl(folder, _site)
+    inputs = [write_crawl(folder / "b2.jsonl", _site, range(IMAGES, 2 * IMAGES))]
+    contexts = [first, change(first, batch="b2", ingest={"inputs": inputs})]
+    with pytest.MonkeyPatch.context() as patch:
+        without_spark(patch)
+        for context in contexts:
+            nightly.run(context)
+    return contexts
+
+
+@pytest.fixture
+def crawled(_crawled, site, in_process, tmp_path) -> list[Context]:
+    """Contexts of batches b1, with images 0 to 49, and b2, with 50 to 99, whose nights have been run."""
+    lake = shutil.copytree(_crawled[0].config.lake, tmp_path / "lake")
+    return [change(context, lake=str(lake)) for context in _crawled]
+
+
+def prepare_crawl(folder: Path, site: Loopback) -> Context:
+    images = {"allow_private_hosts": [site.url.removeprefix("http://")], "shard_bytes": 8000, "retries": 0}
+    inputs = [write_crawl(folder / "crawl.jsonl", site, range(IMAGES))]
+    return change(prepare(folder), ingest={"inputs": inputs, "ref_column": None}, images=images)
+
+
+def write_crawl(path: Path, site: Loopback, numbers: Iterable[int]) -> str:
+    """Write a JSONL file with images of the server and two texts for each."""
+    rows = [
+        {"url": f"{site.url}/{n}.png", "text": [TEXTS[n * n % len(TEXTS)], f"{TEXTS[(n + 3) % len(TEXTS)]} {n}"]}
+        for n in numbers
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return str(path)
 
 
 def prepare(folder: Path) -> Context:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC
+
 import pyarrow as pa
 import pytest
 
@@ -35,6 +37,7 @@ def test_finding_a_run_reads_its_commit_and_writes_nothing(killed):
     context, run_id = killed
     row = find_run(context.lake, run_id, "pairs")
     assert (row["run_id"], row["stage"]) == (run_id, "ingest")
+    assert row["started"].tzinfo == UTC, "as the table has it, for the page of a night"
     assert find_run(context.lake, "another", "pairs") is None
     assert context.lake.rows("runs").num_rows == 0
 

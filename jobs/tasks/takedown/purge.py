@@ -1,0 +1,119 @@
+"""Removes the images of a takedown from `pairs`, and the old files of rebuilt partitions from the disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation.io.backend import FileStat
+from curation.io.paths import join
+from curation.io.storage import Storage
+from curation.lake.files import DataFile, WrittenFile
+from curation.lake.lake import Lake
+from curation.lake.layout import partition_folder, run_id_of
+from curation.lake.parquet_read import read_batches
+from curation.lake.tombstones import Tombstones
+from jobs.runtime.config import Config
+from jobs.runtime.context import Context
+from jobs.runtime.freshness import recorded_inputs
+from jobs.runtime.partitions import WriterFactory
+from jobs.runtime.runs import Outcome, find_run, started_at
+from jobs.runtime.stage import Publication, StageRun
+
+TABLES = ("pairs", "matches", "curated", "images", "shards")  # those with rows of images
+
+
+class KeptPairs(msgspec.Struct):
+    """The written files of a bucket of pairs, and the images and texts that are not in them."""
+
+    files: list[WrittenFile]
+    images: int
+    texts: int
+
+
+@dataclass(frozen=True)
+class KeepPairs:
+    """Writes the files of one bucket of pairs again, without the images of a takedown; the bucket keeps its number."""
+
+    storage: Storage
+    tombstones: Tombstones
+    writers: WriterFactory
+
+    def __call__(self, _: int, files: Sequence[DataFile]) -> KeptPairs:
+        """Return the written files and the numbers of removed images and texts."""
+        images = texts = 0
+        with self.writers("pairs", _bucket(files[0])) as writer:
+            for file in files:
+                for batch in read_batches(self.storage, file.path):
+                    keep = self.tombstones.keep_mask(batch)
+                    removed = batch.filter(pc.invert(keep))
+                    images += removed.num_rows
+                    texts += pc.sum(pc.list_value_length(removed["texts"])).as_py() or 0
+                    writer.write(pa.Table.from_batches([batch.filter(keep)]))
+        return KeptPairs(writer.files, images, texts)
+
+
+def purge_pairs(context: Context, batch: str, tombstones: Tombstones) -> Outcome | None:
+    """Publish the pairs of a batch without the images of a takedown; None if the run that made them is not recorded.
+
+    The new run has the fingerprint of the run of ingest, so that ingest has nothing to do; its counters move the
+    removed texts from `kept` to the drop reason `tombstone`.
+    """
+    lake, partition = context.lake, {"batch": batch}
+    pairs = lake.snapshot("pairs", partition)
+    row = find_run(lake, pairs.run_ids[0], "pairs") if len(pairs.run_ids) == 1 else None
+    if row is None:
+        return None
+    config = Config.model_validate(json.loads(row["config"]))
+    inputs = recorded_inputs(row)
+    run = StageRun(
+        "ingest", lake, config, fingerprint_keys={}, inputs=inputs, outputs={"pairs": partition}, batch=batch
+    )
+    run.fingerprint = row["fingerprint"]
+    units = [list(files) for _, files in groupby(pairs.files, _bucket)]
+    kept = context.run_tasks("takedown: pairs", units, KeepPairs(context.storage, tombstones, run.writers()))
+    run.step("purge")
+    totals, drops = json.loads(row["totals"]), json.loads(row["drops"])
+    images, texts = sum(part.images for part in kept), sum(part.texts for part in kept)
+    totals["images"] -= images
+    totals["kept"] -= texts
+    drops["tombstone"] = drops.get("tombstone", 0) + texts
+    files = [file for part in kept for file in part.files]
+    return run.publish(Publication({"pairs": files}, totals, drops, complete=row["complete"]))
+
+
+def purge_files(lake: Lake, batches: set[str]) -> list[FileStat]:
+    """Delete the files of some batches that no current partition refers to; return them.
+
+    Files of runs that started after the partition's owner stay: they may belong to a run that is going on. A run that
+    started before it cannot publish any more. The cached groups of the batches' input files are deleted too.
+    """
+    removed = [
+        file
+        for table in TABLES
+        for partition, owner, current in _partitions(lake, table, batches)
+        for file in lake.storage.list_files(join(lake.layout.table(table), partition_folder(partition)))
+        if file.path not in current and started_at(run_id_of(file.path)) <= started_at(owner)
+    ]
+    for batch in sorted(batches):
+        removed += lake.storage.list_files(lake.layout.group_cache(batch))
+    lake.storage.delete_files([file.path for file in removed])
+    return removed
+
+
+def _partitions(lake: Lake, table: str, batches: set[str]) -> Iterator[tuple[Mapping[str, str], str, set[str]]]:
+    """Yield the current partitions of some batches, with the run that owns each and the paths of its files."""
+    files = [file for file in lake.snapshot(table).files if file.partition["batch"] in batches]
+    for values, group in groupby(files, lambda file: tuple(file.partition.items())):
+        current = list(group)
+        yield dict(values), min(file.run_id for file in current), {file.path for file in current}
+
+
+def _bucket(file: DataFile) -> int:
+    return int(file.name.partition(".")[0])

@@ -1,0 +1,79 @@
+"""Rebuilds the partitions of some batches, each with the config that its run recorded, without any download."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from curation.errors import OutputError, WorldcurateError
+from curation.lake.lake import describe
+from curation.lake.view import LakeView
+from jobs.runtime.context import Context
+from jobs.runtime.inventory import Inventory
+from jobs.runtime.job import Job, run_job
+from jobs.runtime.runs import find_run
+from jobs.runtime.stage import Stage
+
+log = logging.getLogger(__name__)
+
+
+class Rebuild:
+    """Runs the jobs of a night again for the published partitions of some batches.
+
+    Args:
+        context: gives access to the lake; only the keys of access of its config are used.
+        steps: the jobs of a night, in order, with the one that reads the inputs.
+        view: the lake as it was before the takedown, whose runs recorded the configs.
+        batches: the batches to rebuild.
+    """
+
+    def __init__(self, context: Context, steps: Sequence[Job], view: LakeView, batches: set[str]) -> None:
+        self.context = replace(context, fetch=False)
+        self.context.__dict__.update(storage=context.storage, lake=context.lake)
+        self.steps = [step for step in steps if step.stages and step.name != "ingest"]
+        kinds = [kind for step in steps for kind in step.stages]
+        self.view, self.inventory = view, Inventory(self.context, kinds, view)
+        self.order = [batch for batch in view.batches() if batch in batches]
+
+    def partitions(self) -> Iterator[tuple[Job, dict[str, str]]]:
+        """Yield the partitions to rebuild with their job: all matches before the recipes, batches in their order."""
+        for step in self.steps:
+            published = self.view.partitions(_table(step))
+            for batch in self.order:
+                yield from ((step, partition) for partition in published if partition["batch"] == batch)
+
+    def run(self, pages: Job) -> list[str]:
+        """Rebuild the partitions, then the pages that exist; return the problems of those that could not be rebuilt."""
+        problems = []
+        for step, partition in self.partitions():
+            try:
+                self._rebuild(step, partition)
+            except WorldcurateError as error:
+                problems.append(f"{_table(step)} {describe(partition)}: {error}")
+        for partition in self.view.partitions("curated"):
+            page = self.context.lake.layout.batch_page(partition["recipe"], partition["batch"])
+            if partition["batch"] in self.order and self.context.storage.exists(page):
+                run_job(pages, self.context.with_config(self.context.config.model_copy(update=partition)))
+        return problems
+
+    def _rebuild(self, step: Job, partition: dict[str, str]) -> None:
+        table = _table(step)
+        run_ids = self.view.snapshot(table, partition).run_ids
+        row = find_run(self.view, run_ids[0], table) if len(run_ids) == 1 else None
+        if row is None:
+            raise OutputError("its run is not recorded: run the night again")
+        context = self.context.with_config(self.inventory.recorded_config(partition, row))
+        if table == "matches" and dict(step.stages[0].open(context).outputs[table]) != partition:
+            raise OutputError("the language-ID model or an algorithm of matching has changed: remove it (jobs.remove)")
+        run_job(step, context)
+
+
+def _table(step: Job) -> str:
+    """Return the table whose partitions say where a job has run: its main table."""
+    return {"match": "matches", "balance": "curated", "fetch_images": "images"}[step.name]
+
+
+def kinds_of(steps: Sequence[Job]) -> list[type[Stage]]:
+    """Return the stages of some jobs, in order."""
+    return [kind for step in steps for kind in step.stages]

@@ -1,0 +1,94 @@
+"""Searches the published tables for the images of a takedown."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation.io.storage import Storage
+from curation.lake.files import DataFile
+from curation.lake.parquet_read import find_rows, read_batches
+from curation.lake.tombstones import Tombstones
+from curation.lake.view import LakeView
+from curation.urls import host
+from jobs.runtime.context import Context
+from jobs.runtime.takedowns import Search
+
+TABLES = ("pairs", "matches", "curated")  # those that stages read with tombstones
+
+
+class FoundImages(msgspec.Struct):
+    """The number of images of a file that a takedown names, and its names that occur there."""
+
+    images: int
+    names: list[str]
+
+
+@dataclass(frozen=True)
+class SearchFile:
+    """Searches one file for images by id and, if hosts are named, by the host of their URL."""
+
+    storage: Storage
+    tombstones: Tombstones
+
+    def __call__(self, _: int, file: DataFile) -> FoundImages:
+        """Return what was found."""
+        ids, hosts = sorted(self.tombstones.image_ids), self.tombstones.hosts
+        if not hosts:
+            found = find_rows(self.storage, file.path, {"image_id": ids}, ["image_id"])["image_id"].to_pylist()
+            return FoundImages(len(found), [f"id|{image_id}" for image_id in sorted(set(found))])
+        images, names = 0, set[str]()
+        for batch in read_batches(self.storage, file.path, ["image_id", "image_url"]):
+            found = batch["image_id"].filter(pc.is_in(batch["image_id"], pa.array(ids, pa.string()))).to_pylist()
+            named = [f"host|{name}" for url in batch["image_url"].to_pylist() if (name := host(url or "")) in hosts]
+            names.update(named, (f"id|{image_id}" for image_id in found))
+            images += int(np.count_nonzero(~self.tombstones.keep_mask(batch).to_numpy(zero_copy_only=False)))
+        return FoundImages(images, sorted(names))
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The search of a takedown: found images by table and batch (or recipe and batch), and what a record needs."""
+
+    search: Search
+    images: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+
+    def lines(self) -> list[str]:
+        """Return one line per table, recipe or match_id, and batch with images that will be hidden."""
+        return [
+            f"{table}: batch {batch}{f', {name}' if name else ''}: {count} images"
+            for (table, name, batch), count in self.images.items()
+        ]
+
+    def images_in(self, table: str) -> int:
+        """Return the number of images found in a table."""
+        return sum(count for (name, _, _), count in self.images.items() if name == table)
+
+    @property
+    def batches(self) -> set[str]:
+        """The batches in which something was found."""
+        return set(self.search.batches.values())
+
+
+def search_tables(context: Context, view: LakeView, tombstones: Tombstones) -> SearchResult:
+    """Search the current version of the tables."""
+    files = [(table, file) for table in TABLES for file in view.snapshot(table).files]
+    task = SearchFile(context.storage, tombstones)
+    results = context.run_tasks("takedown: search", [file for _, file in files], task)
+    images: Counter[tuple[str, str, str]] = Counter()
+    found: dict[str, set[str]] = {}
+    batches: dict[str, str] = {}
+    for (table, file), result in zip(files, results, strict=True):
+        if result.images:
+            part = file.partition
+            images[table, part.get("recipe") or part.get("match_id") or "", part["batch"]] += result.images
+            found.setdefault(file.run_id, set()).update(result.names)
+            batches[file.run_id] = part["batch"]
+    runs = frozenset(file.run_id for _, file in files)
+    by_run = {run_id: frozenset(names) for run_id, names in found.items()}
+    return SearchResult(Search(frozenset(tombstones.names), runs, by_run, batches), images)
