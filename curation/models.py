@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 from zipfile import BadZipFile, ZipFile
 
+from curation import __version__
 from curation.errors import InputError, UsageError, WorldcurateError
 from curation.io.cache_dir import cache_folder
 
@@ -103,8 +104,11 @@ def _is_intact(path: Path) -> bool:
 
 def main() -> int:
     """Fetch the model and print its path; return an exit code with the same meaning as that of the jobs."""
-    argparse.ArgumentParser(prog="python -m curation.models", description=__doc__).parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = argparse.ArgumentParser(prog="python -m curation.models", description=__doc__)
+    parser.add_argument("--quiet", action="store_true", help="log only warnings and errors")
+    parser.add_argument("--version", action="version", version=f"worldcurate {__version__}", help="print the version")
+    quiet = parser.parse_args().quiet
+    logging.basicConfig(level=logging.WARNING if quiet else logging.INFO, format="%(message)s")
     try:
         path = fetch_default_model()
     except WorldcurateError as error:

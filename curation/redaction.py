@@ -91,12 +91,14 @@ def redact_logs() -> None:
     """Redact what the log handlers of this process write, tracebacks included; call it after they are set up."""
     know_environment()
     for handler in filter(None, [*logging.getLogger().handlers, logging.lastResort]):
-        if not isinstance(handler.formatter, _RedactingFormatter):
+        if not getattr(handler.formatter, "redacts", False):
             handler.setFormatter(_RedactingFormatter(handler.formatter))
 
 
 class _RedactingFormatter(logging.Formatter):
     """Formats a record as another formatter does, without secrets."""
+
+    redacts = True
 
     def __init__(self, formatter: logging.Formatter | None) -> None:
         super().__init__()

@@ -21,6 +21,7 @@ from curation.errors import OutputError
 from curation.lake.files import WrittenFile
 from curation.matching import matcher
 from curation.matching.store import MatcherStore
+from jobs.runtime.compilation import BUILD, announce_compilation
 from jobs.runtime.context import Context
 from jobs.runtime.job import Job, main
 from jobs.runtime.ledger import LedgerRow
@@ -144,6 +145,7 @@ class MetadataStage(Stage):
         files: dict[str, list[WrittenFile]] = {part.key: part.files for part in built}
         units = [(key, rules) for key in self.plan.keys for rules in RULES]
         compile_matcher = CompileMatcher(context.storage, context.lake.root, version, files)
+        announce_compilation("build_metadata", *BUILD)
         return context.run_tasks("build_metadata: matchers", units, compile_matcher)
 
     def _totals(self, version: str, made: Sequence[MadeList], built: Sequence[WrittenEntries]) -> dict[str, Any]:

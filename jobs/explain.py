@@ -29,6 +29,7 @@ from curation.lake.tombstones import Tombstones
 from curation.language_keys import MERGED, entry_list_key, matched_lang
 from curation.matching.rules import normalize_text
 from curation.matching.store import MatcherStore, matcher_name
+from jobs.runtime.compilation import MATCH, announce_compilation
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
 from jobs.runtime.partitions import find_published
@@ -197,6 +198,7 @@ def explain(argv: Sequence[str]) -> None:
         raise UsageError(f"give one of --image_id and --text (see {COMMAND.prog} --help)")
     if options.lang is not None and options.text is None:
         raise UsageError("--lang: only allowed with --text")
+    announce_compilation("explain", *MATCH)
     explainer = Explainer(Context(config, "explain"))
     lists = explainer.spec.manifest.entries
     if options.lang is not None and not _is_matched(options.lang, lists):

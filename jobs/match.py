@@ -16,6 +16,7 @@ from curation.errors import OutputError
 from curation.lake.tombstones import Tombstones
 from curation.language_keys import OTHER
 from curation.report.unlisted import describe_unlisted
+from jobs.runtime.compilation import MATCH, announce_compilation
 from jobs.runtime.context import Context
 from jobs.runtime.job import Job, main
 from jobs.runtime.partitions import require
@@ -64,6 +65,7 @@ class MatchStage(Stage):
             run.writers(),
             run.staging,
         )
+        announce_compilation("match", *MATCH)
         matched = context.run_tasks("match", group_files(self.pairs.files, self.unit_bytes), match)
         run.step("match")
         sum_counts = SumCounts(context.storage, [part.staged for part in matched], run.writers())

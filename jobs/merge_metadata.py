@@ -18,6 +18,7 @@ from curation.errors import UsageError
 from curation.language_keys import MERGED
 from curation.matching import matcher
 from curation.matching.store import Manifest, MatcherStore
+from jobs.runtime.compilation import BUILD, announce_compilation
 from jobs.runtime.context import Context
 from jobs.runtime.job import Job, main
 from jobs.runtime.partitions import require
@@ -68,6 +69,7 @@ class MergeStage(Stage):
         run.step("merge")
         compile_matcher = CompileMatcher(context.storage, context.lake.root, version, {MERGED: merged.files})
         units = [(MERGED, rules) for rules in RULES]
+        announce_compilation(self.name, *BUILD)
         compiled = context.run_tasks("merge_metadata: matchers", units, compile_matcher, at_once=1)
         run.step("matchers")
         publish_manifest(context.lake, version, {MERGED: merged.entries}, compiled)

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 
+from curation.cli.log import LogOptions, report_error, set_up_logging
 from curation.errors import WorldcurateError
-from curation.redaction import redact, redact_logs
-
-CHATTY_LIBRARIES = ("py4j", "botocore", "boto3", "urllib3", "httpx", "wikipediaapi")
-
 
 INTERRUPTED = 130  # as shells count: 128 + SIGINT
 
@@ -30,25 +25,16 @@ def run_command(main: Callable[[Sequence[str]], None], argv: Sequence[str] | Non
 
     The code is 0 if the command is done, that of its WorldcurateError, 130 if it was interrupted, and 1 for a bug.
     """
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-        force=True,
-    )
-    redact_logs()
-    for library in CHATTY_LIBRARIES:
-        logging.getLogger(library).setLevel(logging.WARNING)
+    arguments = sys.argv[1:] if argv is None else argv
+    options = LogOptions.read(arguments)
+    set_up_logging(options)
     try:
-        main(sys.argv[1:] if argv is None else argv)
-    except WorldcurateError as error:
-        print(f"error: {redact(str(error))}", file=sys.stderr)  # noqa: T201 - the line that the user reads
+        options.check()
+        main(arguments)
+    except (WorldcurateError, KeyboardInterrupt) as error:
+        report_error(options, "interrupted" if isinstance(error, KeyboardInterrupt) else str(error))
         return exit_code_of(error)
-    except KeyboardInterrupt as error:
-        print("error: interrupted", file=sys.stderr)  # noqa: T201
-        return exit_code_of(error)
-    except Exception:
-        print(redact(traceback.format_exc()), end="", file=sys.stderr)  # noqa: T201
-        print("error: this is a bug in worldcurate; the traceback above shows where", file=sys.stderr)  # noqa: T201
+    except Exception as error:
+        report_error(options, "this is a bug in worldcurate; the traceback above shows where", bug=error)
         return 1
     return 0

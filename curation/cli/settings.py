@@ -21,6 +21,7 @@ from pydantic_settings import (
 
 from curation.cli.keys import describe_problem, dict_section_of, did_you_mean, keys_of, suggest
 from curation.cli.locations import resolve_paths
+from curation.cli.log import VARIABLES, add_standard_options
 from curation.cli.sources import folder_of, merge, read_yaml
 from curation.errors import UsageError
 from curation.redaction import know_secrets
@@ -47,6 +48,13 @@ def load_config(
     return load_with(config_parser(prog, description), model, argv, required, sections)[0]
 
 
+def parse_without_config(prog: str, description: str, argv: Sequence[str]) -> None:
+    """Parse the command line of a command that has only the options of every command."""
+    parser = _Parser(prog=prog, description=description, allow_abbrev=False)
+    add_standard_options(parser)
+    parser.parse_args(argv)
+
+
 def config_parser(prog: str, description: str) -> argparse.ArgumentParser:
     """Return a parser with the option `--config`; the caller may add the options of the command."""
     parser = _Parser(
@@ -68,7 +76,8 @@ def load_with(
     sections: Sequence[str] = (),
 ) -> tuple[Settings, dict[str, Any]]:
     """Read a configuration as `load_config` does; return it with the values of the parser's options."""
-    option_names = {action.dest for action in parser._actions} - {"help", "config"}
+    standard = add_standard_options(parser, version="version" not in model.model_fields)
+    option_names = {action.dest for action in parser._actions} - {"help", "config", *standard}
     source: Any = CliSettingsSource[argparse.ArgumentParser](
         model, cli_prog_name=parser.prog, root_parser=parser, cli_avoid_json=True, cli_hide_none_type=True
     )
@@ -78,6 +87,8 @@ def load_with(
     _check_environment(model)
     arguments = vars(parser.parse_args(argv))
     path = arguments.pop("config")
+    for name in standard:
+        arguments.pop(name, None)
     options = {name: arguments.pop(name) for name in option_names}
     try:
         flags = source(parsed_args=argparse.Namespace(**arguments))
@@ -148,7 +159,7 @@ def _check_environment(model: type[BaseSettings]) -> None:
 
     A model lists other variables with its prefix as `other_variables`: names, or prefixes that end with `_`.
     """
-    prefix, others = model.model_config["env_prefix"], getattr(model, "other_variables", ())
+    prefix, others = model.model_config["env_prefix"], (*getattr(model, "other_variables", ()), *VARIABLES)
     other_prefixes = tuple(other for other in others if other.endswith("_"))
     known = {name.upper() for name in model.model_fields}
     for variable in sorted(os.environ):

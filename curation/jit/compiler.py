@@ -111,6 +111,13 @@ def code_folder() -> Path | None:
     return folder if os.access(folder, os.W_OK) else None
 
 
+def has_machine_code(*modules: str) -> bool:
+    """Return whether each of these modules was compiled before, at least in part, on this machine."""
+    folder = code_folder()
+    names = [module.rpartition(".")[2] for module in modules]
+    return folder is not None and all(any(folder.rglob(f"{name}.*.nbi")) for name in names)
+
+
 def package_sources(package: str) -> dict[str, str]:
     """Return the source of every module of a package and its sub-packages, by dotted name."""
     return dict(_sources_below(files(package), package))

@@ -7,15 +7,16 @@ every loop that building metadata and matching use: both rule sets, and language
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
 
 from curation.cli.run import run_command
+from curation.cli.settings import parse_without_config
 from curation.errors import UsageError
 from curation.jit import compiler
 from curation.lake.schemas import SCHEMAS
@@ -54,8 +55,12 @@ def _match(identifier: LanguageIdentifier, matcher: Matcher) -> None:
 
 def main() -> int:
     """Run the command and return its exit code, as the jobs do."""
-    argparse.ArgumentParser(prog="python -m curation.matching.precompile", description=__doc__).parse_args()
-    return run_command(lambda _: precompile(), [])
+
+    def command(argv: Sequence[str]) -> None:
+        parse_without_config("python -m curation.matching.precompile", __doc__ or "", argv)
+        precompile()
+
+    return run_command(command)
 
 
 if __name__ == "__main__":

@@ -55,9 +55,6 @@ class Config(BaseSettings):
     other_variables: ClassVar[tuple[str, ...]] = ("CACHE", "COMPILED", "TRAINING_", "EVALUATE_", "DOWNLOAD_", "API_")
 
     lake: Location | None = Field(None, description="the lake: a folder or s3://bucket/prefix")
-    create: CliImplicitFlag[bool] = Field(
-        False, description="create the lake if it does not exist; build_metadata always does"
-    )
     batch: str | None = Field(None, description="the input partition: a night (2024-05-31) or a crawl")
     recipe: str = Field("default", description="name of the balancing recipe")
     seed: int = Field(0, description="seed of all random choices: samples, texts per image, draws")
@@ -65,6 +62,9 @@ class Config(BaseSettings):
     progress_s: Annotated[float, Field(gt=0)] = Field(10.0, description="seconds between progress lines")
     metrics: Location | None = Field(
         None, description="folder for Prometheus text files; default: LAKE/reports/metrics"
+    )
+    create: CliImplicitFlag[bool] = Field(
+        False, description="create the lake if it does not exist; build_metadata always does"
     )
     metadata: MetadataSection = MetadataSection()
     ingest: IngestSection = IngestSection()

@@ -13,9 +13,9 @@ import json
 import logging
 import multiprocessing
 import pickle
-import sys
 import tempfile
 import threading
+import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -29,9 +29,11 @@ import pyarrow as pa
 from pyspark import TaskContext
 from pyspark.sql import SparkSession
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import BarColumn, Progress, TextColumn
 
 from curation import errors
+from curation.cli.log import shows_progress_bar
+from curation.cli.progress import describe_progress
 from curation.errors import DamagedLakeError, InputError, WorldcurateError
 from curation.io.failures import first_line
 from curation.redaction import redact, redact_logs
@@ -200,23 +202,32 @@ def _raise(error_class: str, message: str) -> None:
 
 
 class _Progress(threading.Thread):
-    """Shows how many tasks are done while Spark works: a bar on a terminal, otherwise a log line every `seconds`."""
+    """Shows how many tasks are done while Spark works, the rate and the remaining time.
+
+    It is a bar on a terminal, otherwise a log line every `seconds`.
+    """
 
     def __init__(self, spark: SparkSession, name: str, tasks: int, seconds: float) -> None:
         super().__init__(daemon=True)
         self._tracker = spark.sparkContext.statusTracker()
         self._name, self._tasks, self._seconds = name, tasks, seconds
         self._stop_requested = threading.Event()
+        self._started = time.monotonic()
 
     def run(self) -> None:
-        if not sys.stderr.isatty():
+        if not shows_progress_bar():
             while not self._stop_requested.wait(self._seconds):
-                log.info("%s: %d of %d tasks done", self._name, self._done(), self._tasks)
+                log.info("%s: %s", self._name, self._describe(self._done()))
             return
-        with Progress(console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(self._name, total=self._tasks)
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[status]}"))
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(self._name, total=self._tasks, status="")
             while not self._stop_requested.wait(0.5):
-                bar.update(task, completed=self._done())
+                done = self._done()
+                bar.update(task, completed=done, status=self._describe(done))
+
+    def _describe(self, done: int) -> str:
+        return describe_progress(done, self._tasks, time.monotonic() - self._started)
 
     def _done(self) -> int:
         stages = [self._tracker.getStageInfo(stage) for stage in self._tracker.getActiveStageIds()]

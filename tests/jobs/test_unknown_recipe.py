@@ -19,7 +19,7 @@ from training.config import TrainConfig
 from training.distributed import World
 from training.train import train
 
-LISTED = r"^recipe: 'defualt' was never used in .+: use one of default, every, or run jobs\.balance first$"
+LISTED = r"^recipe: 'defaults' was never used in .+: use one of default, every, or run jobs\.balance first$"
 
 
 @pytest.fixture
@@ -31,20 +31,20 @@ def lake(tmp_path):
     return made
 
 
-def context(lake: Lake, recipe: str = "defualt") -> Context:
+def context(lake: Lake, recipe: str = "defaults") -> Context:
     return Context(Config(lake=lake.root, batch="b", recipe=recipe), "test")
 
 
 @pytest.mark.parametrize(
     "use",
     [
-        lambda lake: lake.recipe("defualt"),
-        lambda lake: require(lake, "x", "jobs.balance", "curated", recipe="defualt", batch="b"),
-        lambda lake: compare.recipe_stats(context(lake), ["default", "defualt"], ["b"]),
-        lambda lake: batches_of(context(lake), "defualt"),
+        lambda lake: lake.recipe("defaults"),
+        lambda lake: require(lake, "x", "jobs.balance", "curated", recipe="defaults", batch="b"),
+        lambda lake: compare.recipe_stats(context(lake), ["default", "defaults"], ["b"]),
+        lambda lake: batches_of(context(lake), "defaults"),
         lambda lake: report.run(context(lake)),
         lambda lake: train(
-            TrainConfig(lake=lake.root, recipe="defualt", output=f"{lake.root}-out", steps=1), World(0, 1, None)
+            TrainConfig(lake=lake.root, recipe="defaults", output=f"{lake.root}-out", steps=1), World(0, 1, None)
         ),
     ],
 )
@@ -56,10 +56,10 @@ def test_every_use_of_an_unknown_recipe_lists_the_known_ones(lake, use):
 def test_the_job_exits_with_2(lake, capsys):
     handlers = logging.getLogger().handlers[:]
     try:
-        assert main("jobs.fetch_images", ["--lake", lake.root, "--batch", "b", "--recipe", "defualt"]) == 2
+        assert main("jobs.fetch_images", ["--lake", lake.root, "--batch", "b", "--recipe", "defaults"]) == 2
     finally:
         logging.getLogger().handlers[:] = handlers
-    assert capsys.readouterr().err.splitlines()[-1].startswith("error: recipe: 'defualt' was never used in")
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: recipe: 'defaults' was never used in")
 
 
 def test_without_any_recipe_the_message_says_what_to_run(tmp_path):

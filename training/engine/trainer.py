@@ -16,6 +16,7 @@ from torch.utils.tensorboard import SummaryWriter
 from transformers import MetaClip2Model
 
 from curation.balance.sampling import DrawKey
+from curation.cli.progress import describe_duration
 from curation.errors import OutputError
 from curation.redaction import redact_values
 from training.config import TrainConfig
@@ -163,12 +164,14 @@ class Trainer:
         }
         if not math.isfinite(metrics["loss"]):
             raise OutputError(f"the loss is {metrics['loss']} at step {self._step}: lower lr or lengthen the warm-up")
-        self._record(metrics)
+        steps_left = self._config.total_steps - self._step
+        seconds_left = steps_left * (now - last_time) / max(1, self._step - last_step)
+        self._record(metrics, f", about {describe_duration(seconds_left)} left" if steps_left else "")
 
-    def _record(self, metrics: dict[str, float]) -> None:
+    def _record(self, metrics: dict[str, float], rest: str = "") -> None:
         """Write metrics to the log and to TensorBoard, and store them for the summary."""
         self._metrics |= metrics
-        values = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        values = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()) + rest
         log.info("step %d of %d, epoch %d: %s", self._step, self._config.total_steps, self._data_state.epoch, values)
         if self._tensorboard:
             for name, value in metrics.items():

@@ -79,7 +79,7 @@ def test_one_mistake_in_a_variable_suggests_the_variable(pair, rest):
         ("balance: {t-en: 5}", "unknown key `balance.t-en` (did you mean `balance.t_en`?)"),
         ("balance: {max side: 5}", "unknown key `balance.max side` (did you mean `images.max_side`?)"),
         ("images: {Max_Side: 5}", "unknown key `images.Max_Side` (did you mean `images.max_side`?)"),
-        ("ingest: {storage: {reegion: x}}", "`ingest.storage.reegion` (did you mean `ingest.storage.region`?)"),
+        ("ingest: {storage: {rgion: x}}", "`ingest.storage.rgion` (did you mean `ingest.storage.region`?)"),
         (
             "metadata: {limits: {de: {unigram_cpa: 5}}}",
             "unknown key `metadata.limits.de.unigram_cpa` (did you mean `metadata.limits.de.unigram_cap`?)",
