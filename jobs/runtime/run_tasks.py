@@ -212,7 +212,7 @@ class _Progress(threading.Thread):
         self._tracker = spark.sparkContext.statusTracker()
         self._name, self._tasks, self._seconds = name, tasks, seconds
         self._stop_requested = threading.Event()
-        self._started = time.monotonic()
+        self._since = time.monotonic()
 
     def run(self) -> None:
         if not shows_progress_bar():
@@ -227,7 +227,7 @@ class _Progress(threading.Thread):
                 bar.update(task, completed=done, status=self._describe(done))
 
     def _describe(self, done: int) -> str:
-        return describe_progress(done, self._tasks, time.monotonic() - self._started)
+        return describe_progress(done, self._tasks, time.monotonic() - self._since)
 
     def _done(self) -> int:
         stages = [self._tracker.getStageInfo(stage) for stage in self._tracker.getActiveStageIds()]
