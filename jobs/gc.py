@@ -1,8 +1,8 @@
 """Remove files that no published version needs: replaced versions, runs that never published, working files.
 
 Nothing younger than `gc.retention_hours` is removed, so active runs and trainers that read an older version are safe.
-With `--gc.dry_run` nothing is removed: every file that would be is written to stdout with its size in bytes, and the
-totals are those of the run without the option.
+With `--gc.dry_run true` nothing is removed: every file that would be is written to stdout with its size in bytes, and
+the totals are those of the run without the option.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class MatchStage(Stage):
     """Matches the pairs of a batch and publishes matches and counts."""
 
     name: ClassVar[str] = "match"
-    tables: ClassVar[tuple[str, ...]] = ("matches", "counts")
+    tables: ClassVar[tuple[str, ...]] = ("counts", "matches")
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

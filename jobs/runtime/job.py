@@ -70,7 +70,8 @@ def run_job(job: Job, context: Context) -> list[Outcome]:
             context.lake.check_exists()  # before inputs are listed and Spark starts
         outcomes = job.run(context)
     except BaseException as error:
-        write_failure(context, job.name, time.monotonic() - started, error)
+        if not (context.dry_run or (job.name == "gc" and context.config.gc.dry_run)):
+            write_failure(context, job.name, time.monotonic() - started, error)
         raise
     elapsed = time.monotonic() - started
     for outcome in (outcome for outcome in outcomes if not outcome.reported):

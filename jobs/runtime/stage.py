@@ -226,7 +226,7 @@ class Stage(ABC):
     """A stage of a job: subclasses declare its inputs and outputs, and do the work.
 
     Their constructors set `fingerprint_keys`, `inputs`, `outputs` and, for input tables, `reads` (see `StageRun`), and
-    write nothing. `tables` are the tables of their outputs.
+    write nothing. `tables` are the tables of their outputs, the main one last.
     """
 
     name: ClassVar[str]

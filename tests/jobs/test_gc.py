@@ -85,3 +85,13 @@ def test_a_dry_run_says_what_the_run_removes_and_changes_nothing(tmp_path, capsy
     assert (lake / "_staging" / "not a run" / "file").exists()
     assert "without dry_run" in planned.line()
     assert (lake / "reports" / "metrics" / "worldcurate_gc.prom").exists()
+
+
+def test_a_dry_run_that_fails_writes_no_metrics_either(tmp_path, monkeypatch):
+    lake = tmp_path / "lake"
+    make_lake(lake, 1)
+    monkeypatch.setattr(gc, "remove_groups", lambda *_: 1 / 0)
+    for dry_run, written in ((True, False), (False, True)):
+        with pytest.raises(ZeroDivisionError):
+            run_job(gc.JOB, Context(Config(lake=str(lake), gc={"retention_hours": 100, "dry_run": dry_run}), "gc"))
+        assert (lake / "reports" / "metrics" / "worldcurate_gc.prom").exists() == written

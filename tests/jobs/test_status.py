@@ -124,5 +124,8 @@ def test_people_and_programs_read_the_same(night_here, tmp_path, capsys):
         assert "fresh" in line
     pairs = [stage for stage in found["stages"] if stage["stage"] == "ingest"]
     assert [(stage["order"], stage["rows"]) for stage in pairs] == [(0, 60), (1, 40)]
+    rows = {stage["stage"]: stage["rows"] for stage in found["stages"] if stage["batch"] == "b1"}
+    for stage, table in (("match", "matches"), ("totals", "totals"), ("balance", "curated"), ("shards", "shards")):
+        assert rows[stage] == night_here.lake.snapshot(table, {"batch": "b1"}).rows, "of the main table"
     assert found["tables"]["pairs"]["bytes"] == sum(stage["bytes"] for stage in pairs)
     assert "12 fresh" in lines[-1]
