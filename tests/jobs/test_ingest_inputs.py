@@ -33,13 +33,9 @@ def maker(tmp_path, monkeypatch, start_spark):
         for name, content in files.items():
             (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / "in" / name).write_bytes(content)
-        lake = {
-            "lake": str(tmp_path / "lake"),
-            "create": True,
-            "batch": "b1",
-            "max_failed_inputs": keys.pop("max_failed_inputs", 0),
-        }
-        return Context(Config(**lake, ingest={"inputs": str(tmp_path / "in"), **keys}), "ingest")
+        given = {"lake": str(tmp_path / "lake"), "create": True, "batch": "b1"}
+        given["max_failed_inputs"] = keys.pop("max_failed_inputs", 0)
+        return Context(Config(**given, ingest={"inputs": str(tmp_path / "in"), **keys}), "ingest")
 
     return make
 
