@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from curation.lake.lake import Lake
-from jobs import nightly, verify
+from jobs import nightly, remove, verify
 from jobs.runtime.context import Context
 from support.damage import flips
+from support.in_process import second_night
 from support.lakes import TABLES, digests
 
 JOBS = {
@@ -127,6 +128,15 @@ def test_files_of_no_published_version_are_counted_and_are_no_problem(run, night
     path.with_name("orphan.parquet").write_bytes(b"12345")
     verify.main(["--lake", str(night_here.config.lake)])
     assert "1 files (5 bytes) belong to no published version" in capsys.readouterr().out
+
+
+def test_the_restored_declaration_of_a_removed_batch_stays_removed(run, night_here, tmp_path, capsys):
+    second_night(night_here, tmp_path)
+    assert remove.main(["--lake", str(night_here.config.lake), "--batch", "b1", "--yes"]) == 0
+    capsys.readouterr()  # the fixture `run` reads what verify prints
+    Path(night_here.config.lake, "batches/00000000.json").write_bytes(b"")
+    assert run("--repair")[0] == 0
+    assert night_here.lake.batches() == ["b2"]
 
 
 @pytest.mark.parametrize("content", [b"", None], ids=["empty", "missing"])

@@ -73,7 +73,8 @@ def _restore_batch(lake: Lake, path: str) -> str | None:
     if len(started) != len(damaged):
         return None
     for file, batch in zip(damaged, sorted(started, key=lambda batch: started[batch]), strict=True):
-        lake.storage.write_bytes(file, encode_record({"batch": batch}))
+        is_removed = not lake.snapshot("pairs", {"batch": batch}).files
+        lake.storage.write_bytes(file, encode_record({"batch": batch, **({"removed": True} if is_removed else {})}))
     return f"{path} is restored"
 
 
