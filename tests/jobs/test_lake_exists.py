@@ -33,7 +33,12 @@ READERS = [
     if (isinstance(job := getattr(module, "JOB", None), Job) and "lake" in job.required and not job.creates_lake)
     or (isinstance(command := getattr(module, "COMMAND", None), Command) and "lake" in command.required)
 ]
-OPTIONS = {"explain": ["--text", "x"], "compare": ["--recipes", "a"], "rebalance": ["--from_recipe", "a"]}
+OPTIONS = {
+    "explain": ["--text", "x"],
+    "compare": ["--recipes", "a"],
+    "rebalance": ["--from_recipe", "a"],
+    "takedown": ["--image_id", "0" * 24, "--reason", "test"],
+}
 
 
 @pytest.fixture(autouse=True)
