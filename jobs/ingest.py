@@ -28,13 +28,13 @@ from curation.lake import shuffle
 from curation.occurrence import Counters
 from curation.readers.first_inputs import check_first_inputs
 from curation.urls import ALGORITHM as URL_ALGORITHM
-from jobs.runtime import url_algorithms
 from jobs.runtime.context import Context
 from jobs.runtime.freshness import Freshness, recorded_inputs
 from jobs.runtime.job import Job, main
 from jobs.runtime.ledger import LedgerRow
 from jobs.runtime.runs import Outcome
 from jobs.runtime.stage import Publication, Stage, StageRun
+from jobs.tasks import url_algorithms
 from jobs.tasks.ingest.languages import plan_filters_of
 from jobs.tasks.ingest.merge import Combine, Earlier, MergeBucket, MergedBucket
 from jobs.tasks.ingest.published import changes_of_batch

@@ -24,9 +24,9 @@ from jobs.runtime.runs import Outcome
 from jobs.runtime.spec import open_match_spec
 from jobs.runtime.stage import Publication, Stage, StageRun
 from jobs.runtime.takedowns import relevant_digest
-from jobs.runtime.url_algorithms import rekey_tombstones
 from jobs.tasks.match.match import MatchedFiles, MatchFiles, SumCounts, SummedCounts
 from jobs.tasks.match.splits import entry_ranges, group_files, group_ranges
+from jobs.tasks.url_algorithms import rekey_tombstones
 from metadata.languages import LanguageTable
 
 log = logging.getLogger(__name__)

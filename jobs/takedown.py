@@ -28,11 +28,11 @@ from curation.lake.tombstones import Tombstones, add_tombstones
 from curation.lake.view import LakeView
 from curation.urls import ALGORITHM as URL_ALGORITHM
 from jobs import nightly, report
-from jobs.runtime import url_algorithms
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
 from jobs.runtime.inventory import Inventory, newly_stale
 from jobs.runtime.takedowns import read_searches, record_search
+from jobs.tasks import url_algorithms
 from jobs.tasks.takedown.purge import purge_files, purge_pairs
 from jobs.tasks.takedown.rebuild import Rebuild, kinds_of
 from jobs.tasks.takedown.search import SearchResult, search_tables

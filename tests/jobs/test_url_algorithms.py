@@ -13,10 +13,10 @@ from curation.lake.schemas import SCHEMAS
 from curation.lake.tombstones import Tombstones, add_tombstones
 from curation.urls import ALGORITHM, image_id
 from jobs import ingest
-from jobs.runtime import url_algorithms
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
 from jobs.runtime.stage import Publication, StageRun
+from jobs.tasks import url_algorithms
 from jobs.tasks.balance.totals import TotalsStage, build_totals_up_to
 from support.nights import publish_pairs, run_here
 

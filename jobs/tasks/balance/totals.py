@@ -12,11 +12,11 @@ from typing import Any, ClassVar, Self
 
 from curation.balance.counts import LanguageCounts, add_up, counts_table, read_counts
 from curation.lake.files import Snapshot
-from jobs.runtime import url_algorithms
 from jobs.runtime.context import Context
 from jobs.runtime.partitions import require
 from jobs.runtime.runs import Outcome
 from jobs.runtime.stage import Publication, Stage, StageRun
+from jobs.tasks import url_algorithms
 from jobs.tasks.balance.inputs import BalanceInputs
 
 log = logging.getLogger(__name__)
