@@ -18,6 +18,7 @@ from curation.errors import InputError, UsageError
 from jobs import ingest
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
+from support import archives
 from support.nights import run_here
 
 ROWS = [{"url": f"http://h/{n}.png", "text": f"text {n}"} for n in range(3)]
@@ -63,13 +64,7 @@ def parquet(table, **options):
 
 
 def tar(members):
-    sink = io.BytesIO()
-    with tarfile.open(fileobj=sink, mode="w") as archive:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-    return sink.getvalue()
+    return archives.tar(members.items(), tarfile.PAX_FORMAT)
 
 
 def zipped(data):

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from curation.io import tar_members as module
 from curation.io.gzip_stream import DamagedError
 from curation.io.tar_members import ESCAPE, portable_name, read_member, tar_members
+from support import archives
 
 FORMATS = (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)
 NAMES = st.sampled_from(
@@ -25,13 +26,7 @@ MEMBERS = st.lists(st.tuples(NAMES, st.binary(max_size=1200)), min_size=1, max_s
 
 
 def tar(members, form=tarfile.GNU_FORMAT):
-    sink = io.BytesIO()
-    with tarfile.open(fileobj=sink, mode="w", format=form) as archive:
-        for name, data in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-    return sink.getvalue()
+    return archives.tar(members, form)
 
 
 def read(data):

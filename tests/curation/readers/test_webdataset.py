@@ -17,16 +17,7 @@ from curation.images.refs import ImageRefs, open_local
 from curation.readers.file_report import FileReport
 from curation.readers.tabular import Columns, read_parquet
 from curation.readers.webdataset import read_webdataset
-
-
-def tar(members, form=tarfile.USTAR_FORMAT):
-    sink = io.BytesIO()
-    with tarfile.open(fileobj=sink, mode="w", format=form) as archive:
-        for name, data in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-    return sink.getvalue()
+from support.archives import tar
 
 
 def read(data, name="x.tar", **columns):
