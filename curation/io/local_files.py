@@ -52,13 +52,13 @@ class LocalFiles(ArrowBackend):
 
     def sync(self, path: str) -> None:
         """Flush a closed file and its folder to the disk."""
-        _sync(Path(path))
-        _sync(Path(path).parent)
+        sync_path(Path(path))
+        sync_path(Path(path).parent)
 
     def write_bytes(self, path: str, data: bytes) -> None:
         """Write a small file atomically, replacing an older one."""
         _write_temporary(Path(path), data).replace(path)
-        _sync(Path(path).parent)
+        sync_path(Path(path).parent)
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
         """Write a small file atomically unless it exists; return whether this call wrote it."""
@@ -69,7 +69,7 @@ class LocalFiles(ArrowBackend):
             return False
         finally:
             temporary.unlink()
-        _sync(Path(path).parent)
+        sync_path(Path(path).parent)
         return True
 
     def delete_folder(self, prefix: str) -> int:
@@ -85,7 +85,7 @@ def _stat(path: Path) -> FileStat:
     return FileStat(str(path), info.st_size, f"{info.st_size:x}-{info.st_mtime_ns:x}")
 
 
-def _sync(path: Path) -> None:
+def sync_path(path: Path) -> None:
     """Flush a file or folder to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -11,7 +11,6 @@ leaves the previous checkpoint unchanged, and the next save removes its leftover
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -25,6 +24,7 @@ from transformers.utils import logging as transformers_logging
 
 from curation.errors import InputError, UsageError
 from curation.io.failures import first_line
+from curation.io.local_files import sync_path
 from training.data.sample_order import DataState
 from training.data.tokenizer import Tokenizer
 from training.data.transforms import processor_config
@@ -93,9 +93,9 @@ def save(
     (temporary / "training.json").write_text(state.model_dump_json(indent=1), encoding="utf-8")
     torch.save({"optimizer": optimizer.state_dict(), "rng": torch.get_rng_state()}, temporary / "optimizer.pt")
     for file in temporary.iterdir():
-        _sync(file)
+        sync_path(file)
     temporary.rename(final)
-    _sync(folder)
+    sync_path(folder)
     _write_latest(folder / LATEST, final.name)
     # by time, not by step: after resuming from an earlier step, abandoned later steps are older
     for old in sorted(folder.glob("step-*"), key=lambda path: path.stat().st_mtime_ns)[:-keep]:
@@ -112,18 +112,9 @@ def _unused_path(folder: Path) -> Path:
 def _write_latest(pointer: Path, name: str) -> None:
     temporary = pointer.with_name(f".{LATEST}")
     temporary.write_text(name, encoding="utf-8")
-    _sync(temporary)
+    sync_path(temporary)
     temporary.replace(pointer)
-    _sync(pointer.parent)
-
-
-def _sync(path: Path) -> None:
-    """Wait until the content of a file, or the entries of a folder, are on disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_path(pointer.parent)
 
 
 def find(path: Path) -> Path | None:

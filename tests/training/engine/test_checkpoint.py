@@ -84,7 +84,8 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize(
-    "at", ["save_pretrained", "Path.write_text", "torch.save", "_sync", "Path.rename", "_write_latest", "Path.replace"]
+    "at",
+    ["save_pretrained", "Path.write_text", "torch.save", "sync_path", "Path.rename", "_write_latest", "Path.replace"],
 )
 @pytest.mark.parametrize("step", [5, 6])
 def test_a_killed_save_leaves_the_earlier_checkpoint_usable(saved, monkeypatch, at, step):
