@@ -27,7 +27,7 @@ _NAME = re.compile(SECRET_NAMES)
 _VALUE = re.compile(r"\"(?:[^\"\\\n]|\\.)*\"?|'(?:[^'\\\n]|\\.)*'?|[^\s,;&\"')\]}]+")
 
 _USER = re.compile(r"([a-z][a-z0-9+.\-]*://)([^\s/?#]*)@", re.IGNORECASE)
-_NAMED_CONTAINERS = ("abfs://", "abfss://", "wasb://", "wasbs://")  # container@account is no user
+_NAMED_CONTAINERS = ("abfs://", "abfss://", "wasb://", "wasbs://")  # container@account is not a user
 _PARAMETER = re.compile(r"([?&;#])([^\s=&#?;\"'<>]{1,100})=([^\s&#;\"'<>]*?)(?=[:.,)\]}]*(?:[\s&#;\"'<>]|$))")
 _ESCAPED_PARAMETER = re.compile(r"(%3F|%26)([\w.\-%]{1,100}?)%3D((?:(?!%26)[^\s&#\"'<>])*)", re.IGNORECASE)
 _HEADER = re.compile(r"(?i)((?:proxy-)?authorization[\"']?\s*[:=]\s*[\"']?)(?:\w+\s+)?[^\s\"',]+|(\bbearer\s+)\S{8,}")

@@ -66,7 +66,7 @@ def _locate(location: Iterable[Any], model: type[BaseModel]) -> tuple[list[str],
         if section := dict_section_of(annotation):
             names += [str(name) for name in [next(parts, None)] if name is not None]
         elif (section := section_of(annotation)) is None:
-            break  # pydantic goes on with the members of unions and lists, which are no keys
+            break  # pydantic goes on with the members of unions and lists, which are not keys
         container = section
     if get_origin(annotation) is dict and not dict_section_of(annotation):
         names += [str(name) for name in [next(parts, None)] if name not in (None, "[key]")]
@@ -85,7 +85,7 @@ def did_you_mean(names: list[str], quote: str = "`") -> str:
 
 
 def suggest(name: str, known: Iterable[str]) -> list[str]:
-    """Return the known dotted names that a misspelt one most likely stands for, at most three.
+    """Return the known dotted names that a misspelt one most likely means, at most three.
 
     They differ from it in case or hyphens, or else in the fewest characters, or else they have its last part.
     """

@@ -21,7 +21,7 @@ class PathKey:
     """Marks the type of a key that holds paths.
 
     Attributes:
-        words: values that are no paths.
+        words: values that are not paths.
         labeled: whether a value may be `label=path`.
     """
 

@@ -66,7 +66,7 @@ def check_pixels(width: int, height: int, length: int, max_pixels: int) -> None:
 
 
 def check_scans(data: bytes, pixels: int, max_pixels: int) -> None:
-    """Raise DecodeError if a JPEG of so many pixels has too many scans, each of which the decoder applies to them."""
+    """Raise DecodeError if a JPEG of this many pixels has too many scans, each of which the decoder applies to them."""
     allowed = min(MAX_SCANS, SCANS_AT_FULL_SIZE * max_pixels // max(1, pixels))
     if data.count(b"\xff\xda") <= allowed:  # an upper limit: thumbnails in metadata have scans too
         return

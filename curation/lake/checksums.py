@@ -119,5 +119,5 @@ def tail_size(end: Bytes, size: int) -> int:
 
 
 def block_count(size: int) -> int:
-    """Return the number of blocks in so many bytes."""
+    """Return the number of blocks in this many bytes."""
     return -(-size // BLOCK_BYTES)

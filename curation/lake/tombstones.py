@@ -112,7 +112,7 @@ def _append(lake: Lake, rows: Sequence[Mapping[str, object]]) -> None:
 
 
 def _present_id(url: str) -> str | None:
-    """Return the id that a stored URL has now; None if it is no URL any more, so that no image can have it."""
+    """Return the id that a stored URL has now; None if it is not a URL any more, so that no image can have it."""
     try:
         return image_id(normalize_url(url, None))
     except UrlError:
