@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from curation.errors import OutputError
-from curation.images.ref_roots import RefRoots
 from curation.lake.files import DataFile, Snapshot
 from curation.lake.tombstones import Tombstones
 from jobs.runtime.context import Context
@@ -26,7 +25,7 @@ from jobs.runtime.runs import Outcome, digest, earlier_outcome
 from jobs.runtime.stage import Publication, Stage, StageRun
 from jobs.runtime.takedowns import relevant_digest
 from jobs.tasks.images.fetch import FetchBucket
-from jobs.tasks.images.inputs import ingested_files
+from jobs.tasks.images.inputs import ref_sources
 from jobs.tasks.images.reuse import NOT_FETCHED, find_stored
 from jobs.tasks.images.shard import BuildShard
 from jobs.tasks.images.splits import Slice, plan_buckets
@@ -37,7 +36,6 @@ ALGORITHM = 2  # 2: X-Robots-Tag, formats and bounds of decoding
 FETCH_KEYS = {
     "max_side", "min_side", "max_pixels", "max_bytes", "shard_bytes", "assumed_image_bytes", "robots", "formats",
 }  # fmt: skip
-IMAGE_COLUMN = "image"  # of Parquet files that a reference names, unless ingest.image_column names another
 
 
 class ImagesStage(Stage):
@@ -95,18 +93,14 @@ class ImagesStage(Stage):
 
     def _task(self, run: StageRun, row: Mapping[str, Any] | None) -> FetchBucket:
         """Return the task that fetches a bucket, with the images that the published run stored; `row` is its row."""
-        context, config, partition = self.context, self.context.config, self.outputs["images"]
+        context, partition = self.context, self.outputs["images"]
         stored = find_stored(context, row, self.fingerprint_keys, partition, self.curated.run_ids[0])
-        column, ref_storage = config.ingest.image_column or IMAGE_COLUMN, config.open_inputs()
-        roots = RefRoots.of_inputs(config.ingest.ref_roots, ingested_files(context, self.batch))
         return FetchBucket(
             context.storage,
             self.section,
             self.tombstones,
             run.writers(),
-            ref_storage,
-            roots,
-            column,
+            ref_sources(context, self.batch),
             stored,
             fetch=context.fetch,
         )

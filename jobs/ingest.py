@@ -12,18 +12,14 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from pydantic import Field
 
 from curation.cli.command import CommandOptions
-from curation.errors import InputError, OutputError, UsageError
-from curation.images.ref_roots import REFUSED, name_of
-from curation.io.backend import FileStat
-from curation.io.inputs import list_inputs, sampled
-from curation.io.storage import Storage
+from curation.errors import OutputError, UsageError
+from curation.images.ref_roots import REFUSED
 from curation.lake import shuffle
 from curation.occurrence import Counters
 from curation.readers.first_inputs import check_first_inputs
@@ -39,6 +35,7 @@ from jobs.tasks.ingest.languages import plan_filters_of
 from jobs.tasks.ingest.merge import Combine, Earlier, MergeBucket, MergedBucket
 from jobs.tasks.ingest.published import changes_of_batch
 from jobs.tasks.ingest.read import ALGORITHM, ReadFile, StagedGroups, crashed
+from jobs.tasks.ingest.sources import InputFile, list_files, sources_of
 
 log = logging.getLogger(__name__)
 
@@ -51,15 +48,12 @@ class IngestStage(Stage):
     name: ClassVar[str] = "ingest"
     tables: ClassVar[tuple[str, ...]] = ("pairs",)
 
-    def __init__(self, context: Context, files: list[FileStat] | None = None) -> None:
+    def __init__(self, context: Context, files: list[InputFile] | None = None) -> None:
         super().__init__(context)
         config, self.section = context.config, context.config.ingest
-        if files is None and not self.section.inputs:
-            raise UsageError("config: key `ingest.inputs` is missing: ingest has nothing to read")
-        self.input_storage = config.open_inputs()
+        self.sources = sources_of(config)
         self.plan = plan_filters_of(config, context.storage)
-        self.files = _input_files(context, self.input_storage) if files is None else files
-        _check_names(self.files)
+        self.files = list_files(config, self.sources) if files is None else files
         self.batch = context.batch
         self.earlier_pairs = _earlier_pairs(context, context.lake.batches_up_to(self.batch)[:-1])
         self.fingerprint_keys = {
@@ -69,17 +63,17 @@ class IngestStage(Stage):
             "algorithm": ALGORITHM,
         }
         self.inputs = {
-            "files": [[file.path, file.size, file.etag] for file in self.files],
+            "files": [file.record for file in self.files],
             **({"seen": self.earlier_pairs.run_ids} if self.earlier_pairs else {}),
             url_algorithms.KEY: URL_ALGORITHM,
         }
         self.outputs = {"pairs": {"batch": self.batch}}
-        self.bits = shuffle.bucket_bits(sum(file.size for file in self.files), self.section.bucket_bytes)
+        self.bits = shuffle.bucket_bits(sum(file.size for file, _ in self.files), self.section.bucket_bytes)
 
     @classmethod
     def reopen(cls, context: Context, row: Mapping[str, Any], partition: Mapping[str, str]) -> Self:  # noqa: ARG003
         """Return the stage that published a batch, with the files that it read; they are not listed again."""
-        return cls(context, [FileStat(*file) for file in recorded_inputs(row)["files"]])
+        return cls(context, [InputFile.of_record(record) for record in recorded_inputs(row)["files"]])
 
     def check(self, freshness: Freshness) -> None:
         """Raise UsageError if other settings or fewer files would replace a batch, unless `--replace` is given."""
@@ -93,7 +87,9 @@ class IngestStage(Stage):
 
     def execute(self, run: StageRun) -> Publication:
         """Read, combine and merge; the batch gets its position in the order of batches just before it is published."""
-        check_first_inputs(self.input_storage, self.files, self.section)
+        for number, source in enumerate(self.sources):
+            files_of_source = [file for file, position in self.files if position == number]
+            check_first_inputs(source.storage, files_of_source, source.section)
         ledger, staged = self._read(run)
         failed = run.check_failed(ledger)
         combined = self._combine(run, [part.path for part in staged])
@@ -119,9 +115,7 @@ class IngestStage(Stage):
         """Read every input file, or take its groups from the cache; return the ledger and the staged groups."""
         context, section = self.context, self.section
         cache = context.lake.layout.group_cache(self.batch)
-        task = ReadFile(
-            self.input_storage, context.storage, section, self.plan, context.config.seed, self.bits, run.staging, cache
-        )
+        task = ReadFile(self.sources, context.storage, self.plan, context.config.seed, self.bits, run.staging, cache)
         results = context.run_tasks("ingest", self.files, task, on_crash=crashed, at_once=section.connections)
         run.step("read")
         staged = [result.staged for result in results if result.staged]
@@ -155,29 +149,6 @@ def run(context: Context) -> list[Outcome]:
     """Ingest the batch's inputs."""
     url_algorithms.rekey_tombstones(context.lake)
     return [IngestStage(context).run()]
-
-
-def _input_files(context: Context, storage: Storage) -> list[FileStat]:
-    """Return the input files, or the configured share of them."""
-    section = context.config.ingest
-    inputs = list_inputs(storage, section.inputs, section.base_url)
-    if section.sample == 1 or section.sample_of != "inputs":
-        return inputs
-    chosen = sampled(inputs, section.sample, context.config.seed)
-    if not chosen:
-        raise InputError(f"ingest.sample: a share of {section.sample:g} of {len(inputs)} files contains none")
-    log.info("ingest: a sample of %d of %d files", len(chosen), len(inputs))
-    return chosen
-
-
-def _check_names(files: Sequence[FileStat]) -> None:
-    """Raise UsageError if two inputs differ only in a secret: their references and ledger rows would be the same."""
-    names = Counter(name_of(file.path) for file in files)
-    if twice := next((name for name, count in names.items() if count > 1), None):
-        raise UsageError(
-            f"ingest.inputs: {twice} is listed with several secrets, which are not stored, so its rows could not be "
-            "told apart: list it once"
-        )
 
 
 def _earlier_pairs(context: Context, batches: Sequence[str]) -> Earlier | None:

@@ -33,9 +33,9 @@ def section_of(annotation: Any) -> type[BaseModel] | None:
     return section_of(sections[0]) if len(sections) == 1 and NoneType in get_args(annotation) else None
 
 
-def dict_section_of(annotation: Any) -> type[BaseModel] | None:
-    """Return the model of the sections of a key such as `metadata.limits`, whose names the user chooses."""
-    return section_of(get_args(annotation)[1]) if get_origin(annotation) is dict else None
+def item_section_of(annotation: Any) -> type[BaseModel] | None:
+    """Return the model of sections in a dictionary (`metadata.limits`) or a list (`ingest.sources`)."""
+    return section_of(get_args(annotation)[-1]) if get_origin(annotation) in (dict, list) else None
 
 
 def describe_problem(problem: Any, model: type[BaseModel]) -> str:
@@ -63,12 +63,12 @@ def _locate(location: Iterable[Any], model: type[BaseModel]) -> tuple[list[str],
         if info is None:
             break
         annotation = info.annotation
-        if section := dict_section_of(annotation):
+        if section := item_section_of(annotation):
             names += [str(name) for name in [next(parts, None)] if name is not None]
         elif (section := section_of(annotation)) is None:
             break  # pydantic goes on with the members of unions and lists, which are not keys
         container = section
-    if get_origin(annotation) is dict and not dict_section_of(annotation):
+    if get_origin(annotation) is dict and not item_section_of(annotation):
         names += [str(name) for name in [next(parts, None)] if name not in (None, "[key]")]
     return names, container
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_args
 from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 
-from curation.cli.keys import dict_section_of, section_of
+from curation.cli.keys import item_section_of, section_of
 
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -57,14 +57,17 @@ def resolve_paths(model: type[BaseModel], values: Mapping[str, Any], folder: str
         value = resolved.get(name)
         if isinstance(value, Mapping) and (section := section_of(info.annotation)):
             resolved[name] = resolve_paths(section, value, folder)
-        elif isinstance(value, Mapping) and (section := dict_section_of(info.annotation)):
-            resolved[name] = {
-                key: resolve_paths(section, part, folder) if isinstance(part, Mapping) else part
-                for key, part in value.items()
-            }
+        elif isinstance(value, Mapping) and (section := item_section_of(info.annotation)):
+            resolved[name] = {key: _resolve_item(section, part, folder) for key, part in value.items()}
+        elif isinstance(value, list | tuple) and (section := item_section_of(info.annotation)):
+            resolved[name] = [_resolve_item(section, part, folder) for part in value]
         elif value is not None and (key := path_key(info)):
             resolved[name] = key.resolve(value, folder)
     return resolved
+
+
+def _resolve_item(section: type[BaseModel], value: Any, folder: str) -> Any:
+    return resolve_paths(section, value, folder) if isinstance(value, Mapping) else value
 
 
 def path_key(info: FieldInfo) -> PathKey | None:

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Sequence
 from functools import partial, reduce
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import (
@@ -19,7 +19,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from curation.cli.keys import describe_problem, dict_section_of, did_you_mean, keys_of, suggest
+from curation.cli.keys import describe_problem, did_you_mean, item_section_of, keys_of, suggest
 from curation.cli.locations import resolve_paths
 from curation.cli.log import VARIABLES, add_standard_options
 from curation.cli.sources import folder_of, merge, read_yaml
@@ -136,13 +136,14 @@ def _state_defaults(parser: argparse.ArgumentParser, required: Sequence[str]) ->
 
 
 def add_key_groups(parser: argparse.ArgumentParser, model: type[BaseModel]) -> None:
-    """Describe in `--help` the keys of sections whose names the user chooses, such as those of `metadata.limits`."""
+    """Describe in `--help` the keys of sections in a dictionary or list, such as `metadata.limits`."""
     for key, info in keys_of(model).items():
-        if section := dict_section_of(info.annotation):
+        if section := item_section_of(info.annotation):
             described = {name: field.description for name, field in section.model_fields.items()}
             width = max(map(len, described)) + 2
             lines = (f"{name:{width}}{text}" for name, text in described.items())
-            parser.add_argument_group(f"keys of {key}.NAME, in the file or as JSON", "\n".join(lines))
+            item = "each of " + key if get_origin(info.annotation) is list else f"{key}.NAME"
+            parser.add_argument_group(f"keys of {item}, in the file or as JSON", "\n".join(lines))
 
 
 def _show_first(parser: argparse.ArgumentParser, sections: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any
 
-from curation.cli.config import IngestSection
+from curation.cli.ingest_config import IngestSection
 from curation.errors import InputError, UsageError
 from curation.filters import pii, text_quality
 from curation.filters.base import Keep, Note, Rewrite, Step, sample_of_images

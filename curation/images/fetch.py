@@ -40,7 +40,7 @@ from urllib3.util import Url, parse_url
 
 from curation import robots
 from curation.images.failures import unexpected_reason
-from curation.images.refs import ImageRefs, open_local
+from curation.images.refs import ImageRefs, open_local, usual_column
 from curation.images.safe_http import Dialer, FetchError
 from curation.io.retry import GaveUpError, RetryPolicy, TransientError, retry, retry_after
 
@@ -98,7 +98,7 @@ class Fetcher:
         backoff_s: float = 0.5,
         threads: int = 16,
         open_binary: Callable[[str], BinaryIO] = open_local,
-        image_column: str = "image",
+        image_column: Callable[[str], str] = usual_column,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._policy = RetryPolicy(retries, backoff_s, timeout_s, max_wait_s=timeout_s)

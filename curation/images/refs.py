@@ -39,15 +39,22 @@ def open_local(path: str) -> BinaryIO:
     return Path(path).open("rb")
 
 
+def usual_column(_: str) -> str:
+    """Return the usual name of the column with the images of a Parquet file."""
+    return "image"
+
+
 class ImageRefs:
     """Reads image references through `open_binary`, which opens a path as a seekable binary file.
 
-    The images of a Parquet file are in the column `column`: binary, or a struct with a binary field `bytes` as in
-    Hugging Face datasets. Several threads may use an instance at once. Indexes of archives and the last row groups stay
-    in memory; one thread at a time reads them.
+    The images of a Parquet file are in the column that `column` returns for its path: binary, or a struct with a binary
+    field `bytes` as in Hugging Face datasets. Several threads may use an instance at once. Indexes of archives and the
+    last row groups stay in memory; one thread at a time reads them.
     """
 
-    def __init__(self, open_binary: Callable[[str], BinaryIO], *, max_bytes: int, column: str = "image") -> None:
+    def __init__(
+        self, open_binary: Callable[[str], BinaryIO], *, max_bytes: int, column: Callable[[str], str] = usual_column
+    ) -> None:
         self._open = open_binary
         self._max_bytes = max_bytes
         self._column = column
@@ -121,7 +128,8 @@ class ImageRefs:
 
     def _read_row_group(self, path: str, group: int) -> Any:
         with self._open(path) as file:
-            table = pq.ParquetFile(file, page_checksum_verification=True).read_row_group(group, columns=[self._column])
+            parquet = pq.ParquetFile(file, page_checksum_verification=True)
+            table = parquet.read_row_group(group, columns=[self._column(path)])
         if not table.num_columns:
             raise FetchError("ref_missing")
         return table.column(0)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from curation.cli.config import IngestSection
+from curation.cli.ingest_config import IngestSection
 from curation.errors import UsageError
 
 NAMES_SHOWN = 50

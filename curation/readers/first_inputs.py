@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from typing import BinaryIO
 
-from curation.cli.config import IngestSection
+from curation.cli.ingest_config import IngestSection
 from curation.errors import InputError, UsageError
 from curation.io.backend import FileStat
 from curation.io.gzip_stream import GzipStream

@@ -14,12 +14,12 @@ from pydantic_settings import BaseSettings, CliImplicitFlag, SettingsConfigDict
 from curation.cli.config import (
     BalanceSection,
     ImagesSection,
-    IngestSection,
     MatchSection,
     Section,
     Share,
     StorageSection,
 )
+from curation.cli.ingest_config import IngestSection, SourceSection
 from curation.cli.locations import Location
 from curation.io.retry import RetryPolicy
 from curation.io.storage import Storage
@@ -79,8 +79,8 @@ class Config(BaseSettings):
         """Return the storage these keys describe."""
         return Storage(**self.storage.model_dump())
 
-    def open_inputs(self) -> Storage:
-        """Return the storage of ingest's inputs."""
+    def open_inputs(self, source: SourceSection) -> Storage:
+        """Return the storage of the inputs of a source."""
         ingest = self.ingest
         retry_policy = RetryPolicy(ingest.retries, ingest.backoff_s, ingest.timeout_s)
-        return Storage(**(ingest.storage or self.storage).model_dump(), retry_policy=retry_policy)
+        return Storage(**(source.storage or self.storage).model_dump(), retry_policy=retry_policy)

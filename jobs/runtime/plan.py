@@ -99,4 +99,4 @@ class Estimates:
 
 
 def _input_bytes(inputs: Mapping[str, Any]) -> int:
-    return sum(size for _, size, _ in inputs["files"])
+    return sum(size for _, size, *_ in inputs["files"])

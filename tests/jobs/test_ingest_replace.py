@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from curation.cli.config import IngestSection
+from curation.cli.ingest_config import IngestSection
 from curation.errors import UsageError
+from curation.io.backend import FileStat
 from jobs import ingest
 from jobs.tasks.ingest.published import changes_of_batch
+from jobs.tasks.ingest.sources import InputFile
 from support.in_process import change, files_below
 from support.nights import write_night
 
@@ -74,13 +76,11 @@ def test_an_empty_batch_can_be_replaced(new_night, tmp_path):
 
 @pytest.mark.parametrize("sign", ["?X-Amz-Signature=1", "?sig=2&se=3", ""])
 def test_urls_that_are_signed_anew_are_the_same_files(sign):
-    from curation.io.backend import FileStat
-
     row = {
         "totals": '{"images": 3}',
         "config": '{"ingest": {}, "seed": 0}',
         "inputs": '{"files": [["https://u:p@host/a.gz?X-Amz-Signature=0", 1, "e"], ["s3://b/c?d", 1, "e"]]}',
     }
-    files = [FileStat(f"https://host/a.gz{sign}", 1, "e"), FileStat("s3://b/c?d", 1, "e")]
+    files = [InputFile(FileStat(path, 1, "e")) for path in (f"https://host/a.gz{sign}", "s3://b/c?d")]
     assert changes_of_batch(row, IngestSection(), 0, files) == ""
     assert "s3://b/c?d" in changes_of_batch(row, IngestSection(), 0, files[:1])

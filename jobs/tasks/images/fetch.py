@@ -13,7 +13,7 @@ import pyarrow as pa
 from curation.cli.config import ImagesSection
 from curation.images.decode import ImageLimits
 from curation.images.fetch import Fetcher, ImageRow
-from curation.images.ref_roots import RefRoots
+from curation.images.ref_sources import RefSources
 from curation.images.rows import NO_IMAGE, fetch_and_verify
 from curation.io.storage import Storage
 from curation.lake.files import WrittenFile
@@ -46,9 +46,7 @@ class FetchBucket:
     section: ImagesSection
     tombstones: Tombstones
     writers: WriterFactory
-    ref_storage: Storage  # of images that need no download
-    ref_roots: RefRoots
-    image_column: str
+    refs: RefSources  # of images that need no download
     stored: StoredImages | None = None
     fetch: bool = True
 
@@ -83,8 +81,8 @@ class FetchBucket:
             honored=section.robots,
             retries=section.retries,
             threads=section.threads,
-            open_binary=self.ref_roots.guard(self.ref_storage.open_input),
-            image_column=self.image_column,
+            open_binary=self.refs.open,
+            image_column=self.refs.image_column,
         )
 
     def _limits(self) -> ImageLimits:

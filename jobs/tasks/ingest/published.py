@@ -4,41 +4,47 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from curation.cli.config import IngestSection
-from curation.io.backend import FileStat
+from curation.cli.ingest_config import IngestSection
 from jobs.runtime.freshness import recorded_inputs
+from jobs.tasks.ingest.sources import InputFile
 
 NAMED = 3  # files that a message names
 
 
 def changes_of_batch(
-    row: Mapping[str, Any] | None, section: IngestSection, seed: int, files: Sequence[FileStat]
+    row: Mapping[str, Any] | None, section: IngestSection, seed: int, files: Sequence[InputFile]
 ) -> str:
     """Describe how the settings and files of a published batch differ from those of today; empty if rows stay.
 
-    Added or changed files are not named: a batch may grow, and a file may be repaired. A batch without images has
-    nothing to lose.
+    Added or changed files and added sources are not named: a batch may grow, and a file may be repaired. A batch
+    without images has nothing to lose.
     """
     if row is None or not json.loads(row["totals"]).get("images"):
         return ""
     config = json.loads(row["config"])
-    before, default = config["ingest"], IngestSection().model_dump(mode="json")
-    settings = [
-        f"{key} {before.get(key, default[key])!r} (now {value!r})"
-        for key, value in json.loads(json.dumps(section.fingerprint_keys())).items()
-        if before.get(key, default[key]) != value
-    ]
+    before, now = config["ingest"], json.loads(json.dumps(section.fingerprint_keys()))
+    sources = now.pop("sources", [])
+    settings = list(_differences(before, now))
+    for number, (old, new) in enumerate(zip(before.get("sources", []), sources, strict=False)):
+        settings += _differences(old, new, f"sources.{number}.")
     if config["seed"] != seed:
         settings.append(f"seed {config['seed']} (now {seed})")
-    today = {_without_secrets(file.path) for file in files}
+    today = {_without_secrets(file.path) for file, _ in files}
     missing = [path for path, *_ in recorded_inputs(row)["files"] if _without_secrets(path) not in today]
     if missing:
         more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
         settings.append(f"input files that are not in ingest.inputs now ({', '.join(missing[:NAMED])}{more})")
     return ", ".join(settings)
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    default = IngestSection().model_dump(mode="json")
+    for key, value in now.items():
+        if (old := before.get(key, default[key])) != value:
+            yield f"{prefix}{key} {old!r} (now {value!r})"
 
 
 def _without_secrets(path: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from curation.cli.config import IngestSection
+from curation.cli.ingest_config import IngestSection
 from curation.dedup.by_image import GROUPS, group
 from curation.errors import InputError, UsageError
 from curation.filters import base
@@ -36,6 +36,7 @@ from curation.readers.wat import read_wat
 from curation.readers.webdataset import read_webdataset
 from curation.urls import ALGORITHM as URL_ALGORITHM
 from jobs.runtime.ledger import LedgerRow, failed_row, ledger_row
+from jobs.tasks.ingest.sources import InputFile, Source
 
 ALGORITHM = 3
 COUNTERS = "books"  # key of the counters in a cached file; renaming it would discard every cache
@@ -60,24 +61,25 @@ class ReadResult(msgspec.Struct):
 class ReadFile:
     """Reads one input file, groups its texts by image and stages the groups by bucket."""
 
-    inputs: Storage
+    sources: Sequence[Source]
     storage: Storage
-    section: IngestSection
     plan: FilterPlan
     seed: int
     bits: int
     staging: str
     group_cache: str
 
-    def __call__(self, index: int, file: FileStat) -> ReadResult:
+    def __call__(self, index: int, unit: InputFile) -> ReadResult:
         """Return the staged groups with their counters, and the input's ledger row."""
-        started, cached, report = time.monotonic(), self._cached_path(file), FileReport(name_of(file.path))
+        file, source = unit.file, self.sources[unit.source]
+        started, report = time.monotonic(), FileReport(name_of(file.path))
+        cached = self._cached_path(file, source.section)
         notes = shuffle.read_notes(self.storage, cached, GROUPS) if cached else None
         if cached and notes is not None and COUNTERS in notes:
             staged = StagedGroups(cached, Counters.from_dict(json.loads(notes[COUNTERS])), reused=True)
         else:
             try:
-                table, counters = self._read(file, report)
+                table, counters = self._read(file, source, report)
             except InputError as error:
                 return ReadResult(failed_row(file, str(error), started))
             path = cached if cached and report.status == "ok" else join(self.staging, shuffle.staged_name(index))
@@ -88,63 +90,63 @@ class ReadFile:
         )
         return ReadResult(row, staged)
 
-    def _read(self, file: FileStat, report: FileReport) -> tuple[pa.Table, Counters]:
+    def _read(self, file: FileStat, source: Source, report: FileReport) -> tuple[pa.Table, Counters]:
         """Return the groups of a file and their counters. Raises InputError if it cannot be read."""
-        with self.inputs.open_stream(file) as stream:
+        section = source.section
+        with source.storage.open_stream(file) as stream:
             try:
-                texts = base.apply(self._occurrences(stream, report), self._steps(file), report.counters)
-                table, counters = group(texts, self.seed, self.section.max_texts_per_image)
+                texts = base.apply(_occurrences(stream, report, section), self._steps(file, section), report.counters)
+                table, counters = group(texts, self.seed, section.max_texts_per_image)
             except (InputError, UsageError):
-                check_format(stream, file.path, self.section.format)
+                check_format(stream, file.path, section.format)
                 raise
-            self._check_readable(stream, report)
+            _check_readable(stream, report, section.format)
         return table, counters + report.counters
 
-    def _steps(self, file: FileStat) -> list[base.Step]:
+    def _steps(self, file: FileStat, section: IngestSection) -> list[base.Step]:
         """Return the steps between reading and grouping; rows with references that are not allowed go first."""
-        if self.section.ref_column is None:
+        if section.ref_column is None:
             return list(self.plan.steps())
-        roots = RefRoots.of_inputs(self.section.ref_roots, [file.path])
+        roots = RefRoots.of_inputs(section.ref_roots, [file.path])
         allowed = base.Keep(REFUSED, lambda o: o.image_ref is None or roots.allows(o.image_ref))
         return [allowed, *self.plan.steps()]
-
-    def _occurrences(self, stream: Any, report: FileReport) -> Iterator[Occurrence]:
-        section = self.section
-        if section.format == "wat":
-            return read_wat(stream, report, section.robots)
-        read = {"parquet": read_parquet, "jsonl": read_jsonl, "webdataset": read_webdataset}[section.format]
-        return read(stream, report, columns_of(section))
-
-    def _check_readable(self, stream: Any, report: FileReport) -> None:
-        """Raise InputError for a file of another format, which may still have some readable records."""
-        notes = report.counters.notes
-        broken = notes["broken_record"]
-        readable = notes["records"] - broken if self.section.format == "wat" else notes["rows"]
-        if broken >= readable or report.error:
-            check_format(stream, report.name, self.section.format, also_texts=broken >= readable)
-        if broken and not readable and report.error is None:
-            raise InputError(
-                f"{report.name}: none of its {broken} records is valid {self.section.format}: check ingest.format"
-            )
 
     def _stage(self, path: str, table: pa.Table, counters: Counters) -> str:
         parts = shuffle.split_sorted(table, bucket_numbers(table, self.bits), 1 << self.bits)
         shuffle.write_buckets(self.storage, path, GROUPS, parts, {COUNTERS: json.dumps(counters.to_dict())})
         return path
 
-    def _cached_path(self, file: FileStat) -> str | None:
+    def _cached_path(self, file: FileStat, section: IngestSection) -> str | None:
         """Return where the groups of a file with this content, read with these settings, are cached."""
         if not file.etag:
             return None
-        reader_keys = self.section.reader_keys()
+        reader_keys = section.reader_keys()
         keys = [file.path, file.size, file.etag, reader_keys, self.plan.digests, self.seed, ALGORITHM, URL_ALGORITHM]
         name = hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()
         return join(self.group_cache, f"{name}.arrow")
 
 
-def crashed(_: int, file: FileStat) -> ReadResult:
+def _occurrences(stream: Any, report: FileReport, section: IngestSection) -> Iterator[Occurrence]:
+    if section.format == "wat":
+        return read_wat(stream, report, section.robots)
+    read = {"parquet": read_parquet, "jsonl": read_jsonl, "webdataset": read_webdataset}[section.format]
+    return read(stream, report, columns_of(section))
+
+
+def _check_readable(stream: Any, report: FileReport, expected: str) -> None:
+    """Raise InputError for a file of another format, which may still have some readable records."""
+    notes = report.counters.notes
+    broken = notes["broken_record"]
+    readable = notes["records"] - broken if expected == "wat" else notes["rows"]
+    if broken >= readable or report.error:
+        check_format(stream, report.name, expected, also_texts=broken >= readable)
+    if broken and not readable and report.error is None:
+        raise InputError(f"{report.name}: none of its {broken} records is valid {expected}: check ingest.format")
+
+
+def crashed(_: int, unit: InputFile) -> ReadResult:
     """Return the result of an input that crashes any process that reads it."""
-    return ReadResult(failed_row(file, "reading it crashed the worker process", time.monotonic()))
+    return ReadResult(failed_row(unit.file, "reading it crashed the worker process", time.monotonic()))
 
 
 def bucket_numbers(rows: pa.Table, bits: int) -> np.ndarray[Any, Any]:

@@ -18,6 +18,8 @@ BODY = b"picture" * 100
 
 
 def reader(**options) -> ImageRefs:
+    column = options.pop("column", "image")
+    options["column"] = lambda _: column
     return ImageRefs(options.pop("open_binary", open_local), **({"max_bytes": 10_000} | options))
 
 

@@ -99,7 +99,7 @@ def test_rows_with_image_bytes_are_referred_to_by_row_number(tmp_path):
     report = FileReport(str(path))
     with path.open("rb") as stream:
         occurrences = list(read_parquet(stream, report, Columns(["caption"], image="pixels")))
-    bytes_of = ImageRefs(open_local, max_bytes=100, column="pixels")
+    bytes_of = ImageRefs(open_local, max_bytes=100, column=lambda _: "pixels")
     assert [(o.text, bytes_of.read(o.image_ref)) for o in occurrences] == [
         (f"text {n}", f"picture {n}".encode()) for n in range(10)
     ]
