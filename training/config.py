@@ -76,6 +76,9 @@ class TrainConfig(BaseSettings):
         0.1, ge=0, description="weight decay of AdamW for matrices; vectors and scalars are not decayed"
     )
     betas: tuple[float, float] = Field((0.9, 0.95), description="betas of AdamW")
+    max_grad_norm: float | None = Field(
+        None, gt=0, description="longer gradients are scaled down to this norm; default: gradients are not clipped"
+    )
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: autocast, with weights and loss in fp32")
 
     seed: int = Field(0, description="seed of weights, sample order, crops and per-epoch sampling")

@@ -6,25 +6,41 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from datetime import timedelta
+from typing import Any, NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
 
 from curation.errors import UsageError, WorldcurateError
+from curation.io.failures import first_line
 
 T = TypeVar("T")
 
 LAUNCHER_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # set by torchrun
 
+# Rank 0 indexes, trains a tokenizer, evaluates and saves while the other ranks wait. A rank that dies meanwhile closes
+# its connections, which ends the wait at once.
+MAIN_TIMEOUT = timedelta(hours=24)
+
+
+class RunInterruptedError(WorldcurateError):
+    """Training ended before its last step for a reason outside of it; a retry continues it (exit 3)."""
+
+    exit_code = 3
+
 
 @dataclass(frozen=True)
 class World:
-    """The rank of this process among `size` processes, and its device."""
+    """The rank of this process among `size` processes, and its device.
+
+    `control` is the group that sends objects between CPUs and waits for rank 0; None: the default group.
+    """
 
     rank: int
     size: int
     device: torch.device
+    control: dist.ProcessGroup | None = None
 
     @property
     def is_main(self) -> bool:
@@ -46,7 +62,7 @@ class World:
             sent[1] = error.exit_code
             raise
         finally:
-            dist.broadcast_object_list(sent, src=0)
+            dist.broadcast_object_list(sent, src=0, group=self.control)
         value: T = sent[0]
         if sent[1]:
             raise SystemExit(sent[1])
@@ -67,18 +83,24 @@ class World:
             sent = (None, error.exit_code)
             raise
         finally:
-            dist.all_gather_object(received, sent)
+            dist.all_gather_object(received, sent, group=self.control)
         for _, code in received:
             if code:
                 raise SystemExit(code)
         return [value for value, _ in received]
 
-    def mean(self, value: torch.Tensor) -> float:
-        """Return the mean of a scalar tensor over all ranks."""
-        total = value.detach().clone()
+    def means(self, values: torch.Tensor) -> list[float]:
+        """Return the means of a vector's elements over all ranks; they are equal on every rank."""
+        total = values.detach().clone()
         if self.size > 1:
             dist.all_reduce(total)
-        return float(total) / self.size
+        return [value / self.size for value in total.tolist()]
+
+    def fail(self, error: WorldcurateError) -> NoReturn:
+        """End every rank with an error that all ranks found together; only rank 0 reports it."""
+        if self.is_main:
+            raise error
+        raise SystemExit(error.exit_code)
 
 
 def check_environment(environment: Mapping[str, str]) -> None:
@@ -100,7 +122,8 @@ def check_environment(environment: Mapping[str, str]) -> None:
 def join_process_group() -> Iterator[World]:
     """Join the processes that torchrun started (NCCL with GPUs, gloo without), or run as a single process.
 
-    Raises UsageError if only some of the variables are set that torchrun sets.
+    Raises UsageError if only some of the variables are set that torchrun sets, and RunInterruptedError if another rank
+    is lost.
     """
     check_environment(os.environ)
     cuda = torch.cuda.is_available()
@@ -113,6 +136,22 @@ def join_process_group() -> Iterator[World]:
     device = torch.device("cuda", local) if cuda else torch.device("cpu")
     if cuda:
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if cuda else "gloo", device_id=device if cuda else None)
-    yield World(dist.get_rank(), dist.get_world_size(), device)
-    dist.destroy_process_group()
+    with _lost_peer_in_one_line():
+        dist.init_process_group("nccl" if cuda else "gloo", device_id=device if cuda else None)
+        control = dist.new_group(backend="gloo", timeout=MAIN_TIMEOUT)
+        yield World(dist.get_rank(), dist.get_world_size(), device, control)
+        dist.destroy_process_group()
+
+
+@contextmanager
+def _lost_peer_in_one_line() -> Iterator[None]:
+    """Turn the error of a collective whose peer ended, or never came, into one line."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not (isinstance(error, dist.DistError) or "gloo" in str(error)):  # gloo's errors have no type of their own
+            raise
+        raise RunInterruptedError(
+            f"processes: another rank ended or does not answer ({first_line(error)}): read its log, then start all "
+            f"ranks again with resume: true"
+        ) from error

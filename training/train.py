@@ -29,16 +29,14 @@ from training.data.tokenizer import Tokenizer
 from training.distributed import World, join_process_group
 from training.engine import checkpoint
 from training.engine.checkpoint import ResumePoint, TrainingState
+from training.engine.manifest import check_manifest
+from training.engine.resume import check_changes
 from training.engine.trainer import RunStart, Trainer
 from training.models.metaclip2 import PRESETS, build_model
 
 log = logging.getLogger(__name__)
 
 TOKENIZER_TEXTS = 1_000_000  # shards are in hash order, so the first texts are a random sample
-
-# Keys that determine the order of the samples and the meaning of the weights; they must not change on resume.
-ORDER_KEYS = ("recipe", "batches", "draw", "validation_share", "seed", "shuffle_streams", "shuffle_window")
-FIXED_KEYS = (*ORDER_KEYS, "batch_size", "preset", "image_size")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -86,26 +84,10 @@ def _find_resume_point(config: TrainConfig) -> ResumePoint | None:
         return None
     if not config.resume:
         raise UsageError(f"output: {source} already contains a run: set resume: true, or choose another folder")
+    check_manifest(folder)
     state = TrainingState.read(folder)
-    _check_same_run(config, folder, state)
+    check_changes(config, folder, state)
     return ResumePoint(folder, state)
-
-
-def _check_same_run(config: TrainConfig, folder: Path, state: TrainingState) -> None:
-    """Raise UsageError if the checkpoint was trained on another version of the shards or with other fixed keys."""
-    if config.version not in (None, state.version):
-        raise UsageError(
-            f"version: {folder} was trained on version {state.version} of the shards table and cannot continue with "
-            f"version {config.version}: remove the key, or start a new run in another output folder"
-        )
-    now = config.model_dump(mode="json")
-    then = {key: state.config.get(key, TrainConfig.model_fields[key].default) for key in FIXED_KEYS}
-    changed = [key for key in FIXED_KEYS if now[key] != then[key]]
-    if changed:
-        changes = ", ".join(f"{key} {then[key]!r} -> {now[key]!r}" for key in changed)
-        raise UsageError(
-            f"resume: {folder} was trained with other settings ({changes}): start a new run to change them"
-        )
 
 
 def _index_shards(config: TrainConfig, state: TrainingState | None) -> TrainValSplit:

@@ -23,7 +23,7 @@ def one_process(rank: int, port: int, results) -> None:
 
     with join_process_group() as world:
         events.append(world.broadcast_from_main(lambda: f"made by {rank}"))
-        events.append(world.mean(torch.tensor(float(rank))))
+        events.append(world.means(torch.tensor([float(rank), 4.0])))
         try:
             world.broadcast_from_main(fail)
         except InputError as error:
@@ -47,8 +47,8 @@ def test_results_reach_all_ranks_and_a_failure_ends_all_ranks_with_its_code():
     results = mp.get_context("spawn").SimpleQueue()
     mp.spawn(one_process, (port, results), nprocs=2)
     assert sorted(results.get() for _ in range(2)) == [
-        (0, True, ["made by 0", 0.5, "no such shards", [0, 10], 3]),
-        (1, False, ["made by 0", 0.5, 3, [0, 10], "no such shards"]),
+        (0, True, ["made by 0", [0.5, 4.0], "no such shards", [0, 10], 3]),
+        (1, False, ["made by 0", [0.5, 4.0], 3, [0, 10], "no such shards"]),
     ]
 
 
@@ -57,7 +57,7 @@ def test_without_torchrun_there_is_one_process():
         assert (world.rank, world.size, world.is_main) == (0, 1, True)
         assert world.broadcast_from_main(lambda: 5) == 5
         assert world.all_gather(lambda: 5) == [5]
-        assert world.mean(torch.tensor(2.5)) == 2.5
+        assert world.means(torch.tensor([2.5])) == [2.5]
 
 
 VARIABLES = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}

@@ -20,11 +20,13 @@ from curation.lake.tombstones import add_tombstones
 from support import shards
 from support.shards import ShardLake, draw, shard_row
 from training.config import TrainConfig
+from training.data.shard_index import is_held_out
 from training.distributed import World
 from training.engine import checkpoint
 from training.engine.checkpoint import TrainingState
 from training.engine.optimizer import learning_rate
 from training.evaluation.embed import embed_images, embed_texts
+from training.losses.contrastive import contrastive_loss
 from training.models.metaclip2 import TwoTowers
 from training.train import main, train
 
@@ -126,13 +128,23 @@ def test_resume_true_continues_from_the_newest_checkpoint_or_starts_a_new_run(co
         ({"seed": 4}, r"trained with other settings \(seed 3 -> 4\)"),
         (
             {"validation_share": 0.5, "preset": "vit_b_32"},
-            r"\(validation_share 0.0 -> 0.5, preset 'tiny' -> 'vit_b_32'\)",
+            r"\(preset 'tiny' -> 'vit_b_32', validation_share 0.0 -> 0.5\)",
         ),
     ],
 )
 def test_a_run_is_not_resumed_on_other_samples_or_another_model(whole_run, config, keys, line):
     with pytest.raises(UsageError, match=line):
         train(config(resume=str(whole_run[0]), **keys), ALONE)
+
+
+def test_the_configuration_wins_over_the_saved_optimizer(whole_run, config, tmp_path, caplog):
+    keys = {"lr": 1e-5, "weight_decay": 0.3, "betas": (0.8, 0.9), "steps": 4, "warmup_steps": 0}
+    train(config(resume=str(whole_run[0] / "checkpoints" / "step-00000003"), **keys), ALONE)
+    assert "lr 0.0004 -> 1e-05" in caplog.text
+    groups = torch.load(checkpoint.find(tmp_path / "out") / "optimizer.pt")["optimizer"]["param_groups"]
+    assert [group["weight_decay"] for group in groups] == [0.3, 0.0]
+    assert all(tuple(group["betas"]) == (0.8, 0.9) for group in groups)
+    assert groups[0]["lr"] == pytest.approx(learning_rate(3, peak=1e-5, warmup=0, total=4))
 
 
 def test_a_resumed_run_stays_on_its_version_of_the_table(shard_lake, config):
@@ -172,9 +184,34 @@ def test_settings_that_do_not_fit_are_refused(config):
         train(config(tokenizer="absent.json"), ALONE)
 
 
-def test_a_loss_that_is_not_finite_ends_the_run(config):
-    with pytest.raises(OutputError, match="the loss is nan at step"):
-        train(config(lr=1e30, warmup_steps=0), ALONE)
+def test_a_step_that_is_not_finite_ends_the_run_before_its_update(config, tmp_path):
+    with pytest.raises(OutputError, match=r"loss: loss nan .* in step 2: lower lr.*last checkpoint is .*step-00000001"):
+        train(config(lr=1e30, warmup_steps=0, log_every=100, save_every=1), ALONE)
+    folder = checkpoint.find(tmp_path / "out")
+    assert TrainingState.read(folder).step == 1
+    assert all(value.isfinite().all() for value in load_file(folder / "model.safetensors").values())
+
+
+def test_a_gradient_that_is_not_finite_ends_the_run_although_its_loss_is(config, monkeypatch, tmp_path):
+    calls = []
+
+    def loss_with_a_gradient_of_infinity(images, texts, scale):
+        calls.append(1)
+        loss = contrastive_loss(images, texts, scale)
+        return loss + (images * 0).sum().abs().sqrt() if len(calls) == 3 else loss  # the square root of 0 has no slope
+
+    monkeypatch.setattr("training.engine.trainer.contrastive_loss", loss_with_a_gradient_of_infinity)
+    with pytest.raises(OutputError, match=r"loss: loss \d.* and gradient norm (nan|inf) in step 3"):
+        train(config(log_every=100, save_every=1), ALONE)
+    assert TrainingState.read(checkpoint.find(tmp_path / "out")).step == 2
+
+
+def test_clipping_bounds_the_update(config, tmp_path):
+    train(config(steps=1, max_grad_norm=1e-12), ALONE)  # far below AdamW's eps, so the update almost vanishes
+    assert scalars(tmp_path / "out", "grad_norm")[0][1] > 1e-3, "the norm is that before clipping"
+    moments = torch.load(checkpoint.find(tmp_path / "out") / "optimizer.pt")["optimizer"]["state"].values()
+    norm = torch.stack([moment["exp_avg"].norm() for moment in moments]).norm()
+    assert norm == pytest.approx(1e-12 * (1 - 0.9), rel=1e-3)
 
 
 @pytest.mark.parametrize(("keys", "tolerance"), [({"precision": "bf16"}, 0.05), ({"grad_checkpointing": True}, 1e-4)])
@@ -189,6 +226,19 @@ def test_retrieval_is_measured_on_the_held_out_pairs(config, tmp_path):
     assert summary["held_out_pairs"] == 7
     assert 0 <= summary["image_to_text_recall"] <= 1
     assert [step for step, _ in scalars(tmp_path / "out", "text_to_image_recall")] == [3, 6]
+
+
+def test_held_out_pictures_that_cannot_be_read_are_counted_and_left_out(shard_lake, config):
+    held_out = [n for n in range(ROWS) if is_held_out(f"{n:024x}", 0.3)]
+    bad = held_out[:2]
+    shard_lake.publish([shard_row(n) | ({"image": b"no image"} if n in bad else {}) for n in range(ROWS)])
+    keys = {"lake": str(shard_lake.root), "validation_share": 0.3, "batch_size": 8, "steps": 1}
+    summary = train(config(**keys), ALONE)
+    assert (summary["held_out_pairs"], summary["held_out_unreadable"]) == (len(held_out) - 2, 2)
+    shard_lake.publish([shard_row(n) | ({"image": b""} if n in held_out else {}) for n in range(ROWS)], run="r2")
+    summary = train(config(**keys, output=f"{shard_lake.root}-out"), ALONE)
+    assert (summary["held_out_pairs"], summary["held_out_unreadable"]) == (0, len(held_out))
+    assert "image_to_text_recall" not in summary
 
 
 def test_a_tokenizer_file_is_used_and_saved(config, tokenizer, tmp_path):

@@ -1,17 +1,15 @@
 """Checkpoints: folders that Hugging Face's `from_pretrained` loads, with the state that resuming needs.
 
     OUTPUT/checkpoints/step-00000100/   config.json model.safetensors tokenizer.json tokenizer_config.json
-                                        preprocessor_config.json   training.json optimizer.pt
+                                        preprocessor_config.json   training.json optimizer.pt manifest.json
     OUTPUT/checkpoints/latest           name of the newest complete checkpoint
 
-A checkpoint is written to a temporary folder, synced and renamed; `latest` is updated last. A killed save therefore
-leaves the previous checkpoint unchanged, and the next save removes its leftovers.
+`training.engine.checkpoint_writer` writes them.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
+import pickle
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -20,21 +18,17 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from torch.optim import Optimizer
 from transformers import MetaClip2Model
-from transformers.utils import logging as transformers_logging
 
 from curation.errors import InputError, UsageError
 from curation.io.failures import first_line
-from curation.io.local_files import sync_path
 from training.data.sample_order import DataState
 from training.data.tokenizer import Tokenizer
-from training.data.transforms import processor_config
-from training.models.metaclip2 import context_length, image_size
+from training.engine.manifest import DamagedCheckpointError
+from training.models.metaclip2 import context_length
 
 LATEST = "latest"
 TEMP_PREFIX = ".unfinished-"
-
-# progress bars for a single file would interrupt the log lines
-transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+OPTIMIZER_FILE = "optimizer.pt"
 
 
 class TrainingState(BaseModel):
@@ -76,47 +70,6 @@ class ResumePoint(NamedTuple):
     state: TrainingState
 
 
-def save(
-    output: Path, model: MetaClip2Model, tokenizer: Tokenizer, optimizer: Optimizer, state: TrainingState, *, keep: int
-) -> Path:
-    """Write a checkpoint, set `latest` to it, remove all but the `keep` newest checkpoints, and return its folder."""
-    folder = output / "checkpoints"
-    folder.mkdir(parents=True, exist_ok=True)
-    for leftover in folder.glob(f"{TEMP_PREFIX}*"):
-        shutil.rmtree(leftover)
-    final = _unused_path(folder / f"step-{state.step:08d}")
-    temporary = folder / f"{TEMP_PREFIX}{final.name}"
-    model.save_pretrained(temporary)
-    tokenizer.save(temporary)
-    processor = json.dumps(processor_config(image_size(model)), indent=1)
-    (temporary / "preprocessor_config.json").write_text(processor, encoding="utf-8")
-    (temporary / "training.json").write_text(state.model_dump_json(indent=1), encoding="utf-8")
-    torch.save({"optimizer": optimizer.state_dict(), "rng": torch.get_rng_state()}, temporary / "optimizer.pt")
-    for file in temporary.iterdir():
-        sync_path(file)
-    temporary.rename(final)
-    sync_path(folder)
-    _write_latest(folder / LATEST, final.name)
-    # by time, not by step: after resuming from an earlier step, abandoned later steps are older
-    for old in sorted(folder.glob("step-*"), key=lambda path: path.stat().st_mtime_ns)[:-keep]:
-        shutil.rmtree(old)
-    return final
-
-
-def _unused_path(folder: Path) -> Path:
-    """Return the path, with a number appended if a resumed or killed run has already saved this step."""
-    names = (folder, *(folder.with_name(f"{folder.name}-{number}") for number in range(2, 1000)))
-    return next(name for name in names if not name.exists())
-
-
-def _write_latest(pointer: Path, name: str) -> None:
-    temporary = pointer.with_name(f".{LATEST}")
-    temporary.write_text(name, encoding="utf-8")
-    sync_path(temporary)
-    temporary.replace(pointer)
-    sync_path(pointer.parent)
-
-
 def find(path: Path) -> Path | None:
     """Return the path if it is a checkpoint, else the newest checkpoint of this output folder; None without one."""
     if (path / "config.json").exists():
@@ -138,8 +91,20 @@ def load_model(checkpoint: Path) -> tuple[MetaClip2Model, Tokenizer]:
 def restore(checkpoint: Path, optimizer: Optimizer) -> None:
     """Restore the state of the optimizer and of torch's random generator.
 
-    Training itself draws no random numbers; restoring the generator makes models with dropout resume exactly, too.
+    The hyper-parameters of the optimizer stay those it was made with, so the configuration determines them. Training
+    itself draws no random numbers; restoring the generator makes models with dropout resume exactly, too.
+
+    Raises DamagedCheckpointError if the file cannot be read or belongs to another model.
     """
-    saved = torch.load(checkpoint / "optimizer.pt", map_location="cpu", weights_only=True)
-    optimizer.load_state_dict(saved["optimizer"])
-    torch.set_rng_state(saved["rng"])
+    settings = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
+    try:
+        saved = torch.load(checkpoint / OPTIMIZER_FILE, map_location="cpu", weights_only=True)
+        optimizer.load_state_dict(saved["optimizer"])
+        torch.set_rng_state(saved["rng"])
+    except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
+        raise DamagedCheckpointError(
+            f"resume: {checkpoint / OPTIMIZER_FILE} cannot be read ({first_line(error)}): set resume to another "
+            f"checkpoint in {checkpoint.parent}"
+        ) from error
+    for group, values in zip(optimizer.param_groups, settings, strict=True):
+        group.update(values)

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import AdamW
 from torch.utils.tensorboard import SummaryWriter
 from transformers import MetaClip2Model
@@ -28,6 +29,7 @@ from training.data.tokenizer import Tokenizer
 from training.distributed import World
 from training.engine import checkpoint
 from training.engine.checkpoint import ResumePoint, TrainingState
+from training.engine.checkpoint_writer import save, take_snapshot
 from training.engine.optimizer import learning_rate, parameter_groups
 from training.evaluation.retrieval import held_out_retrieval
 from training.losses.contrastive import contrastive_loss
@@ -44,6 +46,13 @@ class RunStart(NamedTuple):
     model: MetaClip2Model
     tokenizer: Tokenizer
     resume: ResumePoint | None
+
+
+class StepResult(NamedTuple):
+    """Loss of the global batch, and norm of its gradient before clipping."""
+
+    loss: float
+    grad_norm: float
 
 
 class Trainer:
@@ -85,12 +94,12 @@ class Trainer:
             log.info("nothing to do: %d steps are done", self._step)
         remaining = config.total_steps - self._step
         for batch in self._batches(remaining) if config.draw == "published" else self._drawn_batches():
-            loss = self._train_on(batch)
+            result = self._train_on(batch)
             last = self._step == config.total_steps
             if last or self._step % config.log_every == 0:
-                self._log(loss)
-            if self._world.is_main and (last or self._step % config.save_every == 0):
-                self._save()
+                self._log(result)
+            if last or self._step % config.save_every == 0:
+                self._world.broadcast_from_main(self._save)
         if self._tensorboard:
             self._tensorboard.close()
         return {
@@ -133,8 +142,8 @@ class Trainer:
             ShardDataset(self._index, storage, self._tokenizer, loader, start=self._data_state, steps=steps)
         )
 
-    def _train_on(self, batch: Batch) -> Tensor:
-        """Run one optimizer step and return the loss of this rank."""
+    def _train_on(self, batch: Batch) -> StepResult:
+        """Run one optimizer step. If loss or gradient are not finite, all ranks end before the update."""
         config = self._config
         rate = learning_rate(self._step, peak=config.lr, warmup=config.warmup, total=config.total_steps)
         for group in self._optimizer.param_groups:
@@ -144,26 +153,41 @@ class Trainer:
         loss = contrastive_loss(*embeddings)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        parameters = [p for p in self._model.parameters() if p.grad is not None]
+        norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
+        result = StepResult(*self._world.means(torch.stack([loss.detach(), norm])))
+        self._check_finite(result)
+        if config.max_grad_norm is not None:
+            clip_grads_with_norm_(parameters, config.max_grad_norm, norm)
         self._optimizer.step()
         with torch.no_grad():
             self._model.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
         self._step += 1
         state = self._data_state.batch_start(config.batch_size, self._index.samples)
         self._data_state = state.advance(config.batch_size)
-        return loss.detach()
+        return result
 
-    def _log(self, loss: Tensor) -> None:
-        """Log the global loss and the speed since the last line. Raises OutputError if the loss is not finite."""
+    def _check_finite(self, result: StepResult) -> None:
+        """End all ranks with OutputError if a number is not finite; the mean over ranks is finite only if all are."""
+        if not all(map(math.isfinite, result)):
+            saved = checkpoint.find(self._config.output_folder)
+            self._world.fail(
+                OutputError(
+                    f"loss: loss {result.loss:g} and gradient norm {result.grad_norm:g} in step {self._step + 1}: "
+                    f"lower lr, lengthen the warm-up or set max_grad_norm; the last checkpoint is {saved}"
+                )
+            )
+
+    def _log(self, result: StepResult) -> None:
+        """Log the loss, the gradient norm and the speed since the last line."""
         (last_step, last_time), now = self._last_logged, time.monotonic()
         self._last_logged = (self._step, now)
         metrics = {
-            "loss": self._world.mean(loss),
+            **result._asdict(),
             "lr": self._optimizer.param_groups[0]["lr"],
             "logit_scale": float(self._model.logit_scale.detach().exp()),
             "pairs_per_second": round((self._step - last_step) * self._config.batch_size / (now - last_time), 1),
         }
-        if not math.isfinite(metrics["loss"]):
-            raise OutputError(f"the loss is {metrics['loss']} at step {self._step}: lower lr or lengthen the warm-up")
         steps_left = self._config.total_steps - self._step
         seconds_left = steps_left * (now - last_time) / max(1, self._step - last_step)
         self._record(metrics, f", about {describe_duration(seconds_left)} left" if steps_left else "")
@@ -178,7 +202,7 @@ class Trainer:
                 self._tensorboard.add_scalar(name, value, self._step)
 
     def _save(self) -> None:
-        """Measure retrieval on the held-out pairs and save a checkpoint."""
+        """Measure retrieval on the held-out pairs and save a checkpoint, on rank 0 while the others wait."""
         config, held_out = self._config, self._split.validation
         if held_out.samples:
             storage = config.open_storage()
@@ -191,7 +215,5 @@ class Trainer:
             samples=self._split.train.samples,
             config=redact_values(config.model_dump(mode="json")),
         )
-        saved = checkpoint.save(
-            config.output_folder, self._model, self._tokenizer, self._optimizer, state, keep=config.keep_checkpoints
-        )
-        log.info("saved %s", saved)
+        snapshot = take_snapshot(self._model, self._tokenizer, self._optimizer, state)
+        log.info("saved %s", save(config.output_folder, snapshot, keep=config.keep_checkpoints))

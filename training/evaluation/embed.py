@@ -19,17 +19,26 @@ EMBED_BATCH = 256
 
 
 @torch.no_grad()
-def embed_images(towers: TwoTowers, images: Sequence[Path | bytes]) -> Tensor:
+def embed_images(towers: TwoTowers, images: Sequence[Path | bytes], unreadable: list[int] | None = None) -> Tensor:
     """Return the unit embeddings (n, d), on the CPU, of the center squares of images.
 
-    Raises InputError with the path of an image that cannot be read.
+    With a list `unreadable`, images that cannot be read are left out, and their indices are appended to it. Without
+    it, the first such image raises InputError with its path.
     """
     size = image_size(towers.model)
     parts = []
     for start in range(0, len(images), EMBED_BATCH):
-        pixels = np.stack([_pixels(image, size) for image in images[start : start + EMBED_BATCH]])
-        parts.append(towers.embed_images(torch.from_numpy(pixels)).cpu())
-    return torch.cat(parts)
+        pixels = []
+        for number, image in enumerate(images[start : start + EMBED_BATCH], start):
+            try:
+                pixels.append(_pixels(image, size))
+            except InputError:
+                if unreadable is None:
+                    raise
+                unreadable.append(number)
+        if pixels:
+            parts.append(towers.embed_images(torch.from_numpy(np.stack(pixels))).cpu())
+    return torch.cat(parts) if parts else torch.empty(0, 0)
 
 
 def _pixels(image: Path | bytes, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:

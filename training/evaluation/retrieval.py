@@ -39,14 +39,20 @@ def retrieval(images: Tensor, texts: Tensor, captions: Sequence[str]) -> dict[st
 def held_out_retrieval(
     towers: TwoTowers, tokenizer: Tokenizer, index: ShardIndex, storage: Storage, limit: int
 ) -> dict[str, float]:
-    """Return the recall on the first `limit` samples of an index, and the number of these pairs."""
+    """Return the recall on the first `limit` samples of an index, their number, and how many images were unreadable.
+
+    Pairs with an unreadable image are left out.
+    """
     pairs = list(_pairs(index, storage, limit))
+    unreadable: list[int] = []
     towers.eval()
-    images = embed_images(towers, [image for image, _ in pairs])
-    captions = [text for _, text in pairs]
-    texts = embed_texts(towers, tokenizer, captions)
+    images = embed_images(towers, [image for image, _ in pairs], unreadable)
+    skipped = set(unreadable)
+    captions = [text for number, (_, text) in enumerate(pairs) if number not in skipped]
+    counts = {"held_out_pairs": len(captions), "held_out_unreadable": len(skipped)}
+    recall = retrieval(images, embed_texts(towers, tokenizer, captions), captions) if captions else {}
     towers.train()
-    return {"held_out_pairs": len(pairs), **retrieval(images, texts, captions)}
+    return counts | recall
 
 
 def _pairs(index: ShardIndex, storage: Storage, limit: int) -> Iterator[tuple[bytes, str]]:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import resource
 
 import pytest
 import torch
@@ -8,10 +11,13 @@ from torch.optim import AdamW
 from transformers import AutoModel, AutoTokenizer
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from curation.errors import InputError
+from curation.errors import InputError, OutputError
 from training.data.sample_order import DataState
 from training.engine import checkpoint
 from training.engine.checkpoint import TrainingState
+from training.engine.checkpoint_writer import _write, take_snapshot
+from training.engine.checkpoint_writer import save as save_checkpoint
+from training.engine.manifest import DamagedCheckpointError, check_manifest
 from training.models.metaclip2 import PRESETS, Tower, build_model
 
 SMALL = PRESETS["tiny"]._replace(
@@ -31,7 +37,7 @@ def saved(tokenizer, tmp_path):
         for parameter in model.parameters():
             parameter.grad = torch.full_like(parameter, 0.01 * step)
         optimizer.step()
-        return checkpoint.save(tmp_path, model, tokenizer, optimizer, state, keep=keep)
+        return save_checkpoint(tmp_path, take_snapshot(model, tokenizer, optimizer, state), keep=keep)
 
     save.model, save.optimizer, save.output = model, optimizer, tmp_path
     return save
@@ -85,7 +91,16 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize(
     "at",
-    ["save_pretrained", "Path.write_text", "torch.save", "sync_path", "Path.rename", "_write_latest", "Path.replace"],
+    [
+        "save_pretrained",
+        "Path.write_text",
+        "torch.save",
+        "write_manifest",
+        "sync_path",
+        "Path.rename",
+        "_write_latest",
+        "Path.replace",
+    ],
 )
 @pytest.mark.parametrize("step", [5, 6])
 def test_a_killed_save_leaves_the_earlier_checkpoint_usable(saved, monkeypatch, at, step):
@@ -97,10 +112,10 @@ def test_a_killed_save_leaves_the_earlier_checkpoint_usable(saved, monkeypatch, 
 
     with monkeypatch.context() as patch:
         target = {
-            "save_pretrained": "training.engine.checkpoint.MetaClip2Model.save_pretrained",
+            "save_pretrained": "training.engine.checkpoint_writer.MetaClip2Model.save_pretrained",
             "torch.save": "torch.save",
         }
-        patch.setattr(target.get(at, f"training.engine.checkpoint.{at}"), killed)
+        patch.setattr(target.get(at, f"training.engine.checkpoint_writer.{at}"), killed)
         with pytest.raises(Killed):
             saved(step)
     assert checkpoint.find(saved.output) == first
@@ -127,3 +142,83 @@ def test_a_broken_checkpoint_is_named_in_the_error(saved, tmp_path):
     (folder / "model.safetensors").write_bytes(b"broken")
     with pytest.raises(InputError, match="is not a readable checkpoint"):
         checkpoint.load_model(folder)
+
+
+def test_weights_that_are_not_finite_are_not_saved(saved):
+    first = saved(1)
+    saved.model.visual_projection.weight.data[0, 0] = torch.nan
+    with pytest.raises(OutputError, match=r"output: visual_projection\.weight is not finite after step 2"):
+        saved(2)
+    assert checkpoint.find(saved.output) == first
+    assert list((saved.output / "checkpoints").glob("*step-*")) == [first]
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.pt"])
+def test_a_file_that_reads_back_differently_is_never_the_latest(saved, monkeypatch, file):
+    first = saved(1)
+
+    def write_and_damage(folder, snapshot):
+        _write(folder, snapshot)
+        with (folder / file).open("r+b") as damaged:
+            damaged.seek(
+                -200 if file.endswith("tensors") else (folder / file).stat().st_size // 2,
+                os.SEEK_SET if file.endswith("pt") else os.SEEK_END,
+            )
+            damaged.write(bytes(range(100)))
+
+    monkeypatch.setattr("training.engine.checkpoint_writer._write", write_and_damage)
+    with pytest.raises((OutputError, InputError), match="output: "):
+        saved(2)
+    assert checkpoint.find(saved.output) == first
+    check_manifest(first)
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.pt", "training.json", "tokenizer.json"])
+@pytest.mark.parametrize("damage", ["missing", "truncated", "changed"])
+def test_a_damaged_file_of_a_checkpoint_is_named(saved, file, damage):
+    path = saved(1) / file
+    data = path.read_bytes()
+    path.unlink()
+    if damage != "missing":
+        path.write_bytes(data[:-9] if damage == "truncated" else data[:-9] + bytes(9))
+    with pytest.raises(DamagedCheckpointError, match=f"resume: .* is damaged: {re.escape(file)} .*: set resume to"):
+        check_manifest(path.parent)
+    if file == "optimizer.pt" and damage != "changed":
+        with pytest.raises(DamagedCheckpointError, match=r"resume: .*optimizer\.pt cannot be read"):
+            checkpoint.restore(path.parent, saved.optimizer)
+
+
+def test_a_folder_without_a_manifest_is_no_complete_checkpoint(saved):
+    folder = saved(1)
+    (folder / "manifest.json").unlink()
+    with pytest.raises(DamagedCheckpointError, match="was never completed"):
+        check_manifest(folder)
+
+
+def test_a_full_disk_is_one_line_and_keeps_the_earlier_checkpoints(saved):
+    first = saved(1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    size = (first / "model.safetensors").stat().st_size
+    for limit in (2000, size // 2, size + 100):  # a small file, the weights, and the optimizer do not fit
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        try:
+            with pytest.raises(
+                InputError, match=r"output: cannot save .*step-00000002 \(.*\): check the space"
+            ) as caught:
+                saved(2)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert "\n" not in str(caught.value)
+        assert checkpoint.find(saved.output) == first
+        assert list((saved.output / "checkpoints").glob("*step-*")) == [first]
+        check_manifest(first)
+
+
+def test_the_configuration_wins_over_the_hyper_parameters_of_the_saved_optimizer(saved):
+    folder = saved(1)
+    parameters = saved.model.parameters()
+    changed = AdamW(parameters, lr=0.5, betas=(0.1, 0.2), eps=1e-3, weight_decay=0.7, fused=True)
+    checkpoint.restore(folder, changed)
+    (group,) = changed.param_groups
+    assert (group["lr"], group["betas"], group["eps"], group["weight_decay"]) == (0.5, (0.1, 0.2), 1e-3, 0.7)
+    assert len(changed.state_dict()["state"]) == len(group["params"])

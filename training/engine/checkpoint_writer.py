@@ -1,0 +1,154 @@
+"""Write a checkpoint: to a temporary folder, read back and compared, synced, renamed; `latest` is updated last.
+
+A save that is killed or fails leaves the earlier checkpoints and `latest` unchanged, and the next save removes what is
+left of it. Weights that are not finite are never saved.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+from transformers import MetaClip2Model
+from transformers.utils import logging as transformers_logging
+
+from curation.errors import InputError, OutputError
+from curation.io.failures import first_line
+from curation.io.local_files import sync_path
+from training.data.tokenizer import Tokenizer
+from training.data.transforms import processor_config
+from training.engine.checkpoint import LATEST, OPTIMIZER_FILE, TEMP_PREFIX, TrainingState
+from training.engine.manifest import write_manifest
+from training.models.metaclip2 import image_size
+
+# progress bars for a single file would interrupt the log lines
+transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+
+
+class Snapshot(NamedTuple):
+    """All that a checkpoint stores.
+
+    Attributes:
+        model: the model; only its class and its configuration are used.
+        weights: the weights of the model by name.
+        tokenizer: its tokenizer.
+        optimizer: the state of the optimizer and of torch's random generator.
+        state: the state of the run.
+    """
+
+    model: MetaClip2Model
+    weights: Mapping[str, Tensor]
+    tokenizer: Tokenizer
+    optimizer: Mapping[str, Any]
+    state: TrainingState
+
+
+def take_snapshot(
+    model: MetaClip2Model, tokenizer: Tokenizer, optimizer: torch.optim.Optimizer, state: TrainingState
+) -> Snapshot:
+    """Return the present state of a run; it shares the memory of model and optimizer."""
+    saved = {"optimizer": optimizer.state_dict(), "rng": torch.get_rng_state()}
+    return Snapshot(model, model.state_dict(), tokenizer, saved, state)
+
+
+def save(output: Path, snapshot: Snapshot, *, keep: int) -> Path:
+    """Write a checkpoint, set `latest` to it, remove all but the `keep` newest checkpoints, and return its folder.
+
+    Raises OutputError if a weight or a moment of the optimizer is not finite, or if the files read back differ, and
+    InputError if they cannot be written. The earlier checkpoints then stay, and `latest` names the same one.
+    """
+    _check_finite(snapshot)
+    folder = output / "checkpoints"
+    final = folder / f"step-{snapshot.state.step:08d}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.glob(f"{TEMP_PREFIX}*"):
+            shutil.rmtree(leftover)
+        final = _unused_path(final)
+        temporary = folder / f"{TEMP_PREFIX}{final.name}"
+        _write(temporary, snapshot)
+        _check_copy(temporary, snapshot)
+        write_manifest(temporary)
+        for file in temporary.iterdir():
+            sync_path(file)
+        sync_path(temporary)
+        temporary.rename(final)
+        sync_path(folder)
+        _write_latest(folder / LATEST, final.name)
+        # by time, not by step: after resuming from an earlier step, abandoned later steps are older
+        for old in sorted(folder.glob("step-*"), key=lambda path: path.stat().st_mtime_ns)[:-keep]:
+            shutil.rmtree(old)
+    except (OSError, SafetensorError, RuntimeError) as error:  # torch and safetensors report a full disk in their way
+        for leftover in folder.glob(f"{TEMP_PREFIX}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        raise InputError(
+            f"output: cannot save {final} ({first_line(error)}): check the space on the disk, then continue with "
+            f"resume: true; earlier checkpoints are unchanged"
+        ) from error
+    return final
+
+
+def _write(folder: Path, snapshot: Snapshot) -> None:
+    snapshot.model.save_pretrained(folder, state_dict=dict(snapshot.weights))
+    snapshot.tokenizer.save(folder)
+    processor = json.dumps(processor_config(image_size(snapshot.model)), indent=1)
+    (folder / "preprocessor_config.json").write_text(processor, encoding="utf-8")
+    (folder / "training.json").write_text(snapshot.state.model_dump_json(indent=1), encoding="utf-8")
+    torch.save(dict(snapshot.optimizer), folder / OPTIMIZER_FILE)
+
+
+def _check_finite(snapshot: Snapshot) -> None:
+    moments = {f"optimizer.{name}": value for name, value in _tensors(snapshot.optimizer)}
+    for name, value in {**snapshot.weights, **moments}.items():
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            raise OutputError(
+                f"output: {name} is not finite after step {snapshot.state.step}, so it is not saved: lower lr or "
+                f"lengthen the warm-up, and continue with resume: true; earlier checkpoints are unchanged"
+            )
+
+
+def _check_copy(folder: Path, snapshot: Snapshot) -> None:
+    """Raise OutputError unless the files that training resumes from hold exactly the snapshot."""
+    saved = dict(_tensors(torch.load(folder / OPTIMIZER_FILE, map_location="cpu", weights_only=True)))
+    expected = dict(_tensors(snapshot.optimizer))
+    same = saved.keys() == expected.keys() and all(torch.equal(saved[name], expected[name].cpu()) for name in saved)
+    names = set()
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, "pt") as file:
+            for name in file.keys():  # noqa: SIM118 - not a dictionary
+                names.add(name)
+                same = same and torch.equal(file.get_tensor(name), snapshot.weights[name].cpu())
+    if not same or names != set(snapshot.weights):
+        raise OutputError(f"output: {folder} differs from what was written: check the disk; `latest` is unchanged")
+
+
+def _tensors(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors in nested mappings and sequences, with their dotted names."""
+    if isinstance(value, Tensor):
+        yield name, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _tensors(item, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            yield from _tensors(item, f"{name}.{number}")
+
+
+def _unused_path(folder: Path) -> Path:
+    """Return the path, with a number appended if a resumed or killed run has already saved this step."""
+    names = (folder, *(folder.with_name(f"{folder.name}-{number}") for number in range(2, 1000)))
+    return next(name for name in names if not name.exists())
+
+
+def _write_latest(pointer: Path, name: str) -> None:
+    temporary = pointer.with_name(f".{LATEST}")
+    temporary.write_text(name, encoding="utf-8")
+    sync_path(temporary)
+    temporary.replace(pointer)
+    sync_path(pointer.parent)

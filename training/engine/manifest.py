@@ -1,0 +1,55 @@
+"""The list of a checkpoint's files with their sizes and checksums, by which a damaged one is recognized."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from curation.errors import InputError
+
+MANIFEST = "manifest.json"
+
+
+class DamagedCheckpointError(InputError):
+    """A file of a checkpoint is missing or damaged; a retry cannot help (exit 4)."""
+
+    exit_code = 4
+
+
+def write_manifest(folder: Path) -> None:
+    """Write size and SHA-256 of every file below a folder, as they are read back, to its manifest."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    entries = {path.relative_to(folder).as_posix(): _entry(path) for path in files}
+    (folder / MANIFEST).write_text(json.dumps(entries, indent=1), encoding="utf-8")
+
+
+def check_manifest(folder: Path) -> None:
+    """Compare every file with the manifest. Raises DamagedCheckpointError that names the first difference."""
+    try:
+        entries = json.loads((folder / MANIFEST).read_bytes())
+    except FileNotFoundError:
+        raise _damaged(folder, f"{MANIFEST} is missing, so it was never completed") from None
+    except ValueError:
+        raise _damaged(folder, f"{MANIFEST} is broken") from None
+    for name, entry in entries.items():
+        try:
+            size = (folder / name).stat().st_size
+            problem = f"has {size} bytes, not {entry['size']}" if size != entry["size"] else None
+            if not problem and _entry(folder / name) != entry:
+                problem = "has changed since it was saved"
+        except OSError as error:
+            problem = f"cannot be read: {error.strerror}"
+        if problem:
+            raise _damaged(folder, f"{name} {problem}")
+
+
+def _entry(path: Path) -> dict[str, object]:
+    with path.open("rb") as file:
+        return {"size": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def _damaged(folder: Path, problem: str) -> DamagedCheckpointError:
+    return DamagedCheckpointError(
+        f"resume: {folder} is damaged: {problem}: set resume to an earlier checkpoint in {folder.parent}"
+    )

@@ -1,0 +1,90 @@
+"""Which keys may change when a run is resumed: the rules that docs/training.md lists."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from curation.errors import UsageError
+from training.config import TrainConfig
+from training.engine.checkpoint import TrainingState
+
+log = logging.getLogger(__name__)
+
+# They determine the order of the samples and the meaning of the weights: another value is refused.
+REFUSED = (
+    "recipe",
+    "batches",
+    "version",
+    "draw",
+    "preset",
+    "image_size",
+    "tokenizer",
+    "vocab_size",
+    "batch_size",
+    "seed",
+    "shuffle_streams",
+    "shuffle_window",
+    "validation_share",
+)
+
+# They determine later updates: the value of the configuration applies from the checkpoint on, and the log names it.
+REPORTED = (
+    "steps",
+    "seen_pairs",
+    "lr",
+    "warmup_steps",
+    "weight_decay",
+    "betas",
+    "max_grad_norm",
+    "precision",
+)
+
+# They have no effect on the weights.
+FREE = (
+    "lake",
+    "storage",
+    "grad_checkpointing",
+    "validation_pairs",
+    "num_workers",
+    "output",
+    "resume",
+    "log_every",
+    "save_every",
+    "keep_checkpoints",
+)
+
+
+def check_changes(config: TrainConfig, folder: Path, state: TrainingState) -> None:
+    """Raise UsageError if a key that may not change differs from the checkpoint's run; report the others."""
+    if config.version not in (None, state.version):
+        raise UsageError(
+            f"version: {folder} was trained on version {state.version} of the shards table and cannot continue with "
+            f"version {config.version}: remove the key, or start a new run in another output folder"
+        )
+    then, now = _effective(state.config), _effective(config.model_dump(mode="json"))
+    refused = [key for key in REFUSED if key != "version" and now[key] != then[key]]
+    if refused:
+        raise UsageError(
+            f"resume: {folder} was trained with other settings ({_describe(refused, then, now)}): start a new run to "
+            f"change them"
+        )
+    reported = [key for key in REPORTED if now[key] != then[key]]
+    if reported:
+        log.warning("settings that change from step %d on: %s", state.step, _describe(reported, then, now))
+
+
+def _effective(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of all keys, with the number of steps and the warm-up that follow from them.
+
+    A key that the run of a checkpoint did not know has its default.
+    """
+    defaults = {key: field.get_default() for key, field in TrainConfig.model_fields.items()}
+    config = TrainConfig.model_construct(**values)
+    derived = {"steps": config.total_steps, "seen_pairs": None, "warmup_steps": config.warmup}
+    return defaults | values | {"betas": list(config.betas)} | derived
+
+
+def _describe(keys: list[str], then: dict[str, Any], now: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {then[key]!r} -> {now[key]!r}" for key in keys)
