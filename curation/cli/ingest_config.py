@@ -59,9 +59,11 @@ class SourceSection(Section):
         ["text"], description="parquet, jsonl, webdataset: columns with texts or lists of texts"
     )
     ref_column: str | None = Field(
-        None, description="parquet, jsonl: column with the path of the image file, or path#member"
+        None,
+        description="parquet, jsonl: column with the path of the image file, or path#member; "
+        "relative paths are relative to the folder of the input",
     )
-    ref_roots: Words | None = Field(
+    ref_roots: Locations | None = Field(
         None,
         description="folders or s3:// prefixes whose files ref_column may name; default: the folder of the input file "
         "(others: ref_refused)",

@@ -67,7 +67,7 @@ def _id_groups(file: pq.ParquetFile, first: bytes, last: bytes) -> Iterator[npt.
         bounded = statistics is not None and statistics.has_min_max
         if bounded and (statistics.max.encode() < first or statistics.min.encode() > last):
             continue
-        ids = _fixed_width(file.read_row_group(group, columns=["image_id"])["image_id"])
+        ids = _fixed_width(file.read_row_group(group, columns=["image_id"], use_threads=False)["image_id"])
         if len(ids):
             yield ids
 

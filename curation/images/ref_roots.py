@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from curation.images.refs import CONTAINED
 from curation.images.safe_http import FetchError
-from curation.io.paths import is_http, is_s3, normalize_path
+from curation.io.paths import folder_of, is_http, is_s3, normalize_path
 from curation.redaction import redact
 
 REFUSED = "ref_refused"
@@ -89,13 +89,6 @@ class RefRoots:
 def name_of(path: str) -> str:
     """Return the name of an input in references and messages: a URL without its signature, any other path itself."""
     return redact(path) if is_http(path) else path
-
-
-def folder_of(path: str) -> str | None:
-    """Return the folder or prefix of a file; None for a URL, whose server has no folders."""
-    if is_http(path):
-        return None
-    return path.rpartition("/")[0] or ("/" if path.startswith("/") else ".")
 
 
 def _is_below(path: str, roots: Sequence[str]) -> bool:

@@ -129,7 +129,7 @@ class ImageRefs:
     def _read_row_group(self, path: str, group: int) -> Any:
         with self._open(path) as file:
             parquet = pq.ParquetFile(file, page_checksum_verification=True)
-            table = parquet.read_row_group(group, columns=[self._column(path)])
+            table = parquet.read_row_group(group, columns=[self._column(path)], use_threads=False)
         if not table.num_columns:
             raise FetchError("ref_missing")
         return table.column(0)

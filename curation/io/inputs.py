@@ -16,7 +16,7 @@ from functools import partial
 from curation.errors import InputError, UsageError
 from curation.hashing import u64, uniform
 from curation.io.backend import FileStat
-from curation.io.paths import is_http, is_s3
+from curation.io.paths import absolute, is_http, is_s3
 from curation.io.storage import Storage
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,9 @@ MAX_LIST = 1 << 30  # bytes of the file
 def list_inputs(
     storage: Storage, patterns: Sequence[str], base_url: str | None = None, *, connections: int = 16
 ) -> list[FileStat]:
-    """Return the files that patterns and lists name, each once, sorted by path.
+    """Return the files that patterns and lists name, each once, by absolute path and sorted.
+
+    Image references, and so image ids, contain these paths: they must not depend on the working directory.
 
     A listed file whose size cannot be determined gets an empty tag, so that reading it fails and the others are read.
     Raises InputError when a pattern matches nothing or a list cannot be read, UsageError for a relative path without
@@ -37,7 +39,7 @@ def list_inputs(
     files: dict[str, FileStat] = {}
     listed: set[str] = set()
     for pattern in patterns:
-        for file in storage.expand(pattern):
+        for file in storage.expand(absolute(pattern)):
             if file.path.endswith(LISTS):
                 listed.update(_paths_of(storage, file, base_url))
             else:
@@ -67,7 +69,7 @@ def _absolute(path: str, base_url: str | None, list_path: str) -> str:
         return path
     if base_url is None:
         raise UsageError(f"ingest.base_url is missing: {list_path} names {path}, which is relative")
-    return f"{base_url.rstrip('/')}/{path}"
+    return absolute(f"{base_url.rstrip('/')}/{path}")
 
 
 def _stat(storage: Storage, path: str) -> FileStat:

@@ -53,6 +53,18 @@ def normalize_path(location: str) -> str:
     return os.path.normpath(location)
 
 
+def absolute(location: str) -> str:
+    """Return a location that means the same in any working directory."""
+    return location if is_s3(location) or is_http(location) else os.path.abspath(location)  # noqa: PTH100 - keeps links
+
+
+def folder_of(path: str) -> str | None:
+    """Return the folder or prefix of a file; None for a URL, whose server has no folders."""
+    if is_http(path):
+        return None
+    return path.rpartition("/")[0] or ("/" if path.startswith("/") else ".")
+
+
 def join(base: str, *parts: str) -> str:
     """Join path parts with single slashes, local and S3 alike."""
     return "/".join([base.rstrip("/"), *(part.strip("/") for part in parts)])

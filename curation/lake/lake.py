@@ -32,6 +32,7 @@ from curation.lake.layout import LakeLayout
 from curation.lake.parquet import PartitionWriter
 from curation.lake.records import REPAIR, encode_record, read_record
 from curation.lake.schemas import PARTITIONS, SCHEMAS
+from curation.lake.small_tables import read_small_table
 
 PARTITION_VALUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 COMMIT_ATTEMPTS = 20
@@ -121,18 +122,7 @@ class Lake:
         Columns that the table does not have, because an earlier release wrote it, are null. Raises DamagedLakeError if
         a file of it is missing or damaged.
         """
-        table = self.table(name)
-        if table is None:
-            return SCHEMAS[name].empty_table()
-        try:
-            rows = table.to_pyarrow_table()
-        except (OSError, pa.ArrowException) as error:
-            remedy = "restore its files from a copy, or the table to an earlier version"
-            raise DamagedLakeError(f"{self.layout.table(name)}: damaged: {first_line(error)}: {remedy}") from error
-        for field in SCHEMAS[name]:
-            if field.name not in rows.column_names:
-                rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
-        return rows.select(SCHEMAS[name].names).cast(SCHEMAS[name])
+        return read_small_table(self.storage, name, [file.path for file in self.snapshot(name).files])
 
     # Writing
 

@@ -1,7 +1,8 @@
 """Reads data files in batches, by row range or by value, and counts values from the footer.
 
 Every function raises DamagedLakeError if the file is missing or its bytes have changed (see
-`curation.lake.checked_file`).
+`curation.lake.checked_file`). Files are read in the calling thread: a thread of pyarrow that still holds a Python
+object when the interpreter ends aborts the process.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def read_batches(
 ) -> Iterator[pa.RecordBatch]:
     """Yield a data file's rows in order, in batches of `rows`, with one row group in memory."""
     with open_parquet(storage, path) as file:
-        yield from file.iter_batches(batch_size=rows, columns=columns)
+        yield from file.iter_batches(batch_size=rows, columns=columns, use_threads=False)
 
 
 def read_rows(storage: Storage, path: str, start: int, stop: int, columns: list[str] | None = None) -> pa.Table:
@@ -34,7 +35,7 @@ def read_rows(storage: Storage, path: str, start: int, stop: int, columns: list[
                 first = offset if first is None else first
                 groups.append(group)
             offset += rows
-        table = file.read_row_groups(groups, columns=columns)
+        table = file.read_row_groups(groups, columns=columns, use_threads=False)
         return table.slice(start - (first or 0), stop - start)
 
 
@@ -61,7 +62,7 @@ def find_rows(
     with open_parquet(storage, path) as file:
         groups = [group for group in range(file.num_row_groups) if _may_match(file.metadata.row_group(group), filters)]
         needed = None if columns is None else [*columns, *(name for name in filters if name not in columns)]
-        table = file.read_row_groups(groups, columns=needed)
+        table = file.read_row_groups(groups, columns=needed, use_threads=False)
     for name, values in filters.items():
         table = table.filter(pc.is_in(table[name], pa.array(values, table.schema.field(name).type)))
     return table if columns is None else table.select(columns)

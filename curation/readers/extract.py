@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from curation.io.paths import folder_of
 from curation.occurrence import Counters, Occurrence
 from curation.text import clean_all, valid_unicode
 from curation.urls import UrlError, normalize_url
@@ -101,6 +102,14 @@ def note_images(counters: Counters, images: int, without_text: int) -> None:
     counters.notes["images"] += images
     if without_text:
         counters.notes["images_without_text"] += without_text
+
+
+def image_reference(value: object, name: str) -> str | None:
+    """Return the image reference of a row as it is stored; a relative path is below the folder of the file `name`."""
+    reference, folder = clean_reference(value), folder_of(name)
+    if reference is None or folder in (None, ".") or reference.startswith("/") or "://" in reference:
+        return reference
+    return f"{str(folder).rstrip('/')}/{reference}"
 
 
 def clean_reference(value: object) -> str | None:

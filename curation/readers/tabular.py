@@ -20,7 +20,7 @@ from curation.io.failures import first_line
 from curation.io.gzip_stream import GzipStream
 from curation.occurrence import Occurrence
 from curation.readers.columns import Columns
-from curation.readers.extract import ImageUrls, RawValue, clean_reference, note_images, occurrences_of
+from curation.readers.extract import ImageUrls, RawValue, clean_reference, image_reference, note_images, occurrences_of
 from curation.readers.file_report import FileReport
 from curation.readers.lenient_json import decode_utf8, parse_json
 from curation.readers.parquet_file import open_parquet
@@ -90,7 +90,7 @@ def row_occurrences(row: Mapping[str, object], columns: Columns, report: FileRep
     url = row.get(columns.url)
     if isinstance(url, str) and not url.strip():
         url = None
-    ref = clean_reference(row.get(columns.ref)) if columns.ref else None
+    ref = image_reference(row.get(columns.ref), report.name) if columns.ref else None
     page = clean_reference(row.get(columns.page)) if columns.page else None
     base = effective_base(page, None) if page else None
     texts = [(name, row.get(name)) for name in columns.texts]

@@ -226,3 +226,20 @@ def test_damaged_containers_are_partial_and_counted_as_failed(here):
     }
     assert outcome.totals["files_failed"] == 2
     assert not made.lake.rows("runs").to_pylist()[-1]["complete"]
+
+
+def test_the_working_directory_changes_neither_references_nor_ids(here, tmp_path, monkeypatch):
+    rows = b"".join(json.dumps({"ref": name, "text": f"text {name}"}).encode() + b"\n" for name in ("a.png", "b/c.png"))
+    (tmp_path / "elsewhere").mkdir()
+    published = []
+    for folder, inputs in ((tmp_path, "in"), (tmp_path / "in", "."), (tmp_path / "elsewhere", "../in/rows.jsonl")):
+        monkeypatch.chdir(folder)
+        context = here({"rows.jsonl": rows}, format="jsonl", ref_column="ref")
+        section = context.config.ingest.model_copy(update={"inputs": [inputs]})
+        context = Context(context.config.model_copy(update={"ingest": section}), "ingest")
+        [outcome] = ingest.run(context)
+        published.append((outcome.totals["kept"], context.lake.rows("pairs").to_pylist()))
+        assert set(context.lake.rows("ledger")["path"].to_pylist()) == {f"{tmp_path}/in/rows.jsonl"}
+    assert published[0] == published[1] == published[2]
+    references = {row["image_ref"] for row in published[0][1]}
+    assert references == {f"{tmp_path}/in/a.png", f"{tmp_path}/in/b/c.png"}

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from curation.cli.ingest_config import IngestSection
+from curation.io.paths import absolute, is_http
 from jobs.runtime.freshness import recorded_inputs
 from jobs.tasks.ingest.sources import InputFile
 
@@ -48,7 +49,10 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str 
 
 
 def _without_secrets(path: str) -> str:
-    """Return an input's path without the parts of a URL that change from run to run: user, password, signature."""
-    if "://" not in path or path.startswith("s3://"):
-        return path
+    """Return an input's path without the parts of a URL that change from run to run: user, password, signature.
+
+    Earlier releases recorded relative paths.
+    """
+    if not is_http(path):
+        return absolute(path)
     return re.sub(r"//[^/@]*@", "//", path.partition("?")[0])
