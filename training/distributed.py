@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,9 +12,12 @@ from typing import Any, NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]  # exported only where torch has them
 
+from curation.cli.log import LogOptions, report_error
 from curation.errors import UsageError, WorldcurateError
 from curation.io.failures import first_line
+from training.heartbeat import Heartbeat, watch
 
 T = TypeVar("T")
 
@@ -22,6 +26,8 @@ LAUNCHER_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER
 # Rank 0 indexes, trains a tokenizer, evaluates and saves while the other ranks wait. A rank that dies meanwhile closes
 # its connections, which ends the wait at once.
 MAIN_TIMEOUT = timedelta(hours=24)
+STORE_TIMEOUT = timedelta(seconds=20)
+LOST_RANK = "processes: another rank is lost ({}): read its log, then start all ranks again with resume: true"
 
 
 class RunInterruptedError(WorldcurateError):
@@ -139,8 +145,24 @@ def join_process_group() -> Iterator[World]:
     with _lost_peer_in_one_line():
         dist.init_process_group("nccl" if cuda else "gloo", device_id=device if cuda else None)
         control = dist.new_group(backend="gloo", timeout=MAIN_TIMEOUT)
-        yield World(dist.get_rank(), dist.get_world_size(), device, control)
+        world = World(dist.get_rank(), dist.get_world_size(), device, control)
+        with watch(_join_heartbeat(world), _end_process):
+            yield world
         dist.destroy_process_group()
+
+
+def _join_heartbeat(world: World) -> Heartbeat:
+    """Return this rank's heartbeat, with a connection of its own to the store of the launcher."""
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = TCPStore(address, port, is_master=False, timeout=STORE_TIMEOUT)
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # the store outlives a restart of the ranks
+    return Heartbeat(PrefixStore(f"worldcurate-{attempt}", store), world.rank, world.size)
+
+
+def _end_process(reason: str) -> None:
+    """End this process with one line; its main thread may wait for the lost rank inside a library."""
+    report_error(LogOptions.read(sys.argv[1:]), LOST_RANK.format(reason))
+    os._exit(RunInterruptedError.exit_code)
 
 
 @contextmanager
@@ -151,7 +173,4 @@ def _lost_peer_in_one_line() -> Iterator[None]:
     except RuntimeError as error:
         if not (isinstance(error, dist.DistError) or "gloo" in str(error)):  # gloo's errors have no type of their own
             raise
-        raise RunInterruptedError(
-            f"processes: another rank ended or does not answer ({first_line(error)}): read its log, then start all "
-            f"ranks again with resume: true"
-        ) from error
+        raise RunInterruptedError(LOST_RANK.format(first_line(error))) from error

@@ -26,11 +26,12 @@ from training.data.loader import Batch, LoaderConfig, ShardDataset, load_batches
 from training.data.sample_order import DataState, SampleOrder
 from training.data.shard_index import TrainValSplit
 from training.data.tokenizer import Tokenizer
-from training.distributed import World
+from training.distributed import RunInterruptedError, World
 from training.engine import checkpoint
 from training.engine.checkpoint import ResumePoint, TrainingState
 from training.engine.checkpoint_writer import save, take_snapshot
 from training.engine.optimizer import learning_rate, parameter_groups
+from training.engine.stop_signals import StopSignals
 from training.evaluation.retrieval import held_out_retrieval
 from training.losses.contrastive import contrastive_loss
 from training.models.metaclip2 import TwoTowers, enable_activation_checkpointing, image_size
@@ -49,10 +50,11 @@ class RunStart(NamedTuple):
 
 
 class StepResult(NamedTuple):
-    """Loss of the global batch, and norm of its gradient before clipping."""
+    """Loss of the global batch, norm of its gradient before clipping, and whether a rank was asked to stop."""
 
     loss: float
     grad_norm: float
+    stop: bool
 
 
 class Trainer:
@@ -85,6 +87,7 @@ class Trainer:
         )
         self._index = split.train  # the samples of the current epoch
         self._metrics: dict[str, float] = {}
+        self._stop_signals = StopSignals()
         self._last_logged = (self._step, time.monotonic())
 
     def run(self) -> dict[str, Any]:
@@ -93,13 +96,9 @@ class Trainer:
         if self._step >= config.total_steps:
             log.info("nothing to do: %d steps are done", self._step)
         remaining = config.total_steps - self._step
-        for batch in self._batches(remaining) if config.draw == "published" else self._drawn_batches():
-            result = self._train_on(batch)
-            last = self._step == config.total_steps
-            if last or self._step % config.log_every == 0:
-                self._log(result)
-            if last or self._step % config.save_every == 0:
-                self._world.broadcast_from_main(self._save)
+        with self._stop_signals:
+            for batch in self._batches(remaining) if config.draw == "published" else self._drawn_batches():
+                self._finish_step(self._train_on(batch))
         if self._tensorboard:
             self._tensorboard.close()
         return {
@@ -113,6 +112,21 @@ class Trainer:
             "table_version": self._split.train.version,
             "checkpoint": str(checkpoint.find(config.output_folder)),
         }
+
+    def _finish_step(self, result: StepResult) -> None:
+        """Log and save if it is time to. If a rank was asked to stop, save, and end all with RunInterruptedError."""
+        config, last = self._config, self._step == self._config.total_steps
+        if last or self._step % config.log_every == 0:
+            self._log(result)
+        if last or result.stop or self._step % config.save_every == 0:
+            self._world.broadcast_from_main(self._save)
+        if result.stop and not last:
+            self._world.fail(
+                RunInterruptedError(
+                    f"signal: stopped after step {self._step} of {config.total_steps}, which is saved: continue with "
+                    f"resume: true"
+                )
+            )
 
     def _drawn_batches(self) -> Iterator[Batch]:
         """Yield the remaining batches; every epoch draws its own samples."""
@@ -155,8 +169,9 @@ class Trainer:
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         parameters = [p for p in self._model.parameters() if p.grad is not None]
         norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
-        result = StepResult(*self._world.means(torch.stack([loss.detach(), norm])))
-        self._check_finite(result)
+        asked = torch.tensor(float(self._stop_signals.received), device=norm.device)
+        mean_loss, mean_norm, stop = self._world.means(torch.stack([loss.detach(), norm, asked]))
+        self._check_finite(mean_loss, mean_norm)
         if config.max_grad_norm is not None:
             clip_grads_with_norm_(parameters, config.max_grad_norm, norm)
         self._optimizer.step()
@@ -165,15 +180,15 @@ class Trainer:
         self._step += 1
         state = self._data_state.batch_start(config.batch_size, self._index.samples)
         self._data_state = state.advance(config.batch_size)
-        return result
+        return StepResult(mean_loss, mean_norm, stop > 0)
 
-    def _check_finite(self, result: StepResult) -> None:
+    def _check_finite(self, loss: float, norm: float) -> None:
         """End all ranks with OutputError if a number is not finite; the mean over ranks is finite only if all are."""
-        if not all(map(math.isfinite, result)):
+        if not (math.isfinite(loss) and math.isfinite(norm)):
             saved = checkpoint.find(self._config.output_folder)
             self._world.fail(
                 OutputError(
-                    f"loss: loss {result.loss:g} and gradient norm {result.grad_norm:g} in step {self._step + 1}: "
+                    f"loss: loss {loss:g} and gradient norm {norm:g} in step {self._step + 1}: "
                     f"lower lr, lengthen the warm-up or set max_grad_norm; the last checkpoint is {saved}"
                 )
             )
@@ -183,7 +198,8 @@ class Trainer:
         (last_step, last_time), now = self._last_logged, time.monotonic()
         self._last_logged = (self._step, now)
         metrics = {
-            **result._asdict(),
+            "loss": result.loss,
+            "grad_norm": result.grad_norm,
             "lr": self._optimizer.param_groups[0]["lr"],
             "logit_scale": float(self._model.logit_scale.detach().exp()),
             "pairs_per_second": round((self._step - last_step) * self._config.batch_size / (now - last_time), 1),
