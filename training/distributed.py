@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -107,6 +108,13 @@ class World:
         if self.is_main:
             raise error
         raise SystemExit(error.exit_code)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Return the most memory that this process has used so far, in bytes: that of its GPU, or its resident set."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def check_environment(environment: Mapping[str, str]) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -13,7 +14,6 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import AdamW
-from torch.utils.tensorboard import SummaryWriter
 from transformers import MetaClip2Model
 
 from curation.balance.sampling import DrawKey
@@ -26,11 +26,13 @@ from training.data.loader import Batch, LoaderConfig, ShardDataset, load_batches
 from training.data.sample_order import DataState, SampleOrder
 from training.data.shard_index import TrainValSplit
 from training.data.tokenizer import Tokenizer
-from training.distributed import RunInterruptedError, World
+from training.distributed import RunInterruptedError, World, peak_memory
 from training.engine import checkpoint
 from training.engine.checkpoint import ResumePoint, TrainingState
 from training.engine.checkpoint_writer import save, take_snapshot
 from training.engine.optimizer import learning_rate, parameter_groups
+from training.engine.run_log import RunLog
+from training.engine.step_times import StepTimes
 from training.engine.stop_signals import StopSignals
 from training.evaluation.retrieval import held_out_retrieval
 from training.losses.contrastive import contrastive_loss
@@ -38,6 +40,7 @@ from training.models.metaclip2 import TwoTowers, enable_activation_checkpointing
 
 log = logging.getLogger(__name__)
 
+SHOWN_METRICS = ("loss", "grad_norm", "lr", "logit_scale", "pairs_per_second", "data_wait_share")
 MAX_LOGIT_SCALE = math.log(100)  # bound of the logarithm, as in CLIP (arXiv 2103.00020, section 2.5)
 
 
@@ -82,11 +85,9 @@ class Trainer:
         if start.resume:
             self._step, self._data_state = start.resume.state.step, start.resume.state.progress
             checkpoint.restore(start.resume.folder, self._optimizer)
-        self._tensorboard = (
-            SummaryWriter(config.output_folder / "tensorboard", purge_step=self._step) if world.is_main else None
-        )
+        self._log_of_run = RunLog(config.output_folder, self._step, config.total_steps) if world.is_main else None
         self._index = split.train  # the samples of the current epoch
-        self._metrics: dict[str, float] = {}
+        self._times = StepTimes()
         self._stop_signals = StopSignals()
         self._last_logged = (self._step, time.monotonic())
 
@@ -96,16 +97,17 @@ class Trainer:
         if self._step >= config.total_steps:
             log.info("nothing to do: %d steps are done", self._step)
         remaining = config.total_steps - self._step
-        with self._stop_signals:
-            for batch in self._batches(remaining) if config.draw == "published" else self._drawn_batches():
-                self._finish_step(self._train_on(batch))
-        if self._tensorboard:
-            self._tensorboard.close()
+        batches = self._batches(remaining) if config.draw == "published" else self._drawn_batches()
+        with self._stop_signals, self._log_of_run or nullcontext():
+            for batch in self._times.batches(batches):
+                result = self._train_on(batch)
+                self._times.end_step()
+                self._finish_step(result)
         return {
             "steps": self._step,
             "seen_pairs": self._step * config.batch_size,
             **self._data_state._asdict(),
-            **self._metrics,
+            **(self._log_of_run.metrics if self._log_of_run else {}),
             "parameters": sum(p.numel() for p in self._model.parameters()),
             "processes": self._world.size,
             "seconds": round(time.monotonic() - started, 1),
@@ -116,6 +118,8 @@ class Trainer:
     def _finish_step(self, result: StepResult) -> None:
         """Log and save if it is time to. If a rank was asked to stop, save, and end all with RunInterruptedError."""
         config, last = self._config, self._step == self._config.total_steps
+        if self._log_of_run:
+            self._log_of_run.advance(self._step)
         if last or self._step % config.log_every == 0:
             self._log(result)
         if last or result.stop or self._step % config.save_every == 0:
@@ -203,26 +207,25 @@ class Trainer:
             "lr": self._optimizer.param_groups[0]["lr"],
             "logit_scale": float(self._model.logit_scale.detach().exp()),
             "pairs_per_second": round((self._step - last_step) * self._config.batch_size / (now - last_time), 1),
+            **self._times.take(),
+            "peak_memory_bytes": peak_memory(self._world.device),
         }
         steps_left = self._config.total_steps - self._step
         seconds_left = steps_left * (now - last_time) / max(1, self._step - last_step)
-        self._record(metrics, f", about {describe_duration(seconds_left)} left" if steps_left else "")
+        rest = f", about {describe_duration(seconds_left)} left" if steps_left else ""
+        self._record(metrics, SHOWN_METRICS, rest)
 
-    def _record(self, metrics: dict[str, float], rest: str = "") -> None:
-        """Write metrics to the log and to TensorBoard, and store them for the summary."""
-        self._metrics |= metrics
-        values = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()) + rest
-        log.info("step %d of %d, epoch %d: %s", self._step, self._config.total_steps, self._data_state.epoch, values)
-        if self._tensorboard:
-            for name, value in metrics.items():
-                self._tensorboard.add_scalar(name, value, self._step)
+    def _record(self, metrics: Mapping[str, float], shown: Sequence[str], rest: str = "") -> None:
+        if self._log_of_run:
+            self._log_of_run.write(self._step, self._data_state.epoch, metrics, shown=shown, rest=rest)
 
     def _save(self) -> None:
         """Measure retrieval on the held-out pairs and save a checkpoint, on rank 0 while the others wait."""
         config, held_out = self._config, self._split.validation
         if held_out.samples:
             storage = config.open_storage()
-            self._record(held_out_retrieval(self._towers, self._tokenizer, held_out, storage, config.validation_pairs))
+            recall = held_out_retrieval(self._towers, self._tokenizer, held_out, storage, config.validation_pairs)
+            self._record(recall, tuple(recall))
         state = TrainingState(
             step=self._step,
             progress=self._data_state,

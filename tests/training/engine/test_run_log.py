@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from training.engine.run_log import RunLog
+from training.engine.step_times import StepTimes
+
+
+def lines(output):
+    return [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_metrics_go_to_the_log_to_a_file_and_to_tensorboard(tmp_path, caplog):
+    with caplog.at_level("INFO"), RunLog(tmp_path, 0, 9) as log:
+        log.write(1, 0, {"loss": 2.5, "memory": 7}, shown=["loss"], rest=", soon")
+        log.write(2, 1, {"loss": 1.5}, shown=["loss", "recall"])
+    assert caplog.messages == ["step 1 of 9, epoch 0: loss 2.5, soon", "step 2 of 9, epoch 1: loss 1.5"]
+    assert lines(tmp_path) == [
+        {"step": 1, "epoch": 0, "loss": 2.5, "memory": 7},
+        {"step": 2, "epoch": 1, "loss": 1.5},
+    ]
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [(event.step, event.value) for event in events.Scalars("loss")] == [(1, 2.5), (2, 1.5)]
+    assert log.metrics == {"loss": 1.5, "memory": 7}
+
+
+def test_a_resumed_run_replaces_the_metrics_of_later_steps_and_half_a_line(tmp_path):
+    with RunLog(tmp_path, 0, 9) as log:
+        for step in (1, 2, 3):
+            log.write(step, 0, {"loss": step}, shown=[])
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 4, "los')
+    with RunLog(tmp_path, 2, 9) as log:
+        log.write(3, 0, {"loss": 30}, shown=[])
+    assert [(line["step"], line["loss"]) for line in lines(tmp_path)] == [(1, 1), (2, 2), (3, 30)]
+
+
+def test_a_terminal_shows_a_bar_with_the_time_left(tmp_path, monkeypatch):
+    screen = io.StringIO()
+    terminal = Console(file=screen, force_terminal=True, width=100)
+    monkeypatch.setattr("training.engine.run_log.Console", lambda **_: terminal)
+    monkeypatch.setattr("training.engine.run_log.shows_progress_bar", lambda: True)
+    with RunLog(tmp_path, 2, 9) as log:
+        log.advance(5)
+    assert "step 5 of 9" in screen.getvalue()
+    monkeypatch.setattr("training.engine.run_log.shows_progress_bar", lambda: False)
+    screen.truncate(0)
+    with RunLog(tmp_path, 2, 9) as log:
+        log.advance(5)
+    assert "step" not in screen.getvalue()
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 50), st.integers(0, 50)), min_size=1, max_size=30))
+def test_step_times_leave_out_what_happens_between_steps(plan):
+    now = 0.0
+    times = StepTimes(lambda: now)
+
+    def source():
+        nonlocal now
+        for wait, _, _ in plan:
+            now += wait
+            yield wait
+
+    for (_, work, between), _ in zip(plan, times.batches(source()), strict=True):
+        now += work
+        times.end_step()
+        now += between
+    metrics = times.take()
+    steps = sorted(wait + work for wait, work, _ in plan)
+    assert metrics["step_seconds_max"] == steps[-1]
+    assert steps[0] <= metrics["step_seconds_p50"] <= metrics["step_seconds_p95"] <= steps[-1]
+    assert metrics["data_wait_share"] == pytest.approx(sum(wait for wait, _, _ in plan) / sum(steps))
+    assert times.take() == {}, "every step is reported once"

@@ -1,0 +1,86 @@
+"""What a person watches: the log, a progress bar on a terminal, TensorBoard files and `metrics.jsonl`.
+
+Each line of `metrics.jsonl` is an object with `step`, `epoch` and metrics. A resumed run removes the lines of later
+steps, as it does in TensorBoard.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from torch.utils.tensorboard import SummaryWriter
+
+from curation.cli.log import shows_progress_bar
+
+log = logging.getLogger(__name__)
+
+METRICS_FILE = "metrics.jsonl"
+
+
+class RunLog:
+    """Writes the metrics of rank 0.
+
+    Args:
+        output: the output folder of the run.
+        step: step to start from; metrics of later steps are removed.
+        total: total number of steps.
+    """
+
+    def __init__(self, output: Path, step: int, total: int) -> None:
+        self._total = total
+        self._tensorboard = SummaryWriter(output / "tensorboard", purge_step=step)
+        path = output / METRICS_FILE
+        earlier = _lines_up_to(path, step)
+        self._jsonl = path.open("w", encoding="utf-8")
+        self._jsonl.writelines(earlier)
+        self._jsonl.flush()
+        columns = (TextColumn("step {task.completed:.0f} of {task.total:.0f}"), BarColumn(), TimeRemainingColumn())
+        console = Console(stderr=True)
+        self._bar = Progress(*columns, console=console, transient=True, disable=not shows_progress_bar())
+        self._task = self._bar.add_task("train", total=total, completed=step)
+        self.metrics: dict[str, float] = {}
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+        self._tensorboard.close()
+        self._jsonl.close()
+
+    def advance(self, step: int) -> None:
+        """Show on the bar that a step is done."""
+        self._bar.update(self._task, completed=step)
+
+    def write(
+        self, step: int, epoch: int, metrics: Mapping[str, float], *, shown: Sequence[str], rest: str = ""
+    ) -> None:
+        """Write the metrics of a step; the log line has those in `shown`, and ends with `rest`."""
+        self.metrics |= metrics
+        values = ", ".join(f"{name} {metrics[name]:.4g}" for name in shown if name in metrics)
+        log.info("step %d of %d, epoch %d: %s%s", step, self._total, epoch, values, rest)
+        for name, value in metrics.items():
+            self._tensorboard.add_scalar(name, value, step)
+        self._jsonl.write(json.dumps({"step": step, "epoch": epoch, **metrics}) + "\n")
+        self._jsonl.flush()
+
+
+def _lines_up_to(path: Path, step: int) -> list[str]:
+    """Return the complete lines of a metrics file up to a step."""
+    if not path.exists():
+        return []
+    lines = []
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+        try:
+            if json.loads(line)["step"] <= step:
+                lines.append(line)
+        except ValueError:  # a killed run may leave half a line
+            continue
+    return lines
