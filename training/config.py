@@ -79,8 +79,21 @@ class TrainConfig(BaseSettings):
     max_grad_norm: float | None = Field(
         None, gt=0, description="longer gradients are scaled down to this norm; default: gradients are not clipped"
     )
+    ema_decay: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="decay of a moving average of the weights, saved as a second model in the folder ema of every "
+        "checkpoint; default: no average",
+    )
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: autocast, with weights and loss in fp32")
 
+    compile: bool = Field(
+        False, description="compile the encoders with torch.compile: slow first steps, then faster ones"
+    )
+    deterministic: bool = Field(
+        False, description="use only deterministic operations, also on GPUs, where some are slower"
+    )
     seed: int = Field(0, description="seed of weights, sample order, crops and per-epoch sampling")
     shuffle_streams: int = Field(
         16,
@@ -103,6 +116,9 @@ class TrainConfig(BaseSettings):
     )
     log_every: int = Field(10, ge=1, description="steps between progress lines in the log")
     save_every: int = Field(1000, ge=1, description="steps between checkpoints; the last step always saves one")
+    save_in_background: bool = Field(
+        True, description="copy the state to memory and write checkpoints while training continues"
+    )
     keep_checkpoints: int = Field(3, ge=1, description="number of newest checkpoints to keep")
 
     @field_validator("seen_pairs")

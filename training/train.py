@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from curation.balance.sampling import DrawKey
 from curation.cli.run import run_command
@@ -64,6 +67,9 @@ def train(config: TrainConfig, world: World) -> dict[str, Any]:
     """
     if config.batch_size % world.size:
         raise UsageError(f"batch_size: {config.batch_size} is not a multiple of the {world.size} processes")
+    if config.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as torch demands before the first use of the GPU
+        torch.use_deterministic_algorithms(True)
     resume = world.broadcast_from_main(lambda: _find_resume_point(config))
     split = world.broadcast_from_main(lambda: _index_shards(config, resume.state if resume else None))
     if resume:

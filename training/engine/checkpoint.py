@@ -2,6 +2,7 @@
 
     OUTPUT/checkpoints/step-00000100/   config.json model.safetensors tokenizer.json tokenizer_config.json
                                         preprocessor_config.json   training.json optimizer.pt manifest.json
+                                        ema/: a second model, the moving average of the weights, if there is one
     OUTPUT/checkpoints/latest           name of the newest complete checkpoint
 
 `training.engine.checkpoint_writer` writes them.
@@ -29,6 +30,7 @@ from training.models.metaclip2 import context_length
 LATEST = "latest"
 TEMP_PREFIX = ".unfinished-"
 OPTIMIZER_FILE = "optimizer.pt"
+AVERAGE_FOLDER = "ema"
 
 
 class TrainingState(BaseModel):

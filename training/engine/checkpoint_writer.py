@@ -23,7 +23,7 @@ from curation.io.failures import first_line
 from curation.io.local_files import sync_path
 from training.data.tokenizer import Tokenizer
 from training.data.transforms import processor_config
-from training.engine.checkpoint import LATEST, OPTIMIZER_FILE, TEMP_PREFIX, TrainingState
+from training.engine.checkpoint import AVERAGE_FOLDER, LATEST, OPTIMIZER_FILE, TEMP_PREFIX, TrainingState
 from training.engine.manifest import write_manifest
 from training.models.metaclip2 import image_size
 
@@ -37,6 +37,7 @@ class Snapshot(NamedTuple):
     Attributes:
         model: the model; only its class and its configuration are used.
         weights: the weights of the model by name.
+        averaged: the moving average of the weights, saved as a second model in the folder `ema`; None without one.
         tokenizer: its tokenizer.
         optimizer: the state of the optimizer and of torch's random generator.
         state: the state of the run.
@@ -44,17 +45,27 @@ class Snapshot(NamedTuple):
 
     model: MetaClip2Model
     weights: Mapping[str, Tensor]
+    averaged: Mapping[str, Tensor] | None
     tokenizer: Tokenizer
     optimizer: Mapping[str, Any]
     state: TrainingState
 
+    @property
+    def models(self) -> dict[str, Mapping[str, Tensor]]:
+        """The weights to save, by the folder of their model."""
+        return {"": self.weights} | ({AVERAGE_FOLDER: self.averaged} if self.averaged else {})
+
 
 def take_snapshot(
-    model: MetaClip2Model, tokenizer: Tokenizer, optimizer: torch.optim.Optimizer, state: TrainingState
+    model: MetaClip2Model,
+    tokenizer: Tokenizer,
+    optimizer: torch.optim.Optimizer,
+    state: TrainingState,
+    averaged: Mapping[str, Tensor] | None = None,
 ) -> Snapshot:
     """Return the present state of a run; it shares the memory of model and optimizer."""
     saved = {"optimizer": optimizer.state_dict(), "rng": torch.get_rng_state()}
-    return Snapshot(model, model.state_dict(), tokenizer, saved, state)
+    return Snapshot(model, model.state_dict(), averaged, tokenizer, saved, state)
 
 
 def save(output: Path, snapshot: Snapshot, *, keep: int) -> Path:
@@ -75,9 +86,8 @@ def save(output: Path, snapshot: Snapshot, *, keep: int) -> Path:
         _write(temporary, snapshot)
         _check_copy(temporary, snapshot)
         write_manifest(temporary)
-        for file in temporary.iterdir():
-            sync_path(file)
-        sync_path(temporary)
+        for path in (*temporary.rglob("*"), temporary):
+            sync_path(path)
         temporary.rename(final)
         sync_path(folder)
         _write_latest(folder / LATEST, final.name)
@@ -95,10 +105,11 @@ def save(output: Path, snapshot: Snapshot, *, keep: int) -> Path:
 
 
 def _write(folder: Path, snapshot: Snapshot) -> None:
-    snapshot.model.save_pretrained(folder, state_dict=dict(snapshot.weights))
-    snapshot.tokenizer.save(folder)
-    processor = json.dumps(processor_config(image_size(snapshot.model)), indent=1)
-    (folder / "preprocessor_config.json").write_text(processor, encoding="utf-8")
+    for name, weights in snapshot.models.items():
+        snapshot.model.save_pretrained(folder / name, state_dict=dict(weights))
+        snapshot.tokenizer.save(folder / name)
+        processor = json.dumps(processor_config(image_size(snapshot.model)), indent=1)
+        (folder / name / "preprocessor_config.json").write_text(processor, encoding="utf-8")
     (folder / "training.json").write_text(snapshot.state.model_dump_json(indent=1), encoding="utf-8")
     torch.save(dict(snapshot.optimizer), folder / OPTIMIZER_FILE)
 
@@ -118,13 +129,15 @@ def _check_copy(folder: Path, snapshot: Snapshot) -> None:
     saved = dict(_tensors(torch.load(folder / OPTIMIZER_FILE, map_location="cpu", weights_only=True)))
     expected = dict(_tensors(snapshot.optimizer))
     same = saved.keys() == expected.keys() and all(torch.equal(saved[name], expected[name].cpu()) for name in saved)
-    names = set()
-    for path in folder.glob("*.safetensors"):
-        with safe_open(path, "pt") as file:
-            for name in file.keys():  # noqa: SIM118 - not a dictionary
-                names.add(name)
-                same = same and torch.equal(file.get_tensor(name), snapshot.weights[name].cpu())
-    if not same or names != set(snapshot.weights):
+    for part, weights in snapshot.models.items():
+        names = set()
+        for path in (folder / part).glob("*.safetensors"):
+            with safe_open(path, "pt") as file:
+                for name in file.keys():  # noqa: SIM118 - not a dictionary
+                    names.add(name)
+                    same = same and torch.equal(file.get_tensor(name), weights[name].cpu())
+        same = same and names == set(weights)
+    if not same:
         raise OutputError(f"output: {folder} differs from what was written: check the disk; `latest` is unchanged")
 
 

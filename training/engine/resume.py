@@ -38,7 +38,10 @@ REPORTED = (
     "weight_decay",
     "betas",
     "max_grad_norm",
+    "ema_decay",
     "precision",
+    "compile",
+    "deterministic",
 )
 
 # They have no effect on the weights.
@@ -52,6 +55,7 @@ FREE = (
     "resume",
     "log_every",
     "save_every",
+    "save_in_background",
     "keep_checkpoints",
 )
 

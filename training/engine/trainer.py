@@ -28,12 +28,14 @@ from training.data.shard_index import TrainValSplit
 from training.data.tokenizer import Tokenizer
 from training.distributed import RunInterruptedError, World, peak_memory
 from training.engine import checkpoint
+from training.engine.background_save import CheckpointSaver
 from training.engine.checkpoint import ResumePoint, TrainingState
-from training.engine.checkpoint_writer import save, take_snapshot
+from training.engine.checkpoint_writer import take_snapshot
 from training.engine.optimizer import learning_rate, parameter_groups
 from training.engine.run_log import RunLog
 from training.engine.step_times import StepTimes
 from training.engine.stop_signals import StopSignals
+from training.engine.weight_average import WeightAverage
 from training.evaluation.retrieval import held_out_retrieval
 from training.losses.contrastive import contrastive_loss
 from training.models.metaclip2 import TwoTowers, enable_activation_checkpointing, image_size
@@ -73,6 +75,10 @@ class Trainer:
     def __init__(self, config: TrainConfig, world: World, split: TrainValSplit, start: RunStart) -> None:
         self._config, self._world, self._split, self._tokenizer = config, world, split, start.tokenizer
         self._model = start.model.train()
+        if config.compile:
+            # in place, so the names of the weights stay; the text encoder sees other shapes in every batch
+            self._model.vision_model.compile()
+            self._model.text_model.compile(dynamic=True)
         if config.grad_checkpointing:
             enable_activation_checkpointing(self._model)
         self._towers = TwoTowers(self._model).to(world.device)
@@ -85,11 +91,21 @@ class Trainer:
         if start.resume:
             self._step, self._data_state = start.resume.state.step, start.resume.state.progress
             checkpoint.restore(start.resume.folder, self._optimizer)
+        self._average = self._start_average(start.resume) if world.is_main and config.ema_decay else None
+        self._saver = CheckpointSaver(
+            config.output_folder, keep=config.keep_checkpoints, background=config.save_in_background
+        )
         self._log_of_run = RunLog(config.output_folder, self._step, config.total_steps) if world.is_main else None
         self._index = split.train  # the samples of the current epoch
         self._times = StepTimes()
         self._stop_signals = StopSignals()
         self._last_logged = (self._step, time.monotonic())
+
+    def _start_average(self, resume: ResumePoint | None) -> WeightAverage:
+        average = WeightAverage(self._model, self._config.ema_decay or 0.0)
+        if resume and (folder := resume.folder / checkpoint.AVERAGE_FOLDER).exists():
+            average.restore(folder)
+        return average
 
     def run(self) -> dict[str, Any]:
         """Run the remaining steps and return the summary of the run."""
@@ -123,7 +139,7 @@ class Trainer:
         if last or self._step % config.log_every == 0:
             self._log(result)
         if last or result.stop or self._step % config.save_every == 0:
-            self._world.broadcast_from_main(self._save)
+            self._world.broadcast_from_main(lambda: self._save(result))
         if result.stop and not last:
             self._world.fail(
                 RunInterruptedError(
@@ -181,6 +197,8 @@ class Trainer:
         self._optimizer.step()
         with torch.no_grad():
             self._model.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
+        if self._average:
+            self._average.update()
         self._step += 1
         state = self._data_state.batch_start(config.batch_size, self._index.samples)
         self._data_state = state.advance(config.batch_size)
@@ -219,7 +237,7 @@ class Trainer:
         if self._log_of_run:
             self._log_of_run.write(self._step, self._data_state.epoch, metrics, shown=shown, rest=rest)
 
-    def _save(self) -> None:
+    def _save(self, result: StepResult) -> None:
         """Measure retrieval on the held-out pairs and save a checkpoint, on rank 0 while the others wait."""
         config, held_out = self._config, self._split.validation
         if held_out.samples:
@@ -234,5 +252,7 @@ class Trainer:
             samples=self._split.train.samples,
             config=redact_values(config.model_dump(mode="json")),
         )
-        snapshot = take_snapshot(self._model, self._tokenizer, self._optimizer, state)
-        log.info("saved %s", save(config.output_folder, snapshot, keep=config.keep_checkpoints))
+        averaged = self._average.weights if self._average else None
+        self._saver.save(take_snapshot(self._model, self._tokenizer, self._optimizer, state, averaged))
+        if result.stop or self._step == config.total_steps:
+            self._saver.wait()

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch.optim import AdamW
+
+from curation.errors import InputError
+from training.data.sample_order import DataState
+from training.engine import checkpoint
+from training.engine.background_save import CheckpointSaver
+from training.engine.checkpoint import TrainingState
+from training.engine.checkpoint_writer import save, take_snapshot
+from training.engine.weight_average import WeightAverage
+from training.models.metaclip2 import PRESETS, Tower, build_model
+
+SMALL = PRESETS["tiny"]._replace(
+    image_size=16, context_length=16, embedding=8, vision=Tower(8, 1, 2), text=Tower(8, 1, 2)
+)
+
+
+@pytest.fixture
+def run(tokenizer):
+    """A model after one step, with `run.snapshot(step)`."""
+    model = build_model(SMALL, tokenizer)
+    optimizer = AdamW(model.parameters(), fused=True)
+
+    def step() -> None:
+        for parameter in model.parameters():
+            parameter.grad = torch.full_like(parameter, 0.01)
+        optimizer.step()
+
+    def snapshot(number: int, averaged=None):
+        state = TrainingState(step=number, progress=DataState(), version=1, run_ids=("r",), samples=9, config={})
+        return take_snapshot(model, tokenizer, optimizer, state, averaged)
+
+    step.model, step.optimizer, step.snapshot = model, optimizer, snapshot
+    step()
+    return step
+
+
+def test_training_may_go_on_while_a_checkpoint_is_written(run, tmp_path, monkeypatch):
+    may_write = threading.Event()
+
+    def save_later(output, snapshot, **keys):
+        assert may_write.wait(60)
+        return save(output, snapshot, **keys)
+
+    monkeypatch.setattr("training.engine.background_save.save", save_later)
+    saver = CheckpointSaver(tmp_path, keep=3, background=True)
+    weights = {name: value.clone() for name, value in run.model.state_dict().items()}
+    moment = run.optimizer.state_dict()["state"][0]["exp_avg"].clone()
+    saver.save(run.snapshot(1))
+    run()
+    assert checkpoint.find(tmp_path) is None
+    may_write.set()
+    saver.wait()
+    folder = checkpoint.find(tmp_path)
+    assert all(torch.equal(value, weights[name]) for name, value in load_file(folder / "model.safetensors").items())
+    assert not torch.equal(run.model.visual_projection.weight, weights["visual_projection.weight"])
+    assert torch.equal(torch.load(folder / "optimizer.pt")["optimizer"]["state"][0]["exp_avg"], moment)
+
+
+@pytest.mark.parametrize("background", [True, False])
+def test_a_failed_save_is_raised_once_and_the_next_one_works(run, tmp_path, monkeypatch, background):
+    saver = CheckpointSaver(tmp_path, keep=3, background=background)
+
+    def fail(*_, **__):
+        raise InputError("output: cannot save")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("training.engine.background_save.save", fail)
+        with pytest.raises(InputError, match="cannot save"):  # noqa: PT012 - either call may raise
+            saver.save(run.snapshot(1))
+            saver.wait()
+    saver.save(run.snapshot(2))
+    saver.wait()
+    assert checkpoint.find(tmp_path).name == "step-00000002"
+
+
+def test_the_average_follows_its_formula_and_is_a_model_of_its_own(run, tmp_path):
+    average = WeightAverage(run.model, 0.75)
+    expected = run.model.visual_projection.weight.detach().double()
+    for _ in range(5):
+        run()
+        average.update()
+        expected = 0.75 * expected + 0.25 * run.model.visual_projection.weight.detach().double()
+    assert torch.allclose(average.weights["visual_projection.weight"].double(), expected, atol=1e-6)
+    folder = save(tmp_path, run.snapshot(1, average.weights), keep=1)
+    averaged, _ = checkpoint.load_model(folder / "ema")
+    assert torch.equal(averaged.visual_projection.weight, average.weights["visual_projection.weight"])
+    assert not torch.equal(averaged.visual_projection.weight, run.model.visual_projection.weight)
+    restored = WeightAverage(run.model, 0.75)
+    restored.restore(folder / "ema")
+    assert all(torch.equal(restored.weights[name], value) for name, value in average.weights.items())
+
+
+def test_a_damaged_average_is_one_line(run, tmp_path):
+    average = WeightAverage(run.model, 0.75)
+    folder = save(tmp_path, run.snapshot(1, average.weights), keep=1) / "ema"
+    (folder / "model.safetensors").write_bytes(b"broken")
+    with pytest.raises(InputError, match=r"resume: .*ema cannot be read \(.*\): set resume to another checkpoint"):
+        average.restore(folder)

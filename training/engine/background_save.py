@@ -1,0 +1,70 @@
+"""Save checkpoints in a thread while training continues."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from training.engine.checkpoint_writer import Snapshot, save
+
+log = logging.getLogger(__name__)
+
+
+class CheckpointSaver:
+    """Saves one checkpoint at a time; rank 0 has it.
+
+    Args:
+        output: the output folder of the run.
+        keep: number of newest checkpoints to keep.
+        background: whether a copy of the state is written while training continues.
+    """
+
+    def __init__(self, output: Path, *, keep: int, background: bool) -> None:
+        self._output, self._keep, self._background = output, keep, background
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Save a checkpoint, or start to, once the previous one is complete. Raises the errors of both."""
+        self.wait()
+        if not self._background:
+            self._write(snapshot)
+            return
+        copy = snapshot._replace(
+            weights=_copy(snapshot.weights), averaged=_copy(snapshot.averaged), optimizer=_copy(snapshot.optimizer)
+        )
+        # not a daemon: a process that ends with an error completes its last checkpoint first
+        self._thread = threading.Thread(target=self._write_and_note, args=(copy,), name="save checkpoint")
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Wait until the checkpoint is complete. Raises the error that prevented it."""
+        if self._thread:
+            self._thread.join()
+            self._thread = None
+        if error := self._error:
+            self._error = None
+            raise error
+
+    def _write(self, snapshot: Snapshot) -> None:
+        log.info("saved %s", save(self._output, snapshot, keep=self._keep))
+
+    def _write_and_note(self, snapshot: Snapshot) -> None:
+        try:
+            self._write(snapshot)
+        except Exception as error:
+            self._error = error
+
+
+def _copy(value: Any) -> Any:
+    """Copy the tensors in nested mappings and sequences to memory of the CPU that training does not change."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, Mapping):
+        return {key: _copy(item) for key, item in value.items()}
+    return type(value)(map(_copy, value)) if isinstance(value, list | tuple) else value

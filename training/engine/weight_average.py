@@ -1,0 +1,45 @@
+"""The exponential moving average of a model's weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from curation.io.failures import first_line
+from training.engine.manifest import DamagedCheckpointError
+
+
+class WeightAverage:
+    """Averages weights over steps: average = decay * average + (1 - decay) * weights, from the first weights on.
+
+    Args:
+        model: the model whose weights are averaged; buffers are not.
+        decay: share of the average that a step keeps.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self._decay = decay
+        self._parameters = dict(model.named_parameters())
+        self.weights: dict[str, Tensor] = {name: p.detach().clone() for name, p in self._parameters.items()}
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Add the present weights to the average."""
+        present = [p.detach() for p in self._parameters.values()]
+        torch._foreach_lerp_(list(self.weights.values()), present, 1 - self._decay)
+
+    @torch.no_grad()
+    def restore(self, folder: Path) -> None:
+        """Read the average that a checkpoint's folder holds. Raises DamagedCheckpointError if it cannot be read."""
+        try:
+            for file in sorted(folder.glob("*.safetensors")):
+                for name, value in load_file(file).items():
+                    self.weights[name].copy_(value)
+        except (OSError, SafetensorError, KeyError, RuntimeError) as error:
+            raise DamagedCheckpointError(
+                f"resume: {folder} cannot be read ({first_line(error)}): set resume to another checkpoint"
+            ) from error
