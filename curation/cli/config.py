@@ -89,7 +89,23 @@ class BalanceSection(Section):
 class ImagesSection(Section):
     """Fetching, verifying and storing images."""
 
-    max_side: int = Field(256, ge=1, description="longest side in pixels; larger images are resized")
+    max_side: int = Field(
+        256, ge=1, description="longest side in pixels, or the side that images.resize means; larger images are resized"
+    )
+    resize: Literal["keep_ratio", "border", "center_crop", "max_area", "none"] = Field(
+        "keep_ratio",
+        description="keep_ratio = the longest side is at most max_side; border = the same, on a white square; "
+        "center_crop = the middle square, of the shortest side; max_area = at most max_side² pixels; none",
+    )
+    encode: Literal["jpeg", "webp", "original"] = Field(
+        "jpeg",
+        description="format of images that are resized or changed otherwise; original = the bytes as received, "
+        "not resized, with all metadata",
+    )
+    quality: int = Field(95, ge=1, le=100, description="quality of JPEG or WebP")
+    max_aspect: Annotated[float, Field(ge=1)] | None = Field(
+        None, description="images whose longer side is more than this times the shorter are rejected (aspect)"
+    )
     min_side: int = Field(1, ge=1, description="images with a shorter side are rejected")
     max_pixels: int = Field(64_000_000, ge=1, description="images with more pixels are rejected without decoding")
     formats: list[Literal["jpeg", "png", "webp", "gif", "avif", "bmp", "tiff"]] = Field(

@@ -1,8 +1,8 @@
 """Turn downloaded bytes into a stored image: fully decoded, upright, RGB, within the size limit, hashed.
 
-An image that already meets the requirements keeps its bytes. Any other becomes a JPEG made only from its pixels, so the
-same bytes and limits give the same result. The result is always a `StoredImage`, or a `DecodeError` with one of these
-reasons:
+An image that already meets the requirements keeps its bytes. Any other becomes a JPEG or WebP made only from its
+pixels, so the same bytes and limits give the same result. The result is always a `StoredImage`, or a `DecodeError` with
+one of these reasons:
 
 | reason | meaning |
 |---|---|
@@ -12,6 +12,7 @@ reasons:
 | decompression_bomb | far more pixels than its bytes can describe; nothing was decoded |
 | too_many_parts | more scans, segments or chunks than pictures have; nothing was decoded |
 | too_small | a side is shorter than `min_side` |
+| aspect | the longer side is more than `max_aspect` times the shorter |
 | truncated | the data ends before the image does |
 | broken | the data contradicts its format |
 | unsupported | a pixel type without a range to map to eight bits (32-bit and floating-point TIFF) |
@@ -20,18 +21,23 @@ reasons:
 from __future__ import annotations
 
 import io
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 
+from curation.images.colors import color_profile, eight_bit, over_white
 from curation.images.failures import DecodeError
+from curation.images.geometry import Fit, ResizeMode, Size, fit
+from curation.images.phash import phash
 from curation.images.precheck import FORMATS, check_bytes, check_pixels, check_scans
+from curation.images.resample import resample
 
 # Our reasons cover Pillow's warnings about damaged files; a line on stderr for each would flood the log.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -39,12 +45,15 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 REASONS = frozenset(
     {
         "not_an_image", "format_refused", "too_many_pixels", "decompression_bomb", "too_many_parts", "too_small",
-        "truncated", "broken", "unsupported",
+        "aspect", "truncated", "broken", "unsupported",
     }
 )  # fmt: skip
 
+JPEG_FORMATS = frozenset({"JPEG", "MPO"})
 STORABLE_FORMATS = frozenset({"JPEG", "PNG", "WEBP"})
-JPEG_LONGEST_SIDE = 65_500  # libjpeg's own limit
+LONGEST_SIDE = {"jpeg": 65_500, "webp": 16_383, "original": 65_500}  # of libjpeg, and of RFC 9649
+WEBP_METHOD = 4  # of 0 (fast) to 6 (small)
+REDUCING_GAP = 3  # the factor by which the filter reduces; a mean of pixels reduces by the rest, first
 
 # Pillow's names for EXIF, XMP and IPTC (inside Photoshop's block) in all formats.
 PERSONAL_BLOCKS = frozenset(
@@ -61,20 +70,26 @@ UPRIGHT = {  # EXIF 2.3, section 4.6.4 A: the operation that turns the image upr
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+SIDEWAYS = frozenset(UPRIGHT[orientation] for orientation in range(5, 9))  # these exchange width and height
 
-# The 8 lowest frequencies of the DCT-II over 32 samples in units of 2^-14. With integers, every machine gets the same
-# bits, and a uniform image has exact zeros where floating point would leave noise.
-_SAMPLES, _FREQUENCIES = 32, 8
-_ANGLES = np.outer(np.arange(_FREQUENCIES), 2 * np.arange(_SAMPLES) + 1) * np.pi / (2 * _SAMPLES)
-_DCT: npt.NDArray[np.int64] = np.rint(np.cos(_ANGLES) * (1 << 14)).astype(np.int64)
+Encoding = Literal["jpeg", "webp", "original"]
 
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """Limits of stored images.
+    """Limits of stored images, and how they are stored.
 
-    Sides are in pixels, `quality` is libjpeg's 1-95. `max_pixels` bounds the memory of a decode (about 12 bytes per
-    pixel); Pillow itself refuses more than 178,956,970. `formats` are of `curation.images.precheck.FORMATS`.
+    Attributes:
+        max_side: the side S of `curation.images.geometry`, in pixels.
+        max_pixels: bounds the memory of a decode (about 12 bytes per pixel); Pillow itself refuses more than
+            178,956,970.
+        min_side: of the original, in pixels.
+        quality: of JPEG or WebP, 1 to 100.
+        formats: some of `curation.images.precheck.FORMATS`.
+        max_aspect: the longer side of the original divided by the shorter, at most.
+        resize: the resize mode.
+        encode: the format of images whose pixels or metadata change; `original` stores every image as it was received,
+            metadata and all.
     """
 
     max_side: int = 256
@@ -82,6 +97,9 @@ class ImageLimits:
     min_side: int = 1
     quality: int = 95
     formats: tuple[str, ...] = FORMATS
+    max_aspect: float = math.inf
+    resize: ResizeMode = "keep_ratio"
+    encode: Encoding = "jpeg"
 
 
 @dataclass(frozen=True)
@@ -99,38 +117,38 @@ def verify(data: bytes, limits: ImageLimits) -> StoredImage:
     """Decode a downloaded image completely and return it as it is to be stored.
 
     The stored image is the first frame of an animation, turned upright by its EXIF orientation, with transparency over
-    white, in eight-bit RGB, its longest side reduced to `max_side` (Lanczos) and never enlarged. If that changes
-    nothing and the file has no EXIF, XMP or IPTC block (camera, location, author), its bytes are stored unchanged,
-    but without oversized texts and color profiles; otherwise a JPEG is written. Raises DecodeError.
+    white, in eight-bit sRGB, resized as `limits` say (Lanczos) and never enlarged. If that changes nothing and the file
+    has no EXIF, XMP or IPTC block (camera, location, author), its bytes are stored unchanged, but without oversized
+    texts and color profiles; otherwise it is encoded. Raises DecodeError.
+
+    With `encode: original`, the bytes are stored as received, with the size of the upright image. The perceptual hash
+    is that of the image in its resized form.
     """
     with _named_failures(data):
-        data = check_bytes(data, limits.formats, limits.max_pixels)
-        image = Image.open(io.BytesIO(data), formats=limits.formats)
-        check_pixels(*image.size, len(data), limits.max_pixels)
-        if image.format in {"JPEG", "MPO"}:
-            check_scans(data, image.width * image.height, limits.max_pixels)
-        size = _target_size(image.size, limits)
-        if image.format == "JPEG" and size != image.size:
-            # libjpeg halves while decoding; stop at twice the target, for the better filter below
-            image.draft(None, (2 * size[0], 2 * size[1]))
+        usable = check_bytes(data, limits.formats, limits.max_pixels)
+        image = Image.open(io.BytesIO(usable), formats=limits.formats)
+        original, rotation = image.size, None
+        _check_size(original, len(usable), limits)
+        if image.format in JPEG_FORMATS:
+            check_scans(usable, image.width * image.height, limits.max_pixels)
+        planned = fit(original, limits.resize, limits.max_side, LONGEST_SIDE[limits.encode])
+        extent = _draft(image, planned.scaled)
         image.load()
-        keep = image.size == size and _is_storable(image, len(data))
-        pixels = _flat_rgb(image, size)
-    stored = data if keep else _jpeg(pixels, limits.quality)
+        rotation, to_srgb = _rotation(image), color_profile(image)
+        keep = (
+            image.size == planned.scaled == planned.canvas
+            and rotation is None
+            and to_srgb is None
+            and _is_storable(image, len(usable))
+        )
+        pixels = _resized(image, extent, planned, to_srgb)
+        if rotation is not None:
+            pixels = pixels.transpose(rotation)
+    if limits.encode == "original":
+        size = original[::-1] if rotation in SIDEWAYS else original
+        return StoredImage(data, *size, sha256(data).hexdigest(), phash(pixels))
+    stored = usable if keep else _encoded(pixels, limits)
     return StoredImage(stored, *pixels.size, sha256(stored).hexdigest(), phash(pixels))
-
-
-def phash(image: Image.Image) -> str:
-    """Return the 64-bit perceptual hash of an image as 16 hex digits; near-duplicates differ in few bits.
-
-    The image is reduced to 32x32 in gray and transformed by a two-dimensional DCT-II. Each bit represents one of the
-    8x8 lowest frequencies, row by row, and is set if the coefficient is above their median. This is the DCT hash of
-    Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions" (2010), including the lowest frequency,
-    as in the package ImageHash.
-    """
-    small = image.convert("L").resize((_SAMPLES, _SAMPLES), Image.Resampling.LANCZOS)
-    low = (_DCT @ np.asarray(small, dtype=np.int64) @ _DCT.T).ravel()
-    return np.packbits(low > np.median(low)).tobytes().hex()
 
 
 @contextmanager
@@ -151,20 +169,44 @@ def _named_failures(data: bytes) -> Iterator[None]:
         raise DecodeError("truncated" if truncated else "broken") from error
 
 
-def _target_size(size: tuple[int, int], limits: ImageLimits) -> tuple[int, int]:
-    """Return the stored size of an image of this size. Raises DecodeError when a side is too short."""
-    width, height = size
+def _check_size(size: Size, length: int, limits: ImageLimits) -> None:
+    check_pixels(*size, length, limits.max_pixels)
     if min(size) < limits.min_side:
         raise DecodeError("too_small")
-    longest, allowed = max(size), min(limits.max_side, JPEG_LONGEST_SIDE)
-    if longest <= allowed:
-        return size
-    return _scaled(width, allowed, longest), _scaled(height, allowed, longest)
+    if max(size) > limits.max_aspect * min(size):
+        raise DecodeError("aspect")
 
 
-def _scaled(side: int, numerator: int, denominator: int) -> int:
-    """Return side * numerator / denominator, rounded half up, at least 1."""
-    return max(1, (2 * side * numerator + denominator) // (2 * denominator))
+def _draft(image: Image.Image, size: Size) -> tuple[float, float]:
+    """Let libjpeg reduce a JPEG by 2, 4 or 8 while decoding, to no less than `size`; return the sides it then covers.
+
+    Half a block of 8x8 frequencies costs a quarter of its pixels, and is the mean of the pixels, without aliasing.
+    """
+    drafted = image.draft(None, size) if image.format in JPEG_FORMATS else None
+    return (drafted[1][2], drafted[1][3]) if drafted else image.size
+
+
+def _resized(
+    image: Image.Image, extent: tuple[float, float], planned: Fit, to_srgb: ImageCms.ImageCmsTransform | None
+) -> Image.Image:
+    """Return a decoded image as RGB over white, resized and on its canvas, without the file's metadata."""
+    is_cmyk = image.mode == "CMYK"
+    image = eight_bit(image, to_srgb)
+    across, down = (max(1, int(a / b / REDUCING_GAP)) for a, b in zip(extent, planned.scaled, strict=True))
+    if across > 1 or down > 1:
+        image = image.reduce((across, down))
+        extent = extent[0] / across, extent[1] / down
+    image = over_white(image)
+    if image.size != planned.scaled:
+        image = Image.fromarray(resample(np.asarray(image), planned.scaled, extent))
+    if to_srgb is not None and not is_cmyk:  # on the few pixels that remain
+        image = ImageCms.applyTransform(image, to_srgb) or image
+    if planned.canvas == planned.scaled:
+        return image
+    canvas = Image.new("RGB", planned.canvas, "white")
+    left, top = ((a - b) // 2 for a, b in zip(planned.canvas, planned.scaled, strict=True))
+    canvas.paste(image, (left, top))
+    return canvas
 
 
 def _is_storable(image: Image.Image, length: int) -> bool:
@@ -179,26 +221,6 @@ def _is_storable(image: Image.Image, length: int) -> bool:
     )
 
 
-def _flat_rgb(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Return a decoded image as RGB over white, reduced to `size`, upright, without the file's metadata."""
-    rotation = _rotation(image)
-    reduced = _eight_bit(image)
-    if reduced.size != size:
-        reduced = reduced.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
-    flat = Image.new("RGB", size, "white")
-    flat.paste(reduced, mask=reduced if reduced.mode == "RGBA" else None)
-    return flat if rotation is None else flat.transpose(rotation)
-
-
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """Return a decoded image in mode RGB, RGBA or (from sixteen-bit gray) L."""
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))  # convert() would clip at 255
-    if image.mode in {"I", "F"}:
-        raise DecodeError("unsupported")
-    return image.convert("RGBA" if image.has_transparency_data else "RGB")
-
-
 def _rotation(image: Image.Image) -> Image.Transpose | None:
     """Return the operation that turns the image upright, or None."""
     try:
@@ -207,7 +229,10 @@ def _rotation(image: Image.Image) -> Image.Transpose | None:
         return None
 
 
-def _jpeg(image: Image.Image, quality: int) -> bytes:
+def _encoded(image: Image.Image, limits: ImageLimits) -> bytes:
     sink = io.BytesIO()
-    image.save(sink, "JPEG", quality=quality, subsampling="4:2:0")
+    if limits.encode == "webp":
+        image.save(sink, "WEBP", quality=limits.quality, method=WEBP_METHOD)
+    else:
+        image.save(sink, "JPEG", quality=limits.quality, subsampling="4:2:0")
     return sink.getvalue()

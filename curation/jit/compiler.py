@@ -10,7 +10,8 @@ A new folder starts as a copy of the folder with the same name under `$WORLDCURA
 container image ships the output of `curation.matching.precompile` there, read-only. Folders unused for a month are
 removed. A process holds a lock on a file next to the folder it uses, so that the folder is not removed.
 
-Three decorators compile: `jit`, `jit_no_refcount` and `jit_inline`. The array types below annotate their arguments.
+Four decorators compile: `jit`, `jit_nogil`, `jit_no_refcount` and `jit_inline`. The array types below annotate their
+arguments.
 """
 
 from __future__ import annotations
@@ -66,6 +67,14 @@ def jit(function: Function) -> Function:
     The function must not combine signed and unsigned 64-bit integers: numba converts both to floats.
     """
     return _compile(function, _nrt=True)
+
+
+def jit_nogil(function: Function) -> Function:
+    """Compile a function that lets other threads run Python code meanwhile.
+
+    Its arguments must not be changed by another thread.
+    """
+    return _compile(function, nogil=True)
 
 
 def jit_no_refcount(function: Function) -> Function:

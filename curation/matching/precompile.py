@@ -2,7 +2,8 @@
 
 A job that runs with `WORLDCURATE_COMPILED=FOLDER` starts with that code if it has the same sources at the same path and
 the same kind of processor; otherwise it compiles as usual. The container image is built this way. The command compiles
-every loop that building metadata and matching use: both rule sets, and language identification with the default model.
+every loop that building metadata, matching and images use: both rule sets, language identification with the default
+model, and the resizing of pictures.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
+from PIL import Image
 
 from curation.cli.run import run_command
 from curation.cli.settings import parse_without_config
 from curation.errors import UsageError
+from curation.images.phash import phash
 from curation.jit import compiler
 from curation.lake.schemas import SCHEMAS
 from curation.lid.identifier import LanguageIdentifier, labels_of
@@ -31,12 +34,13 @@ TEXTS: Final = ["a red dog in St. Louis", "新しいカメラと猫"]
 
 
 def precompile() -> None:
-    """Match some texts as the jobs do, so that everything is compiled.
+    """Match some texts and resize a picture as the jobs do, so that everything is compiled.
 
     Raises UsageError if the default model is missing or the folder of machine code is not writable.
     """
     if compiler.code_folder() is None:
         raise UsageError("NUMBA_CACHE_DIR: the folder of machine code is not writable: set it to a writable folder")
+    phash(Image.new("RGB", (64, 64)))
     model = default_model_path()
     identifier = LanguageIdentifier(model, dict.fromkeys(labels_of(model), "en"))
     with tempfile.TemporaryDirectory() as folder:

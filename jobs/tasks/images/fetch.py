@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -88,7 +89,16 @@ class FetchBucket:
     def _limits(self) -> ImageLimits:
         section = self.section
         formats = tuple(name.upper() for name in section.formats)
-        return ImageLimits(section.max_side, section.max_pixels, section.min_side, formats=formats)
+        return ImageLimits(
+            section.max_side,
+            section.max_pixels,
+            section.min_side,
+            section.quality,
+            formats,
+            section.max_aspect or math.inf,
+            resize=section.resize,
+            encode=section.encode,
+        )
 
 
 def _failed(images: Sequence[ImageRow]) -> Iterator[dict[str, Any]]:

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import io
-import math
-import statistics
 import struct
 import zlib
 from hashlib import sha256
@@ -11,9 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
-from curation.images.decode import REASONS, UPRIGHT, DecodeError, ImageLimits, phash, verify
+from curation.images.decode import REASONS, UPRIGHT, ImageLimits, verify
+from curation.images.failures import DecodeError
 
 LIMITS = ImageLimits(max_side=64, max_pixels=1_000_000)
 
@@ -47,10 +46,6 @@ def reason_of(data: bytes, limits: ImageLimits = LIMITS) -> str:
         verify(data, limits)
     assert caught.value.reason in REASONS
     return caught.value.reason
-
-
-def distance(a: str, b: str) -> int:
-    return (int(a, 16) ^ int(b, 16)).bit_count()
 
 
 # Stored bytes
@@ -183,6 +178,101 @@ def test_palette_emoji_are_stored_as_rgb(fixtures_dir):
     assert seen
 
 
+# Color profiles
+
+
+def swapped_profile() -> bytes:
+    """sRGB with the primaries of red and blue exchanged, under another name: red is shown as blue."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    renamed = profile.replace("sRGB".encode("utf-16-be"), "test".encode("utf-16-be"))
+    return renamed.replace(b"rXYZ", b"????").replace(b"bXYZ", b"rXYZ").replace(b"????", b"bXYZ")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("side", [60, 600])
+def test_colors_are_those_of_the_embedded_profile(kind, side):
+    data = encoded(Image.new("RGB", (side, side), (255, 0, 0)), kind, icc_profile=swapped_profile())
+    stored = opened(verify(data, LIMITS).image)
+    assert "icc_profile" not in stored.info
+    red, green, blue = stored.getpixel((30, 30))
+    assert (red < 20, green < 20, blue > 235) == (True, True, True)
+
+
+def test_an_image_in_srgb_keeps_its_bytes_with_its_profile():
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    data = encoded(scene(), "JPEG", icc_profile=profile)
+    assert verify(data, LIMITS).image == data
+
+
+@pytest.mark.parametrize("profile", [b"x" * 200, swapped_profile()[:300], b"", swapped_profile() + bytes(2 << 20)])
+def test_a_damaged_or_huge_profile_is_ignored(profile):
+    stored = opened(verify(encoded(scene(200, 200), "JPEG", icc_profile=profile), LIMITS).image)
+    assert mean_difference(stored, scene(200, 200).resize((64, 64), Image.Resampling.BOX)) < 6
+
+
+# Resize modes and encodings
+
+
+@pytest.mark.parametrize(
+    ("mode", "size"),
+    [("keep_ratio", (64, 48)), ("border", (64, 64)), ("center_crop", (64, 64)), ("max_area", (73, 55)),
+     ("none", (400, 300))],
+)  # fmt: skip
+@pytest.mark.parametrize("encode", ["jpeg", "webp"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_each_mode_gives_the_pixels_of_a_slow_reference(mode, size, encode, kind):
+    image = scene(400, 300)
+    picture = verify(encoded(image, kind), ImageLimits(max_side=64, resize=mode, encode=encode))
+    stored = opened(picture.image)
+    assert (stored.format, stored.size) == (encode.upper() if mode != "none" else kind, size)
+    assert (picture.width, picture.height) == size
+    lanczos = Image.Resampling.LANCZOS
+    expected = {
+        "keep_ratio": lambda: image.resize((64, 48), lanczos),
+        "border": lambda: ImageOps.pad(image, (64, 64), lanczos, color="white"),
+        "center_crop": lambda: ImageOps.fit(image, (64, 64), lanczos),
+        "max_area": lambda: image.resize((73, 55), lanczos),
+        "none": lambda: image,
+    }[mode]()
+    assert mean_difference(stored, expected) < 6
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF"])
+def test_original_bytes_are_stored_untouched_with_the_size_of_the_upright_image(kind, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(scene(300, 200), kind, **({} if kind == "GIF" else {"exif": exif}))
+    picture = verify(data, ImageLimits(max_side=64, encode="original"))
+    assert (picture.image, picture.image_sha256) == (data, sha256(data).hexdigest())
+    assert (picture.width, picture.height) == ((200, 300) if orientation == 6 and kind != "GIF" else (300, 200))
+    assert picture.phash == verify(data, LIMITS).phash
+
+
+@pytest.mark.parametrize(("size", "reason"), [((30, 10), None), ((31, 10), "aspect"), ((10, 31), "aspect")])
+def test_the_sides_may_not_differ_by_more_than_the_largest_aspect(size, reason):
+    data, limits = encoded(Image.new("RGB", size)), ImageLimits(max_aspect=3)
+    assert (reason_of(data, limits) if reason else verify(data, limits).width) == (reason or 30)
+
+
+SIZES = [(512, 384), (515, 387), (640, 480), (800, 600), (1024, 768), (1600, 1200), (2200, 900)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_reduced_jpeg_is_as_near_to_a_lanczos_reference_as_means_of_all_pixels(size):
+    rng = np.random.default_rng(3)
+    layers = [
+        Image.fromarray(rng.integers(0, 256, (size[1] // n, size[0] // n, 3), dtype=np.uint8)).resize(size)
+        for n in (3, 9, 40)
+    ]
+    image = Image.blend(Image.blend(layers[0], layers[1], 0.6), layers[2], 0.5)
+    data = encoded(image, "JPEG", quality=90)
+    stored = opened(verify(data, ImageLimits()).image)
+    reference = opened(data).resize(stored.size, Image.Resampling.LANCZOS)
+    means = opened(encoded(opened(data).resize(stored.size, Image.Resampling.BOX), "JPEG", quality=95))
+    assert mean_difference(stored, reference) < mean_difference(means, reference) + 0.2
+
+
 # EXIF, XMP and frames
 
 
@@ -304,49 +394,3 @@ def test_damaged_bytes_give_an_image_or_a_reason(kind, edits):
     else:
         stored = opened(picture.image)
         assert (stored.mode, stored.size) == ("RGB", (picture.width, picture.height))
-
-
-# Perceptual hash
-
-
-def slow_phash(image: Image.Image) -> tuple[list[float], float]:
-    """The coefficients and their median by the definition of the DCT-II, term by term."""
-    grey = np.asarray(image.convert("L").resize((32, 32), Image.Resampling.LANCZOS)).tolist()
-    table = [[math.cos(math.pi * k * (2 * n + 1) / 64) for n in range(32)] for k in range(8)]
-    low = [
-        sum(grey[y][x] * table[v][y] * table[u][x] for y in range(32) for x in range(32))
-        for v in range(8)
-        for u in range(8)
-    ]
-    return low, statistics.median(low)
-
-
-@given(st.integers(0, 10_000), st.integers(1, 90), st.integers(1, 90))
-@settings(max_examples=20, deadline=None)
-def test_the_hash_follows_its_definition(seed, width, height):
-    image = scene(width, height, seed)
-    coefficients, median = slow_phash(image)
-    bits = f"{int(phash(image), 16):064b}"
-    for bit, value in zip(bits, coefficients, strict=True):
-        if abs(value - median) > 1:  # the rounding of 2^-14 cannot reach further
-            assert bit == "01"[value > median]
-
-
-def test_a_uniform_image_hashes_to_its_one_coefficient():
-    assert phash(Image.new("RGB", (50, 70), "teal")) == "8000000000000000"
-    assert phash(Image.new("RGB", (9, 9), "black")) == "0000000000000000"
-
-
-@pytest.mark.parametrize("seed", range(12))
-def test_the_hash_survives_another_encoding_and_size(seed):
-    image = scene(400, 300, seed)
-    original = verify(encoded(image), ImageLimits(max_side=256)).phash
-    assert verify(encoded(image, "WEBP", lossless=True), ImageLimits(max_side=256)).phash == original
-    for other in (encoded(image, "JPEG", quality=60), encoded(image.resize((240, 180)), "WEBP", quality=70)):
-        assert distance(verify(other, ImageLimits(max_side=256)).phash, original) <= 6
-
-
-def test_different_images_have_distant_hashes():
-    hashes = [phash(scene(seed=seed)) for seed in range(40)]
-    assert min(distance(a, b) for i, a in enumerate(hashes) for b in hashes[:i]) > 10
-    assert all(len(h) == 16 and h == h.lower() for h in hashes)
