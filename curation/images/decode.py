@@ -15,6 +15,8 @@ one of these reasons:
 | aspect | the longer side is more than `max_aspect` times the shorter |
 | truncated | the data ends before the image does |
 | broken | the data contradicts its format |
+| decode_timeout | decoding took more than `DECODE_CPU_S` seconds of CPU time |
+| decoder_killed | the decoder crashed, or the system killed it for lack of memory |
 | unsupported | a pixel type without a range to map to eight bits (32-bit and floating-point TIFF) |
 """
 
@@ -23,21 +25,23 @@ from __future__ import annotations
 import io
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Literal
 
+import msgspec
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
-from curation.images.colors import color_profile, eight_bit, over_white
+from curation.images.codec.budget import BudgetedProcess, CpuTimeError, KilledError
+from curation.images.codec.colors import color_profile, eight_bit, over_white
+from curation.images.codec.encode import LONGEST_SIDE, Encoding, encoded, is_storable
+from curation.images.codec.geometry import Fit, ResizeMode, Size, fit
+from curation.images.codec.phash import phash
+from curation.images.codec.resample import resample
 from curation.images.failures import DecodeError
-from curation.images.geometry import Fit, ResizeMode, Size, fit
-from curation.images.phash import phash
 from curation.images.precheck import FORMATS, check_bytes, check_pixels, check_scans
-from curation.images.resample import resample
 
 # Our reasons cover Pillow's warnings about damaged files; a line on stderr for each would flood the log.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -45,20 +49,17 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 REASONS = frozenset(
     {
         "not_an_image", "format_refused", "too_many_pixels", "decompression_bomb", "too_many_parts", "too_small",
-        "aspect", "truncated", "broken", "unsupported",
+        "aspect", "truncated", "broken", "unsupported", "decode_timeout", "decoder_killed",
     }
 )  # fmt: skip
 
 JPEG_FORMATS = frozenset({"JPEG", "MPO"})
-STORABLE_FORMATS = frozenset({"JPEG", "PNG", "WEBP"})
-LONGEST_SIDE = {"jpeg": 65_500, "webp": 16_383, "original": 65_500}  # of libjpeg, and of RFC 9649
-WEBP_METHOD = 4  # of 0 (fast) to 6 (small)
+CHEAP_FORMATS = frozenset({*JPEG_FORMATS, "PNG", "WEBP", "GIF"})
+CHEAP_PIXELS = 4_000_000  # at most 64 MB and a quarter of a second
+DECODE_CPU_S = 10.0  # of larger images; the slowest image of 64 million pixels that was tried takes 1.4
+DECODE_MEMORY = 2 << 30  # of larger images; the largest takes 1 GB
+OUT_OF_MEMORY = "out_of_memory"
 REDUCING_GAP = 3  # the factor by which the filter reduces; a mean of pixels reduces by the rest, first
-
-# Pillow's names for EXIF, XMP and IPTC (inside Photoshop's block) in all formats.
-PERSONAL_BLOCKS = frozenset(
-    {"exif", "xmp", "photoshop", "Raw profile type exif", "Raw profile type iptc", "XML:com.adobe.xmp"}
-)
 
 ORIENTATION_TAG = 0x0112
 UPRIGHT = {  # EXIF 2.3, section 4.6.4 A: the operation that turns the image upright
@@ -72,15 +73,13 @@ UPRIGHT = {  # EXIF 2.3, section 4.6.4 A: the operation that turns the image upr
 }
 SIDEWAYS = frozenset(UPRIGHT[orientation] for orientation in range(5, 9))  # these exchange width and height
 
-Encoding = Literal["jpeg", "webp", "original"]
-
 
 @dataclass(frozen=True)
 class ImageLimits:
     """Limits of stored images, and how they are stored.
 
     Attributes:
-        max_side: the side S of `curation.images.geometry`, in pixels.
+        max_side: the side S of `curation.images.codec.geometry`, in pixels.
         max_pixels: bounds the memory of a decode (about 12 bytes per pixel); Pillow itself refuses more than
             178,956,970.
         min_side: of the original, in pixels.
@@ -114,15 +113,33 @@ class StoredImage:
 
 
 def verify(data: bytes, limits: ImageLimits) -> StoredImage:
+    """Return `decode` of a downloaded image, in a child process with a budget if it is large or its format is rare.
+
+    Raises DecodeError; MemoryError if there is not enough memory.
+    """
+    return decode(data, limits, _decode_apart)
+
+
+def decode(
+    data: bytes, limits: ImageLimits, costly: Callable[[bytes, ImageLimits], StoredImage] | None = None
+) -> StoredImage:
     """Decode a downloaded image completely and return it as it is to be stored.
 
     The stored image is the first frame of an animation, turned upright by its EXIF orientation, with transparency over
     white, in eight-bit sRGB, resized as `limits` say (Lanczos) and never enlarged. If that changes nothing and the file
     has no EXIF, XMP or IPTC block (camera, location, author), its bytes are stored unchanged, but without oversized
-    texts and color profiles; otherwise it is encoded. Raises DecodeError.
+    texts and color profiles; otherwise it is encoded.
 
     With `encode: original`, the bytes are stored as received, with the size of the upright image. The perceptual hash
     is that of the image in its resized form.
+
+    Args:
+        data: the bytes of the file.
+        limits: what is stored, and how.
+        costly: decodes, instead of this function, images of more than `CHEAP_PIXELS` and of other than
+            `CHEAP_FORMATS`.
+
+    Raises DecodeError.
     """
     with _named_failures(data):
         usable = check_bytes(data, limits.formats, limits.max_pixels)
@@ -131,6 +148,8 @@ def verify(data: bytes, limits: ImageLimits) -> StoredImage:
         _check_size(original, len(usable), limits)
         if image.format in JPEG_FORMATS:
             check_scans(usable, image.width * image.height, limits.max_pixels)
+        if costly and (image.format not in CHEAP_FORMATS or image.width * image.height > CHEAP_PIXELS):
+            return costly(data, limits)
         planned = fit(original, limits.resize, limits.max_side, LONGEST_SIDE[limits.encode])
         extent = _draft(image, planned.scaled)
         image.load()
@@ -139,7 +158,7 @@ def verify(data: bytes, limits: ImageLimits) -> StoredImage:
             image.size == planned.scaled == planned.canvas
             and rotation is None
             and to_srgb is None
-            and _is_storable(image, len(usable))
+            and is_storable(image, len(usable))
         )
         pixels = _resized(image, extent, planned, to_srgb)
         if rotation is not None:
@@ -147,8 +166,39 @@ def verify(data: bytes, limits: ImageLimits) -> StoredImage:
     if limits.encode == "original":
         size = original[::-1] if rotation in SIDEWAYS else original
         return StoredImage(data, *size, sha256(data).hexdigest(), phash(pixels))
-    stored = usable if keep else _encoded(pixels, limits)
+    stored = usable if keep else encoded(pixels, limits.encode, limits.quality)
     return StoredImage(stored, *pixels.size, sha256(stored).hexdigest(), phash(pixels))
+
+
+def _decode_apart(data: bytes, limits: ImageLimits) -> StoredImage:
+    """Decode an image in the child process of this process."""
+    try:
+        answer = _decoder.call(msgspec.msgpack.encode((data, limits)))
+    except CpuTimeError as error:
+        raise DecodeError("decode_timeout") from error
+    except KilledError as error:
+        raise DecodeError("decoder_killed") from error
+    result = msgspec.msgpack.decode(answer, type=StoredImage | str)
+    if isinstance(result, StoredImage):
+        return result
+    if result == OUT_OF_MEMORY:
+        raise MemoryError
+    raise DecodeError(result)
+
+
+def answer_decode(request: bytes) -> bytes:
+    """Return the answer of the child process: the stored image, or the reason why there is none."""
+    answer: StoredImage | str
+    try:
+        answer = decode(*msgspec.msgpack.decode(request, type=tuple[bytes, ImageLimits]))
+    except DecodeError as error:
+        answer = error.reason
+    except MemoryError:
+        answer = OUT_OF_MEMORY
+    return msgspec.msgpack.encode(answer)
+
+
+_decoder = BudgetedProcess(f"{__name__}:{answer_decode.__name__}", DECODE_CPU_S, DECODE_MEMORY)
 
 
 @contextmanager
@@ -209,30 +259,9 @@ def _resized(
     return canvas
 
 
-def _is_storable(image: Image.Image, length: int) -> bool:
-    """Return whether a decoded file of `length` bytes may be stored unchanged."""
-    return (
-        image.format in STORABLE_FORMATS
-        and image.mode == "RGB"
-        and not image.has_transparency_data
-        and getattr(image, "n_frames", 1) == 1
-        and not PERSONAL_BLOCKS & image.info.keys()
-        and length <= 4 * image.width * image.height + (64 << 10)  # not inflated by data other than pixels
-    )
-
-
 def _rotation(image: Image.Image) -> Image.Transpose | None:
     """Return the operation that turns the image upright, or None."""
     try:
         return UPRIGHT.get(image.getexif().get(ORIENTATION_TAG, 1))
     except Exception:  # a damaged EXIF block, which raises nearly every type, does not invalidate the image
         return None
-
-
-def _encoded(image: Image.Image, limits: ImageLimits) -> bytes:
-    sink = io.BytesIO()
-    if limits.encode == "webp":
-        image.save(sink, "WEBP", quality=limits.quality, method=WEBP_METHOD)
-    else:
-        image.save(sink, "JPEG", quality=limits.quality, subsampling="4:2:0")
-    return sink.getvalue()

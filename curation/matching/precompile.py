@@ -20,7 +20,7 @@ from PIL import Image
 from curation.cli.run import run_command
 from curation.cli.settings import parse_without_config
 from curation.errors import UsageError
-from curation.images.phash import phash
+from curation.images.codec.phash import phash
 from curation.jit import compiler
 from curation.lake.schemas import SCHEMAS
 from curation.lid.identifier import LanguageIdentifier, labels_of

@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
-from curation.images.decode import REASONS, UPRIGHT, ImageLimits, verify
+from curation.images import decode as decode_module
+from curation.images.codec.budget import BudgetedProcess, CpuTimeError, KilledError
+from curation.images.decode import REASONS, UPRIGHT, ImageLimits, decode, verify
 from curation.images.failures import DecodeError
 
 LIMITS = ImageLimits(max_side=64, max_pixels=1_000_000)
@@ -394,3 +396,52 @@ def test_damaged_bytes_give_an_image_or_a_reason(kind, edits):
     else:
         stored = opened(picture.image)
         assert (stored.mode, stored.size) == ("RGB", (picture.width, picture.height))
+
+
+# Budgets
+
+
+def test_a_large_image_and_one_of_a_rare_format_are_decoded_apart_with_the_same_result(monkeypatch):
+    requests = []
+    call = decode_module._decoder.call
+    monkeypatch.setattr(decode_module._decoder, "call", lambda request: (requests.append(1), call(request))[1])
+    for data in (encoded(scene(2500, 1700), "JPEG"), encoded(scene(), "AVIF"), encoded(scene(), "TIFF")):
+        limits = ImageLimits()
+        assert verify(data, limits) == decode(data, limits)
+    assert len(requests) == 3
+    verify(encoded(scene(2000, 2000), "JPEG"), ImageLimits())
+    assert len(requests) == 3
+
+
+def test_a_reason_found_in_the_child_is_the_reason_of_the_image():
+    assert reason_of(encoded(scene(), "AVIF")[:-200]) in {"truncated", "broken"}
+
+
+@pytest.mark.parametrize(("error", "reason"), [(CpuTimeError, "decode_timeout"), (KilledError, "decoder_killed")])
+def test_a_killed_decoder_costs_that_image_alone(monkeypatch, error, reason):
+    def die(_):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(decode_module._decoder, "call", die)
+        assert reason_of(encoded(scene(), "AVIF")) == reason
+    assert verify(encoded(scene(), "AVIF"), LIMITS).width == 48
+
+
+def test_a_decoder_without_memory_says_so(monkeypatch):
+    small = BudgetedProcess(decode_module._decoder.function, cpu_s=10, memory=16 << 20)
+    monkeypatch.setattr(decode_module, "_decoder", small)
+    try:
+        with pytest.raises(MemoryError):
+            verify(encoded(Image.new("RGB", (4000, 4000))), ImageLimits())
+    finally:
+        small.close()
+
+
+def test_a_decoder_beyond_its_cpu_time_is_killed(monkeypatch):
+    small = BudgetedProcess(decode_module._decoder.function, cpu_s=0.05, memory=1 << 30)
+    monkeypatch.setattr(decode_module, "_decoder", small)
+    try:
+        assert reason_of(encoded(scene(6000, 6000), "JPEG"), ImageLimits(resize="none")) == "decode_timeout"
+    finally:
+        small.close()

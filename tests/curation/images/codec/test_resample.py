@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from curation.images.resample import resample
+from curation.images.codec.resample import resample
 
 
 def noise(width: int, height: int, seed: int = 0) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from curation.images.resample import resample
+from curation.images.codec.resample import resample
 
 # The 8 lowest frequencies of the DCT-II over 32 samples in units of 2^-14. With integers, every machine gets the same
 # bits, and a uniform image has exact zeros where floating point would leave noise.

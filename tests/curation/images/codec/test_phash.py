@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from curation.images.codec.phash import phash
+from curation.images.codec.resample import resample
 from curation.images.decode import ImageLimits, verify
-from curation.images.phash import phash
-from curation.images.resample import resample
 
 
 def scene(width: int = 48, height: int = 36, seed: int = 0) -> Image.Image:

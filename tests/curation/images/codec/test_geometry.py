@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.images.geometry import fit
+from curation.images.codec.geometry import fit
 
 sides = st.integers(1, 70_000)
 LONGEST = 65_500
