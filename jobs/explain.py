@@ -33,7 +33,7 @@ from jobs.runtime.compilation import MATCH, announce_compilation
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
 from jobs.runtime.partitions import find_published
-from jobs.runtime.spec import counts_up_to, open_match_spec, recipe_keys
+from jobs.runtime.spec import open_match_spec
 from metadata.languages import LanguageTable
 
 FETCH_COLUMNS = ("image_id", "status", "reason", "width", "height")
@@ -65,20 +65,18 @@ class ExplainedImage:
 class Explainer:
     """Explains texts and images by the published tables of one batch and recipe.
 
-    Raises UsageError if the config gives another matching or recipe than the lake holds, InputError if the batch was
-    not balanced under it.
+    The recipe is as the lake holds it, whatever thresholds and seed the config gives. Raises UsageError if the config
+    gives another matching than the recipe, or if the lake has no such recipe or batch, InputError if the batch was not
+    balanced under it.
     """
 
     def __init__(self, context: Context) -> None:
         self.context = context
         config, lake = context.config, context.lake
-        self.spec = open_match_spec(context)
-        counted = counts_up_to(context)
-        section = config.balance.model_copy(update={"counts_up_to": counted})
-        self.recipe = recipe_keys(config.model_copy(update={"balance": section}), self.spec.match_id)
-        lake.check_recipe(config.recipe, self.recipe)
-        lake.require_recipe(config.recipe)
-        self.counted = {"match_id": self.spec.match_id, "batch": counted or context.batch}
+        self.spec, self.recipe = open_match_spec(context), lake.recipe(config.recipe)
+        _check_matching(config.recipe, self.recipe["match_id"], self.spec.match_id)
+        _check_batch(context.batch, lake.batches())
+        self.counted = {"match_id": self.spec.match_id, "batch": self.recipe.get("counts_up_to") or context.batch}
         self.of_recipe = {"recipe": config.recipe, "batch": context.batch}
         self.totals = find_published(lake, "explain", "jobs.balance", "totals", **self.counted)
         thresholds = find_published(lake, "explain", "jobs.balance", "thresholds", **self.of_recipe)
@@ -127,7 +125,7 @@ class Explainer:
             )
         [pair] = pairs
         texts = [self.text(part["text"], source=part["source"]) for part in pair["texts"]]
-        drawn = explain_draw(self.context.config.seed, image_id, texts)
+        drawn = explain_draw(self.recipe["seed"], image_id, texts)
         verdict = self._verdict(image_id, pair, drawn)
         return ExplainedImage(
             image_id, self.context.batch, self.context.config.recipe, pair["image_url"], texts, drawn, verdict
@@ -209,6 +207,20 @@ def explain(argv: Sequence[str]) -> None:
         found = explainer.image(options.image_id or "")
     as_json = json.dumps(asdict(found), ensure_ascii=False, indent=1) if options.json_ else None
     sys.stdout.write((as_json or "\n".join(found.lines())) + "\n")
+
+
+def _check_batch(batch: str, known: Sequence[str]) -> None:
+    if batch not in known:
+        remedy = f"its batches are {', '.join(known)}" if known else "run jobs.nightly first"
+        raise UsageError(f"batch: {batch!r} is not in the lake: {remedy}")
+
+
+def _check_matching(recipe: str, frozen: str, given: str) -> None:
+    if frozen != given:
+        raise UsageError(
+            f"recipe: {recipe!r} was made with match_id {frozen}, but the config gives {given}: set metadata.version, "
+            "the language-ID model and the match keys as they were"
+        )
 
 
 def _is_matched(lang: str, lists: Mapping[str, int]) -> bool:

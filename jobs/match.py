@@ -72,7 +72,8 @@ class MatchStage(Stage):
         counted = context.run_tasks("match: counts", group_ranges([part.rows for part in matched]), sum_counts)
         run.step("count")
         totals, drops = add_up(matched)
-        totals["list_of_others"] = OTHER if OTHER in self.spec.manifest.entries else ""
+        if OTHER in self.spec.manifest.entries:
+            totals["list_of_others"] = OTHER
         if line := describe_unlisted(totals, LanguageTable.load().names):
             log.warning("match: %s", line)
         check_counts(totals, drops, self.pairs.rows, matched, counted)

@@ -101,7 +101,8 @@ class LanguageCounts:
     """A summary of the counts of one language.
 
     `points` are at most `MAX_POINTS` pairs (rank, count). `above` is the number of entries with a count above t, which
-    balancing samples, and `matches_above` the number of their matches.
+    balancing samples, and `matches_above` the number of their matches; `matches_below` are those of entries with a
+    count below t, the tail.
     """
 
     lang: str
@@ -110,6 +111,7 @@ class LanguageCounts:
     matches: int
     above: int
     matches_above: int
+    matches_below: int
     points: Sequence[tuple[int, int]]
     top: Sequence[TopEntry] = ()
 
@@ -154,6 +156,7 @@ def summarize(lang: str, counts: npt.NDArray[np.int64], t: int, top: Sequence[To
         matches=int(descending.sum()),
         above=above,
         matches_above=int(descending[:above].sum()),
+        matches_below=int(descending[descending < t].sum()),
         points=list(zip(ranks.tolist(), descending[ranks - 1].tolist(), strict=True)),
         top=top,
     )
@@ -268,7 +271,8 @@ def language_rows(report: Report) -> list[dict[str, Any]]:
         "matched": report.figure("match", "matched_by_lang"),
         "after": report.figure("balance", "curated_by_lang"),
     }
-    thresholds = {row["lang"]: row for row in report.thresholds}
+    tails = {language.lang: share(language.matches_below, language.matches) for language in report.languages}
+    thresholds = {row["lang"]: {**row, "tail": tails.get(row["lang"])} for row in report.thresholds}
     langs = {*thresholds, *(lang for counts in columns.values() for lang in counts or ())}
     rows = [_language_row(lang, columns, thresholds.get(lang, {})) for lang in langs]
     rows.sort(key=lambda row: (*(-(row[name] or 0) for name in columns), row["lang"]))

@@ -174,6 +174,13 @@ def test_text_without_entries_or_threshold_is_never_kept(explained):
     assert explainer.text("0", "other").keep_probability == 0
 
 
+def test_the_recipe_explains_and_not_the_thresholds_of_the_config(command, explained):
+    image_id = next(iter(read(explained, "curated")))
+    as_configured = command("--image_id", image_id)
+    assert as_configured[0] == 0
+    assert command("--image_id", image_id, "--balance.t_en", "3", "--seed", "9") == as_configured
+
+
 @pytest.mark.parametrize(
     ("flags", "code", "said"),
     [
@@ -183,8 +190,8 @@ def test_text_without_entries_or_threshold_is_never_kept(explained):
         (["--text", "a", "--lang", "xx"], 2, "no language 'xx'"),
         (["--text"], 2, "--text"),
         (["--image_id", "0000"], 3, "no image '0000' in the pairs of batch b1"),
-        (["--text", "a", "--batch", "b2"], 3, "no totals for"),
-        (["--text", "a", "--balance.t_en", "3"], 2, "'default' already means something else"),
+        (["--text", "a", "--batch", "b2"], 2, "batch: 'b2' is not in the lake: its batches are b1"),
+        (["--text", "a", "--match.rules", "reference"], 2, "'default' was made with match_id"),
         (["--text", "a", "--match.rules", "reference", "--recipe", "r2"], 2, "run jobs.balance first"),
     ],
 )

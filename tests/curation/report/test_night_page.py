@@ -100,9 +100,9 @@ def test_drops_are_listed_by_reason_with_duplicates_and_texts_over_the_cap():
 def test_languages_are_sorted_by_size_with_shares_before_and_after_and_thresholds():
     (rows,) = tables(render(full_report()), "Languages")
     assert rows == [
-        ["en English", "", "80066.7%", "50071.4%", "62.5%", "17053.1%", "40", "6.0%", "2,100", "3"],
-        ["ar Arabic", "", "30025.0%", "20028.6%", "66.7%", "15046.9%", "3", "6.0%", "900", "2"],
-        ["my", "", "1008.3%", "00.0%", "0.0%", "00.0%", "–", "–", "–", "–"],
+        ["en English", "", "80066.7%", "50071.4%", "62.5%", "17053.1%", "40", "6.0%", "0.048%", "2,100", "3"],
+        ["ar Arabic", "", "30025.0%", "20028.6%", "66.7%", "15046.9%", "3", "6.0%", "0.0%", "900", "2"],
+        ["my", "", "1008.3%", "00.0%", "0.0%", "00.0%", "–", "–", "–", "–", "–"],
     ]
 
 
@@ -188,8 +188,8 @@ def test_values_are_escaped():
 def test_p_is_shown_only_if_it_is_equal_for_all_languages():
     mixed = [THRESHOLDS[0], THRESHOLDS[1] | {"p": 0.5}]
     same, differing = (text_of(render(full_report(thresholds=rows))) for rows in (THRESHOLDS, mixed))
-    assert "tail share p6.0%" in same
-    assert "tail share p–" in differing
+    assert "target tail share p6.0%" in same
+    assert "target tail share p–" in differing
 
 
 @pytest.mark.parametrize(
@@ -223,6 +223,7 @@ def test_a_summary_agrees_with_the_counts(counts, t):
     assert (brief.entries, brief.matches) == (len(counts), sum(counts))
     assert brief.above == sum(count > t for count in counts)
     assert brief.matches_above == sum(count for count in counts if count > t)
+    assert brief.matches_below == sum(count for count in counts if count < t)
     assert all(ranked[rank - 1] == count for rank, count in brief.points)
     ranks = [rank for rank, _ in brief.points]
     assert ranks == sorted(set(ranks))
