@@ -86,6 +86,7 @@ class TrainConfig(BaseSettings):
         description="decay of a moving average of the weights, saved as a second model in the folder ema of every "
         "checkpoint; default: no average",
     )
+    eps: float = Field(1e-6, gt=0, description="epsilon of AdamW")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: autocast, with weights and loss in fp32")
 
     compile: bool = Field(

@@ -6,6 +6,9 @@ import math
 from typing import Any
 
 from torch import nn
+from torch.optim import AdamW
+
+from training.config import TrainConfig
 
 
 def learning_rate(step: int, *, peak: float, warmup: int, total: int) -> float:
@@ -20,3 +23,9 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     matrices = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def build_optimizer(model: nn.Module, config: TrainConfig) -> AdamW:
+    """Return AdamW over the parameters of a model, with the settings of a run."""
+    groups = parameter_groups(model, config.weight_decay)
+    return AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)

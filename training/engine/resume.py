@@ -37,6 +37,7 @@ REPORTED = (
     "warmup_steps",
     "weight_decay",
     "betas",
+    "eps",
     "max_grad_norm",
     "ema_decay",
     "precision",

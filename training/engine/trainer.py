@@ -13,7 +13,6 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
-from torch.optim import AdamW
 from transformers import MetaClip2Model
 
 from curation.balance.sampling import DrawKey
@@ -31,7 +30,7 @@ from training.engine import checkpoint
 from training.engine.background_save import CheckpointSaver
 from training.engine.checkpoint import ResumePoint, TrainingState
 from training.engine.checkpoint_writer import take_snapshot
-from training.engine.optimizer import learning_rate, parameter_groups
+from training.engine.optimizer import build_optimizer, learning_rate
 from training.engine.run_log import RunLog
 from training.engine.step_times import StepTimes
 from training.engine.stop_signals import StopSignals
@@ -85,8 +84,7 @@ class Trainer:
         self._parallel: nn.Module = self._towers
         if world.size > 1:
             self._parallel = DistributedDataParallel(self._towers)
-        groups = parameter_groups(self._model, config.weight_decay)
-        self._optimizer = AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
+        self._optimizer = build_optimizer(self._model, config)
         self._step, self._data_state = 0, DataState()
         if start.resume:
             self._step, self._data_state = start.resume.state.step, start.resume.state.progress
