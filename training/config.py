@@ -16,6 +16,7 @@ from curation.cli.config import StorageSection
 from curation.cli.locations import Location, PathKey
 from curation.io.paths import is_s3
 from curation.io.storage import Storage
+from training.methods.base import Group, InfoNCE, Loss
 
 BOOLEAN_WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
@@ -95,6 +96,9 @@ class TrainConfig(BaseSettings):
     deterministic: bool = Field(
         False, description="use only deterministic operations, also on GPUs, where some are slower"
     )
+    loss: Loss = Field(InfoNCE(), description="loss over the pairs of a batch: info_nce or sigmoid")
+    group: Group = Group()
+
     seed: int = Field(0, description="seed of weights, sample order, crops and per-epoch sampling")
     shuffle_streams: int = Field(
         16,

@@ -30,13 +30,13 @@ from training.engine import checkpoint
 from training.engine.background_save import CheckpointSaver
 from training.engine.checkpoint import ResumePoint, TrainingState
 from training.engine.checkpoint_writer import take_snapshot
+from training.engine.objective import Objective
 from training.engine.optimizer import build_optimizer, learning_rate
 from training.engine.run_log import RunLog
 from training.engine.step_times import StepTimes
 from training.engine.stop_signals import StopSignals
 from training.engine.weight_average import WeightAverage
 from training.evaluation.retrieval import held_out_retrieval
-from training.losses.contrastive import contrastive_loss
 from training.models.metaclip2 import TwoTowers, enable_activation_checkpointing, image_size
 
 log = logging.getLogger(__name__)
@@ -84,6 +84,7 @@ class Trainer:
         self._parallel: nn.Module = self._towers
         if world.size > 1:
             self._parallel = DistributedDataParallel(self._towers)
+        self._objective = Objective(config.loss, config.group, world, config.precision)
         self._optimizer = build_optimizer(self._model, config)
         self._step, self._data_state = 0, DataState()
         if start.resume:
@@ -180,15 +181,12 @@ class Trainer:
         rate = learning_rate(self._step, peak=config.lr, warmup=config.warmup, total=config.total_steps)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        with torch.autocast(self._world.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-            embeddings = self._parallel(batch.images, batch.tokens)
-        loss = contrastive_loss(*embeddings)
         self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        loss = self._objective.backward(self._parallel, batch.images, batch.tokens)
         parameters = [p for p in self._model.parameters() if p.grad is not None]
         norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
         asked = torch.tensor(float(self._stop_signals.received), device=norm.device)
-        mean_loss, mean_norm, stop = self._world.means(torch.stack([loss.detach(), norm, asked]))
+        mean_loss, mean_norm, stop = self._world.means(torch.stack([loss, norm, asked]))
         self._check_finite(mean_loss, mean_norm)
         if config.max_grad_norm is not None:
             clip_grads_with_norm_(parameters, config.max_grad_norm, norm)

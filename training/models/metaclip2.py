@@ -12,6 +12,7 @@ from transformers import MetaClip2Config, MetaClip2Model, MetaClip2TextConfig, M
 from curation.errors import UsageError
 from training.data.tokenizer import Tokenizer
 from training.data.transforms import normalize_pixels
+from training.models.embeddings import Embeddings
 
 
 class Tower(NamedTuple):
@@ -109,14 +110,15 @@ class TwoTowers(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return unit image embeddings, unit text embeddings, both (n, embedding) float32, and the logit scale.
+    def forward(self, images: Tensor, tokens: Tensor) -> Embeddings:
+        """Return the embeddings of pairs, the logit scale, and the bias if the model has one.
 
         Args:
             images: uint8 of shape (n, height, width, 3), on any device.
             tokens: ids of shape (n, length), preferably on the CPU, because their lengths control the grouping.
         """
-        return self.embed_images(images), self.embed_texts(tokens), self.model.logit_scale.exp()
+        bias = getattr(self.model, "logit_bias", None)
+        return Embeddings(self.embed_images(images), self.embed_texts(tokens), self.model.logit_scale.exp(), bias)
 
     def embed_images(self, images: Tensor) -> Tensor:
         """Return the unit embeddings of images."""
