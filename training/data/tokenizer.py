@@ -1,13 +1,14 @@
-"""Tokenize texts with a byte-level BPE trained on the shards, or with any `tokenizer.json`.
+"""Tokenize texts with a byte-level BPE trained on the shards, or with any tokenizer that Hugging Face's library reads.
 
 Every text becomes `<s> … </s>`, truncated or padded to the context length. The model reads the embedding of a text at
-its first end token, so exactly one may occur: special tokens that appear in a text are encoded as ordinary characters.
+its first end token, so exactly one occurs: special tokens that appear in a text are encoded as ordinary characters, and
+a tokenizer without a padding token pads with another id. (Attention is causal, so padding has no effect.)
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,7 +18,6 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 from torch import Tensor
 
 from curation.errors import UsageError
-from curation.io.failures import first_line
 
 # Known names of each special token; new tokenizers get the first.
 PAD = ("<pad>", "[PAD]", "<|pad|>")
@@ -28,33 +28,58 @@ EOS = ("</s>", "<eos>", "<|endoftext|>", "[SEP]")
 class Tokenizer:
     """A tokenizer with a context length.
 
-    Attributes:
+    Args:
+        core: the library's tokenizer; it is changed.
         context_length: number of tokens of every encoded text, including start token, end token and padding.
-        bos: the start token; None if the vocabulary has none.
+        names: special tokens by Hugging Face's keys; those that are not given are known names in the vocabulary.
+
+    Attributes:
+        bos: the start token; None if a text has none.
         eos: the end token, at which the model reads the embedding.
-        pad: the padding token; the end token if the vocabulary has none.
+        pad: the padding token for Hugging Face; the end token if the vocabulary has none.
+        pad_id: the id that fills texts up to the context length, never that of the end token.
     """
 
-    def __init__(self, core: tokenizers.Tokenizer, context_length: int) -> None:
+    def __init__(
+        self, core: tokenizers.Tokenizer, context_length: int, names: Mapping[str, str | None] | None = None
+    ) -> None:
+        core.no_padding()
+        core.no_truncation()
         self._core = core
         self.context_length = context_length
-        eos = self._find(EOS)
-        if eos is None:
+        names = names or {}
+        eos = names.get("eos_token") or self._find(EOS)
+        if eos is None or core.token_to_id(eos) is None:
             raise UsageError(f"tokenizer: its vocabulary has no end token: add one of {', '.join(EOS)}")
         self.eos = eos
-        self.bos = self._find(BOS)
-        self.pad = self._find(PAD) or eos
-        ids = {name: core.token_to_id(name) for name in (self.bos, self.eos, self.pad) if name is not None}
+        self.bos = self._start_token(names.get("bos_token") or self._find(BOS))
+        self.pad = names.get("pad_token") or self._find(PAD) or eos
+        ids: dict[str, Any] = {name: core.token_to_id(name) for name in (self.bos, eos, self.pad) if name is not None}
         self.bos_id = None if self.bos is None else ids[self.bos]
-        self.eos_id, self.pad_id = ids[self.eos], ids[self.pad]
+        self.eos_id = ids[self.eos]
+        self.pad_id: int = ids[self.pad] if ids[self.pad] != self.eos_id else int(self.eos_id == 0)
         core.add_special_tokens(list(ids))
         core.post_processor = processors.TemplateProcessing(
             single=" ".join(name for name in (self.bos, "$A", self.eos) if name is not None),
             special_tokens=list(ids.items()),
         )
-        core.enable_truncation(context_length)
-        core.enable_padding(length=context_length, pad_id=self.pad_id, pad_token=self.pad)
         core.encode_special_tokens = True
+        self._separate_names(list(ids))
+        core.enable_truncation(context_length)
+        core.enable_padding(length=context_length, pad_id=self.pad_id, pad_token=core.id_to_token(self.pad_id))
+
+    def _start_token(self, name: str | None) -> str | None:
+        """Return the start token, unless the tokenizer adds special tokens to a text but not this one."""
+        added = self._core.encode("").ids
+        return None if name is None or (added and self._core.token_to_id(name) not in added) else name
+
+    def _separate_names(self, names: Iterable[str]) -> None:
+        """Insert a space into names of special tokens in a text that the vocabulary has as ordinary entries, too."""
+        for name in names:
+            if self._core.token_to_id(name) in self._core.encode(name, add_special_tokens=False).ids:
+                separate = normalizers.Replace(name, f"{name[0]} {name[1:]}")
+                before = self._core.normalizer
+                self._core.normalizer = separate if before is None else normalizers.Sequence([before, separate])
 
     @classmethod
     def train(cls, texts: Iterable[str], *, vocab_size: int, context_length: int) -> Self:
@@ -74,12 +99,15 @@ class Tokenizer:
 
     @classmethod
     def read(cls, path: str | Path, context_length: int) -> Self:
-        """Load a tokenizer.json. Raises UsageError if it is missing, broken, or has no end token."""
-        try:
-            core = tokenizers.Tokenizer.from_file(str(path))
-        except Exception as error:  # the library raises a bare Exception for missing and broken files
-            raise UsageError(f"tokenizer: cannot read {path}: {first_line(error)}") from error
-        return cls(core, context_length)
+        """Load a Hugging Face folder, a tokenizer.json or a SentencePiece model.
+
+        Raises UsageError if it is missing or broken, or has no end token.
+        """
+        # imported here because loader workers, which get a pickled tokenizer, do without Hugging Face's libraries
+        from training.data.tokenizer_files import read_tokenizer
+
+        core, names = read_tokenizer(Path(path))
+        return cls(core, context_length, names)
 
     @classmethod
     def from_json(cls, text: str, context_length: int) -> Self:

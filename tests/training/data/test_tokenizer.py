@@ -76,11 +76,11 @@ def test_any_tokenizer_file_with_an_end_token_is_accepted(tmp_path):
     path = tmp_path / "tokenizer.json"
     other_tokenizer(["<|startoftext|>", "<|endoftext|>"]).save(str(path))
     tokenizer = Tokenizer.read(path, 6)
-    assert (tokenizer.bos_id, tokenizer.eos_id, tokenizer.pad_id) == (3, 4, 4)
-    assert tokenizer(["a b", "a b a b a b"]).tolist() == [[3, 0, 1, 4, 4, 4], [3, 0, 1, 0, 1, 4]]
+    assert (tokenizer.bos_id, tokenizer.eos_id, tokenizer.pad, tokenizer.pad_id) == (3, 4, "<|endoftext|>", 0)
+    assert tokenizer(["a b", "a b a b a b"]).tolist() == [[3, 0, 1, 4, 0, 0], [3, 0, 1, 0, 1, 4]]
     other_tokenizer(["[SEP]"]).save(str(path))
     tokenizer = Tokenizer.read(path, 4)
-    assert (tokenizer.bos_id, tokenizer(["a"]).tolist()) == (None, [[0, 3, 3, 3]])
+    assert (tokenizer.bos_id, tokenizer(["a"]).tolist()) == (None, [[0, 3, 0, 0]])
 
 
 def test_unusable_tokenizer_files_are_named_in_the_error(tmp_path):
