@@ -16,7 +16,7 @@ from curation.cli.config import StorageSection
 from curation.cli.locations import Location, PathKey
 from curation.io.paths import is_s3
 from curation.io.storage import Storage
-from training.methods.base import Group, InfoNCE, Loss
+from training.methods.base import Group, InfoNCE, Loss, Phase, Start
 
 BOOLEAN_WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
@@ -54,12 +54,20 @@ class TrainConfig(BaseSettings):
     )
     storage: StorageSection = StorageSection()
 
-    preset: Literal["tiny", "vit_b_32", "vit_b_16", "vit_l_14", "vit_h_14"] = Field("tiny", description="model size")
+    preset: Literal["tiny", "vit_s_16", "vit_b_32", "vit_b_16", "vit_l_14", "vit_h_14"] = Field(
+        "tiny", description="model size; an encoder that starts from a pretrained model has the size of that model"
+    )
+    start: Start = Start()
     image_size: int | None = Field(
-        None, ge=1, description="side of the square input image in pixels; default: the preset's"
+        None, ge=1, description="side of the square input image in pixels; default: that of the preset or the start"
     )
     tokenizer: Annotated[str, PathKey(words=("train",))] = Field(
-        "train", description="path of a tokenizer.json, or `train` to train one on the texts of the shards"
+        "train",
+        description="a Hugging Face folder, a tokenizer.json, a SentencePiece .model, or `train`: use that of the "
+        "pretrained text encoder, or train one on the texts of the shards",
+    )
+    context_length: int | None = Field(
+        None, ge=3, description="tokens of a text with start and end; default: that of the preset or the start"
     )
     vocab_size: int = Field(8192, ge=300, description="vocabulary size of a tokenizer trained on the shards")
     grad_checkpointing: bool = Field(False, description="recompute activations in the backward pass to save memory")
@@ -96,6 +104,7 @@ class TrainConfig(BaseSettings):
     deterministic: bool = Field(
         False, description="use only deterministic operations, also on GPUs, where some are slower"
     )
+    phase: Phase = Phase()
     loss: Loss = Field(InfoNCE(), description="loss over the pairs of a batch: info_nce or sigmoid")
     group: Group = Group()
 

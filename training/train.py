@@ -14,32 +14,26 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from curation.balance.sampling import DrawKey
 from curation.cli.run import run_command
 from curation.cli.settings import load_config
 from curation.errors import InputError, UsageError
 from curation.lake.lake import Lake
 from training.config import TrainConfig
 from training.data.shard_index import TrainValSplit, build_index
-from training.data.shard_reader import ShardReader
-from training.data.tokenizer import Tokenizer
 from training.distributed import World, join_process_group
 from training.engine import checkpoint
 from training.engine.checkpoint import ResumePoint, TrainingState
 from training.engine.manifest import check_manifest
 from training.engine.resume import check_changes
+from training.engine.start import make_model, make_tokenizer
 from training.engine.trainer import RunStart, Trainer
-from training.models.metaclip2 import PRESETS, build_model
 
 log = logging.getLogger(__name__)
-
-TOKENIZER_TEXTS = 1_000_000  # shards are in hash order, so the first texts are a random sample
 
 
 def main(argv: Sequence[str]) -> None:
@@ -75,8 +69,8 @@ def train(config: TrainConfig, world: World) -> dict[str, Any]:
     if resume:
         model, tokenizer = checkpoint.load_model(resume.folder)
     else:
-        tokenizer = world.broadcast_from_main(lambda: _make_tokenizer(config, split))
-        model = build_model(PRESETS[config.preset], tokenizer, side=config.image_size, seed=config.seed)
+        tokenizer = world.broadcast_from_main(lambda: make_tokenizer(config, split))
+        model = make_model(config, tokenizer)
     return Trainer(config, world, split, RunStart(model, tokenizer, resume)).run()
 
 
@@ -126,15 +120,6 @@ def _index_shards(config: TrainConfig, state: TrainingState | None) -> TrainValS
     kind = "matched images to draw pairs from" if config.draw == "online" else "pairs to train on"
     log.info("%d %s, %d pairs held out", index.samples, kind, split.validation.samples)
     return split
-
-
-def _make_tokenizer(config: TrainConfig, split: TrainValSplit) -> Tokenizer:
-    context_length = PRESETS[config.preset].context_length
-    if config.tokenizer != "train":
-        return Tokenizer.read(config.tokenizer, context_length)
-    key = DrawKey(config.seed, 0) if config.draw == "online" else None
-    texts = islice(ShardReader(split.train, config.open_storage()).texts(key), TOKENIZER_TEXTS)
-    return Tokenizer.train(texts, vocab_size=config.vocab_size, context_length=context_length)
 
 
 if __name__ == "__main__":

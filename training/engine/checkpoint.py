@@ -25,7 +25,7 @@ from curation.io.failures import first_line
 from training.data.sample_order import DataState
 from training.data.tokenizer import Tokenizer
 from training.engine.manifest import DamagedCheckpointError
-from training.models.metaclip2 import context_length
+from training.models.metaclip2 import context_length, read_model
 
 LATEST = "latest"
 TEMP_PREFIX = ".unfinished-"
@@ -83,7 +83,7 @@ def find(path: Path) -> Path | None:
 def load_model(checkpoint: Path) -> tuple[MetaClip2Model, Tokenizer]:
     """Load model and tokenizer of a checkpoint. Raises InputError if they cannot be read."""
     try:
-        model = MetaClip2Model.from_pretrained(checkpoint, local_files_only=True)
+        model = read_model(checkpoint)
         tokenizer = Tokenizer.read(checkpoint / "tokenizer.json", context_length(model))
     except (OSError, ValueError, SafetensorError, UsageError) as error:
         raise InputError(f"{checkpoint} is not a readable checkpoint: {first_line(error)}") from error

@@ -22,6 +22,9 @@ REFUSED = (
     "image_size",
     "tokenizer",
     "vocab_size",
+    "context_length",
+    "phase",
+    "loss",
     "batch_size",
     "seed",
     "shuffle_streams",
@@ -38,6 +41,7 @@ REPORTED = (
     "weight_decay",
     "betas",
     "eps",
+    "group",
     "max_grad_norm",
     "ema_decay",
     "precision",
@@ -49,6 +53,7 @@ REPORTED = (
 FREE = (
     "lake",
     "storage",
+    "start",
     "grad_checkpointing",
     "validation_pairs",
     "num_workers",
@@ -85,7 +90,7 @@ def _effective(values: dict[str, Any]) -> dict[str, Any]:
 
     A key that the run of a checkpoint did not know has its default.
     """
-    defaults = {key: field.get_default() for key, field in TrainConfig.model_fields.items()}
+    defaults = TrainConfig.model_construct().model_dump(mode="json")
     config = TrainConfig.model_construct(**values)
     derived = {"steps": config.total_steps, "seen_pairs": None, "warmup_steps": config.warmup}
     return defaults | values | {"betas": list(config.betas)} | derived

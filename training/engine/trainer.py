@@ -31,18 +31,18 @@ from training.engine.background_save import CheckpointSaver
 from training.engine.checkpoint import ResumePoint, TrainingState
 from training.engine.checkpoint_writer import take_snapshot
 from training.engine.objective import Objective
-from training.engine.optimizer import build_optimizer, learning_rate
+from training.engine.optimizer import build_optimizer, learning_rate, set_learning_rate
 from training.engine.run_log import RunLog
 from training.engine.step_times import StepTimes
 from training.engine.stop_signals import StopSignals
 from training.engine.weight_average import WeightAverage
 from training.evaluation.retrieval import held_out_retrieval
+from training.methods.phase import clamp_scale, freeze
 from training.models.metaclip2 import TwoTowers, enable_activation_checkpointing, image_size
 
 log = logging.getLogger(__name__)
 
 SHOWN_METRICS = ("loss", "grad_norm", "lr", "logit_scale", "pairs_per_second", "data_wait_share")
-MAX_LOGIT_SCALE = math.log(100)  # bound of the logarithm, as in CLIP (arXiv 2103.00020, section 2.5)
 
 
 class RunStart(NamedTuple):
@@ -74,6 +74,7 @@ class Trainer:
     def __init__(self, config: TrainConfig, world: World, split: TrainValSplit, start: RunStart) -> None:
         self._config, self._world, self._split, self._tokenizer = config, world, split, start.tokenizer
         self._model = start.model.train()
+        freeze(self._model, config.phase)
         if config.compile:
             # in place, so the names of the weights stay; the text encoder sees other shapes in every batch
             self._model.vision_model.compile()
@@ -179,8 +180,7 @@ class Trainer:
         """Run one optimizer step. If loss or gradient are not finite, all ranks end before the update."""
         config = self._config
         rate = learning_rate(self._step, peak=config.lr, warmup=config.warmup, total=config.total_steps)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
+        set_learning_rate(self._optimizer, rate)
         self._optimizer.zero_grad(set_to_none=True)
         loss = self._objective.backward(self._parallel, batch.images, batch.tokens)
         parameters = [p for p in self._model.parameters() if p.grad is not None]
@@ -191,8 +191,7 @@ class Trainer:
         if config.max_grad_norm is not None:
             clip_grads_with_norm_(parameters, config.max_grad_norm, norm)
         self._optimizer.step()
-        with torch.no_grad():
-            self._model.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
+        clamp_scale(self._model, config.phase.scale)
         if self._average:
             self._average.update()
         self._step += 1
@@ -218,7 +217,7 @@ class Trainer:
         metrics = {
             "loss": result.loss,
             "grad_norm": result.grad_norm,
-            "lr": self._optimizer.param_groups[0]["lr"],
+            "lr": max(group["lr"] for group in self._optimizer.param_groups),
             "logit_scale": float(self._model.logit_scale.detach().exp()),
             "pairs_per_second": round((self._step - last_step) * self._config.batch_size / (now - last_time), 1),
             **self._times.take(),

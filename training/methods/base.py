@@ -5,9 +5,11 @@ A method fills in these types; it does not change the training loop. Each type i
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from curation.cli.locations import Location
 
 
 class Part(BaseModel):
@@ -51,3 +53,54 @@ def _named(value: Any) -> Any:
 
 
 Loss = Annotated[InfoNCE | Sigmoid, Field(discriminator="kind"), BeforeValidator(_named)]
+
+
+class Start(Part):
+    """Where the weights come from: random, a pretrained model, or two encoders of different models."""
+
+    checkpoint: Location | None = Field(
+        None, description="folder of a Hugging Face MetaClip2 or CLIP model whose weights and tokenizer to start from"
+    )
+    vision: Location | None = Field(
+        None, description="folder whose image encoder to start from; the text encoder is random or from start.text"
+    )
+    text: Location | None = Field(
+        None, description="folder whose text encoder and tokenizer to start from; the image encoder as above"
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.checkpoint and (self.vision or self.text):
+            raise ValueError("set either checkpoint, or vision and text")
+        return self
+
+    @property
+    def text_source(self) -> str | None:
+        """The folder with the text encoder and the tokenizer, if any."""
+        return self.checkpoint or self.text
+
+    @property
+    def vision_source(self) -> str | None:
+        """The folder with the image encoder, if any."""
+        return self.checkpoint or self.vision
+
+
+class Scale(Part):
+    """The factor of the cosine similarities."""
+
+    initial: float | None = Field(
+        None, gt=0, description="initial value; default: that of the start, or 1/0.07 (10 for the sigmoid loss)"
+    )
+    learned: bool = Field(True, description="whether it is trained")
+    max: float = Field(100.0, gt=1, description="upper bound of a learned scale; the lower bound is 1")
+
+
+class Phase(Part):
+    """Which parameters are trained, and how fast. Patterns match whole parameter names; `*` matches any characters."""
+
+    train: tuple[str, ...] = Field(("*",), min_length=1, description="name patterns of the parameters to train")
+    freeze: tuple[str, ...] = Field((), description="name patterns of parameters that stay as they are")
+    layer_decay: float = Field(
+        1.0, gt=0, le=1, description="factor of the learning rate from each layer of an encoder to the layer below"
+    )
+    scale: Scale = Scale()

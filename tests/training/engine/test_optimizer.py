@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from training.config import TrainConfig
-from training.engine.optimizer import build_optimizer, learning_rate, parameter_groups
+from training.engine.optimizer import build_optimizer, learning_rate, parameter_groups, set_learning_rate
 from training.models.metaclip2 import PRESETS, build_model
 
 
@@ -35,3 +35,43 @@ def test_adamw_has_the_settings_of_the_published_trainer_unless_the_config_has_o
     other = build_optimizer(model, TrainConfig(steps=1, lr=0.1, betas=(0.5, 0.6), eps=1e-9, weight_decay=0.3))
     assert (other.defaults["lr"], other.defaults["betas"], other.defaults["eps"]) == (0.1, (0.5, 0.6), 1e-9)
     assert [group["weight_decay"] for group in other.param_groups] == [0.3, 0.0]
+
+
+def test_layer_decay_slows_every_layer_by_the_same_factor_down_to_the_embeddings(tokenizer):
+    model = build_model(PRESETS["tiny"], tokenizer)  # both encoders have three layers
+    groups = parameter_groups(model, 0.1, layer_decay=0.5)
+    scales = {id(parameter): group["lr_scale"] for group in groups for parameter in group["params"]}
+    expected = {
+        "logit_scale": 1.0,
+        "text_projection.weight": 1.0,
+        "visual_projection.weight": 1.0,
+        "vision_model.post_layernorm.weight": 1.0,
+        "text_model.final_layer_norm.bias": 1.0,
+        "vision_model.encoder.layers.2.mlp.fc1.weight": 0.5,
+        "text_model.encoder.layers.1.self_attn.k_proj.bias": 0.25,
+        "text_model.encoder.layers.0.layer_norm1.weight": 0.125,
+        "vision_model.pre_layrnorm.weight": 0.0625,
+        "vision_model.embeddings.class_embedding": 0.0625,
+        "text_model.embeddings.token_embedding.weight": 0.0625,
+    }
+    parameters = dict(model.named_parameters())
+    assert {name: scales[id(parameters[name])] for name in expected} == expected
+    assert len(scales) == len(parameters) == sum(len(group["params"]) for group in groups)
+    matrices = {id(p) for p in parameters.values() if p.ndim > 1}
+    for group in groups:
+        assert {id(p) in matrices for p in group["params"]} == {group["weight_decay"] == 0.1}
+
+
+def test_the_learning_rate_of_a_group_is_its_share(tokenizer):
+    model = build_model(PRESETS["tiny"], tokenizer)
+    optimizer = build_optimizer(model, TrainConfig(steps=1, phase={"layer_decay": 0.5}))
+    set_learning_rate(optimizer, 0.01)
+    assert {group["lr"] for group in optimizer.param_groups} == {0.01 * 0.5**k for k in range(5)}
+
+
+def test_without_layer_decay_there_are_two_groups_in_the_order_of_the_model(tokenizer):
+    model = build_model(PRESETS["tiny"], tokenizer)
+    matrices, others = parameter_groups(model, 0.1)
+    assert [id(p) for p in matrices["params"]] == [id(p) for p in model.parameters() if p.ndim > 1]
+    assert [id(p) for p in others["params"]] == [id(p) for p in model.parameters() if p.ndim <= 1]
+    assert matrices["lr_scale"] == others["lr_scale"] == 1.0

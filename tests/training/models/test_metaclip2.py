@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace as Namespace
+
 import pytest
 import torch
 
@@ -10,44 +12,57 @@ from training.models.metaclip2 import PRESETS, TwoTowers, build_model, context_l
 def test_the_tiny_model_is_tiny_and_fits_its_tokenizer(tokenizer):
     model = build_model(PRESETS["tiny"], tokenizer)
     assert 1e6 < sum(p.numel() for p in model.parameters()) < 4e6
-    assert (image_size(model), context_length(model)) == (64, 32)
+    assert (image_size(model), context_length(model)) == (64, tokenizer.context_length)
     assert model.config.text_config.vocab_size == tokenizer.vocab_size
 
 
-def test_every_activation_is_quick_gelu(tokenizer):
-    model = build_model(PRESETS["tiny"], tokenizer)
-    assert model.config.text_config.hidden_act == model.config.vision_config.hidden_act == "quick_gelu"
+# The published configurations (facebookresearch/MetaCLIP, src/mini_clip/model_configs/ViT-*-worldwide.json): embedding,
+# image and patch side, layers, width and heads of both encoders (of 64 numbers, in H/14 of 80), activation
+PUBLISHED = {
+    "vit_s_16": (384, 224, 16, (12, 384, 6), (12, 384, 6), "gelu"),
+    "vit_b_32": (512, 224, 32, (12, 768, 12), (12, 512, 8), "gelu"),
+    "vit_b_16": (512, 224, 16, (12, 768, 12), (12, 512, 8), "gelu"),
+    "vit_l_14": (768, 224, 14, (24, 1024, 16), (12, 768, 12), "gelu"),
+    "vit_h_14": (1024, 224, 14, (32, 1280, 16), (24, 1024, 16), "quick_gelu"),
+}
+XLM_V = 901_629  # ids of the published tokenizer
 
 
-@pytest.mark.parametrize(
-    ("preset", "vision", "text"),
-    # parameters without token embeddings, computed from the widths and layers of the published models
-    [
-        ("vit_b_32", 87.8e6, 38.1e6),
-        ("vit_b_16", 86.2e6, 38.1e6),
-        ("vit_l_14", 304e6, 85.6e6),
-        ("vit_h_14", 632e6, 303e6),
-    ],
-)
-def test_large_presets_have_the_published_sizes(tokenizer, preset, vision, text):
+def number_of_parameters(embedding, side, patch, vision, text) -> int:
+    """Count the parameters of the published architecture by hand."""
+
+    def layers(number: int, width: int) -> int:
+        attention, mlp, norms = 4 * (width * width + width), 8 * width * width + 5 * width, 4 * width
+        return number * (attention + mlp + norms)
+
+    (vision_layers, v, _), (text_layers, t, _) = vision, text
+    patches = (side // patch) ** 2
+    image_encoder = v * 3 * patch * patch + v + (patches + 1) * v + layers(vision_layers, v) + 4 * v + v * embedding
+    text_encoder = XLM_V * t + 77 * t + layers(text_layers, t) + 2 * t + t * embedding
+    return image_encoder + text_encoder + 1
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_preset_has_the_shapes_the_activation_and_the_number_of_parameters_of_the_published_model(tokenizer, name):
+    embedding, side, patch, vision, text, activation = PUBLISHED[name]
+    words = Namespace(vocab_size=XLM_V, context_length=PRESETS[name].context_length, pad_id=1, bos_id=0, eos_id=2)
     with torch.device("meta"):
-        model = build_model(PRESETS[preset], tokenizer)
-    counts = {
-        tower: sum(p.numel() for name, p in model.named_parameters() if name.startswith(tower) and "token" not in name)
-        for tower in ("vision_model", "text_model")
-    }
-    assert counts["vision_model"] == pytest.approx(vision, rel=0.01)
-    assert counts["text_model"] == pytest.approx(text, rel=0.02)
-    assert context_length(model) == 77
+        model = build_model(PRESETS[name], words)
+    assert sum(p.numel() for p in model.parameters()) == number_of_parameters(embedding, side, patch, vision, text)
+    config = model.config
+    assert (config.projection_dim, context_length(model)) == (embedding, 77)
+    assert (config.vision_config.image_size, config.vision_config.patch_size) == (side, patch)
+    for encoder, sizes in ((config.vision_config, vision), (config.text_config, text)):
+        assert (encoder.num_hidden_layers, encoder.hidden_size, encoder.num_attention_heads) == sizes
+        assert encoder.hidden_act == activation
 
 
-def test_the_largest_preset_is_the_published_model(tokenizer):
-    with torch.device("meta"):
-        model = build_model(PRESETS["vit_h_14"], tokenizer)
-    text, vision = model.config.text_config, model.config.vision_config
-    assert (text.num_hidden_layers, text.hidden_size, text.max_position_embeddings) == (24, 1024, 77)
-    assert (vision.num_hidden_layers, vision.hidden_size, vision.patch_size, vision.image_size) == (32, 1280, 14, 224)
-    assert model.config.projection_dim == 1024
+def test_the_largest_preset_has_1859_million_parameters():
+    assert number_of_parameters(*PUBLISHED["vit_h_14"][:5]) == 1_858_783_745
+
+
+def test_every_preset_but_tiny_is_a_published_model():
+    assert PRESETS.keys() - PUBLISHED.keys() == {"tiny"}
 
 
 def test_the_seed_determines_the_weights(tokenizer):
@@ -80,5 +95,5 @@ def test_texts_embedded_in_groups_keep_their_order(tokenizer):
 
 
 def test_an_image_side_that_is_not_a_multiple_of_the_patch_is_refused(tokenizer):
-    with pytest.raises(UsageError, match="image_size: 50 is not a multiple of the preset's patch"):
+    with pytest.raises(UsageError, match="image_size: 50 is not a multiple of the model's patch"):
         build_model(PRESETS["tiny"], tokenizer, side=50)

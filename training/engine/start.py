@@ -1,0 +1,63 @@
+"""The model and the tokenizer that a new run starts from."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from torch import Tensor
+from transformers import MetaClip2Model
+
+from curation.balance.sampling import DrawKey
+from training.config import TrainConfig
+from training.data.shard_index import TrainValSplit
+from training.data.shard_reader import ShardReader
+from training.data.tokenizer import Tokenizer
+from training.methods.base import Sigmoid
+from training.methods.phase import set_scale
+from training.models.metaclip2 import PRESETS, random_model, text_config, vision_config
+from training.models.pretrained import SCALARS, load_parts, read_positions, read_source, text_part, vision_part
+
+TOKENIZER_TEXTS = 1_000_000  # shards are in hash order, so the first texts are a random sample
+SIGMOID_SCALE = 10.0  # SigLIP, arXiv 2303.15343, section 3.2
+
+
+def make_tokenizer(config: TrainConfig, split: TrainValSplit) -> Tokenizer:
+    """Return the tokenizer of a new run: the configured one, that of the start, or one trained on the shards."""
+    folder = config.start.text_source if config.tokenizer == "train" else config.tokenizer
+    if config.start.text_source:
+        length = config.context_length or read_positions(config.start.text_source)
+    else:
+        length = config.context_length or PRESETS[config.preset].context_length
+    if folder is not None:
+        return Tokenizer.read(folder, length)
+    key = DrawKey(config.seed, 0) if config.draw == "online" else None
+    texts = islice(ShardReader(split.train, config.open_storage()).texts(key), TOKENIZER_TEXTS)
+    return Tokenizer.train(texts, vocab_size=config.vocab_size, context_length=length)
+
+
+def make_model(config: TrainConfig, tokenizer: Tokenizer) -> MetaClip2Model:
+    """Return the model of a new run: random weights, with those of the start in their place.
+
+    Raises UsageError if a start cannot be read, or does not fit the tokenizer or the other settings.
+    """
+    start, preset, is_sigmoid = config.start, PRESETS[config.preset], isinstance(config.loss, Sigmoid)
+    weights: dict[str, Tensor] = {}
+    vision, text = vision_config(preset, side=config.image_size), text_config(preset, tokenizer)
+    if start.text_source:
+        source = read_source(start.text_source)
+        text, weights_of_text = text_part(source, tokenizer)
+        weights |= weights_of_text
+        vision.projection_dim = int(text.projection_dim or preset.embedding)
+    if start.vision_source:
+        source = read_source(start.vision_source)
+        vision, weights_of_vision = vision_part(source, side=config.image_size)
+        weights |= weights_of_vision
+    if start.checkpoint:
+        weights |= {name: value for name, value in source.weights.items() if name in SCALARS}
+    bias = config.loss.bias if isinstance(config.loss, Sigmoid) else None
+    model = random_model(vision, text, seed=config.seed, bias=bias)
+    load_parts(model, weights)
+    initial = config.phase.scale.initial or (SIGMOID_SCALE if is_sigmoid and not start.checkpoint else None)
+    if initial is not None:
+        set_scale(model, initial)
+    return model
