@@ -195,12 +195,12 @@ def test_a_step_that_is_not_finite_ends_the_run_before_its_update(config, tmp_pa
 def test_a_gradient_that_is_not_finite_ends_the_run_although_its_loss_is(config, monkeypatch, tmp_path):
     calls = []
 
-    def loss_with_a_gradient_of_infinity(images, texts, scale):
+    def loss_with_a_gradient_of_infinity(images, texts, scale, group):
         calls.append(1)
-        loss = contrastive_loss(images, texts, scale)
+        loss = contrastive_loss(images, texts, scale, group)
         return loss + (images * 0).sum().abs().sqrt() if len(calls) == 3 else loss  # the square root of 0 has no slope
 
-    monkeypatch.setattr("training.engine.trainer.contrastive_loss", loss_with_a_gradient_of_infinity)
+    monkeypatch.setattr("training.engine.objective.contrastive_loss", loss_with_a_gradient_of_infinity)
     with pytest.raises(OutputError, match=r"loss: loss \d.* and gradient norm (nan|inf) in step 3"):
         train(config(log_every=100, save_every=1), ALONE)
     assert TrainingState.read(checkpoint.find(tmp_path / "out")).step == 2

@@ -66,3 +66,13 @@ def test_a_key_that_the_saved_run_did_not_know_had_its_default(caplog):
     del state.config["max_grad_norm"], state.config["vocab_size"]
     check_changes(TrainConfig(steps=10, max_grad_norm=2.0), Path("c"), state)
     assert caplog.messages == ["settings that change from step 5 on: max_grad_norm None -> 2.0"]
+
+
+def test_a_run_saved_before_a_section_of_keys_existed_had_its_defaults(caplog):
+    state = saved_with()
+    for key in ("phase", "loss", "group", "start", "context_length", "eps"):
+        del state.config[key]
+    check_changes(TrainConfig(steps=10), Path("c"), state)
+    assert caplog.messages == []
+    with pytest.raises(UsageError, match="loss"):
+        check_changes(TrainConfig(steps=10, loss="sigmoid"), Path("c"), state)
