@@ -70,6 +70,12 @@ class TrainConfig(BaseSettings):
         None, ge=3, description="tokens of a text with start and end; default: that of the preset or the start"
     )
     vocab_size: int = Field(8192, ge=300, description="vocabulary size of a tokenizer trained on the shards")
+    tokenizer_alpha: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="balance of languages in a trained tokenizer: 1 keeps their shares, 0 makes them equal",
+    )
     grad_checkpointing: bool = Field(False, description="recompute activations in the backward pass to save memory")
 
     batch_size: int = Field(256, ge=2, description="pairs per step, over all ranks")

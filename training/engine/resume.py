@@ -22,6 +22,7 @@ REFUSED = (
     "image_size",
     "tokenizer",
     "vocab_size",
+    "tokenizer_alpha",
     "context_length",
     "phase",
     "loss",

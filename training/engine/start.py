@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from itertools import islice
-
 from torch import Tensor
 from transformers import MetaClip2Model
 
 from curation.balance.sampling import DrawKey
 from training.config import TrainConfig
 from training.data.shard_index import TrainValSplit
-from training.data.shard_reader import ShardReader
 from training.data.tokenizer import Tokenizer
+from training.data.tokenizer_texts import tokenizer_texts
 from training.methods.base import Sigmoid
 from training.methods.phase import set_scale
 from training.models.metaclip2 import PRESETS, random_model, text_config, vision_config
 from training.models.pretrained import SCALARS, load_parts, read_positions, read_source, text_part, vision_part
 
-TOKENIZER_TEXTS = 1_000_000  # shards are in hash order, so the first texts are a random sample
 SIGMOID_SCALE = 10.0  # SigLIP, arXiv 2303.15343, section 3.2
 
 
@@ -31,7 +28,7 @@ def make_tokenizer(config: TrainConfig, split: TrainValSplit) -> Tokenizer:
     if folder is not None:
         return Tokenizer.read(folder, length)
     key = DrawKey(config.seed, 0) if config.draw == "online" else None
-    texts = islice(ShardReader(split.train, config.open_storage()).texts(key), TOKENIZER_TEXTS)
+    texts = tokenizer_texts(split.train, config.open_storage(), key, alpha=config.tokenizer_alpha)
     return Tokenizer.train(texts, vocab_size=config.vocab_size, context_length=length)
 
 

@@ -1,0 +1,61 @@
+"""The texts that a new tokenizer is trained on: a sample of the shards, balanced over languages."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+import numpy as np
+import pyarrow as pa
+
+from curation.balance.sampling import DrawKey
+from curation.io.storage import Storage
+from training.data.shard_index import ShardIndex
+from training.data.shard_reader import ShardReader
+
+MAX_TEXTS = 1_000_000  # shards are in hash order, so the first texts are a random sample
+MAX_REPEATS = 10  # a few texts that are repeated often would fill the vocabulary with their words
+
+Labeled = tuple[str, str]  # language, text
+
+
+def tokenizer_texts(index: ShardIndex, storage: Storage, key: DrawKey | None, *, alpha: float) -> Iterator[str]:
+    """Return texts of the shards, balanced over languages; with a key, of the samples that it draws."""
+    return balance(list(islice(labeled_texts(index, storage, key), MAX_TEXTS)), alpha)
+
+
+def balance(texts: Sequence[Labeled], alpha: float) -> Iterator[str]:
+    """Yield texts so that a language with n of N texts has a share proportional to n^alpha (arXiv 1911.02116, eq. 1).
+
+    About N texts are yielded, in order. A text is left out or repeated, at most MAX_REPEATS times, evenly over the
+    texts of its language.
+    """
+    counts = Counter(language for language, _ in texts)
+    total = sum(count**alpha for count in counts.values())
+    factors = {
+        language: min(MAX_REPEATS, len(texts) * count ** (alpha - 1) / total) for language, count in counts.items()
+    }
+    owed: defaultdict[str, float] = defaultdict(float)
+    for language, text in texts:
+        owed[language] += factors[language]
+        repeats = int(owed[language] + 1e-9)  # sums of a factor of 1 stay whole
+        owed[language] -= repeats
+        for _ in range(repeats):
+            yield text
+
+
+def labeled_texts(index: ShardIndex, storage: Storage, key: DrawKey | None = None) -> Iterator[Labeled]:
+    """Yield language and text of all samples in file order; with a key, of the samples that it draws."""
+    reader = ShardReader(index, storage)
+    for group in np.flatnonzero(index.counts).tolist():
+        rows = pa.array(index.rows(group))
+        if key is None:
+            table = reader.read(group, ("lang", "text")).take(rows)
+            yield from zip(table["lang"].to_pylist(), table["text"].to_pylist(), strict=True)
+            continue
+        mask, chosen = reader.draw(group, key)
+        candidates = reader.read(group, ("texts.list.element.lang", "texts.list.element.text"))["texts"].take(rows)
+        for number in np.flatnonzero(mask).tolist():
+            text = chosen[number].as_py()
+            yield next(one["lang"] for one in candidates[number].as_py() if one["text"] == text), text
