@@ -37,7 +37,7 @@ class TrainConfig(BaseSettings):
         env_ignore_empty=True,
     )
 
-    alternatives: ClassVar[tuple[tuple[str, ...], ...]] = (("steps", "seen_pairs"),)
+    alternatives: ClassVar[tuple[tuple[str, ...], ...]] = (("steps", "seen_pairs", "seen_english_pairs"),)
 
     lake: Location | None = Field(None, description="the lake: a folder or s3://bucket/prefix")
     recipe: str = Field("default", description="recipe whose shards to train on")
@@ -79,9 +79,15 @@ class TrainConfig(BaseSettings):
     grad_checkpointing: bool = Field(False, description="recompute activations in the backward pass to save memory")
 
     batch_size: int = Field(256, ge=2, description="pairs per step, over all ranks")
-    steps: int | None = Field(None, ge=1, description="total number of optimizer steps; set either this or seen_pairs")
-    seen_pairs: int | None = Field(
-        None, ge=1, validate_default=True, description="total number of pairs seen, rounded up to whole steps"
+    steps: int | None = Field(
+        None, ge=1, description="total number of optimizer steps; set this or one of the two below"
+    )
+    seen_pairs: int | None = Field(None, ge=1, description="total number of pairs seen, rounded up to whole steps")
+    seen_english_pairs: int | None = Field(
+        None,
+        ge=1,
+        validate_default=True,
+        description="number of English pairs seen: seen_pairs is this divided by the share of English in the shards",
     )
     lr: Annotated[float, Field(gt=0)] = Field(4e-4, description="peak learning rate")
     warmup_steps: int | None = Field(
@@ -141,11 +147,14 @@ class TrainConfig(BaseSettings):
     )
     keep_checkpoints: int = Field(3, ge=1, description="number of newest checkpoints to keep")
 
-    @field_validator("seen_pairs")
+    @field_validator("seen_english_pairs")
     @classmethod
     def _one_length(cls, value: int | None, info: ValidationInfo) -> int | None:
-        if (value is None) == (info.data.get("steps") is None):
-            raise ValueError("set exactly one of steps and seen_pairs")
+        given = [value, info.data.get("steps"), info.data.get("seen_pairs")]
+        if sum(length is not None for length in given) != 1:
+            raise ValueError("set exactly one of steps, seen_pairs and seen_english_pairs")
+        if value is not None and info.data.get("draw") == "online":
+            raise ValueError("works with draw: published, because every online draw has another share of English")
         return value
 
     @field_validator("betas")
@@ -174,7 +183,7 @@ class TrainConfig(BaseSettings):
 
     @property
     def total_steps(self) -> int:
-        """Total number of optimizer steps."""
+        """Total number of optimizer steps; seen_pairs must follow from seen_english_pairs first."""
         return self.steps if self.steps is not None else -(-(self.seen_pairs or 0) // self.batch_size)
 
     @property

@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 import torch
 
 from curation.cli.run import run_command
-from curation.cli.settings import load_config
+from curation.cli.settings import config_parser, load_with
 from curation.errors import InputError, UsageError
 from curation.lake.lake import Lake
 from training.config import TrainConfig
@@ -28,6 +29,7 @@ from training.data.shard_index import TrainValSplit, build_index
 from training.distributed import World, join_process_group
 from training.engine import checkpoint
 from training.engine.checkpoint import ResumePoint, TrainingState
+from training.engine.languages import count_languages, with_seen_pairs
 from training.engine.manifest import check_manifest
 from training.engine.resume import check_changes
 from training.engine.start import make_model, make_tokenizer
@@ -38,23 +40,21 @@ log = logging.getLogger(__name__)
 
 def main(argv: Sequence[str]) -> None:
     """Read the configuration, train, and print the summary."""
-    config = load_config(
-        TrainConfig,
-        argv,
-        prog="python -m training.train",
-        description=__doc__ or "",
-        required=("lake", "output"),
+    parser = config_parser("python -m training.train", __doc__ or "")
+    parser.add_argument(
+        "--dry_run", action="store_true", help="train a few steps, write nothing, and print the plan of the run"
     )
+    config, options = load_with(parser, TrainConfig, argv, required=("lake", "output"))
     with join_process_group() as world:
         if not world.is_main:
             logging.getLogger().setLevel(logging.WARNING)
-        summary = train(config, world)
+        summary = train(config, world, dry_run=options["dry_run"])
     if world.is_main:
         sys.stdout.write(json.dumps(summary) + "\n")
 
 
-def train(config: TrainConfig, world: World) -> dict[str, Any]:
-    """Train up to the configured number of steps and return the summary of the run.
+def train(config: TrainConfig, world: World, *, dry_run: bool = False) -> dict[str, Any]:
+    """Train up to the configured number of steps and return the summary of the run, or the plan of a dry run.
 
     Raises UsageError if the configuration does not fit the checkpoint or the data, InputError if shards or a
     checkpoint cannot be read, OutputError if the loss is not finite. Checkpoints saved before an error stay usable.
@@ -66,12 +66,19 @@ def train(config: TrainConfig, world: World) -> dict[str, Any]:
         torch.use_deterministic_algorithms(True)
     resume = world.broadcast_from_main(lambda: _find_resume_point(config))
     split = world.broadcast_from_main(lambda: _index_shards(config, resume.state if resume else None))
+    languages: Counter[str] = Counter()
+    if config.seen_english_pairs is not None or (dry_run and config.draw == "published"):
+        languages = world.broadcast_from_main(lambda: count_languages(split.train, config.open_storage()))
+    if config.seen_english_pairs is not None:
+        config = with_seen_pairs(config, languages)
+        log.info("seen_pairs: %d, of which %d are English", config.seen_pairs, config.seen_english_pairs)
     if resume:
         model, tokenizer = checkpoint.load_model(resume.folder)
     else:
         tokenizer = world.broadcast_from_main(lambda: make_tokenizer(config, split))
         model = make_model(config, tokenizer)
-    return Trainer(config, world, split, RunStart(model, tokenizer, resume)).run()
+    trainer = Trainer(config, world, split, RunStart(model, tokenizer, resume))
+    return trainer.dry_run(languages) if dry_run else trainer.run()
 
 
 def _find_resume_point(config: TrainConfig) -> ResumePoint | None:

@@ -39,7 +39,9 @@ def test_the_length_is_given_in_steps_or_in_pairs(load):
     by_pairs = load(lake="/l", output="/o", seen_pairs=1001, batch_size=100)
     assert by_pairs.total_steps == 11
     for keys in ({**BASE, "seen_pairs": 5}, {"lake": "/l", "output": "/o"}):
-        with pytest.raises(UsageError, match="key `seen_pairs`: set exactly one of steps and seen_pairs"):
+        with pytest.raises(
+            UsageError, match="key `seen_english_pairs`: set exactly one of steps, seen_pairs and seen_english_pairs"
+        ):
             load(**keys)
 
 

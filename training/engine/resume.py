@@ -37,6 +37,7 @@ REFUSED = (
 REPORTED = (
     "steps",
     "seen_pairs",
+    "seen_english_pairs",
     "lr",
     "warmup_steps",
     "weight_decay",
@@ -93,7 +94,9 @@ def _effective(values: dict[str, Any]) -> dict[str, Any]:
     """
     defaults = TrainConfig.model_construct().model_dump(mode="json")
     config = TrainConfig.model_construct(**values)
-    derived = {"steps": config.total_steps, "seen_pairs": None, "warmup_steps": config.warmup}
+    derived: dict[str, int | None] = {"steps": None, "seen_pairs": None}  # unknown until the languages are counted
+    if config.seen_english_pairs is None:
+        derived |= {"steps": config.total_steps, "warmup_steps": config.warmup}
     return defaults | values | {"betas": list(config.betas)} | derived
 
 

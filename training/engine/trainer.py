@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -30,6 +33,7 @@ from training.engine import checkpoint
 from training.engine.background_save import CheckpointSaver
 from training.engine.checkpoint import ResumePoint, TrainingState
 from training.engine.checkpoint_writer import take_snapshot
+from training.engine.dry_run import MEASURED_STEPS, describe_run
 from training.engine.objective import Objective
 from training.engine.optimizer import build_optimizer, learning_rate, set_learning_rate
 from training.engine.run_log import RunLog
@@ -95,7 +99,7 @@ class Trainer:
         self._saver = CheckpointSaver(
             config.output_folder, keep=config.keep_checkpoints, background=config.save_in_background
         )
-        self._log_of_run = RunLog(config.output_folder, self._step, config.total_steps) if world.is_main else None
+        self._log_of_run: RunLog | None = None
         self._index = split.train  # the samples of the current epoch
         self._times = StepTimes()
         self._stop_signals = StopSignals()
@@ -110,12 +114,12 @@ class Trainer:
     def run(self) -> dict[str, Any]:
         """Run the remaining steps and return the summary of the run."""
         config, started = self._config, time.monotonic()
+        if self._world.is_main:
+            self._log_of_run = RunLog(config.output_folder, self._step, config.total_steps)
         if self._step >= config.total_steps:
             log.info("nothing to do: %d steps are done", self._step)
-        remaining = config.total_steps - self._step
-        batches = self._batches(remaining) if config.draw == "published" else self._drawn_batches()
         with self._stop_signals, self._log_of_run or nullcontext():
-            for batch in self._times.batches(batches):
+            for batch in self._times.batches(self._remaining_batches()):
                 result = self._train_on(batch)
                 self._times.end_step()
                 self._finish_step(result)
@@ -130,6 +134,29 @@ class Trainer:
             "table_version": self._split.train.version,
             "checkpoint": str(checkpoint.find(config.output_folder)),
         }
+
+    def dry_run(self, languages: Counter[str]) -> dict[str, Any]:
+        """Train a few steps without writing anything, and return the plan of the run (`describe_run`)."""
+        for number, batch in enumerate(self._times.batches(islice(self._remaining_batches(), MEASURED_STEPS + 1))):
+            self._train_on(batch)
+            self._times.end_step()
+            if number == 0:  # it also allocates memory and fills caches
+                self._times.take()
+        return describe_run(
+            self._config,
+            self._world,
+            parameters=sum(p.numel() for p in self._model.parameters()),
+            samples=self._index.samples,
+            languages=languages,
+            times=self._times.take(),
+            peak_memory=max(self._world.all_gather(lambda: peak_memory(self._world.device))),
+        )
+
+    def _remaining_batches(self) -> Iterator[Batch]:
+        """Yield the batches of the remaining steps."""
+        if self._config.draw == "published":
+            return self._batches(self._config.total_steps - self._step)
+        return self._drawn_batches()
 
     def _finish_step(self, result: StepResult) -> None:
         """Log and save if it is time to. If a rank was asked to stop, save, and end all with RunInterruptedError."""
@@ -202,13 +229,17 @@ class Trainer:
     def _check_finite(self, loss: float, norm: float) -> None:
         """End all ranks with OutputError if a number is not finite; the mean over ranks is finite only if all are."""
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            saved = checkpoint.find(self._config.output_folder)
+            saved = self._world.broadcast_from_main(self._newest_checkpoint)
             self._world.fail(
                 OutputError(
                     f"loss: loss {loss:g} and gradient norm {norm:g} in step {self._step + 1}: "
                     f"lower lr, lengthen the warm-up or set max_grad_norm; the last checkpoint is {saved}"
                 )
             )
+
+    def _newest_checkpoint(self) -> Path | None:
+        self._saver.wait()
+        return checkpoint.find(self._config.output_folder)
 
     def _log(self, result: StepResult) -> None:
         """Log the loss, the gradient norm and the speed since the last line."""
