@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
@@ -17,9 +18,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.tensorboard import SummaryWriter
 
 from curation.cli.log import shows_progress_bar
+from curation.cli.progress import describe_duration
 
 log = logging.getLogger(__name__)
 
+SHOWN_METRICS = ("loss", "grad_norm", "lr", "logit_scale", "pairs_per_second", "data_wait_share")
 METRICS_FILE = "metrics.jsonl"
 
 
@@ -30,10 +33,12 @@ class RunLog:
         output: the output folder of the run.
         step: step to start from; metrics of later steps are removed.
         total: total number of steps.
+        batch_size: pairs per step.
     """
 
-    def __init__(self, output: Path, step: int, total: int) -> None:
-        self._total = total
+    def __init__(self, output: Path, step: int, total: int, batch_size: int) -> None:
+        self._total, self._batch_size = total, batch_size
+        self._last = (step, time.monotonic())
         self._tensorboard = SummaryWriter(output / "tensorboard", purge_step=step)
         path = output / METRICS_FILE
         earlier = _lines_up_to(path, step)
@@ -59,12 +64,21 @@ class RunLog:
         """Show on the bar that a step is done."""
         self._bar.update(self._task, completed=step)
 
+    def write_step(self, step: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Write the metrics of a step with the pairs per second since the last call; the log also has the time left."""
+        (last_step, last_time), now = self._last, time.monotonic()
+        self._last = (step, now)
+        speed = (step - last_step) / max(now - last_time, 1e-9)
+        rest = f", about {describe_duration((self._total - step) / speed)} left" if step < self._total else ""
+        with_speed = {**metrics, "pairs_per_second": round(speed * self._batch_size, 1)}
+        self.write(step, epoch, with_speed, shown=SHOWN_METRICS, rest=rest)
+
     def write(
-        self, step: int, epoch: int, metrics: Mapping[str, float], *, shown: Sequence[str], rest: str = ""
+        self, step: int, epoch: int, metrics: Mapping[str, float], *, shown: Sequence[str] = (), rest: str = ""
     ) -> None:
-        """Write the metrics of a step; the log line has those in `shown`, and ends with `rest`."""
+        """Write metrics; the log line has those in `shown`, or all of them, and ends with `rest`."""
         self.metrics |= metrics
-        values = ", ".join(f"{name} {metrics[name]:.4g}" for name in shown if name in metrics)
+        values = ", ".join(f"{name} {metrics[name]:.4g}" for name in shown or metrics if name in metrics)
         log.info("step %d of %d, epoch %d: %s%s", step, self._total, epoch, values, rest)
         for name, value in metrics.items():
             self._tensorboard.add_scalar(name, value, step)

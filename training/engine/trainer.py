@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
@@ -19,7 +19,6 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from transformers import MetaClip2Model
 
 from curation.balance.sampling import DrawKey
-from curation.cli.progress import describe_duration
 from curation.errors import OutputError
 from curation.redaction import redact_values
 from training.config import TrainConfig
@@ -45,8 +44,6 @@ from training.methods.phase import clamp_scale, freeze
 from training.models.metaclip2 import TwoTowers, enable_activation_checkpointing, image_size
 
 log = logging.getLogger(__name__)
-
-SHOWN_METRICS = ("loss", "grad_norm", "lr", "logit_scale", "pairs_per_second", "data_wait_share")
 
 
 class RunStart(NamedTuple):
@@ -95,7 +92,11 @@ class Trainer:
         if start.resume:
             self._step, self._data_state = start.resume.state.step, start.resume.state.progress
             checkpoint.restore(start.resume.folder, self._optimizer)
-        self._average = self._start_average(start.resume) if world.is_main and config.ema_decay else None
+        self._average: WeightAverage | None = None
+        if world.is_main and config.ema_decay is not None:
+            self._average = WeightAverage(self._model, config.ema_decay)
+            if start.resume and (folder := start.resume.folder / checkpoint.AVERAGE_FOLDER).exists():
+                self._average.restore(folder)
         self._saver = CheckpointSaver(
             config.output_folder, keep=config.keep_checkpoints, background=config.save_in_background
         )
@@ -103,19 +104,12 @@ class Trainer:
         self._index = split.train  # the samples of the current epoch
         self._times = StepTimes()
         self._stop_signals = StopSignals()
-        self._last_logged = (self._step, time.monotonic())
-
-    def _start_average(self, resume: ResumePoint | None) -> WeightAverage:
-        average = WeightAverage(self._model, self._config.ema_decay or 0.0)
-        if resume and (folder := resume.folder / checkpoint.AVERAGE_FOLDER).exists():
-            average.restore(folder)
-        return average
 
     def run(self) -> dict[str, Any]:
         """Run the remaining steps and return the summary of the run."""
         config, started = self._config, time.monotonic()
         if self._world.is_main:
-            self._log_of_run = RunLog(config.output_folder, self._step, config.total_steps)
+            self._log_of_run = RunLog(config.output_folder, self._step, config.total_steps, config.batch_size)
         if self._step >= config.total_steps:
             log.info("nothing to do: %d steps are done", self._step)
         with self._stop_signals, self._log_of_run or nullcontext():
@@ -242,34 +236,26 @@ class Trainer:
         return checkpoint.find(self._config.output_folder)
 
     def _log(self, result: StepResult) -> None:
-        """Log the loss, the gradient norm and the speed since the last line."""
-        (last_step, last_time), now = self._last_logged, time.monotonic()
-        self._last_logged = (self._step, now)
+        """Log the result of this step and the times of the steps since the last line."""
         metrics = {
             "loss": result.loss,
             "grad_norm": result.grad_norm,
             "lr": max(group["lr"] for group in self._optimizer.param_groups),
             "logit_scale": float(self._model.logit_scale.detach().exp()),
-            "pairs_per_second": round((self._step - last_step) * self._config.batch_size / (now - last_time), 1),
             **self._times.take(),
             "peak_memory_bytes": peak_memory(self._world.device),
         }
-        steps_left = self._config.total_steps - self._step
-        seconds_left = steps_left * (now - last_time) / max(1, self._step - last_step)
-        rest = f", about {describe_duration(seconds_left)} left" if steps_left else ""
-        self._record(metrics, SHOWN_METRICS, rest)
-
-    def _record(self, metrics: Mapping[str, float], shown: Sequence[str], rest: str = "") -> None:
         if self._log_of_run:
-            self._log_of_run.write(self._step, self._data_state.epoch, metrics, shown=shown, rest=rest)
+            self._log_of_run.write_step(self._step, self._data_state.epoch, metrics)
 
     def _save(self, result: StepResult) -> None:
         """Measure retrieval on the held-out pairs and save a checkpoint, on rank 0 while the others wait."""
         config, held_out = self._config, self._split.validation
-        if held_out.samples:
+        if held_out.samples and not result.stop:  # a scheduler does not wait long after its signal
             storage = config.open_storage()
             recall = held_out_retrieval(self._towers, self._tokenizer, held_out, storage, config.validation_pairs)
-            self._record(recall, tuple(recall))
+            if self._log_of_run:
+                self._log_of_run.write(self._step, self._data_state.epoch, recall)
         state = TrainingState(
             step=self._step,
             progress=self._data_state,

@@ -18,7 +18,7 @@ def lines(output):
 
 
 def test_metrics_go_to_the_log_to_a_file_and_to_tensorboard(tmp_path, caplog):
-    with caplog.at_level("INFO"), RunLog(tmp_path, 0, 9) as log:
+    with caplog.at_level("INFO"), RunLog(tmp_path, 0, 9, 4) as log:
         log.write(1, 0, {"loss": 2.5, "memory": 7}, shown=["loss"], rest=", soon")
         log.write(2, 1, {"loss": 1.5}, shown=["loss", "recall"])
     assert caplog.messages == ["step 1 of 9, epoch 0: loss 2.5, soon", "step 2 of 9, epoch 1: loss 1.5"]
@@ -31,14 +31,28 @@ def test_metrics_go_to_the_log_to_a_file_and_to_tensorboard(tmp_path, caplog):
     assert log.metrics == {"loss": 1.5, "memory": 7}
 
 
+def test_a_step_is_logged_with_the_speed_since_the_last_line_and_the_time_left(tmp_path, monkeypatch, caplog):
+    now = iter([100.0, 102.0, 107.0])
+    monkeypatch.setattr("training.engine.run_log.time.monotonic", lambda: next(now))
+    with caplog.at_level("INFO"):
+        log = RunLog(tmp_path, 2, 9, 4)
+        log.write_step(6, 0, {"loss": 2.5, "peak_memory_bytes": 7})
+        log.write_step(9, 1, {"loss": 1.5})
+    assert caplog.messages == [
+        "step 6 of 9, epoch 0: loss 2.5, pairs_per_second 8, about 2 s left",
+        "step 9 of 9, epoch 1: loss 1.5, pairs_per_second 2.4",
+    ]
+    assert [line["pairs_per_second"] for line in lines(tmp_path)] == [8.0, 2.4]
+
+
 def test_a_resumed_run_replaces_the_metrics_of_later_steps_and_half_a_line(tmp_path):
-    with RunLog(tmp_path, 0, 9) as log:
+    with RunLog(tmp_path, 0, 9, 4) as log:
         for step in (1, 2, 3):
-            log.write(step, 0, {"loss": step}, shown=[])
+            log.write(step, 0, {"loss": step})
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 4, "los')
-    with RunLog(tmp_path, 2, 9) as log:
-        log.write(3, 0, {"loss": 30}, shown=[])
+    with RunLog(tmp_path, 2, 9, 4) as log:
+        log.write(3, 0, {"loss": 30})
     assert [(line["step"], line["loss"]) for line in lines(tmp_path)] == [(1, 1), (2, 2), (3, 30)]
 
 
@@ -47,12 +61,12 @@ def test_a_terminal_shows_a_bar_with_the_time_left(tmp_path, monkeypatch):
     terminal = Console(file=screen, force_terminal=True, width=100)
     monkeypatch.setattr("training.engine.run_log.Console", lambda **_: terminal)
     monkeypatch.setattr("training.engine.run_log.shows_progress_bar", lambda: True)
-    with RunLog(tmp_path, 2, 9) as log:
+    with RunLog(tmp_path, 2, 9, 4) as log:
         log.advance(5)
     assert "step 5 of 9" in screen.getvalue()
     monkeypatch.setattr("training.engine.run_log.shows_progress_bar", lambda: False)
     screen.truncate(0)
-    with RunLog(tmp_path, 2, 9) as log:
+    with RunLog(tmp_path, 2, 9, 4) as log:
         log.advance(5)
     assert "step" not in screen.getvalue()
 
