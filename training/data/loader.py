@@ -22,6 +22,7 @@ from training.data.shard_index import ShardIndex
 from training.data.shard_reader import ShardReader
 from training.data.tokenizer import Tokenizer
 from training.data.transforms import decode, random_box, resize
+from training.data.worker_signals import survive_stop_signals
 
 
 class Batch(NamedTuple):
@@ -149,6 +150,7 @@ def load_batches(dataset: ShardDataset) -> Iterator[Batch]:
         num_workers=num_workers,
         pin_memory=dataset.config.pin_memory,
         multiprocessing_context="spawn" if num_workers else None,
+        worker_init_fn=survive_stop_signals,
     )
     shares: list[Batch] = []
     for share in loader:

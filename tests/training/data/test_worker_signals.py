@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+
+from support.shards import shard_row
+from training.data.loader import LoaderConfig, ShardDataset, load_batches
+from training.data.sample_order import DataState, SampleOrder
+from training.data.shard_index import build_index
+from training.data.worker_signals import survive_stop_signals
+
+
+def test_workers_finish_their_batches_after_a_signal_to_every_process_of_the_job(shard_lake, tokenizer):
+    shard_lake.publish([shard_row(n) for n in range(40)])
+    index = build_index(shard_lake.lake, "default").train
+    config = LoaderConfig(order=SampleOrder(5, 4, 6), image_size=8, batch_size=4, num_workers=1)
+    dataset = ShardDataset(index, shard_lake.lake.storage, tokenizer, config, start=DataState(), steps=10)
+    batches = load_batches(dataset)
+    positions = next(batches).positions.tolist()
+    for worker in multiprocessing.active_children():
+        os.kill(worker.pid, signal.SIGTERM)
+        os.kill(worker.pid, signal.SIGUSR1)
+    for batch in batches:
+        positions += batch.positions.tolist()
+    assert positions == list(range(40))
+
+
+def _ready_then_wait(ready) -> None:
+    survive_stop_signals()
+    ready.set()
+    signal.pause()  # returns after the first signal
+    signal.pause()
+
+
+def test_a_second_sigterm_ends_a_worker():
+    context = multiprocessing.get_context("fork")
+    ready = context.Event()
+    worker = context.Process(target=_ready_then_wait, args=(ready,))
+    worker.start()
+    assert ready.wait(60)
+    while worker.is_alive():
+        os.kill(worker.pid, signal.SIGTERM)
+        worker.join(0.2)
+    assert worker.exitcode == -signal.SIGTERM
