@@ -56,18 +56,26 @@ def send(number):
     return act
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_a_signal_saves_after_the_step_and_the_resumed_run_equals_an_undisturbed_one(
-    lake, tmp_path, monkeypatch, number
-):
+def stop_by(number, lake: Path, output: Path, monkeypatch) -> pytest.ExceptionInfo[RunInterruptedError]:
+    """Train until a signal in step 2 ends the run."""
     before = signal.getsignal(number)
     with monkeypatch.context() as patch:
         do_in_step(patch, 2, send(number))
-        with pytest.raises(RunInterruptedError, match="stopped after step 2 of 4") as error:
-            train(TrainConfig(lake=str(lake), output=str(tmp_path / "stopped"), **KEYS), ALONE)
-    assert exit_code_of(error.value) == 3
+        with pytest.raises(RunInterruptedError, match="stopped after step 2 of 4, which is saved") as error:
+            train(TrainConfig(lake=str(lake), output=str(output), **KEYS), ALONE)
     assert signal.getsignal(number) == before
-    assert TrainingState.read(checkpoint.find(tmp_path / "stopped")).step == 2
+    return error
+
+
+def test_both_signals_save_after_the_step_and_exit_with_3(lake, tmp_path, monkeypatch):
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        error = stop_by(number, lake, tmp_path / number.name, monkeypatch)
+        assert exit_code_of(error.value) == 3
+        assert TrainingState.read(checkpoint.find(tmp_path / number.name)).step == 2
+
+
+def test_a_run_that_a_signal_stopped_continues_to_the_weights_of_an_undisturbed_one(lake, tmp_path, monkeypatch):
+    stop_by(signal.SIGTERM, lake, tmp_path / "stopped", monkeypatch)
     weights = []
     for name in ("stopped", "whole"):
         summary = train(TrainConfig(lake=str(lake), output=str(tmp_path / name), resume=True, **KEYS), ALONE)
