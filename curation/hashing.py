@@ -1,34 +1,21 @@
 """Make every random choice by a hash, BLAKE2b-64 of `seed|purpose|key…`, instead of a random generator.
 
 Jobs and trainer share this implementation. A choice depends only on the seed, the purpose and the keys, never on
-partitions, retries or the order of rows.
+partitions, retries or the order of rows. `curation.jit.hash_columns` hashes whole columns.
 """
 
 from __future__ import annotations
 
 from hashlib import blake2b
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
 
 def u64(seed: int, purpose: str, *keys: str) -> int:
     """Return the unsigned 64-bit hash (big-endian digest) of `seed|purpose|key…` in UTF-8."""
     text = "|".join((str(seed), purpose, *keys))
     return int.from_bytes(blake2b(text.encode("utf-8"), digest_size=8).digest(), "big")
-
-
-def u64_column(seed: int, purpose: str, *keys: str | pa.Array) -> npt.NDArray[np.uint64]:
-    """Return `u64` of every row; a key is a column of strings or one string for all rows, and the last is a column."""
-    rows = pc.binary_join_element_wise(f"{seed}|{purpose}", *keys, "|").cast(pa.binary())
-    _, offsets, data = rows.buffers()
-    view = memoryview(data or b"")
-    edges = np.frombuffer(offsets, np.int32, len(rows) + 1, 4 * rows.offset).tolist() if len(rows) else [0]
-    digests = [blake2b(view[start:end], digest_size=8).digest() for start, end in pairwise(edges)]
-    return np.frombuffer(b"".join(digests), ">u8").astype(np.uint64)
 
 
 def uniform(hashed: int) -> float:

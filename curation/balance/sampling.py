@@ -17,13 +17,19 @@ import pyarrow.compute as pc
 
 from curation.balance.keep_model import KeepProbabilities
 from curation.errors import UsageError
-from curation.hashing import u64_column, uniform_column
+from curation.hashing import uniform_column
 from curation.lake.schemas import IMAGE_COLUMNS, MATCHED_TEXT, SCHEMAS, WEIGHTED_TEXT
 
 SELECTIONS: Final = ("drawn", "all")
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+
+
+def _hashes(seed: int, purpose: str, *keys: str | pa.Array) -> npt.NDArray[np.uint64]:
+    from curation.jit.hash_columns import u64_column  # numba, which loader workers without per-epoch draws never need
+
+    return u64_column(seed, purpose, *keys)
 
 
 class DrawKey(NamedTuple):
@@ -35,14 +41,14 @@ class DrawKey(NamedTuple):
     def text_hashes(self, image_ids: pa.Array, texts: pa.Array) -> npt.NDArray[np.uint64]:
         """Return the hash of each text; the text with the smallest hash of an image is chosen."""
         if self.epoch is None:
-            return u64_column(self.seed, "text", image_ids, texts)
-        return u64_column(self.seed, "epoch-text", str(self.epoch), image_ids, texts)
+            return _hashes(self.seed, "text", image_ids, texts)
+        return _hashes(self.seed, "epoch-text", str(self.epoch), image_ids, texts)
 
     def draws(self, image_ids: pa.Array, texts: pa.Array) -> Floats:
         """Return the number u in [0, 1) of each pair."""
         if self.epoch is None:
-            return uniform_column(u64_column(self.seed, "draw", image_ids, texts))
-        return uniform_column(u64_column(self.seed, "epoch-draw", str(self.epoch), image_ids, texts))
+            return uniform_column(_hashes(self.seed, "draw", image_ids, texts))
+        return uniform_column(_hashes(self.seed, "epoch-draw", str(self.epoch), image_ids, texts))
 
 
 def choose(key: DrawKey, image_ids: pa.Array, texts: pa.Array, bounds: Integers) -> Integers:
@@ -71,6 +77,14 @@ def keep_mask(key: DrawKey, image_ids: pa.Array, texts: pa.Array, keep: Floats) 
     taken = pa.array(uncertain)
     result[uncertain] = key.draws(image_ids.take(taken), texts.take(taken)) < keep[uncertain]
     return result
+
+
+def held_out_mask(image_ids: pa.Array, share: float) -> npt.NDArray[np.bool_]:
+    """Return which images belong to the validation split of this share; a larger share only adds images.
+
+    The hash depends only on the image_id, so every run holds out the same images, whatever its seed.
+    """
+    return uniform_column(_hashes(0, "validation", image_ids)) < share
 
 
 def draw_texts(key: DrawKey, image_ids: pa.Array, texts: pa.ListArray) -> tuple[npt.NDArray[np.bool_], pa.Array]:

@@ -2,8 +2,8 @@
 
 A job that runs with `WORLDCURATE_COMPILED=FOLDER` starts with that code if it has the same sources at the same path and
 the same kind of processor; otherwise it compiles as usual. The container image is built this way. The command compiles
-every loop that building metadata, matching and images use: both rule sets, language identification with the default
-model, and the resizing of pictures.
+every loop that building metadata, matching, sampling and images use: both rule sets, language identification with the
+default model, and the resizing of pictures.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from curation.cli.settings import parse_without_config
 from curation.errors import UsageError
 from curation.images.codec.phash import phash
 from curation.jit import compiler
+from curation.jit.hash_columns import u64_column
 from curation.lake.schemas import SCHEMAS
 from curation.lid.identifier import LanguageIdentifier, labels_of
 from curation.matching.matcher import Matcher
@@ -43,6 +44,7 @@ def precompile() -> None:
     phash(Image.new("RGB", (64, 64)))
     model = default_model_path()
     identifier = LanguageIdentifier(model, dict.fromkeys(labels_of(model), "en"))
+    u64_column(0, "text", pa.array(TEXTS))  # sampling
     with tempfile.TemporaryDirectory() as folder:
         for rules in ("worldwide", "reference"):
             path = Path(folder) / rules

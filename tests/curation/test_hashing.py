@@ -2,12 +2,11 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.hashing import draw, order_hash, text_hash, u64, u64_column, uniform, uniform_column
+from curation.hashing import draw, order_hash, text_hash, u64, uniform
 
 IMAGE = "0123456789abcdef01234567"
 
@@ -48,11 +47,3 @@ def test_draws_are_spread_evenly():
         bins[int(draw(1, str(image), "text") * 20)] += 1
     chi_squared = sum((count - 200) ** 2 / 200 for count in bins)
     assert chi_squared < 43.8  # 19 degrees of freedom; exceeded by chance once in 1000 runs
-
-
-@given(st.integers(), st.lists(st.tuples(st.text("ab|é猫", max_size=4), st.text(max_size=4)), max_size=6))
-def test_hashes_of_a_column_equal_those_of_its_rows(seed, rows):
-    first, second = (pa.array([None, *(row[k] for row in rows)], pa.string()).slice(1) for k in (0, 1))
-    hashes = u64_column(seed, "purpose", "7", first, second)
-    assert hashes.tolist() == [u64(seed, "purpose", "7", *row) for row in rows]
-    assert uniform_column(hashes).tolist() == [uniform(hashed) for hashed in hashes.tolist()]

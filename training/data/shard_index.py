@@ -25,9 +25,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curation.balance.sampling import DrawKey, keep_mask
+from curation.balance.sampling import DrawKey, held_out_mask, keep_mask
 from curation.errors import InputError, UsageError
-from curation.hashing import u64, uniform
 from curation.io.storage import Storage
 from curation.lake.checked_file import open_parquet
 from curation.lake.files import Snapshot
@@ -188,18 +187,13 @@ class _Scan:
             table = file.read_row_group(number, columns=self._columns).combine_chunks()
             keep = self._tombstones.keep_mask(table).to_numpy(zero_copy_only=False)
             if self._share:
-                held_out = np.array([is_held_out(image, self._share) for image in table["image_id"].to_pylist()], bool)
+                held_out = held_out_mask(table["image_id"].combine_chunks(), self._share)
             if self._draws:
                 images, texts, probabilities = (
                     table[name].combine_chunks() for name in ("image_id", "text", "keep_probability")
                 )
                 drawn = keep_mask(VALIDATION_KEY, images, texts, probabilities.to_numpy())
         return _Group(rows, np.packbits(keep & ~held_out), np.packbits(keep & held_out & drawn))
-
-
-def is_held_out(image_id: str, share: float) -> bool:
-    """Return whether an image belongs to the validation split of this share; a larger share only adds images."""
-    return uniform(u64(0, "validation", image_id)) < share
 
 
 def _assemble(snapshot: Snapshot, groups: Sequence[Sequence[_Group]], bits: Sequence[Bits]) -> ShardIndex:

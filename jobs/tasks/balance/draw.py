@@ -13,10 +13,10 @@ import pyarrow as pa
 
 from curation.balance.keep_model import KeepProbabilities
 from curation.balance.sampling import choose_and_draw
-from curation.hashing import u64_column
 from curation.io.host_cache import checked_file
 from curation.io.paths import join
 from curation.io.storage import Storage
+from curation.jit.hash_columns import u64_column
 from curation.lake import shuffle
 from curation.lake.files import DataFile, WrittenFile
 from curation.lake.parquet_read import read_batches

@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.errors import DamagedLakeError
-from curation.hashing import u64_column
 from curation.io.storage import Storage
+from curation.jit.hash_columns import u64_column
 from curation.lake.files import DataFile
 from curation.lake.lake import Lake
 from curation.lake.parquet_read import read_batches

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from curation import hashing
 from curation.balance.compare import RecipeStatsBuilder
-from curation.balance.sampling import DrawKey, choose, choose_and_draw, draw_texts, keep_mask
+from curation.balance.sampling import DrawKey, choose, choose_and_draw, draw_texts, held_out_mask, keep_mask
 from curation.balance.thresholds import entry_probability, keep_probability, thresholds
 from curation.errors import UsageError
 from curation.lake.schemas import SCHEMAS
@@ -247,3 +247,11 @@ def test_epochs_draw_with_separate_hash_purposes():
     # coreutils: printf '%s' '7|epoch-draw|3|0123456789abcdef01234567|a dog' | b2sum -l 64
     assert DrawKey(7, 3).text_hashes(image, text).tolist() == [0x00B9CCD45D33830F]
     assert DrawKey(7, 3).draws(image, text).tolist() == [hashing.uniform(0x80827B99740EA6FD)]
+
+
+@given(st.lists(st.text()), st.floats(0, 1), st.floats(0, 1))
+def test_the_validation_split_is_a_hash_of_the_image_id_and_a_larger_share_only_adds(image_ids, one, other):
+    small, large = (held_out_mask(pa.array(image_ids, pa.string()), share) for share in sorted((one, other)))
+    expected = [hashing.uniform(hashing.u64(0, "validation", image)) < max(one, other) for image in image_ids]
+    assert large.tolist() == expected
+    assert not (small & ~large).any()
