@@ -72,10 +72,13 @@ class BudgetedProcess:
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._child is None or self._owner != os.getpid():  # a fork must not share its parent's child
-            command = [sys.executable, "-m", __name__, self.function, str(self.cpu_s), str(self.memory)]
+            program = f"from {__name__} import serve; serve({self.function!r}, {self.cpu_s}, {self.memory})"
             path = os.pathsep.join(filter(None, sys.path))
             self._child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}
+                [sys.executable, "-c", program],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**os.environ, "PYTHONPATH": path},
             )
             self._owner = os.getpid()
         return self._child
@@ -100,8 +103,8 @@ def _exchange(child: subprocess.Popen[bytes], request: bytes, deadline: float) -
     return bytes(received[LENGTH:])
 
 
-def _serve(function: str, cpu_s: float, memory: int) -> None:
-    """Answer calls until the parent closes the pipe."""
+def serve(function: str, cpu_s: float, memory: int) -> None:
+    """Answer the calls of the parent process until it closes the pipe."""
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not look like an answer
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
@@ -129,7 +132,3 @@ def _private_bytes() -> int:
     with Path("/proc/self/status").open(encoding="ascii") as status:
         line = next(line for line in status if line.startswith("VmData:"))
     return int(line.split()[1]) << 10
-
-
-if __name__ == "__main__":
-    _serve(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]))

@@ -1,6 +1,6 @@
 """Resize pixels with a Lanczos filter, in compiled loops that release the interpreter lock.
 
-The filter is that of Pillow's `Image.Resampling.LANCZOS`: three lobes, widened by the factor of a reduction, so that
+The filter is Pillow's `LANCZOS`: three lobes, widened by the factor of a reduction, so that
 nothing aliases. Sums of a column are exact (weights are multiples of 2^-14, products fit the 24 bits of a float32), and
 the compiler may not reorder those of a row, so every machine computes the same bytes.
 """
@@ -61,30 +61,32 @@ def _weights(extent: float, num_in: int, num_out: int) -> tuple[Floats, Starts]:
 
 
 @jit_nogil
-def _add_scaled(total: Floats, row: npt.NDArray[np.generic], weight: np.float32) -> None:
-    for i in range(len(total)):
-        total[i] += weight * np.float32(row[i])
+def _resample(pixels: Bytes, rows: Floats, tops: Starts, columns: Floats, lefts: Starts, result: Bytes) -> None:
+    """Write the resized pixels: `LANES` rows of the result at a time, first their columns' sums, then their rows'."""
+    total = np.empty(pixels.shape[1], np.float32)
+    turned = np.zeros((pixels.shape[1], LANES), np.float32)
+    for first in range(0, len(result), LANES):
+        for lane in range(min(LANES, len(result) - first)):
+            total[:] = np.float32(0)
+            for tap in range(rows.shape[1]):
+                weight, row = rows[first + lane, tap], pixels[tops[first + lane] + tap]
+                for i in range(len(total)):
+                    total[i] += weight * np.float32(row[i])
+            turned[:, lane] = total
+        _reduce_rows(turned, columns, lefts, result[first : first + LANES])
 
 
 @jit_nogil
-def _resample(pixels: Bytes, rows: Floats, tops: Starts, columns: Floats, lefts: Starts, result: Bytes) -> None:
-    """Write the resized pixels: `LANES` rows of the result at a time, first their columns' sums, then their rows'."""
+def _reduce_rows(turned: Floats, columns: Floats, lefts: Starts, result: Bytes) -> None:
+    """Write up to `LANES` rows of the result from `turned`, whose second index is the row."""
     channels = result.shape[2]
-    total = np.empty(pixels.shape[1], np.float32)
-    turned = np.zeros((pixels.shape[1], LANES), np.float32)
     sums = np.empty(LANES, np.float32)
-    for first in range(0, len(result), LANES):
-        lanes = min(LANES, len(result) - first)
-        for lane in range(lanes):
-            total[:] = np.float32(0)
-            for tap in range(rows.shape[1]):
-                _add_scaled(total, pixels[tops[first + lane] + tap], rows[first + lane, tap])
-            turned[:, lane] = total
-        for x in range(len(columns)):
-            for channel in range(channels):
-                sums[:] = np.float32(0.5)
-                for tap in range(columns.shape[1]):
-                    _add_scaled(sums, turned[(lefts[x] + tap) * channels + channel], columns[x, tap])
-                for lane in range(lanes):
-                    value = min(max(sums[lane], np.float32(0)), np.float32(255))
-                    result[first + lane, x, channel] = np.uint8(value)
+    for x in range(len(columns)):
+        for channel in range(channels):
+            sums[:] = np.float32(0.5)
+            for tap in range(columns.shape[1]):
+                weight, source = columns[x, tap], (lefts[x] + tap) * channels + channel
+                for lane in range(LANES):  # a constant number, so that it is unrolled
+                    sums[lane] += weight * turned[source, lane]
+            for lane in range(len(result)):
+                result[lane, x, channel] = np.uint8(min(max(sums[lane], np.float32(0)), np.float32(255)))
