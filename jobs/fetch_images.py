@@ -32,10 +32,10 @@ from jobs.tasks.images.splits import Slice, plan_buckets
 
 log = logging.getLogger(__name__)
 
-ALGORITHM = 3  # 3: libjpeg reduces to one to two times the size; color profiles; 2: X-Robots-Tag, formats, bounds
+ALGORITHM = 4  # 4: opt-outs, unpacking; 3: libjpeg reduces to one to two times the size; color profiles; 2: X-Robots-Tag, formats, bounds
 FETCH_KEYS = {
     "max_side", "min_side", "max_pixels", "max_bytes", "shard_bytes", "assumed_image_bytes", "robots", "formats",
-    "resize", "encode", "quality", "max_aspect",
+    "resize", "encode", "quality", "max_aspect", "tdm_reservation", "robots_txt",
 }  # fmt: skip
 
 
@@ -96,12 +96,15 @@ class ImagesStage(Stage):
         """Return the task that fetches a bucket, with the images that the published run stored; `row` is its row."""
         context, partition = self.context, self.outputs["images"]
         stored = find_stored(context, row, self.fingerprint_keys, partition, self.curated.run_ids[0])
+        storage = context.config.open_inputs(context.config.ingest)
         return FetchBucket(
             context.storage,
             self.section,
             self.tombstones,
             run.writers(),
             ref_sources(context, self.batch),
+            [storage.stat(path) for path in self.section.block_hosts],
+            storage,
             stored,
             fetch=context.fetch,
         )

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from curation import __version__
-from curation.cli.locations import PathKey
+from curation.cli.locations import Locations, PathKey
 from curation.robots import Directive
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -118,11 +118,23 @@ class ImagesSection(Section):
     retries: int = Field(
         2, ge=0, description="retries after the status 429, any status from 500 on, or a dropped connection"
     )
-    threads: int = Field(16, ge=1, description="parallel downloads per task")
+    connections: int = Field(128, ge=1, description="parallel requests per task")
+    connections_per_host: int = Field(4, ge=1, description="parallel requests per task to the same host")
+    host_delay_s: float = Field(0.0, ge=0, description="seconds between the starts of two requests to the same host")
+    task_timeout_s: Annotated[float, Field(gt=0)] = Field(
+        3600.0, description="seconds per task; images that are not fetched by then fail (task_timeout)"
+    )
     user_agent: str = Field(f"worldcurate/{__version__}", description="User-Agent header")
     robots: list[Directive] = Field(
-        ["noai", "noimageai"],
+        ["noai", "noimageai", "noindex", "noimageindex"],
         description="directives in X-Robots-Tag headers of image responses that are honored (image_noai …)",
+    )
+    tdm_reservation: bool = Field(
+        True, description="honor the header tdm-reservation of image responses (tdm_reserved)"
+    )
+    robots_txt: bool = Field(False, description="honor the robots.txt of the hosts (robots_txt)")
+    block_hosts: Locations = Field(
+        [], description="files with hosts and URL prefixes that are not requested, one per line (blocked_host)"
     )
     allow_private_hosts: Words = Field(
         [], description="hosts, or host:port, with private addresses from which images may be fetched"

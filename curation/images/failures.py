@@ -8,6 +8,18 @@ import traceback
 log = logging.getLogger(__name__)
 
 
+class FetchError(Exception):
+    """A failure that another attempt would not cure.
+
+    `reason` is one of `curation.images.fetch.REASONS` or `http_` and a status. A transient failure is a
+    TransientError with such a reason as its text.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class DecodeError(Exception):
     """Bytes that cannot become a stored image; `reason` is one of `curation.images.decode.REASONS`."""
 

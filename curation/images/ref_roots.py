@@ -15,8 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
+from curation.images.failures import FetchError
 from curation.images.refs import CONTAINED
-from curation.images.safe_http import FetchError
 from curation.io.paths import folder_of, is_http, is_s3, normalize_path
 from curation.redaction import redact
 

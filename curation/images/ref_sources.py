@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from curation.images.failures import FetchError
 from curation.images.ref_roots import REFUSED, RefRoots
-from curation.images.safe_http import FetchError
 from curation.io.storage import Storage
 
 

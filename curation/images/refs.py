@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.errors import InputError
-from curation.images.safe_http import FetchError
+from curation.images.failures import FetchError
 from curation.io.gzip_stream import DamagedError
 from curation.io.tar_members import TarMember, read_member, tar_members
 

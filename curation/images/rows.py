@@ -8,19 +8,34 @@ from typing import Any
 
 from curation.images.decode import ImageLimits, verify
 from curation.images.failures import DecodeError, unexpected_reason
-from curation.images.fetch import Fetched, Fetcher, ImageRow
+from curation.images.fetch import Fetched, Fetcher, ImageRow, Read
 
 NO_IMAGE = {"image": None, "width": None, "height": None, "image_sha256": None, "phash": None}
 
 
-def fetch_and_verify(rows: Iterable[ImageRow], fetcher: Fetcher, limits: ImageLimits) -> Iterator[dict[str, Any]]:
-    """Yield a row of the table `images`, without its bucket, for every (image_id, image_url, image_ref).
+def fetch_and_verify(
+    rows: Iterable[ImageRow], fetcher: Fetcher, limits: ImageLimits, read_ref: Read | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield a row of the table `images`, without its bucket, for every (image_id, image_url, image_ref), in order.
 
-    Downloads run ahead in the fetcher's threads. Images are decoded one at a time in the caller's thread, so that a
-    task uses one core and the memory of one decode.
+    Images are decoded in the caller's thread in the order in which they arrive, beside the requests of the fetcher's
+    thread, so that a task uses one core and the memory of one decode. Finished rows wait for those before them; they
+    occupy the bytes of the stored images.
     """
-    for image_id, fetched in fetcher.fetch_many(rows):
-        yield image_row(image_id, fetched, limits)
+    ids: list[str] = []
+
+    def counted() -> Iterator[ImageRow]:
+        for row in rows:
+            ids.append(row[0])
+            yield row
+
+    done: dict[int, dict[str, Any]] = {}
+    position = 0
+    for arrived, fetched in fetcher.fetch_many(counted(), read_ref):
+        done[arrived] = image_row(ids[arrived], fetched, limits)
+        while position in done:
+            yield done.pop(position)
+            position += 1
 
 
 def image_row(image_id: str, fetched: Fetched, limits: ImageLimits) -> dict[str, Any]:

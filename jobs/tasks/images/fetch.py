@@ -13,15 +13,18 @@ import pyarrow as pa
 
 from curation.cli.config import ImagesSection
 from curation.images.decode import ImageLimits
-from curation.images.fetch import Fetcher, ImageRow
+from curation.images.fetch import ImageRow
 from curation.images.ref_sources import RefSources
+from curation.images.refs import ImageRefs
 from curation.images.rows import NO_IMAGE, fetch_and_verify
+from curation.io.backend import FileStat
 from curation.io.storage import Storage
 from curation.lake.files import WrittenFile
 from curation.lake.schemas import IMAGE_COLUMNS, SCHEMAS
 from curation.lake.tombstones import Tombstones
 from jobs.runtime.partitions import WriterFactory
 from jobs.tasks.images.reuse import NOT_FETCHED, StoredImages
+from jobs.tasks.images.shared_fetcher import shared_fetcher
 from jobs.tasks.images.splits import Slice, read_slices
 
 ROWS_AT_ONCE = 256
@@ -48,6 +51,8 @@ class FetchBucket:
     tombstones: Tombstones
     writers: WriterFactory
     refs: RefSources  # of images that need no download
+    block_lists: Sequence[FileStat]
+    list_storage: Storage
     stored: StoredImages | None = None
     fetch: bool = True
 
@@ -58,33 +63,27 @@ class FetchBucket:
         stored: dict[str, dict[str, Any]] = self.stored.find(usable) if self.stored else {}
         reused = len(stored)
         reasons: Counter[str] = Counter()
-        with self._fetcher() as fetcher, self.writers("images", index) as writer:
-            for start in range(0, usable.num_rows, ROWS_AT_ONCE):
-                part = usable.slice(start, ROWS_AT_ONCE).to_pydict()
-                images = list(zip(part["image_id"], part["image_url"], part["image_ref"], strict=True))
-                missing = [image for image in images if image[0] not in stored]
-                fetched = iter(fetch_and_verify(missing, fetcher, self._limits()) if self.fetch else _failed(missing))
+        images = list(zip(*(usable[name].to_pylist() for name in ("image_id", "image_url", "image_ref")), strict=True))
+        fetched = self._fetched([image for image in images if image[0] not in stored])
+        with self.writers("images", index) as writer:
+            for start in range(0, len(images), ROWS_AT_ONCE):
                 made = [
-                    {"bucket": index, **(stored.pop(image[0]) if image[0] in stored else next(fetched))}
-                    for image in images
+                    {"bucket": index, **(stored.pop(image_id) if image_id in stored else next(fetched))}
+                    for image_id, *_ in images[start : start + ROWS_AT_ONCE]
                 ]
                 reasons.update(row["reason"] or "ok" for row in made)
                 writer.write(pa.Table.from_pylist(made, schema=SCHEMAS["images"]))
         return FetchedBucket(writer.files, reasons, rows.num_rows - usable.num_rows, reused)
 
-    def _fetcher(self) -> Fetcher:
-        section = self.section
-        return Fetcher(
-            timeout_s=section.timeout_s,
-            max_bytes=section.max_bytes,
-            allow_private_hosts=section.allow_private_hosts,
-            user_agent=section.user_agent,
-            honored=section.robots,
-            retries=section.retries,
-            threads=section.threads,
-            open_binary=self.refs.open,
-            image_column=self.refs.image_column,
-        )
+    def _fetched(self, images: Sequence[ImageRow]) -> Iterator[dict[str, Any]]:
+        """Return the rows of images that are not stored, in their order."""
+        if not self.fetch:
+            return _failed(images)
+        if not images:
+            return iter(())
+        refs = ImageRefs(self.refs.open, max_bytes=self.section.max_bytes, column=self.refs.image_column)
+        fetcher = shared_fetcher(self.section, self.block_lists, self.list_storage)
+        return fetch_and_verify(images, fetcher, self._limits(), refs.read)
 
     def _limits(self) -> ImageLimits:
         section = self.section

@@ -11,16 +11,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import pycurl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.images import fetch as fetch_module
-from curation.images import safe_http
+from curation.images import transport
+from curation.images.addresses import is_public
+from curation.images.download import FetchSettings
 from curation.images.fetch import REASONS, Fetched, Fetcher
-from curation.images.safe_http import is_public
 
-UNTRUSTING = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # the system's certificates take long to load
 BODY = bytes(range(256)) * 40
 
 
@@ -108,14 +109,8 @@ def site() -> Iterator[Site]:
 
 @contextmanager
 def fetcher(**options) -> Iterator[Fetcher]:
-    defaults = {
-        "timeout_s": 5.0,
-        "allow_private_hosts": ["127.0.0.1"],
-        "backoff_s": 0.01,
-        "threads": 4,
-        "tls": UNTRUSTING,
-    }
-    with Fetcher(**(defaults | options)) as opened:
+    defaults = {"timeout_s": 5.0, "allow_private_hosts": ("127.0.0.1",), "backoff_s": 0.01, "connections": 4}
+    with Fetcher(FetchSettings(**(defaults | options))) as opened:
         yield opened
 
 
@@ -233,7 +228,7 @@ def test_a_small_body_that_unpacks_to_a_huge_one_is_too_large(site):
         (b"HTTP/1.0 200 OK\r\n\r\n", b"x"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
         (b"HTTP/1.0 200 OK\r\nX: ", b"x"),
-        (b"", b"x"),
+        (b"HTTP/1.0 200 ", b"x"),
         (b"HTTP/1.0 404 Not Found\r\nX: ", b"x"),
     ],
     ids=["body", "endless", "chunks", "header", "status", "error"],
@@ -243,6 +238,12 @@ def test_a_slow_drip_ends_at_the_time_limit(site, start, drop):
     began = time.monotonic()
     assert fetch(site.url("/a"), timeout_s=0.3).reason == "timeout"
     assert 0.25 < time.monotonic() - began < 2
+    assert site.hits("/a") == 1
+
+
+def test_an_answer_that_is_not_http_is_a_bad_response_and_asked_once(site):
+    site.answers["/a"] = lambda handler: handler.wfile.write(b"SSH-2.0-OpenSSH_9.2\r\n")
+    assert fetch(site.url("/a")).reason == "bad_response"
     assert site.hits("/a") == 1
 
 
@@ -377,7 +378,7 @@ def test_a_redirect_in_raw_utf8_is_understood(site):
 def test_private_hosts_are_refused_unless_listed(site):
     site.answers["/a"] = answer(200, BODY)
     port = site.server_address[1]
-    for allowed in ([], ["example.com"], ["127.0.0.1:1"], ["localhost"]):
+    for allowed in ((), ("example.com",), ("127.0.0.1:1",), ("localhost",)):
         assert fetch(site.url("/a"), allow_private_hosts=allowed).reason == "private_address"
     assert not site.requests
     for host, allowed in (
@@ -385,12 +386,12 @@ def test_private_hosts_are_refused_unless_listed(site):
         ("localhost", "localhost"),
         ("LOCALHOST", f"Localhost:{port}"),
     ):
-        assert fetch(site.url("/a", host), allow_private_hosts=[allowed]).status == "ok"
+        assert fetch(site.url("/a", host), allow_private_hosts=(allowed,)).status == "ok"
 
 
 @pytest.mark.parametrize("host", ["2130706433", "0x7f.1", "127.1", "[::ffff:127.0.0.1]", "[::1]", "0.0.0.0"])
 def test_other_spellings_of_loopback_are_refused(site, host):
-    assert fetch(site.url("/a", host), allow_private_hosts=[]).reason in {"private_address", "dns"}
+    assert fetch(site.url("/a", host), allow_private_hosts=()).reason in {"private_address", "dns"}
     assert not site.requests
 
 
@@ -410,12 +411,12 @@ def test_a_name_is_resolved_once_and_that_address_is_dialled(monkeypatch):
     answers = [addr_infos("10.0.0.1", "93.184.216.34"), addr_infos("127.0.0.1")]
     dialled = []
 
-    def refuse(_, address) -> None:
-        dialled.append(address)
-        raise ConnectionRefusedError
+    def refuse(exchange, addresses, purpose, peer) -> int:
+        dialled.append(peer[3])
+        return pycurl.SOCKET_BAD
 
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answers.pop(0))
-    monkeypatch.setattr(safe_http.DeadlineSocket, "connect", refuse)
+    monkeypatch.setattr(transport, "open_checked", refuse)
     assert fetch("http://rebinding.example/", retries=0).reason == "connection"
     assert dialled == [("93.184.216.34", 80)]
     assert fetch("http://rebinding.example/", retries=0).reason == "private_address"
@@ -427,7 +428,7 @@ def test_the_next_address_of_a_host_is_tried(site, monkeypatch):
     port = site.server_address[1]
     dead, live = ((socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, port)) for ip in ("127.0.0.2", "127.0.0.1"))
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [dead, live])
-    assert fetch(site.url("/a", "two.example"), allow_private_hosts=["two.example"]).status == "ok"
+    assert fetch(site.url("/a", "two.example"), allow_private_hosts=("two.example",)).status == "ok"
 
 
 def test_a_host_without_address_is_a_dns_failure(monkeypatch):
@@ -480,13 +481,12 @@ def secure_site(certificate) -> Iterator[Site]:
 
 def test_https_is_fetched_from_a_trusted_host_only(secure_site, certificate):
     secure_site.answers["/a"] = answer(200, BODY)
-    assert fetch(secure_site.url("/a"), tls=ssl.create_default_context(cafile=certificate[0])).data == BODY
+    assert fetch(secure_site.url("/a"), ca_file=str(certificate[0])).data == BODY
     assert fetch(secure_site.url("/a")).reason == "tls"
-    assert fetch(secure_site.url("/a"), tls=None).reason == "tls"
     wrong_name = fetch(
         secure_site.url("/a", "localhost"),
-        tls=ssl.create_default_context(cafile=certificate[0]),
-        allow_private_hosts=["localhost"],
+        ca_file=str(certificate[0]),
+        allow_private_hosts=("localhost",),
     )
     assert wrong_name.reason == "tls"
     assert secure_site.hits("/a") == 1
@@ -495,31 +495,30 @@ def test_https_is_fetched_from_a_trusted_host_only(secure_site, certificate):
 def test_a_slow_drip_over_tls_ends_at_the_time_limit(secure_site, certificate):
     secure_site.answers["/a"] = dripping(b"HTTP/1.0 200 OK\r\n\r\n", b"x")
     began = time.monotonic()
-    trusted = ssl.create_default_context(cafile=certificate[0])
-    assert fetch(secure_site.url("/a"), timeout_s=0.4, tls=trusted).reason == "timeout"
+    assert fetch(secure_site.url("/a"), timeout_s=0.4, ca_file=str(certificate[0])).reason == "timeout"
     assert time.monotonic() - began < 2
 
 
 # Many rows
 
 
-def test_results_come_in_the_order_of_the_rows(site):
+def test_every_row_has_its_own_result(site):
     for i in range(40):
         site.answers[f"/{i}"] = lambda handler, i=i: (
             time.sleep(0.05 * (i % 5 == 0)),
             answer(200 if i % 3 else 404, b"%d" % i)(handler),
         )
-    with fetcher(threads=8) as opened:
+    with fetcher(connections_per_host=8, connections=8) as opened:
         results = list(opened.fetch_many((str(i), site.url(f"/{i}"), None) for i in range(40)))
-    assert [image_id for image_id, _ in results] == [str(i) for i in range(40)]
-    for i, (_, fetched) in enumerate(results):
+    assert sorted(position for position, _ in results) == list(range(40))
+    for i, fetched in results:
         assert fetched == (Fetched("ok", None, b"%d" % i) if i % 3 else Fetched("failed", "http_404", None))
 
 
-def test_threads_fetch_in_parallel(site):
+def test_requests_run_in_parallel(site):
     site.answers["/a"] = lambda handler: (time.sleep(0.1), answer(200)(handler))
     began = time.monotonic()
-    with fetcher(threads=8) as opened:
+    with fetcher(connections_per_host=8, connections=8) as opened:
         assert len(list(opened.fetch_many([("x", site.url("/a"), None)] * 16))) == 16
     assert time.monotonic() - began < 1.3
 
@@ -530,31 +529,38 @@ def test_rows_are_read_only_a_little_ahead(site, monkeypatch):
     def rows():
         for i in range(1000):
             drawn.append(i)
-            yield str(i), site.url("/slow" if i == 0 else "/a"), None
+            yield str(i), site.url("/a"), None
 
-    def slow(handler: BaseHTTPRequestHandler) -> None:
-        until = time.monotonic() + 2
-        while site.hits("/a") < 5 and time.monotonic() < until:
-            time.sleep(0.01)
-        answer(200, BODY)(handler)
-
-    site.answers["/slow"] = slow
     site.answers["/a"] = answer(200, BODY)
-    monkeypatch.setattr(fetch_module, "BUFFERED_BYTES", 5 * len(BODY))
-    with fetcher(threads=2) as opened:
+    monkeypatch.setattr(fetch_module, "ROWS_AHEAD", 8)
+    with fetcher() as opened:
         results = opened.fetch_many(rows())
-        assert next(results)[0] == "0"
-        assert 6 <= len(drawn) <= 9  # the slow one, five buffered, two running, one drawn and not started
-        results.close()
-    monkeypatch.setattr(fetch_module, "ROWS_AHEAD", 4)
-    monkeypatch.setattr(fetch_module, "BUFFERED_BYTES", 1 << 30)
-    drawn.clear()
-    site.requests.clear()
-    with fetcher(threads=2) as opened:
-        results = opened.fetch_many(rows())
-        assert next(results)[0] == "0"
+        next(results)
         assert len(drawn) <= 9
         results.close()
+
+
+def test_no_request_starts_while_finished_downloads_fill_the_buffer(site, monkeypatch):
+    site.answers["/a"] = answer(200, BODY)
+    monkeypatch.setattr(fetch_module, "BUFFERED_BYTES", 5 * len(BODY))
+    with fetcher(connections=2, connections_per_host=2) as opened:
+        results = opened.fetch_many([("x", site.url("/a"), None)] * 60)
+        next(results)
+        time.sleep(0.3)
+        assert site.hits("/a") <= 8  # one taken, five buffered, two running
+        assert len(list(results)) == 59
+
+
+def test_a_slow_host_delays_no_other_row(site):
+    release = threading.Event()
+    site.answers["/slow"] = lambda handler: (release.wait(10), answer(200, BODY)(handler))
+    site.answers["/a"] = answer(200, BODY)
+    rows = [("x", site.url("/slow"), None), *([("x", site.url("/a"), None)] * 50)]
+    with fetcher(timeout_s=20.0) as opened:
+        results = opened.fetch_many(rows)
+        assert {next(results)[0] for _ in range(50)} == set(range(1, 51))
+        release.set()
+        assert [position for position, _ in results] == [0]
 
 
 def test_no_rows_give_no_results():
@@ -570,7 +576,7 @@ def test_images_with_a_reference_are_not_downloaded(site, tmp_path):
         ("3", None, None),
     ]
     with fetcher() as opened:
-        results = [fetched for _, fetched in opened.fetch_many(rows)]
+        results = [fetched for _, fetched in sorted(opened.fetch_many(rows), key=lambda result: result[0])]
     assert results == [
         Fetched("ok", None, BODY),
         Fetched("failed", "ref_missing", None),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 import socketserver
-import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -14,15 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.images import fetch as fetch_module
 from curation.images import rows as rows_module
 from curation.images.decode import ImageLimits
+from curation.images.download import Downloader, FetchSettings
 from curation.images.fetch import REASONS, Fetched, Fetcher
 from curation.images.rows import fetch_and_verify, image_row
 from curation.robots import DIRECTIVES
 from support.nights import picture
 
-UNTRUSTING = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 BODY = bytes(range(256)) * 8
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -64,8 +62,8 @@ def server() -> Iterator[RawServer]:
 
 
 def new_fetcher(**options) -> Fetcher:
-    defaults = {"timeout_s": 2.0, "allow_private_hosts": ["127.0.0.1"], "retries": 0, "threads": 4, "tls": UNTRUSTING}
-    return Fetcher(**(defaults | options))
+    defaults = {"timeout_s": 2.0, "allow_private_hosts": ("127.0.0.1",), "retries": 0}
+    return Fetcher(FetchSettings(**(defaults | options)))
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +77,8 @@ def fetch(server: RawServer, fetcher: Fetcher, response: bytes | Iterator[bytes]
     server.responses = {"/": response, "/good": OK + b"Content-Length: 2048\r\n\r\n" + BODY}
     rows = [(name, server.url(path), None) for name, path in (("a", "/good"), ("b", "/"), ("c", "/good"))]
     results = dict(fetcher.fetch_many(rows))
-    assert results["a"] == results["c"] == Fetched("ok", None, BODY)
-    fetched = results["b"]
+    assert results[0] == results[2] == Fetched("ok", None, BODY)
+    fetched = results[1]
     assert fetched.reason is None or fetched.reason in REASONS or re.fullmatch(r"http_\d{3}", fetched.reason)
     return fetched
 
@@ -189,7 +187,7 @@ def test_a_switch_of_protocols_is_the_answer(server, fetcher):
         ("X-Robots-Tag: all\r\nX-Robots-Tag: noimageai", "image_noimageai"),
         ("X-Robots-Tag: Worldcurate: noai", "image_noai"),
         ("X-Robots-Tag: googlebot: noai", None),
-        ("X-Robots-Tag: noindex", None),
+        ("X-Robots-Tag: noindex", "image_noindex"),
         ("X-Robots: noai", None),
     ],
 )
@@ -206,7 +204,7 @@ def test_a_response_that_refuses_ai_is_not_stored(server, headers, reason):
 @pytest.mark.parametrize("directive", DIRECTIVES)
 def test_the_honored_directives_are_configured(server, directive):
     head = OK + f"X-Robots-Tag: {', '.join(DIRECTIVES)}\r\n\r\n".encode()
-    with new_fetcher(honored=[directive]) as fetcher:
+    with new_fetcher(honored=(directive,)) as fetcher:
         assert fetch(server, fetcher, head).reason == f"image_{directive}"
 
 
@@ -226,14 +224,14 @@ UNFORESEEN = [
 
 @pytest.mark.parametrize("kind", UNFORESEEN)
 def test_any_exception_of_one_url_costs_that_url_alone(server, fetcher, monkeypatch, kind):
-    right = fetch_module.Fetcher.fetch
+    right = Downloader.get
 
-    def fail(self, url):
+    async def fail(self, url, room):
         if url.endswith("/good"):
-            return right(self, url)
+            return await right(self, url, room)
         raise kind
 
-    monkeypatch.setattr(fetch_module.Fetcher, "fetch", fail)
+    monkeypatch.setattr(Downloader, "get", fail)
     expected = "out_of_memory" if kind is MemoryError else "unexpected_error"
     assert fetch(server, fetcher, b"").reason == expected
 
@@ -261,8 +259,11 @@ def test_an_interrupt_ends_the_task(fetcher, monkeypatch, kind):
     def interrupt(*_):
         raise kind
 
+    async def interrupt_download(*_):
+        raise kind
+
     with monkeypatch.context() as patch:
-        patch.setattr(fetch_module.Fetcher, "fetch", interrupt)
+        patch.setattr(Downloader, "get", interrupt_download)
         with pytest.raises(kind):
             list(fetcher.fetch_many([("a", "http://a.example/", None)]))
     monkeypatch.setattr(rows_module, "verify", interrupt)
@@ -270,10 +271,9 @@ def test_an_interrupt_ends_the_task(fetcher, monkeypatch, kind):
         image_row("x", Fetched("ok", None, b"bad"), ImageLimits())
 
 
-def test_deep_recursion_in_a_reference_costs_that_image_alone(fetcher, tmp_path, monkeypatch):
+def test_deep_recursion_in_a_reference_costs_that_image_alone(fetcher, tmp_path):
     def recurse(reference):
         return recurse(reference)
 
-    monkeypatch.setattr(fetcher._refs, "read", recurse)
-    [row] = fetch_and_verify([("a", None, str(tmp_path))], fetcher, ImageLimits())
+    [row] = fetch_and_verify([("a", None, str(tmp_path))], fetcher, ImageLimits(), recurse)
     assert row["reason"] == "unexpected_error"

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curation.images.failures import FetchError
 from curation.images.ref_roots import RefRoots
 from curation.images.refs import ImageRefs, open_local
-from curation.images.safe_http import FetchError
 from curation.io.paths import folder_of
 
 BODY = b"picture"

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curation.images.failures import FetchError
 from curation.images.refs import ImageRefs, open_local
-from curation.images.safe_http import FetchError
 from curation.io.storage import Storage
 
 BODY = b"picture" * 100

@@ -73,7 +73,7 @@ def test_a_failure_fills_its_row_with_nulls(fetched, reason):
 
 def test_emoji_are_stored(fixtures_dir):
     paths = sorted((fixtures_dir / "emoji64").glob("*.png"))[:100]
-    with Fetcher(threads=4) as fetcher:
+    with Fetcher() as fetcher:
         rows = list(fetch_and_verify(((p.stem, None, str(p)) for p in paths), fetcher, LIMITS))
     assert [row["image_id"] for row in rows] == [p.stem for p in paths]
     assert {(row["status"], row["width"], row["height"]) for row in rows} == {("ok", 32, 32)}

@@ -1,0 +1,195 @@
+"""Turns at hosts, the breaker, and look-ups: what one host does delays no other."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+
+import pytest
+
+from curation.images import hosts as hosts_module
+from curation.images import resolver as resolver_module
+from curation.images.failures import FetchError
+from curation.images.hosts import BREAKER_TIMEOUTS, HostLimits
+from curation.images.resolver import Resolver
+
+
+@pytest.mark.parametrize("parallel", [1, 3])
+def test_a_host_has_at_most_its_number_of_parallel_requests(parallel):
+    running, most = 0, 0
+
+    async def request(limits):
+        nonlocal running, most
+        async with limits.turn("a.example"):
+            running += 1
+            most = max(most, running)
+            await asyncio.sleep(0)
+            running -= 1
+
+    async def main():
+        limits = HostLimits(parallel, 0.0)
+        await asyncio.gather(*(request(limits) for _ in range(20)))
+
+    asyncio.run(main())
+    assert most == parallel
+
+
+def test_requests_of_a_host_start_apart():
+    starts = []
+
+    async def request(limits):
+        async with limits.turn("a.example"):
+            starts.append(time.monotonic())
+
+    async def main():
+        limits = HostLimits(8, 0.05)
+        await asyncio.gather(*(request(limits) for _ in range(5)))
+
+    began = time.monotonic()
+    asyncio.run(main())
+    assert all(start - began >= 0.05 * number for number, start in enumerate(starts))
+
+
+def test_another_host_does_not_wait_for_the_pause_of_one():
+    async def main():
+        limits = HostLimits(8, 3600.0)
+        for host in ("a.example", "b.example"):
+            async with limits.turn(host):
+                pass
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05), limits.turn("a.example"):
+                pass
+
+    asyncio.run(main())
+
+
+def test_a_host_is_not_asked_after_timeouts_in_a_row_until_some_time_has_passed(monkeypatch):
+    async def ask(limits, host="a.example"):
+        async with limits.turn(host):
+            return True
+
+    async def main():
+        limits = HostLimits(4, 0.0)
+        for _ in range(BREAKER_TIMEOUTS - 1):
+            limits.record("a.example", timed_out=True)
+        limits.record("a.example", timed_out=False)
+        for _ in range(BREAKER_TIMEOUTS - 1):
+            limits.record("a.example", timed_out=True)
+        assert await ask(limits)
+        limits.record("a.example", timed_out=True)
+        with pytest.raises(FetchError, match="host_unresponsive"):
+            await ask(limits)
+        assert await ask(limits, "b.example")
+        later = time.monotonic() + hosts_module.BREAKER_S + 1
+        monkeypatch.setattr(hosts_module.time, "monotonic", lambda: later)
+        assert await ask(limits)
+        limits.record("a.example", timed_out=True)
+        with pytest.raises(FetchError, match="host_unresponsive"):
+            await ask(limits)
+
+    asyncio.run(main())
+
+
+def test_only_idle_hosts_are_forgotten(monkeypatch):
+    monkeypatch.setattr(hosts_module, "REMEMBERED_HOSTS", 3)
+
+    async def main():
+        limits = HostLimits(1, 0.0)
+        async with limits.turn("busy.example"):
+            for number in range(10):
+                limits.record(f"{number}.example", timed_out=True)
+            assert "busy.example" in limits._hosts
+        for number in range(10):
+            limits.record(f"{number}.example", timed_out=True)
+        assert len(limits._hosts) == 3
+
+    asyncio.run(main())
+
+
+# Look-ups
+
+
+def looked_up(monkeypatch, answer):
+    calls = []
+
+    def getaddrinfo(host, *_, **__):
+        calls.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (answer(host), 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    return calls
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "2130706433", "0x7f.1", "017700000001", "::1"])
+def test_a_literal_address_is_never_looked_up(monkeypatch, host):
+    calls = looked_up(monkeypatch, lambda _: "9.9.9.9")
+    assert asyncio.run(Resolver().addresses(host)) == ["::1" if host == "::1" else "127.0.0.1"]
+    assert calls == []
+
+
+def test_a_name_is_looked_up_once_for_all_who_wait_and_then_cached(monkeypatch):
+    calls = looked_up(monkeypatch, lambda _: "9.9.9.9")
+
+    async def main():
+        resolver = Resolver()
+        first = await asyncio.gather(*(resolver.addresses("a.example") for _ in range(20)))
+        return [*first, await resolver.addresses("a.example")]
+
+    assert asyncio.run(main()) == [["9.9.9.9"]] * 21
+    assert calls == ["a.example"]
+
+
+def test_names_that_are_slow_to_resolve_delay_no_other_name(monkeypatch):
+    release = threading.Event()
+
+    def answer(host):
+        if host.startswith("slow"):
+            release.wait(30)
+        return "9.9.9.9"
+
+    looked_up(monkeypatch, answer)
+    monkeypatch.setattr(resolver_module, "PARALLEL_LOOKUPS", 4)
+    monkeypatch.setattr(resolver_module, "TURN_S", 0.05)
+
+    async def main():
+        resolver = Resolver()
+        slow = [asyncio.create_task(resolver.addresses(f"slow{n}.example")) for n in range(16)]
+        await asyncio.sleep(0)
+        fast = await asyncio.gather(*(resolver.addresses(f"{n}.example") for n in range(48)))
+        assert not any(task.done() for task in slow)
+        release.set()
+        return fast + list(await asyncio.gather(*slow))
+
+    assert asyncio.run(main()) == [["9.9.9.9"]] * 64
+
+
+def test_a_look_up_beyond_its_time_limit_is_a_dns_failure_and_is_cached(monkeypatch):
+    release = threading.Event()
+    calls = looked_up(monkeypatch, lambda _: release.wait(10) and "9.9.9.9")
+    monkeypatch.setattr(resolver_module, "TURN_S", 0.02)
+    monkeypatch.setattr(resolver_module, "LOOKUP_S", 0.05)
+
+    async def main():
+        resolver = Resolver()
+        for _ in range(2):
+            with pytest.raises(FetchError, match="dns"):
+                await resolver.addresses("slow.example")
+        release.set()
+
+    asyncio.run(main())
+    assert calls == ["slow.example"]
+
+
+def test_the_cache_is_bounded(monkeypatch):
+    looked_up(monkeypatch, lambda _: "9.9.9.9")
+    monkeypatch.setattr(resolver_module, "CACHED_NAMES", 5)
+
+    async def main():
+        resolver = Resolver()
+        for number in range(20):
+            await resolver.addresses(f"{number}.example")
+        return len(resolver._cache)
+
+    assert asyncio.run(main()) == 5
