@@ -1,38 +1,47 @@
 """Fetch the images of the curated pairs and write the shards.
 
-The job runs two stages. `images` is the one impure stage: its buckets are fixed first (curated rows that make about
-one shard each), then each bucket is fetched, and its results are published, failures with their reason. Images that the
-published run of the batch and recipe has stored with the same settings are not requested again. `shards` is a pure
-function of `curated` and `images`.
+The job runs two stages. `images` is the one impure stage: its work units are fixed first (parts of the curated rows
+that make about one shard), then each is fetched, and its results are published, failures with their reason. Images that
+the published run of the batch and recipe has stored with the same settings are not requested again, nor are those that
+a killed run has fetched. `shards` is a pure function of `curated` and `images`.
 """
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
+from pydantic import BeforeValidator, Field
+
+from curation.cli.command import CommandOptions
 from curation.errors import OutputError
+from curation.images import decode, fetch
 from curation.lake.files import DataFile, Snapshot
 from curation.lake.tombstones import Tombstones
 from jobs.runtime.context import Context
 from jobs.runtime.freshness import made_with, recorded_inputs
 from jobs.runtime.job import Job, main
 from jobs.runtime.partitions import require
-from jobs.runtime.runs import Outcome, digest, earlier_outcome
+from jobs.runtime.runs import Outcome, digest, earlier_outcome, find_run
 from jobs.runtime.stage import Publication, Stage, StageRun
 from jobs.runtime.takedowns import relevant_digest
 from jobs.tasks.images.fetch import FetchBucket
 from jobs.tasks.images.inputs import ref_sources
-from jobs.tasks.images.reuse import NOT_FETCHED, find_stored
+from jobs.tasks.images.progress import FetchProgress, find_finished
+from jobs.tasks.images.reuse import NOT_FETCHED, StoredImages, find_stored, retried_reasons
 from jobs.tasks.images.shard import BuildShard
-from jobs.tasks.images.splits import Slice, plan_buckets
+from jobs.tasks.images.splits import Slice, plan_buckets, plan_fetches, rows_per_fetch
 
 log = logging.getLogger(__name__)
 
-ALGORITHM = 4  # 4: opt-outs, unpacking; 3: libjpeg reduces to one to two times the size; color profiles; 2: X-Robots-Tag, formats, bounds
+# 4: opt-outs, unpacking; 3: libjpeg reduces to one to two times the size, profiles; 2: X-Robots-Tag, formats, bounds
+ALGORITHM = 4
+ALL_REASONS = "all"
 FETCH_KEYS = {
     "max_side", "min_side", "max_pixels", "max_bytes", "shard_bytes", "assumed_image_bytes", "robots", "formats",
     "resize", "encode", "quality", "max_aspect", "tdm_reservation", "robots_txt",
@@ -40,14 +49,16 @@ FETCH_KEYS = {
 
 
 class ImagesStage(Stage):
-    """Fetches every bucket of the plan and publishes `images`."""
+    """Fetches every part of the plan and publishes `images`."""
 
     name: ClassVar[str] = "images"
     tables: ClassVar[tuple[str, ...]] = ("images",)
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self.batch, (self.curated, self.buckets) = context.batch, _plan(context)
+        self.batch, (self.curated, buckets) = context.batch, _plan(context)
+        self.fetch_rows = rows_per_fetch(self.curated.rows)
+        self.units = [slices for _, slices in plan_fetches(buckets, self.fetch_rows)]
         self.section, self.tombstones = context.config.images, Tombstones.read(context.lake)
         self.fingerprint_keys = {"images": self.section.model_dump(include=FETCH_KEYS), "algorithm": ALGORITHM}
         self.inputs = {"curated": self.curated.run_ids}
@@ -55,21 +66,28 @@ class ImagesStage(Stage):
         self.reads = [self.curated]
 
     def earlier(self, run: StageRun) -> Outcome | None:
-        """Return the outcome of a run that makes this one unnecessary; without `fetch`, of any run with its inputs."""
+        """Return the outcome of a run that makes this one unnecessary; without `fetch`, of any run with its inputs.
+
+        No run does if images failed for reasons that are to be tried again.
+        """
+        if self.context.retry_failed is not None and (row := run.freshness().row):
+            failed = json.loads(row["drops"]).keys() - {"tombstone"}
+            if failed & (retried_reasons(self.context) or failed):
+                return None
         row = None if self.context.fetch else run.freshness().row
         if row and digest(recorded_inputs(row)) == digest(self.inputs):
             return earlier_outcome(row)
         return super().earlier(run)
 
     def execute(self, run: StageRun) -> Publication:
-        """Fetch every bucket; a run that fetched less than half is incomplete."""
+        """Fetch every part; a run that fetched less than half is incomplete."""
         context = self.context
         if context.spark.conf.get("spark.speculation", "false") == "true":
             log.warning("spark.speculation is on: images may be fetched twice; turn it off for fetch_images")
         row = run.freshness().row
         if row and not context.fetch and not made_with(row, self.name, self.fingerprint_keys):
             run.set_keys({**self.fingerprint_keys, "stored_by": row["fingerprint"]})  # not what a fetch would store
-        results = context.run_tasks("fetch_images", self.buckets, self._task(run, row))
+        results = context.run_tasks("fetch_images", self.units, self._task(run, row))
         run.step("fetch")
         reasons: Counter[str] = Counter()
         for result in results:
@@ -86,16 +104,22 @@ class ImagesStage(Stage):
         if not complete:
             _warn_incomplete(fetched, written, reasons)
         complete &= not reasons[NOT_FETCHED]
-        totals = {"images": written, "fetched": fetched, "buckets": len(self.buckets)}
+        totals = {"images": written, "fetched": fetched, "buckets": len(self.units), "fetch_rows": self.fetch_rows}
         if reused := sum(result.reused for result in results):
             totals["reused"] = reused
         drops = {"tombstone": hidden, **reasons}
         return Publication({"images": files}, totals, {k: n for k, n in drops.items() if n}, complete=complete)
 
     def _task(self, run: StageRun, row: Mapping[str, Any] | None) -> FetchBucket:
-        """Return the task that fetches a bucket, with the images that the published run stored; `row` is its row."""
+        """Return the task that fetches a part, with the images that earlier runs stored.
+
+        Those are the published run, whose row is `row`, and killed runs that did the same work.
+        """
         context, partition = self.context, self.outputs["images"]
         stored = find_stored(context, row, self.fingerprint_keys, partition, self.curated.run_ids[0])
+        kept = frozenset[str]() if context.retry_failed is None else retried_reasons(context)
+        seed, finished = context.config.seed, find_finished(context, run)
+        killed = StoredImages(context.storage, seed, finished, retried=kept, references=True)
         storage = context.config.open_inputs(context.config.ingest)
         return FetchBucket(
             context.storage,
@@ -105,7 +129,9 @@ class ImagesStage(Stage):
             ref_sources(context, self.batch),
             [storage.stat(path) for path in self.section.block_hosts],
             storage,
-            stored,
+            [killed, *stored],
+            FetchProgress.of(run),
+            seed,
             fetch=context.fetch,
         )
 
@@ -160,9 +186,13 @@ class ShardsStage(Stage):
         return Publication({"shards": files}, totals, {reason: count for reason, count in drops.items() if count})
 
     def _images_by_bucket(self) -> list[list[DataFile]]:
+        """Return the files of `images` by bucket; a file's name starts with the number of the part that it is from."""
+        row = find_run(self.context.lake, self.images.run_ids[0], "images")
+        fetch_rows = json.loads(row["totals"]).get("fetch_rows") if row else None  # before algorithm 3, one per bucket
+        bucket_of_part = [bucket for bucket, _ in plan_fetches(self.buckets, fetch_rows)]
         by_bucket: list[list[DataFile]] = [[] for _ in self.buckets]
         for file in self.images.files:
-            by_bucket[int(file.name.partition(".")[0])].append(file)
+            by_bucket[bucket_of_part[int(file.name.partition(".")[0])]].append(file)
         return by_bucket
 
 
@@ -188,7 +218,35 @@ def _warn_incomplete(fetched: int, written: int, reasons: Counter[str]) -> None:
     )
 
 
-JOB = Job("fetch_images", __doc__ or "", run, stages=(ImagesStage, ShardsStage), sections=("images",))
+def _reasons(value: str | tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """Return the reasons of a list separated by commas; none for `all`. Raises ValueError for an unknown one."""
+    if not isinstance(value, str):
+        return value
+    reasons = () if value == ALL_REASONS else tuple(name.strip() for name in value.split(","))
+    for name in reasons:
+        if name not in fetch.REASONS | decode.REASONS and not re.fullmatch(r"http_\d{3}", name):
+            raise ValueError(f"no reason is called {name!r}: give those that a summary of fetch_images names")
+    return reasons
+
+
+class FetchOptions(CommandOptions):
+    """Which failed images are requested again."""
+
+    retry_failed: Annotated[tuple[str, ...] | None, BeforeValidator(_reasons)] = Field(
+        None,
+        description="request images again that failed, or only those that failed for these reasons",
+        json_schema_extra={"bare": ALL_REASONS, "metavar": "REASON,…"},
+    )
+
+
+JOB = Job(
+    "fetch_images",
+    __doc__ or "",
+    run,
+    stages=(ImagesStage, ShardsStage),
+    options=FetchOptions,
+    sections=("images",),
+)
 
 if __name__ == "__main__":
     sys.exit(main("jobs.fetch_images"))

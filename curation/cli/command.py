@@ -91,6 +91,11 @@ def _add_flag(group: Any, name: str, field: FieldInfo) -> None:
     if get_origin(kind) is list:
         group.add_argument(f"--{name}", metavar=name.upper(), action="append", help=f"{field.description} (repeatable)")
         return
+    extra = field.json_schema_extra
+    if isinstance(extra, dict) and "bare" in extra:  # a flag whose value may be left out
+        shown = {"metavar": extra["metavar"], "help": field.description}
+        group.add_argument(f"--{name}", nargs="?", const=extra["bare"], default=None, **shown)
+        return
     choices = get_args(kind) if get_origin(kind) is Literal else None
     default = "" if field.default is None else f" (default: {field.default})"
     metavar = "{" + ",".join(choices) + "}" if choices else getattr(kind, "__name__", "value").upper()

@@ -29,6 +29,7 @@ class Context:
         replace: whether ingest may replace a published batch that was read with other settings or from other files.
         dry_run: whether the job only says what it would do.
         fetch: whether images may be requested; without it, only stored images are used.
+        retry_failed: reasons for which images failed that are requested again; () means all reasons.
     """
 
     config: Config
@@ -36,6 +37,7 @@ class Context:
     replace: bool = False
     dry_run: bool = False
     fetch: bool = True
+    retry_failed: tuple[str, ...] | None = None
 
     @cached_property
     def storage(self) -> Storage:

@@ -1,4 +1,4 @@
-"""The task that fetches the images of one bucket of curated rows."""
+"""The task that fetches the images of a part of the curated rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from curation.lake.files import WrittenFile
 from curation.lake.schemas import IMAGE_COLUMNS, SCHEMAS
 from curation.lake.tombstones import Tombstones
 from jobs.runtime.partitions import WriterFactory
-from jobs.tasks.images.reuse import NOT_FETCHED, StoredImages
+from jobs.tasks.images.progress import FetchProgress
+from jobs.tasks.images.reuse import NOT_FETCHED, StoredImages, find_all, order_range
 from jobs.tasks.images.shared_fetcher import shared_fetcher
 from jobs.tasks.images.splits import Slice, read_slices
 
@@ -53,14 +54,16 @@ class FetchBucket:
     refs: RefSources  # of images that need no download
     block_lists: Sequence[FileStat]
     list_storage: Storage
-    stored: StoredImages | None = None
+    stored: Sequence[StoredImages]
+    progress: FetchProgress
+    seed: int
     fetch: bool = True
 
     def __call__(self, index: int, slices: Sequence[Slice]) -> FetchedBucket:
         """Return the written rows and how many were fetched or failed."""
         rows = read_slices(self.storage, slices, [name for name, _ in IMAGE_COLUMNS])
         usable = rows.filter(self.tombstones.keep_mask(rows)).sort_by("image_id")
-        stored: dict[str, dict[str, Any]] = self.stored.find(usable) if self.stored else {}
+        stored = find_all(self.stored, usable)
         reused = len(stored)
         reasons: Counter[str] = Counter()
         images = list(zip(*(usable[name].to_pylist() for name in ("image_id", "image_url", "image_ref")), strict=True))
@@ -73,6 +76,7 @@ class FetchBucket:
                 ]
                 reasons.update(row["reason"] or "ok" for row in made)
                 writer.write(pa.Table.from_pylist(made, schema=SCHEMAS["images"]))
+        self.progress.record(index, writer.files, order_range(self.seed, usable["image_id"].chunks))
         return FetchedBucket(writer.files, reasons, rows.num_rows - usable.num_rows, reused)
 
     def _fetched(self, images: Sequence[ImageRow]) -> Iterator[dict[str, Any]]:

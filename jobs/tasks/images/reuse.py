@@ -8,7 +8,7 @@ own. Images in a damaged file count as not stored.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,25 +49,32 @@ class FindRange:
 
     def __call__(self, _: int, file: DataFile) -> OrderRange:
         """Return the range."""
-        first, last = (1 << 64) - 1, 0
-        for batch in _intact(self.storage, file.path, ["image_id"]):
-            hashes = u64_column(self.seed, "order", batch["image_id"])
+        return order_range(self.seed, (batch["image_id"] for batch in _intact(self.storage, file.path, ["image_id"])))
+
+
+def order_range(seed: int, ids: Iterable[pa.Array]) -> OrderRange:
+    """Return the range of the order hashes of some arrays of image ids."""
+    first, last = (1 << 64) - 1, 0
+    for array in ids:
+        if len(array):
+            hashes = u64_column(seed, "order", array)
             first, last = min(first, int(hashes.min())), max(last, int(hashes.max()))
-        return OrderRange(first, last)
+    return OrderRange(first, last)
 
 
 @dataclass(frozen=True)
 class StoredImages:
     """Finds rows of an earlier run's `images` by image_id.
 
-    With `failures`, an image that failed counts as stored too. With `references`, so do images that are read by
-    reference: unlike a URL, a reference may name another picture when its file has changed.
+    Images that failed count as stored too, except for those with one of the reasons `retried`, or with any reason if it
+    is None. With `references`, so do images that are read by reference: unlike a URL, a reference may name another
+    picture when its file has changed.
     """
 
     storage: Storage
     seed: int
     files: Sequence[tuple[str, OrderRange]]
-    failures: bool
+    retried: frozenset[str] | None
     references: bool
 
     def find(self, rows: pa.Table) -> dict[str, dict[str, Any]]:
@@ -88,7 +95,22 @@ class StoredImages:
         return stored
 
     def _usable(self, row: Mapping[str, Any]) -> bool:
-        return row["status"] == "ok" or (self.failures and row["reason"] != NOT_FETCHED)
+        if row["status"] == "ok":
+            return True
+        return self.retried is not None and row["reason"] not in {NOT_FETCHED, *self.retried}
+
+
+def find_all(sources: Iterable[StoredImages], rows: pa.Table) -> dict[str, dict[str, Any]]:
+    """Return the stored rows of curated images as `StoredImages.find` does, from the first source that has them."""
+    stored: dict[str, dict[str, Any]] = {}
+    for source in sources:
+        stored |= source.find(rows.filter(pc.invert(pc.is_in(rows["image_id"], pa.array(stored, pa.string())))))
+    return stored
+
+
+def retried_reasons(context: Context) -> frozenset[str] | None:
+    """Return the reasons whose images are requested again when the images are fetched; None for all."""
+    return frozenset(context.retry_failed) if context.retry_failed else None
 
 
 def _intact(storage: Storage, path: str, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
@@ -101,30 +123,32 @@ def _intact(storage: Storage, path: str, columns: list[str] | None) -> Iterator[
 
 def find_stored(
     context: Context, row: Mapping[str, Any] | None, keys: Mapping[str, Any], partition: Mapping[str, str], curated: str
-) -> StoredImages | None:
+) -> list[StoredImages]:
     """Return the images that the published run of `images` stored, if the next run may use them.
 
     Args:
-        context: without `fetch`, every row may be used, failures too, because no image can be requested.
+        context: without `fetch`, every row may be used, failures too, because no image can be requested; with
+            `retry_failed`, so may the failures for other reasons.
         row: the row of the published run.
         keys: the settings and the algorithm number of the next run; those of the published run must be equal.
         partition: the partition of `images`.
         curated: the run that wrote the curated pairs.
     """
     if row is None or (context.fetch and not made_with(row, "images", keys)):
-        return None
+        return []
     files = context.lake.snapshot("images", partition).files
     lost = file_problems(context.storage, files)
     files = tuple(file for file in files if file.rows and file.path not in lost)
     ranges = context.run_tasks("images: stored", files, FindRange(context.storage, context.config.seed))
     pairs = [_pairs_behind(context.lake, run) for run in (curated, *recorded_inputs(row)["curated"])]
-    return StoredImages(
+    stored = StoredImages(
         context.storage,
         context.config.seed,
         [(file.path, part) for file, part in zip(files, ranges, strict=True)],
-        failures=not context.fetch,
+        retried=retried_reasons(context) if context.fetch else frozenset(),
         references=not context.fetch or (len(set(pairs)) == 1 and pairs[0] is not None),
     )
+    return [stored]
 
 
 def _pairs_behind(lake: Lake, curated: str) -> str | None:

@@ -1,8 +1,8 @@
-"""The work units of the fetch: slices of the curated rows that make about one shard each."""
+"""The work units of fetch_images: slices of the curated rows that make about one shard each, and parts of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,9 @@ from curation.io.storage import Storage
 from curation.lake.files import Snapshot
 from curation.lake.parquet_read import read_rows
 from curation.lake.schemas import SCHEMAS
+
+TARGET_FETCHES = 64
+MIN_FETCH_ROWS, MAX_FETCH_ROWS = 256, 4096
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,37 @@ def plan_buckets(curated: Snapshot, rows_per_bucket: int) -> list[list[Slice]]:
         ]
         buckets.append(slices)
     return buckets
+
+
+def rows_per_fetch(rows: int) -> int:
+    """Return how many of a batch's curated rows are fetched by one task.
+
+    Small batches are spread over `TARGET_FETCHES` tasks, so that they use all cores. The tasks of large ones have so
+    many rows that the slow hosts at their end matter little, and so few that little is lost with a killed one.
+    """
+    return min(max(-(-rows // TARGET_FETCHES), MIN_FETCH_ROWS), MAX_FETCH_ROWS)
+
+
+def plan_fetches(buckets: Sequence[Sequence[Slice]], rows: int | None) -> list[tuple[int, list[Slice]]]:
+    """Cut buckets into parts of at most `rows` rows, in order; return each part with its bucket. None cuts nothing."""
+    return [(bucket, part) for bucket, slices in enumerate(buckets) for part in _cut(slices, rows)]
+
+
+def _cut(slices: Sequence[Slice], rows: int | None) -> Iterator[list[Slice]]:
+    """Yield parts of at most `rows` rows; at least one."""
+    part: list[Slice] = []
+    room = rows or 0
+    for piece in slices:
+        start = piece.start
+        while rows and piece.stop - start > room:
+            part.append(Slice(piece.path, start, start + room))
+            yield part
+            start, part, room = start + room, [], rows
+        if start < piece.stop:
+            part.append(Slice(piece.path, start, piece.stop))
+            room -= piece.stop - start
+    if part or not slices:
+        yield part
 
 
 def read_slices(storage: Storage, slices: Sequence[Slice], columns: list[str]) -> pa.Table:
