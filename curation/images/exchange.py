@@ -27,8 +27,8 @@ FINAL_REASONS = {
     pycurl.E_URL_MALFORMAT: "bad_url",
     pycurl.E_OUT_OF_MEMORY: "out_of_memory",
 }
-DROPPED = {pycurl.E_RECV_ERROR, pycurl.E_SEND_ERROR, pycurl.E_GOT_NOTHING, pycurl.E_COULDNT_CONNECT, pycurl.E_HTTP2}
 HTTP2_STREAM = 92  # CURLE_HTTP2_STREAM, which pycurl does not name
+CLOSED = frozenset({pycurl.E_RECV_ERROR, pycurl.E_SEND_ERROR, pycurl.E_GOT_NOTHING, pycurl.E_HTTP2, HTTP2_STREAM})
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,11 @@ class Exchange:
         self._body = bytearray()
         self._refused: str | None = None
         self._error: Exception | None = None
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether any line of a response has arrived, or the transfer was refused."""
+        return self._lines > 0 or self._refused is not None
 
     def refuse(self, reason: str) -> int:
         """Record why the transfer is stopped; the first reason counts."""
@@ -118,7 +123,7 @@ class Exchange:
             raise FetchError(reason)
         if code == pycurl.E_PARTIAL_FILE:
             raise TransientError("incomplete")
-        if code in DROPPED | {HTTP2_STREAM} and "chunk" not in message:
+        if code in CLOSED | {pycurl.E_COULDNT_CONNECT} and "chunk" not in message:
             raise TransientError("incomplete" if self._has_head else "connection")
         raise FetchError("bad_response")
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pycurl
 
-from curation.images.exchange import Exchange, Response
+from curation.images.exchange import CLOSED, Exchange, Response
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,10 @@ class Target:
     host: str
     port: int
     addresses: tuple[str, ...]
+
+
+class KeptConnectionError(Exception):
+    """A kept connection was closed before it answered a further request."""
 
 
 class Transport:
@@ -57,11 +61,20 @@ class Transport:
     async def get(self, target: Target, seconds: float, wants: Callable[[Response], bool]) -> Response:
         """Return the final response to a GET request; its body is empty unless `wants` accepts status and headers.
 
+        A server may close a kept connection at the moment it is used again; such a request is repeated on a new one.
         Raises FetchError or TransientError with a reason; it is `timeout` after `seconds`.
         """
+        deadline = self._loop.time() + seconds
+        try:
+            return await self._get(target, seconds, wants, fresh=False)
+        except KeptConnectionError:
+            return await self._get(target, deadline - self._loop.time(), wants, fresh=True)
+
+    async def _get(self, target: Target, seconds: float, wants: Callable[[Response], bool], *, fresh: bool) -> Response:
         exchange = Exchange(self._max_bytes, wants)
         curl = self._idle.pop() if self._idle else self._new_handle()
         curl.setopt(pycurl.URL, target.url)
+        curl.setopt(pycurl.FRESH_CONNECT, fresh)
         curl.setopt(pycurl.TIMEOUT_MS, max(1, int(seconds * 1000)))
         curl.setopt(pycurl.RESOLVE, [f"+{target.host}:{target.port}:{_listed(target.addresses)}"])
         curl.setopt(pycurl.HEADERFUNCTION, exchange.read_header)
@@ -71,10 +84,13 @@ class Transport:
         self._multi.add_handle(curl)
         try:
             code, message = await done
+            kept = curl.getinfo(pycurl.NUM_CONNECTS) == 0
         finally:
             del self._running[curl]
             self._multi.remove_handle(curl)
         self._idle.append(curl)
+        if kept and code in CLOSED and not exchange.has_answer:
+            raise KeptConnectionError
         return exchange.result(code, message)
 
     def close(self) -> None:

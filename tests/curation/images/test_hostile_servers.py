@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import socketserver
-import threading
 import time
 from collections.abc import Iterator
 
@@ -20,45 +18,17 @@ from curation.images.fetch import REASONS, Fetched, Fetcher
 from curation.images.rows import fetch_and_verify, image_row
 from curation.robots import DIRECTIVES
 from support.nights import picture
+from support.raw_server import RawServer, raw_server
 
 BODY = bytes(range(256)) * 8
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
-class RawServer(socketserver.ThreadingTCPServer):
-    """Sends the bytes of the requested path, or those of an iterator until the client has gone."""
-
-    daemon_threads = True
-    allow_reuse_address = True
-
-    def __init__(self) -> None:
-        self.responses: dict[str, bytes | Iterator[bytes]] = {}
-        super().__init__(("127.0.0.1", 0), _Handler)
-
-    def url(self, path: str = "/") -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}{path}"
-
-    def handle_error(self, request, client_address) -> None:
-        """Ignore errors: clients close connections early."""
-
-
-class _Handler(socketserver.BaseRequestHandler):
-    server: RawServer
-
-    def handle(self) -> None:
-        path = self.request.recv(65536).split(b" ")[1].decode()
-        response = self.server.responses[path]
-        for part in [response] if isinstance(response, bytes) else response:
-            self.request.sendall(part)
-
-
 @pytest.fixture(scope="module")
 def server() -> Iterator[RawServer]:
-    with RawServer() as running:
-        threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    with raw_server() as running:
         yield running
-        running.shutdown()
 
 
 def new_fetcher(**options) -> Fetcher:
