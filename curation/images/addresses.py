@@ -33,8 +33,10 @@ def is_public(address: str) -> bool:
 def literal_address(host: str) -> str | None:
     """Return the address that a host spells out, as `127.0.0.1`, `127.1`, `0x7f.1` and `::1` do; None for a name."""
     try:
-        return str(ipaddress.IPv6Address(host)) if ":" in host else socket.inet_ntoa(socket.inet_aton(host))
-    except (ValueError, OSError):
+        if ":" in host:  # in the form of the system, which libcurl uses too
+            return socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, host))
+        return socket.inet_ntoa(socket.inet_aton(host))
+    except OSError:
         return None
 
 

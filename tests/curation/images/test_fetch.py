@@ -4,12 +4,14 @@ import gzip
 import socket
 import socketserver
 import ssl
+import subprocess
 import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pycurl
 import pytest
@@ -468,14 +470,20 @@ def test_addresses_inside_a_network_are_not_public(address):
 # TLS
 
 
-@pytest.fixture
-def secure_site(certificate) -> Iterator[Site]:
+@contextmanager
+def secure(path: Path, key: Path) -> Iterator[Site]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*certificate)
+    context.load_cert_chain(path, key)
     site = Site()
     site.scheme = "https"
     site.socket = context.wrap_socket(site.socket, server_side=True)
     with serving(site) as running:
+        yield running
+
+
+@pytest.fixture
+def secure_site(certificate) -> Iterator[Site]:
+    with secure(*certificate) as running:
         yield running
 
 
@@ -490,6 +498,31 @@ def test_https_is_fetched_from_a_trusted_host_only(secure_site, certificate):
     )
     assert wrong_name.reason == "tls"
     assert secure_site.hits("/a") == 1
+
+
+def expired_certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that was valid for one day of 2020, and its key."""
+    (folder / "index.txt").touch()
+    (folder / "serial").write_text("01")
+    (folder / "ca.cnf").write_text(
+        "[ca]\ndefault_ca=x\n[x]\ndatabase=index.txt\nserial=serial\npolicy=p\ncopy_extensions=copy\n"
+        "[p]\ncommonName=supplied\n"
+    )
+    request = "req -new -newkey rsa:2048 -nodes -keyout key.pem -out req.pem -subj /CN=tester -addext"
+    sign = "ca -batch -selfsign -config ca.cnf -keyfile key.pem -in req.pem -out cert.pem -outdir . -notext -md sha256"
+    for arguments in (
+        [*request.split(), "subjectAltName=IP:127.0.0.1"],
+        [*sign.split(), "-startdate", "20200101000000Z", "-enddate", "20200102000000Z"],
+    ):
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+    return folder / "cert.pem", folder / "key.pem"
+
+
+def test_an_expired_certificate_is_not_trusted_even_if_it_is_known(certificate, tmp_path):
+    path, key = expired_certificate(tmp_path)
+    with secure(path, key) as site:
+        site.answers["/a"] = answer(200, BODY)
+        assert fetch(site.url("/a"), ca_file=str(path)).reason == "tls"
 
 
 def test_a_slow_drip_over_tls_ends_at_the_time_limit(secure_site, certificate):

@@ -193,3 +193,15 @@ def test_the_cache_is_bounded(monkeypatch):
         return len(resolver._cache)
 
     assert asyncio.run(main()) == 5
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("[::ffff:127.0.0.1]", "::ffff:127.0.0.1"),
+        ("[0:0:0:0:0:0:0:1]", "::1"),
+        ("[64:ff9b::7f00:1]", "64:ff9b::7f00:1"),
+    ],
+)
+def test_a_literal_has_the_form_of_the_system(host, address):
+    assert asyncio.run(Resolver().addresses(host.strip("[]"))) == [address]
