@@ -39,7 +39,7 @@ def test_cores_partitions_and_the_order_of_inputs_change_no_byte(night_done, tmp
     config = context.config.model_dump(mode="json", exclude_none=True)
     config["lake"] = str(tmp_path / "other")
     config["ingest"]["inputs"] = config["ingest"]["inputs"][::-1]
-    config["images"]["threads"] = 1
+    config["images"]["connections"] = 1
     config["ingest"]["connections"] = 1
     config["spark"] = {"conf": PARTITIONS}
     path = tmp_path / "config.yaml"

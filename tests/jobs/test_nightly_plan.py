@@ -59,7 +59,7 @@ CHANGES: dict[str, Callable[[Context, Path], Context]] = {
     "another recipe": lambda context, _: change(context, recipe="r2", balance={"t_en": 7}),
     "other sizes of pictures": lambda context, _: change(context, images={"max_side": 16}),
     "shards of another size": lambda context, _: change(context, images={"shard_bytes": 9000}),
-    "a setting that changes no result": lambda context, _: change(context, images={"threads": 2}, progress_s=1.0),
+    "a setting that changes no result": lambda context, _: change(context, images={"connections": 2}, progress_s=1.0),
     "another batch": lambda context, folder: change(context, batch="b0", ingest={"inputs": write_night(folder, 20)}),
     "matched in larger units": lambda context, _: change(context, match={"unit_bytes": 1 << 20}),
 }
