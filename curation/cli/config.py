@@ -118,7 +118,7 @@ class ImagesSection(Section):
     retries: int = Field(
         2, ge=0, description="retries after the status 429, any status from 500 on, or a dropped connection"
     )
-    connections: int = Field(128, ge=1, description="parallel requests per task")
+    connections: int = Field(256, ge=1, description="parallel requests per task")
     connections_per_host: int = Field(4, ge=1, description="parallel requests per task to the same host")
     host_delay_s: float = Field(0.0, ge=0, description="seconds between the starts of two requests to the same host")
     task_timeout_s: Annotated[float, Field(gt=0)] = Field(

@@ -52,7 +52,7 @@ class FetchSettings:
     robots_txt: bool = False
     retries: int = 2
     backoff_s: float = 0.5
-    connections: int = 128
+    connections: int = 256
     connections_per_host: int = 4
     host_delay_s: float = 0.0
     ca_file: str | None = None
