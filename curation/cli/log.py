@@ -53,7 +53,7 @@ class LogOptions:
 
 
 def add_standard_options(parser: argparse.ArgumentParser, *, version: bool = True) -> set[str]:
-    """Add the options that every command has, and return their names; `version` is left out where it is a key."""
+    """Add the options that every command has, and return their names; `version` is left out where it has a meaning."""
     parser.add_argument("--quiet", action="store_true", help="log only warnings and errors, and show no progress")
     parser.add_argument(
         "--log_format", metavar="{text,json}", help="text, or json for one JSON object per line (default: text)"

@@ -76,7 +76,8 @@ def load_with(
     sections: Sequence[str] = (),
 ) -> tuple[Settings, dict[str, Any]]:
     """Read a configuration as `load_config` does; return it with the values of the parser's options."""
-    standard = add_standard_options(parser, version="version" not in model.model_fields)
+    named = {*model.model_fields, *(action.dest for action in parser._actions)}
+    standard = add_standard_options(parser, version="version" not in named)
     option_names = {action.dest for action in parser._actions} - {"help", "config", *standard}
     source: Any = CliSettingsSource[argparse.ArgumentParser](
         model, cli_prog_name=parser.prog, root_parser=parser, cli_avoid_json=True, cli_hide_none_type=True

@@ -39,6 +39,20 @@ def read_rows(storage: Storage, path: str, start: int, stop: int, columns: list[
         return table.slice(start - (first or 0), stop - start)
 
 
+def read_row_groups(
+    storage: Storage, path: str, start: int, stop: int, columns: list[str] | None = None
+) -> Iterator[pa.Table]:
+    """Yield rows `start` to `stop` of a data file in order, with one row group in memory."""
+    with open_parquet(storage, path) as file:
+        offset = 0
+        for group in range(file.num_row_groups):
+            rows = file.metadata.row_group(group).num_rows
+            first, last = max(start - offset, 0), min(stop - offset, rows)
+            if first < last:
+                yield file.read_row_group(group, columns=columns).slice(first, last - first)
+            offset += rows
+
+
 def count_values(storage: Storage, path: str, column: str) -> int:
     """Return the number of values in a column of a data file, read from the file's footer.
 
