@@ -1,12 +1,14 @@
 """Compares a lake with what was published: names, sizes, checksums and counters, and names the job to run again.
 
     python -m jobs.verify --config c.yaml               every problem, one line each; exit code 4 if there are any
+    python -m jobs.verify --config c.yaml --decode 0.01         and decodes one picture in a hundred of the shards
     python -m jobs.verify --config c.yaml --repair      marks damaged partitions, so that the next run rebuilds them
 
 Every published file is read and compared with the SHA-256 in the commit that published it, or with its own checksums.
 The rows of each partition are compared with the counters of the run that wrote it and of the runs that read it. Files
 that belong to no published version are counted; `jobs.gc` removes them. `--repair` also restores damaged batch and
-recipe files from the runs, and removes damaged matchers, which the next build compiles again.
+recipe files from the runs, and removes damaged matchers, which the next build compiles again. A picture that does not
+decode cannot be repaired; it can be taken down.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from curation.cli.run import run_command
 from curation.errors import DamagedLakeError
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
+from jobs.tasks.verify.pictures import check_pictures
 from jobs.tasks.verify.problems import Problem
 from jobs.tasks.verify.records import check_records
 from jobs.tasks.verify.repair import repair
@@ -33,6 +36,7 @@ class VerifyOptions(CommandOptions):
     """How much to check, and whether to repair."""
 
     quick: bool = Field(False, description="compare names, sizes and counters only, without reading the files")
+    decode: float = Field(0.0, ge=0, le=1, description="share of the pictures in shards to decode; 1 decodes all")
     repair: bool = Field(False, description="mark damaged partitions incomplete and restore small files")
     json_: bool = Field(False, alias="json", description="print JSON instead of lines")
 
@@ -50,31 +54,44 @@ def verify(argv: Sequence[str]) -> None:
     problems = check_records(context, read=not options.quick)
     inventory = check_tables(context, read=not options.quick)
     problems += inventory.problems
+    decoded, undecodable = _check_pictures(context, inventory, options.decode)
+    problems += undecodable
     done, left = repair(context, problems) if options.repair else ([], problems)
     report = _as_json if options.json_ else _as_text
-    sys.stdout.write(report(inventory, problems, done) + "\n")
+    sys.stdout.write(report(inventory, decoded, problems, done) + "\n")
     if left and options.repair:
         raise DamagedLakeError(f"{config.lake}: {len(left)} problems remain, such as {left[0].line()}")
-    if left:
+    if len(left) > len(undecodable):
         raise DamagedLakeError(f"{config.lake}: {len(left)} problems: run `python -m jobs.verify --repair`")
+    if left:
+        raise DamagedLakeError(f"{config.lake}: {len(left)} pictures do not decode: take them down with jobs.takedown")
 
 
-def _as_text(inventory: Inventory, problems: Sequence[Problem], done: Sequence[str]) -> str:
+def _check_pictures(context: Context, inventory: Inventory, share: float) -> tuple[int, list[Problem]]:
+    """Decode a share of the pictures in those shards that have no other problem; return how many, and the problems."""
+    damaged = {problem.where for problem in inventory.problems}
+    shards = inventory.snapshots["shards"].files if share and "shards" in inventory.snapshots else ()
+    return check_pictures(context, [file for file in shards if file.path not in damaged], share)
+
+
+def _as_text(inventory: Inventory, decoded: int, problems: Sequence[Problem], done: Sequence[str]) -> str:
     orphans, orphan_bytes = len(inventory.orphans), sum(inventory.orphans.values())
     summary = (
         f"{inventory.files} files ({inventory.size:,} bytes) are published, {len(problems)} problems; "
         f"{orphans} files ({orphan_bytes:,} bytes) belong to no published version"
+        f"{f'; {decoded:,} pictures were decoded' if decoded else ''}"
     )
     return "\n".join([*(problem.line() for problem in problems), *(f"repair: {line}" for line in done), summary])
 
 
-def _as_json(inventory: Inventory, problems: Sequence[Problem], done: Sequence[str]) -> str:
+def _as_json(inventory: Inventory, decoded: int, problems: Sequence[Problem], done: Sequence[str]) -> str:
     report = {
         "problems": [asdict(problem) for problem in problems],
         "repairs": list(done),
         "files": inventory.files,
         "bytes": inventory.size,
         "orphans": inventory.orphans,
+        "pictures_decoded": decoded,
     }
     return json.dumps(report, ensure_ascii=False, indent=1)
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from curation.lake.lake import Lake
+from curation.lake.parquet import PartitionWriter
+from curation.lake.schemas import SCHEMAS
 from jobs import nightly, remove, verify
 from jobs.runtime.context import Context
+from jobs.runtime.runs import find_run
+from jobs.tasks.verify.pictures import DecodePictures
 from support.damage import flips
 from support.in_process import second_night
 from support.lakes import TABLES, digests
@@ -182,3 +188,63 @@ def test_what_cannot_be_repaired_remains_and_is_named(run, night_here):
     assert code == 4
     assert problems[0]["where"] == str(path)
     assert path.read_bytes() == b"{"
+
+
+def test_pictures_that_do_not_decode_are_named_and_a_repair_leaves_them(run, night_here):
+    """The pictures were broken before they were published, so checksums cannot tell."""
+    rows = shard_rows(night_here)
+    broken = {row["image_id"] for row in rows[::7]}
+    small = rows[1]["image_id"]
+    publish_with(night_here, lambda row: spoil(row, broken, small))
+    assert run()[0] == 0
+    code, problems, _ = run("--decode", "1")
+    assert code == 4
+    assert {problem["where"].rpartition(" ")[2] for problem in problems} == broken | {small}
+    whats = {problem["where"].rpartition(" ")[2]: problem["what"] for problem in problems}
+    assert set(map(whats.get, broken)) == {"it does not decode: truncated"}
+    assert whats[small].endswith(f"{rows[1]['width'] + 1} x {rows[1]['height']} are recorded")
+    assert problems[0]["remedy"].startswith("run jobs.takedown --image_id ")
+    code, again, repairs = run("--decode", "1", "--repair")
+    assert (code, again, repairs) == (4, problems, [])
+
+
+def test_the_share_of_decoded_pictures_grows_and_includes_smaller_shares(night_here):
+    files = night_here.lake.snapshot("shards").files
+    pictures = {row["image_id"]: row for row in shard_rows(night_here)}
+    chosen = []
+    for share in (0.0, 0.3, 0.7, 1.0):
+        with pytest.MonkeyPatch.context() as patch:
+            seen: list[bytes] = []
+            patch.setattr("jobs.tasks.verify.pictures.picture_problem", lambda image, _, seen=seen: seen.append(image))
+            counts = [DecodePictures(night_here.storage, share)(0, file.path).decoded for file in files]
+        assert sum(counts) == len(seen)
+        chosen.append(set(seen))
+    assert chosen[0] < chosen[1] < chosen[2] < chosen[3] == {row["image"] for row in pictures.values()}
+
+
+def shard_rows(context: Context) -> list[dict]:
+    files = context.lake.snapshot("shards").files
+    return [row for file in files for row in pq.ParquetFile(file.path).read().to_pylist()]
+
+
+def spoil(row: dict, broken: set[str], small: str) -> dict:
+    if row["image_id"] in broken:
+        return row | {"image": row["image"][:-40]}
+    return row | {"width": row["width"] + (row["image_id"] == small)}
+
+
+def publish_with(context: Context, change) -> None:
+    """Replace the shards by changed rows, published by the same run."""
+    lake = context.lake
+    snapshot = lake.snapshot("shards", {"recipe": "default", "batch": "b1"})
+    [run_id] = snapshot.run_ids
+    row = find_run(lake, run_id, "shards")
+    with PartitionWriter(
+        lake.storage, lake.layout.table("shards"), f"recipe=default/batch=b1/{run_id}", 0, SCHEMAS["shards"]
+    ) as writer:
+        rows = [change(row) for row in shard_rows(context)]
+        writer.write(pa.Table.from_pylist(rows, schema=SCHEMAS["shards"]))
+    metadata = {"run_id": run_id, "run": json.dumps(row, default=str)}
+    lake.publish(
+        "shards", {"recipe": "default", "batch": "b1"}, writer.files, expected=snapshot.run_ids, metadata=metadata
+    )

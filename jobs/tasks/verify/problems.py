@@ -34,6 +34,7 @@ class Problem:
         table: table of a data file; empty for other files.
         partition: its partition.
         run_id: the run that published it.
+        remedy: what to do, if neither a run of `job` nor a copy of the file helps; `--repair` does not do it.
     """
 
     where: str
@@ -42,10 +43,12 @@ class Problem:
     table: str = ""
     partition: Mapping[str, str] = field(default_factory=dict)
     run_id: str = ""
+    remedy: str = ""
 
     def line(self) -> str:
         """Return the problem in one line."""
-        return f"{self.where}: {self.what}: {f'run {self.job} again' if self.job else 'restore it from a copy'}"
+        remedy = self.remedy or (f"run {self.job} again" if self.job else "restore it from a copy")
+        return f"{self.where}: {self.what}: {remedy}"
 
 
 def of_file(table: str, file: DataFile, what: str) -> Problem:

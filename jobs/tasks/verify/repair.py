@@ -26,7 +26,9 @@ def repair(context: Context, problems: Sequence[Problem]) -> tuple[list[str], li
     done, left = [], []
     by_run: dict[tuple[str, str], list[Problem]] = {}
     for problem in problems:
-        if problem.table and PARTITIONS[problem.table]:
+        if problem.remedy:
+            left.append(problem)
+        elif problem.table and PARTITIONS[problem.table]:
             by_run.setdefault((problem.run_id, problem.table), []).append(problem)
         elif line := _repair_file(context, problem):
             done.append(line)

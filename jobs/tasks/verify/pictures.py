@@ -1,0 +1,75 @@
+"""Decodes a share of the pictures in shards, and names those that fail."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import pyarrow as pa
+
+from curation.hashing import u64_column, uniform_column
+from curation.images.decode import ImageLimits, verify
+from curation.images.failures import DecodeError
+from curation.io.storage import Storage
+from curation.lake.files import DataFile
+from curation.lake.parquet_read import read_batches
+from jobs.runtime.context import Context
+from jobs.tasks.verify.problems import Problem
+
+COLUMNS: Final = ["image_id", "image", "width", "height"]
+ROWS_AT_ONCE: Final = 256
+AS_STORED: Final = ImageLimits(resize="none", encode="original")  # decodes all pixels, and encodes nothing
+
+
+class CheckedPictures(msgspec.Struct):
+    """The number of pictures of a file that were decoded, and what is wrong with some of them, by image id."""
+
+    decoded: int
+    failed: dict[str, str]
+
+
+@dataclass(frozen=True)
+class DecodePictures:
+    """Decodes a share of the pictures of one file; the image id decides which, so a larger share includes them."""
+
+    storage: Storage
+    share: float
+
+    def __call__(self, _: int, path: str) -> CheckedPictures:
+        """Return what was decoded and what failed."""
+        checked = CheckedPictures(0, {})
+        for batch in read_batches(self.storage, path, COLUMNS, ROWS_AT_ONCE):
+            selected = uniform_column(u64_column(0, "verify", batch["image_id"])) < self.share
+            for row in batch.filter(pa.array(selected)).to_pylist():
+                checked.decoded += 1
+                if problem := picture_problem(row["image"], (row["width"], row["height"])):
+                    checked.failed[row["image_id"]] = problem
+        return checked
+
+
+def picture_problem(image: bytes, size: tuple[int, int]) -> str | None:
+    """Return what is wrong with a stored picture of a recorded size (width, height); None if it decodes to it."""
+    try:
+        decoded = verify(image, AS_STORED)
+    except DecodeError as error:
+        return f"it does not decode: {error.reason}"
+    except MemoryError:
+        return "it does not decode: out_of_memory"
+    if (decoded.width, decoded.height) != size:
+        return f"it has {decoded.width} x {decoded.height} pixels, {size[0]} x {size[1]} are recorded"
+    return None
+
+
+def check_pictures(context: Context, files: Collection[DataFile], share: float) -> tuple[int, list[Problem]]:
+    """Decode a share of the pictures in files of shards; return how many, and the problems."""
+    paths = [file.path for file in files]
+    checked = context.run_tasks("decode", paths, DecodePictures(context.storage, share))
+    problems = [problem for path, result in zip(paths, checked, strict=True) for problem in _problems(path, result)]
+    return sum(result.decoded for result in checked), problems
+
+
+def _problems(path: str, checked: CheckedPictures) -> Iterator[Problem]:
+    for image_id, what in checked.failed.items():
+        yield Problem(f"{path} image {image_id}", what, remedy=f"run jobs.takedown --image_id {image_id}")
