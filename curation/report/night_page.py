@@ -17,6 +17,7 @@ import numpy.typing as npt
 from markupsafe import Markup
 
 from curation.report import charts
+from curation.report.contact_sheet import SheetPicture
 from curation.report.html import environment
 from curation.report.unlisted import describe_unlisted
 
@@ -122,7 +123,8 @@ class Report:
 
     `recipe_spec` is the frozen configuration of the recipe, `runs` has the run of every stage that has run, and
     `thresholds` the rows of that table. `languages` are the languages that have matches, those with the most first, and
-    `names` the names of languages. `samples` are matched pairs.
+    `names` the names of languages. `samples` are matched pairs. `pictures` are the contact sheet, chosen from the first
+    `sheet_rows` rows of the shards.
     """
 
     batch: str
@@ -137,6 +139,8 @@ class Report:
     languages: Sequence[LanguageCounts] = ()
     names: Mapping[str, str] = field(default_factory=dict)
     samples: Sequence[SamplePair] = ()
+    sheet_rows: int = 0
+    pictures: Sequence[SheetPicture] = ()
 
     def figure(self, stage: str, key: str) -> Any:
         """Return a value of a stage's totals; None if the stage has not run or its totals lack the key."""

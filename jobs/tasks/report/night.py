@@ -22,6 +22,7 @@ from curation.lake.parquet_read import find_rows, read_batches
 from curation.lake.schemas import SCHEMAS
 from curation.report import night_page as report
 from jobs.runtime.runs import find_run
+from jobs.tasks.report.contact_sheet import collect_sheet
 from metadata.languages import LanguageTable
 
 TOP = 10
@@ -49,6 +50,7 @@ def collect(lake: Lake, recipe: str, batch: str) -> report.Report:
     if not runs:
         raise InputError(f"report: nothing is published for batch {batch} in {lake.root}: run jobs.ingest first")
     version = runs["match"].totals.get("metadata_version", "") if "match" in runs else ""
+    sheet_rows, pictures = collect_sheet(lake, lake.snapshot("shards", drawn))
     thresholds = read_table(lake, lake.snapshot("thresholds", drawn), "thresholds").to_pylist()
     return report.Report(
         batch=batch,
@@ -63,6 +65,8 @@ def collect(lake: Lake, recipe: str, batch: str) -> report.Report:
         languages=list(languages_by_size(lake, lake.snapshot("totals", counted), thresholds, version)),
         names=LanguageTable.load().names,
         samples=list(sample_pairs(lake, lake.snapshot("matches", matched), lake.snapshot("curated", drawn), keys)),
+        sheet_rows=sheet_rows,
+        pictures=pictures,
     )
 
 
