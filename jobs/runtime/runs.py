@@ -19,6 +19,8 @@ import pyarrow.compute as pc
 from curation.lake.lake import Lake
 from curation.lake.schemas import SCHEMAS
 
+MARKED_INCOMPLETE = "marked_incomplete"  # key of the totals of a run that `mark_incomplete` has marked
+
 
 @dataclass
 class Outcome:
@@ -111,10 +113,10 @@ def mark_incomplete(lake: Lake, run_id: str, *, forget_lists: Collection[str] = 
         return
     totals = json.loads(row["totals"])
     fingerprints = totals.get("fingerprints", {})
-    updates: dict[str, Any] = {"complete": False}
+    totals[MARKED_INCOMPLETE] = True
     if forgotten := fingerprints.keys() & set(forget_lists):
         totals["fingerprints"] = {code: same for code, same in fingerprints.items() if code not in forgotten}
-        updates["totals"] = json.dumps(totals, sort_keys=True)
+    updates = {"complete": False, "totals": json.dumps(totals, sort_keys=True)}
     table.update(predicate=f"run_id = '{run_id}'", new_values=updates)
 
 

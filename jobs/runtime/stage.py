@@ -30,7 +30,7 @@ from curation.lake.schemas import SCHEMAS
 from curation.redaction import know_secrets, redact, redact_values
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
-from jobs.runtime.freshness import Freshness, assess, fingerprint_of
+from jobs.runtime.freshness import SETTINGS, VERSIONS, Freshness, assess, fingerprint_of
 from jobs.runtime.ledger import LedgerRow, failed_files, too_many_failed
 from jobs.runtime.metrics import write_failure
 from jobs.runtime.partitions import WriterFactory
@@ -214,7 +214,8 @@ class StageRun:
             "complete": publication.complete,
             "config": _redacted_json(self.config),
             "inputs": json.dumps(
-                redact_values({**self.inputs, "table_versions": self.versions}, by_name=False), sort_keys=True
+                redact_values({**self.inputs, SETTINGS: self.fingerprint_keys, VERSIONS: self.versions}, by_name=False),
+                sort_keys=True,
             ),
             "totals": json.dumps(redact_values(publication.totals, by_name=False), sort_keys=True),
             "drops": json.dumps(dict(publication.drops), sort_keys=True),

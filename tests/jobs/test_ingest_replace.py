@@ -17,7 +17,7 @@ from support.nights import write_night
 def other_value(name, value):
     """Another value of an ingest setting that can be set together with the defaults."""
     special = {
-        "format": "webdataset", "text_columns": ["text", "more"], "robots": ["noai"], "sample": 0.5,
+        "format": "webdataset", "text_columns": ["text", "more"], "robots": ["noai"], "sample": 0.99,
         "sample_of": "images", "seen": "earlier", "seen_action": "merge", "image_column": "image",
     }  # fmt: skip
     if name in special:
@@ -46,9 +46,15 @@ def test_every_setting_that_changes_the_pairs_asks_for_replace_and_is_named(nigh
         section["format"] = "parquet"
     made = change(night_here, ingest=IngestSection(**section).__dict__)
     before = published_files(made)
-    with pytest.raises(UsageError, match=rf"batch b1 is published with .*{name} .*--replace"):
+    with pytest.raises(UsageError, match=rf"batch b1 is published with .*{name}[. ].*--replace"):
         ingest.run(made)
     assert published_files(made) == before
+
+
+def test_of_the_filters_only_the_changed_one_is_named(night_here):
+    filters = night_here.config.ingest.filters.model_copy(update={"min_chars": 5})
+    with pytest.raises(UsageError, match=r"published with filters\.min_chars None \(now 5\): its pairs"):
+        ingest.run(change(night_here, ingest={"filters": filters}))
 
 
 def test_files_that_are_gone_ask_for_replace_and_more_files_do_not(night_here, tmp_path):

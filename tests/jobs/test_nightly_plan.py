@@ -92,7 +92,7 @@ def test_reasons_name_the_inputs_that_changed(night_here):
     assert planned["match"] == "changed: tombstones"
     assert planned["totals"] == "match runs"
     resized = plan(change(night_here, match={"unit_bytes": 1 << 20}), nightly.STEPS)
-    assert resized[1].reason == "changed: settings or algorithm, tombstones"
+    assert resized[1].reason == f"changed: unit_bytes {1 << 30} (now {1 << 20}), tombstones"
 
 
 def test_estimates_are_the_median_of_earlier_runs_scaled_by_the_size_of_the_inputs(night_here, tmp_path):

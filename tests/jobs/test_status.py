@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
+from pathlib import Path
 
 import pytest
 
 from curation.lake.tombstones import add_tombstones
 from jobs import ingest, match, nightly, status
+from jobs.runtime.freshness import SETTINGS
 from jobs.runtime.plan import plan
+from jobs.runtime.runs import mark_incomplete
 from jobs.status import read_status
 from support.in_process import change, files_below, second_night
+from support.loopback import file_server, serving
 from support.nights import publish_metadata, write_night
 
 
@@ -129,3 +133,61 @@ def test_people_and_programs_read_the_same(night_here, tmp_path, capsys):
         assert rows[stage] == night_here.lake.snapshot(table, {"batch": "b1"}).rows, "of the main table"
     assert found["tables"]["pairs"]["bytes"] == sum(stage["bytes"] for stage in pairs)
     assert "12 fresh" in lines[-1]
+
+
+@pytest.fixture(params=["http://user:pa55word-1@{host}/in.jsonl", "http://{host}/in.jsonl?token=pa55word-1"])
+def secret_night(request, crawl):
+    """A context whose batch b1 was ingested from a URL with a secret."""
+    with serving(file_server({"/in.jsonl": Path(crawl.config.ingest.inputs[0]).read_bytes()})) as server:
+        url = request.param.format(host=server.url.removeprefix("http://"))
+        made = change(crawl, ingest={"inputs": [url], "retries": 0})
+        ingest.run(made)
+        yield made
+
+
+def rewrite_run(context, stage, **columns):
+    """Change columns of the run's row of a stage."""
+    context.lake.table("runs").update(predicate=f"stage = '{stage}'", new_values=columns)
+
+
+def the_stage(context, name):
+    [found] = [stage for stage in read_status(context).stages if stage.stage == name]
+    return found.freshness
+
+
+def test_a_batch_from_a_url_with_a_secret_is_fresh_until_its_settings_change(secret_night):
+    [row] = secret_night.lake.rows("runs").to_pylist()
+    assert "pa55word-1" not in str(row)
+    assert the_stage(secret_night, "ingest").state == "fresh"
+    inputs = json.loads(row["inputs"])
+    inputs[SETTINGS]["algorithm"] -= 1
+    rewrite_run(secret_night, "ingest", inputs=json.dumps(inputs))
+    algorithm = inputs[SETTINGS]["algorithm"]
+    assert the_stage(secret_night, "ingest").reason == f"changed: algorithm {algorithm} (now {algorithm + 1})"
+
+
+def test_a_batch_with_secrets_of_a_release_that_recorded_no_settings_is_unknown(secret_night):
+    [row] = secret_night.lake.rows("runs").to_pylist()
+    inputs = json.loads(row["inputs"])
+    del inputs[SETTINGS]
+    rewrite_run(secret_night, "ingest", inputs=json.dumps(inputs))
+    found = the_stage(secret_night, "ingest")
+    assert (found.state, "secrets" in found.reason) == ("unknown", True)
+
+
+def test_runs_without_recorded_settings_are_judged_by_their_fingerprint(night_here):
+    for row in night_here.lake.rows("runs").to_pylist():
+        inputs = json.loads(row["inputs"])
+        del inputs[SETTINGS]
+        rewrite_run(night_here, row["stage"], inputs=json.dumps(inputs))
+    assert set(states(night_here).values()) == {"fresh"}
+
+
+def test_an_incomplete_stage_says_what_will_be_done_again(night_here):
+    [images] = [stage for stage in read_status(night_here).stages if stage.stage == "images"]
+    mark_incomplete(night_here.lake, images.run_id)
+    assert the_stage(night_here, "images").reason.endswith("jobs.verify --repair marked it, its output is made again")
+    rewrite_run(night_here, "images", totals="{}", drops='{"not_fetched": 2}')
+    assert "a takedown rebuilt it without downloads" in the_stage(night_here, "images").reason
+    rewrite_run(night_here, "images", drops='{"timeout": 40}')
+    assert the_stage(night_here, "images").reason.endswith("its failures are tried again")

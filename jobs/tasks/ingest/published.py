@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from curation.cli.ingest_config import IngestSection
+from curation.cli.sources import merge
 from curation.io.paths import absolute, is_http
-from jobs.runtime.freshness import recorded_inputs
+from jobs.runtime.freshness import differences, recorded_inputs
 from jobs.tasks.ingest.sources import InputFile
 
 NAMED = 3  # files that a message names
@@ -28,9 +29,9 @@ def changes_of_batch(
     config = json.loads(row["config"])
     before, now = config["ingest"], json.loads(json.dumps(section.fingerprint_keys()))
     sources = now.pop("sources", [])
-    settings = list(_differences(before, now))
+    settings = _differences(before, now)
     for number, (old, new) in enumerate(zip(before.get("sources", []), sources, strict=False)):
-        settings += _differences(old, new, f"sources.{number}.")
+        settings += [f"sources.{number}.{change}" for change in _differences(old, new)]
     if config["seed"] != seed:
         settings.append(f"seed {config['seed']} (now {seed})")
     today = {_without_secrets(file.path) for file, _ in files}
@@ -41,11 +42,10 @@ def changes_of_batch(
     return ", ".join(settings)
 
 
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    default = IngestSection().model_dump(mode="json")
-    for key, value in now.items():
-        if (old := before.get(key, default[key])) != value:
-            yield f"{prefix}{key} {old!r} (now {value!r})"
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Describe the keys that differ; keys that an earlier release did not record had today's default."""
+    complete = merge(None, IngestSection().model_dump(mode="json"), before)
+    return differences({key: complete[key] for key in now}, now)
 
 
 def _without_secrets(path: str) -> str:

@@ -13,7 +13,8 @@ from curation.lake.records import encode_record, read_record
 from curation.lake.schemas import PARTITIONS
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
-from jobs.runtime.runs import digest, mark_incomplete, recover_run
+from jobs.runtime.freshness import made_with
+from jobs.runtime.runs import mark_incomplete, recover_run
 from jobs.runtime.spec import recipe_keys
 from jobs.tasks.verify.problems import Problem
 from jobs.tasks.verify.records import damaged_batches
@@ -102,11 +103,10 @@ def _frozen_keys(lake: Lake, name: str) -> Iterator[dict[str, Any]]:
             config = Config.model_validate_json(row["config"])
         except ValidationError:  # a config of another version
             continue
-        inputs = {key: value for key, value in json.loads(row["inputs"]).items() if key != "table_versions"}
         keys = recipe_keys(config, totals["match_id"])
         for algorithm in BALANCE_ALGORITHMS:
             hashed = {"recipe": keys, "bucket_bytes": config.balance.bucket_bytes, "algorithm": algorithm}
-            if digest({"stage": "balance", "semantic": hashed, "inputs": inputs}) == row["fingerprint"]:
+            if made_with(row, "balance", hashed):
                 yield keys
 
 
