@@ -158,7 +158,7 @@ def _without_named(text: str) -> str:
         ):
             mark = value[0][0] if value[0][0] in "\"'" else ""
             parts += [text[end : name.end()], f"{mark}{REDACTED}{mark}"]
-            end = value.end()
+            end = value.end() if mark else name.end() + len(value[0].rstrip(":."))  # a sentence goes on after it
     return "".join([*parts, text[end:]])
 
 

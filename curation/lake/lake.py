@@ -24,7 +24,7 @@ from deltalake.transaction import AddAction, RemoveAction, Transaction
 from curation import __version__
 from curation.errors import DamagedLakeError, InputError, OutputError, UsageError
 from curation.io.failures import first_line
-from curation.io.paths import join, normalize_path
+from curation.io.paths import absolute, join, normalize_path
 from curation.io.storage import Storage
 from curation.lake.delta_paths import check_root, delta_location, link_entries
 from curation.lake.files import DataFile, Snapshot, WrittenFile
@@ -71,8 +71,8 @@ class Lake:
         """Raise UsageError unless there is a lake at this location."""
         if not self.exists():
             raise UsageError(
-                f"lake: there is no lake at {self.root}: correct the path, or create a lake with jobs.build_metadata "
-                f"or --create"
+                f"lake: there is no lake at {absolute(self.root)}: correct the path, or create a lake with "
+                f"jobs.build_metadata or --create"
             )
 
     def create(self) -> None:
@@ -148,9 +148,9 @@ class Lake:
             table = self._open_or_create(name)
             current = self.snapshot(name, partition).run_ids
             if tuple(expected) != current:
+                changed = f"published by run {', '.join(current)}" if current else "removed"
                 raise OutputError(
-                    f"{name} {describe(partition)} was published by run {', '.join(current) or 'none'} during this run "
-                    f"(it started from run {', '.join(expected) or 'none'}): nothing was changed, run again"
+                    f"{name} {describe(partition)}: it was {changed} during this run: nothing was changed, run again"
                 )
             try:
                 table.create_write_transaction(

@@ -209,3 +209,8 @@ def test_long_texts_take_no_time(part):
     began = time.process_time()
     redact(part * (100_000 // len(part)))
     assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize("text", ["https://h/a?{}: there is no such file", "read {}. Then", "{}: no", "a {}: b", "{}"])
+def test_the_sentence_after_a_secret_keeps_its_punctuation(text):
+    assert redact(text.format("token=p4ss:w0rd.1")) == text.format(f"token={REDACTED}")

@@ -61,6 +61,12 @@ def test_a_command_refuses_a_path_without_a_lake_and_leaves_it_alone(module, tmp
     assert list(tmp_path.rglob("*")) == ([lake] if exists else [])
 
 
+def test_a_relative_path_without_a_lake_is_shown_as_an_absolute_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=f"there is no lake at {tmp_path}/laek: "):
+        Context(Config(lake="laek"), "test").lake  # noqa: B018 - opens it
+
+
 def test_the_trainer_refuses_a_path_without_a_lake(tmp_path):
     config = TrainConfig(lake=str(tmp_path / "laek"), output=str(tmp_path / "out"), steps=1)
     with pytest.raises(UsageError, match="there is no lake at"):
