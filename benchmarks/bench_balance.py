@@ -30,7 +30,7 @@ from curation.balance.keep_model import KeepProbabilities
 from curation.balance.sampling import choose_and_draw
 from curation.balance.thresholds import entry_probability
 from curation.cli.config import BalanceSection
-from curation.hashing import u64_column
+from curation.jit.hash_columns import u64_column
 from curation.lake import shuffle
 from curation.lake.parquet_read import read_batches
 from curation.lake.schemas import IMAGE_COLUMNS, MATCHED_TEXT, SCHEMAS

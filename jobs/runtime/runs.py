@@ -116,7 +116,7 @@ def mark_incomplete(lake: Lake, run_id: str, *, forget_lists: Collection[str] = 
     totals[MARKED_INCOMPLETE] = True
     if forgotten := fingerprints.keys() & set(forget_lists):
         totals["fingerprints"] = {code: same for code, same in fingerprints.items() if code not in forgotten}
-    updates = {"complete": False, "totals": json.dumps(totals, sort_keys=True)}
+    updates: dict[str, Any] = {"complete": False, "totals": json.dumps(totals, sort_keys=True)}
     table.update(predicate=f"run_id = '{run_id}'", new_values=updates)
 
 

@@ -9,10 +9,11 @@ from typing import Final
 import msgspec
 import pyarrow as pa
 
-from curation.hashing import u64_column, uniform_column
+from curation.hashing import uniform_column
 from curation.images.decode import ImageLimits, verify
 from curation.images.failures import DecodeError
 from curation.io.storage import Storage
+from curation.jit.hash_columns import u64_column
 from curation.lake.files import DataFile
 from curation.lake.parquet_read import read_batches
 from jobs.runtime.context import Context
