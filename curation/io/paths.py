@@ -10,6 +10,7 @@ from typing import Literal
 from curation.errors import UsageError
 
 GLOB = frozenset("*?[")
+DESCRIPTIONS = frozenset({"readme", "license", "licence", "notice", "changelog"})
 
 Scheme = Literal["file", "s3", "http"]
 
@@ -96,6 +97,17 @@ def is_hidden(path: str, glob: str = "") -> bool:
     """
     named = {part[:1] for part in glob.split("/")}
     return any(part.startswith(("_", ".")) and part[:1] not in named and "=" not in part for part in path.split("/"))
+
+
+def is_about_data(path: str, glob: str = "") -> bool:
+    """Return whether a file describes the data beside it, by its name: `README`, `LICENSE.txt`, `card.md`.
+
+    What a glob such as `*.md` or `README*` names is data.
+    """
+    name, pattern = (text.rpartition("/")[2].lower() for text in (path, glob))
+    stem = name.partition(".")[0]
+    describes = name.endswith(".md") or (stem in DESCRIPTIONS and name.removeprefix(stem) in ("", ".txt", ".rst"))
+    return describes and not pattern.endswith(".md") and not pattern.startswith(stem)
 
 
 def matches_glob(path: str, pattern: str) -> bool:

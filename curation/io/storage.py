@@ -23,7 +23,7 @@ from curation.io.backend import Backend, FileStat
 from curation.io.failures import named_failure
 from curation.io.http_files import HttpFiles
 from curation.io.local_files import LocalFiles
-from curation.io.paths import Scheme, is_hidden, matches_glob, normalize_path, scheme_of, split_glob
+from curation.io.paths import Scheme, is_about_data, is_hidden, matches_glob, normalize_path, scheme_of, split_glob
 from curation.io.retry import RetryPolicy
 from curation.io.s3_files import S3Files, S3Options
 from curation.redaction import know_secrets
@@ -122,7 +122,7 @@ class Storage:
         """Return the files that a path, folder or glob names, in name order.
 
         A file or folder that exists under this name is taken literally, although it contains wildcards. Hidden files of
-        a folder (see `is_hidden`) are left out. Raises InputError when there are none or they cannot be read.
+        a folder (see `is_hidden`) and descriptions of the data (see `is_about_data`) are left out. Raises InputError when there are none or they cannot be read.
         """
         pattern = normalize_path(pattern)
         if not self._backend(pattern).has_folders:
@@ -133,9 +133,12 @@ class Storage:
             folder, glob = split_glob(pattern, self._is_folder)
             start = 0 if folder == "." else len(folder.rstrip("/")) + 1
             named = [file for file in self.list_files(folder) if not glob or matches_glob(file.path[start:], glob)]
-            files = [file for file in named if not is_hidden(file.path[start:], glob)]
-            if hidden := len(named) - len(files):
+            visible = [file for file in named if not is_hidden(file.path[start:], glob)]
+            if hidden := len(named) - len(visible):
                 log.info("%s: left out %d hidden files: their names start with _ or .", pattern, hidden)
+            files = [file for file in visible if not is_about_data(file.path[start:], glob)]
+            if about := sorted({file.path[start:] for file in visible} - {file.path[start:] for file in files}):
+                log.info("%s: left out descriptions of the data: %s", pattern, ", ".join(about[:3]))
         if not files:
             raise InputError(f"no file matches {pattern}")
         return files

@@ -156,3 +156,23 @@ def test_hidden_files_are_left_out_unless_they_are_named(tmp_path, pattern, name
         (tmp_path / name).write_bytes(b"")
     found = [file.path for file in Storage().expand(f"{tmp_path}/{pattern}")]
     assert found == sorted(f"{tmp_path}/{name}" for name in names)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("", ["data/readme.jsonl", "data/rows.txt", "licenses.gz"]),
+        ("*", ["licenses.gz"]),
+        ("*.md", ["README.md", "card.md"]),
+        ("README*", ["README.md"]),
+        ("README.md", ["README.md"]),
+        ("data/LICENSE", ["data/LICENSE"]),
+    ],
+)
+def test_descriptions_of_the_data_are_left_out_unless_they_are_named(tmp_path, pattern, names):
+    names_here = ("README.md", "card.md", "data/LICENSE", "data/readme.jsonl", "data/rows.txt", "licenses.gz")
+    for name in names_here:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    found = [file.path for file in Storage().expand(f"{tmp_path}/{pattern}")]
+    assert found == sorted(f"{tmp_path}/{name}" for name in names)
