@@ -1,8 +1,8 @@
 """Resize pixels with a Lanczos filter, in compiled loops that release the interpreter lock.
 
-The filter is Pillow's `LANCZOS`: three lobes, widened by the factor of a reduction, so that
-nothing aliases. Sums of a column are exact (weights are multiples of 2^-14, products fit the 24 bits of a float32), and
-the compiler may not reorder those of a row, so every machine computes the same bytes.
+The filter is Pillow's Lanczos: three lobes, widened by the factor of a reduction, so that nothing aliases. Sums of a
+column are exact (weights are multiples of 2^-14, products fit the 24 bits of a float32), and the compiler may not
+reorder those of a row, so every machine computes the same bytes.
 """
 
 from __future__ import annotations
