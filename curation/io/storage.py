@@ -122,7 +122,8 @@ class Storage:
         """Return the files that a path, folder or glob names, in name order.
 
         A file or folder that exists under this name is taken literally, although it contains wildcards. Hidden files of
-        a folder (see `is_hidden`) and descriptions of the data (see `is_about_data`) are left out. Raises InputError when there are none or they cannot be read.
+        a folder (see `is_hidden`) and descriptions of the data (see `is_about_data`) are left out. Raises InputError
+        when there are none or they cannot be read.
         """
         pattern = normalize_path(pattern)
         if not self._backend(pattern).has_folders:
