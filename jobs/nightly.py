@@ -16,7 +16,6 @@ from jobs.runtime.job import Job, main, run_job
 from jobs.runtime.plan import plan
 from jobs.runtime.runs import Outcome
 from jobs.runtime.spec import open_match_spec, recipe_keys
-from jobs.tasks.ingest.sources import check_given
 
 STEPS = (ingest.JOB, match.JOB, balance.JOB, fetch_images.JOB, report.JOB)
 
@@ -26,7 +25,6 @@ def run(context: Context) -> list[Outcome]:
 
     Config errors that would stop a later step are looked for first, before Spark starts and hours pass.
     """
-    check_given(context.config.ingest)
     match_id = open_match_spec(context).match_id
     context.lake.check_recipe(context.config.recipe, recipe_keys(context.config, match_id))
     if context.dry_run:
@@ -41,7 +39,8 @@ class NightlyOptions(ingest.IngestOptions):
     dry_run: bool = Field(False, description="only print which stages would run, why, and for about how long")
 
 
-JOB = Job("nightly", __doc__ or "", run, required=("lake", "batch"), options=NightlyOptions)
+REQUIRED = ("lake", "batch", "ingest.inputs|ingest.sources")
+JOB = Job("nightly", __doc__ or "", run, required=REQUIRED, options=NightlyOptions)
 
 if __name__ == "__main__":
     sys.exit(main("jobs.nightly"))

@@ -43,7 +43,7 @@ class Command(Generic[Options, Settings]):
         description: the text above the options in `--help`.
         options: the model of its options.
         config: the model of the configuration, whose keys are accepted too.
-        required: dotted keys of the configuration that must be set.
+        required: dotted keys of the configuration that must be set; of alternatives, `a|b`, one must be.
         sections: sections of the configuration that `--help` shows first.
     """
 

@@ -42,8 +42,9 @@ def load_config(
 
     A relative path in the file is relative to the folder of the file, any other to the working directory.
 
-    `required` lists dotted keys that must be set. Raises UsageError with one line that names the key if it is unknown,
-    missing, of the wrong type or out of range. `--help` prints every key and exits; it shows `sections` first.
+    `required` lists dotted keys that must be set; of alternatives, `a|b`, one must be. Raises UsageError with one line
+    that names the key if it is unknown, missing, of the wrong type or out of range. `--help` prints every key and
+    exits; it shows `sections` first.
     """
     return load_with(config_parser(prog, description), model, argv, required, sections)[0]
 
@@ -113,7 +114,8 @@ def load_with(
         raise UsageError(f"config: {str(error).removeprefix('error parsing CLI: ')}") from error
     know_secrets(config.model_dump())
     for key in required:
-        if not _get(config, key):
+        if not any(_get(config, name) for name in key.split("|")):
+            key = key.partition("|")[0]
             raise UsageError(
                 f"config: key `{key}` is missing: {parser.prog} needs it: set it in the file or as --{key}"
             )

@@ -179,10 +179,9 @@ def test_a_reference_reaches_the_folders_of_its_own_source_only(in_process, fold
     assert outcome.drops == {"ref_refused": 1}
 
 
-@pytest.mark.parametrize("job", [ingest, nightly])
-def test_a_night_without_inputs_says_so(in_process, folder, job):
+def test_an_ingest_without_inputs_says_so(in_process, folder):
     with pytest.raises(UsageError, match=r"key `ingest\.inputs` is missing"):
-        job.run(night_of(folder))
+        ingest.run(night_of(folder))
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def list_files(config: Config, sources: Sequence[Source]) -> list[InputFile]:
 
     Raises UsageError if there are no inputs, or if two of them could not be told apart.
     """
-    check_given(config.ingest)
+    _check_given(config.ingest)
     files = [
         InputFile(file, number)
         for number, source in enumerate(sources)
@@ -76,7 +76,7 @@ def list_files(config: Config, sources: Sequence[Source]) -> list[InputFile]:
     return [file for file in files if file.file in chosen]
 
 
-def check_given(section: IngestSection) -> None:
+def _check_given(section: IngestSection) -> None:
     """Raise UsageError if no source has inputs."""
     if not any(source.inputs for source in section.all_sources()):
         raise UsageError(
