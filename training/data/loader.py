@@ -17,11 +17,11 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from curation.errors import InputError, WorldcurateError
 from curation.hashing import u64
 from curation.io.storage import Storage
+from training.data.random_crop import random_crop
 from training.data.sample_order import DataState, EpochOrder, SampleOrder, worker_positions
 from training.data.shard_index import ShardIndex
 from training.data.shard_reader import ShardReader
 from training.data.tokenizer import Tokenizer
-from training.data.transforms import decode, random_box, resize
 from training.data.worker_signals import survive_stop_signals
 
 
@@ -124,11 +124,9 @@ class ShardDataset(IterableDataset[Any]):
             location = order.locate(position)
             data, text = reader.sample(location)
             try:
-                image = decode(data)
+                images[number] = random_crop(data, u64(seed, "crop", str(epoch), str(position)), size)
             except InputError as error:
                 raise InputError(f"{reader.describe(location)}: {error}") from error
-            box = random_box(*image.size, u64(seed, "crop", str(epoch), str(position)))
-            images[number] = resize(image, box, size)
             texts.append(text)
         return Batch(
             torch.tensor(positions, dtype=torch.int64),

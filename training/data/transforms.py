@@ -1,13 +1,12 @@
-"""Image transforms: decode to RGB over white, crop, resize and normalize.
+"""Image transforms of evaluation, and those that training shares: decode to RGB over white, resize and normalize.
 
-Training uses a random crop whose rectangle depends only on a seed; evaluation uses the center square. The loader
-produces uint8 images; `normalize_pixels` runs on the model's device, so that only a quarter of the bytes are moved.
+Evaluation uses the center square; `training.data.random_crop` has the crop of training. The loader produces uint8
+images; `normalize_pixels` runs on the model's device, so that only a quarter of the bytes are moved.
 """
 
 from __future__ import annotations
 
 import io
-import math
 
 import numpy as np
 import numpy.typing as npt
@@ -24,12 +23,8 @@ Pixels = npt.NDArray[np.uint8]
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 
-CROP_AREA = (0.9, 1.0)  # Meta CLIP: random resized crop of 90-100% of the area
-CROP_ASPECT = (3 / 4, 4 / 3)
-CROP_TRIES = 10
 
-
-def decode(data: bytes) -> Image.Image:
+def decode(data: bytes | memoryview) -> Image.Image:
     """Decode an image to upright RGB over white. Raises InputError if it cannot be decoded."""
     try:
         image = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
@@ -48,35 +43,11 @@ def resize(image: Image.Image, box: Box, size: int) -> Pixels:
     return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box))
 
 
-def random_box(width: int, height: int, seed: int) -> Box:
-    """Return the rectangle of a random resized crop (Szegedy et al., arXiv 1409.4842, section 6).
-
-    Area and aspect ratio (on a logarithmic scale) are drawn until the rectangle fits into the image. If no try fits,
-    the result is the largest centered rectangle with an allowed ratio.
-    """
-    rng = np.random.Generator(np.random.PCG64(seed))
-    for _ in range(CROP_TRIES):
-        area, log_aspect, x, y = rng.random(4)
-        area = width * height * (CROP_AREA[0] + area * (CROP_AREA[1] - CROP_AREA[0]))
-        low, high = map(math.log, CROP_ASPECT)
-        aspect = math.exp(low + log_aspect * (high - low))
-        w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
-        if 0 < w <= width and 0 < h <= height:
-            left, top = int(x * (width - w + 1)), int(y * (height - h + 1))
-            return left, top, left + w, top + h
-    aspect = min(max(width / height, CROP_ASPECT[0]), CROP_ASPECT[1])
-    return _centered(width, height, min(width, height * aspect), min(height, width / aspect))
-
-
 def center_box(width: int, height: int) -> Box:
     """Return the largest centered square."""
     side = min(width, height)
-    return _centered(width, height, side, side)
-
-
-def _centered(width: int, height: int, w: float, h: float) -> Box:
-    left, top = (width - w) / 2, (height - h) / 2
-    return left, top, left + w, top + h
+    left, top = (width - side) / 2, (height - side) / 2
+    return left, top, left + side, top + side
 
 
 def normalize_pixels(images: torch.Tensor) -> torch.Tensor:

@@ -12,10 +12,10 @@ from curation.errors import InputError
 from curation.hashing import u64
 from support.shards import draw, shard_row
 from training.data.loader import Batch, LoaderConfig, ShardDataset, load_batches, merge
+from training.data.random_crop import random_crop
 from training.data.sample_order import DataState, SampleOrder, worker_positions
 from training.data.shard_index import build_index
 from training.data.shard_reader import ShardReader
-from training.data.transforms import decode, random_box, resize
 
 ROWS, SIDE, ORDER, START = 67, 8, SampleOrder(5, 4, 6), DataState()
 
@@ -51,9 +51,7 @@ def test_a_batch_contains_the_samples_that_the_order_lists(dataset, published, t
         for k, position in enumerate(batch.positions.tolist()):
             group, row = epoch_order.locate(position)[3:]
             data, text = draw(numbers[int(index.group_file[group]), int(index.group_number[group]), row])
-            image = decode(data)
-            box = random_box(*image.size, u64(5, "crop", str(epoch), str(position)))
-            assert np.array_equal(batch.images[k], resize(image, box, SIDE))
+            assert np.array_equal(batch.images[k], random_crop(data, u64(5, "crop", str(epoch), str(position)), SIDE))
             assert torch.equal(batch.tokens[k], tokenizer([text])[0])
 
 

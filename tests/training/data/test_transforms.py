@@ -5,15 +5,11 @@ import io
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from curation.errors import InputError
-from training.data.transforms import center_box, decode, normalize_pixels, processor_config, random_box, resize
-
-sides = st.integers(1, 400)
+from training.data.transforms import center_box, decode, normalize_pixels, processor_config, resize
 
 
 def encoded(image: Image.Image, kind="PNG", **options) -> bytes:
@@ -45,32 +41,6 @@ def test_images_are_turned_upright():
 def test_undecodable_bytes_raise_an_input_error(data):
     with pytest.raises(InputError, match="cannot be decoded"):
         decode(data)
-
-
-@given(sides, sides, st.integers(0, 2**64 - 1))
-def test_a_random_box_is_inside_the_image_and_depends_only_on_the_seed(width, height, seed):
-    left, top, right, bottom = random_box(width, height, seed)
-    assert 0 <= left < right <= width
-    assert 0 <= top < bottom <= height
-    assert random_box(width, height, seed) == (left, top, right, bottom)
-
-
-@given(st.integers(50, 400), st.floats(0.8, 1.25), st.integers(0, 2**64 - 1))
-def test_a_random_box_covers_most_of_an_image_with_a_usual_aspect_ratio(width, aspect, seed):
-    height = max(1, round(width / aspect))
-    left, top, right, bottom = random_box(width, height, seed)
-    assert (right - left) * (bottom - top) >= 0.87 * width * height  # 0.9 before rounding to pixels
-    assert 0.72 <= (right - left) / (bottom - top) <= 1.4
-
-
-def test_random_boxes_differ():
-    assert len({random_box(200, 200, seed) for seed in range(50)}) > 25
-
-
-@pytest.mark.parametrize(("width", "height"), [(1000, 10), (10, 1000)])
-def test_a_very_wide_or_tall_image_is_cropped_to_an_allowed_ratio(width, height):
-    left, top, right, bottom = random_box(width, height, 0)
-    assert max(right - left, bottom - top) / min(right - left, bottom - top) == pytest.approx(4 / 3)
 
 
 @pytest.mark.parametrize(("width", "height"), [(64, 64), (90, 64), (64, 70), (300, 200)])
