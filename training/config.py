@@ -6,8 +6,9 @@ of `batch_size` is `WORLDCURATE_TRAINING_BATCH_SIZE`, that of `storage.region` `
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -121,10 +122,11 @@ class TrainConfig(BaseSettings):
     group: Group = Group()
 
     seed: int = Field(0, description="seed of weights, sample order, crops and per-epoch sampling")
-    shuffle_streams: int = Field(
-        16,
+    shuffle_streams: int | None = Field(
+        None,
         ge=1,
-        description="streams that the sample order interleaves; ideally a multiple of ranks x loader workers",
+        description="streams that the sample order interleaves; default: one per loader worker of all ranks at the "
+        "start of the run, also after resuming with other numbers of them",
     )
     shuffle_window: int = Field(2048, ge=1, description="samples per shuffle window of a stream")
     validation_share: float = Field(
@@ -132,6 +134,12 @@ class TrainConfig(BaseSettings):
     )
     validation_pairs: int = Field(2048, ge=1, description="maximum number of held-out pairs used to measure retrieval")
     num_workers: int = Field(0, ge=0, description="loader processes per rank; 0: load in the training process")
+    loader_cache_bytes: int = Field(
+        4 << 30,
+        ge=0,
+        description="limit of the disk cache of a host for row groups that several of its loader workers read, which "
+        "is so if ranks x workers does not divide shuffle_streams",
+    )
 
     output: Location | None = Field(
         None, description="folder for checkpoints and TensorBoard files, visible to every rank"
@@ -170,6 +178,11 @@ class TrainConfig(BaseSettings):
         if value is not None and is_s3(value):
             raise ValueError("must be a folder on a disk visible to every rank, not on S3")
         return value
+
+    def with_streams(self, world_size: int, saved: Mapping[str, Any] | None) -> Self:
+        """Return the configuration with its number of streams, given the configuration of a run to resume, if any."""
+        streams = self.shuffle_streams or (saved or {}).get("shuffle_streams") or world_size * max(1, self.num_workers)
+        return self.model_copy(update={"shuffle_streams": streams})
 
     def open_storage(self) -> Storage:
         """Return the storage that these keys configure."""

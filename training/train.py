@@ -65,6 +65,7 @@ def train(config: TrainConfig, world: World, *, dry_run: bool = False) -> dict[s
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as torch demands before the first use of the GPU
         torch.use_deterministic_algorithms(True)
     resume = world.broadcast_from_main(lambda: _find_resume_point(config))
+    config = config.with_streams(world.size, resume.state.config if resume else None)
     split = world.broadcast_from_main(lambda: _index_shards(config, resume.state if resume else None))
     languages: Counter[str] = Counter()
     if config.seen_english_pairs is not None or (dry_run and config.draw == "published"):
@@ -93,7 +94,7 @@ def _find_resume_point(config: TrainConfig) -> ResumePoint | None:
         raise UsageError(f"output: {source} already contains a run: set resume: true, or choose another folder")
     check_manifest(folder)
     state = TrainingState.read(folder)
-    check_changes(config, folder, state)
+    check_changes(config.with_streams(1, state.config), folder, state)
     return ResumePoint(folder, state)
 
 

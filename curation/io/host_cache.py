@@ -13,9 +13,10 @@ import fcntl
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from curation.errors import DamagedLakeError, UsageError
 from curation.io.cache_dir import cache_folder
@@ -41,10 +42,19 @@ def checked_file(storage: Storage, path: str, sha256: str) -> Path:
         check(storage, path, sha256)
         return Path(path)
     copy = cache_folder() / "files" / sha256[:2] / sha256
+    return cached_copy(copy, lambda sink: _fetch(storage, path, sha256, sink))
+
+
+def cached_copy(copy: Path, write: Callable[[BinaryIO], None]) -> Path:
+    """Return a file in the cache after `write` has written it, unless it is there, unchanged since it was written.
+
+    One process of the host writes; the others wait. Raises UsageError when the cache folder cannot be written, and what
+    `write` raises.
+    """
     if not _is_intact(copy):
         with _locked(copy):
-            if not _is_intact(copy):  # another process may have fetched it while this one waited
-                _fetch(storage, path, sha256, copy)
+            if not _is_intact(copy):  # another process may have written it while this one waited
+                _write(copy, write)
                 _record_of(copy).write_text(_state(copy))
     return copy
 
@@ -98,17 +108,21 @@ def _chunks(storage: Storage, path: str) -> Iterator[bytes]:
             yield chunk
 
 
-def _fetch(storage: Storage, path: str, sha256: str, copy: Path) -> None:
+def _fetch(storage: Storage, path: str, sha256: str, sink: BinaryIO) -> None:
     digest = hashlib.sha256()
+    for chunk in _chunks(storage, path):
+        digest.update(chunk)
+        sink.write(chunk)
+    _compare(path, digest.hexdigest(), sha256)
+
+
+def _write(copy: Path, write: Callable[[BinaryIO], None]) -> None:
     handle, name = tempfile.mkstemp(prefix=f".{copy.name}.", dir=copy.parent)
     try:
         with os.fdopen(handle, "wb") as sink:
-            for chunk in _chunks(storage, path):
-                digest.update(chunk)
-                sink.write(chunk)
+            write(sink)
             sink.flush()
             os.fsync(sink.fileno())  # a copy has its name only after its content is on disk, even if the host crashes
-        _compare(path, digest.hexdigest(), sha256)
         Path(name).replace(copy)
     finally:
         Path(name).unlink(missing_ok=True)

@@ -29,9 +29,15 @@ def open_parquet(storage: Storage, path: str) -> Iterator[pq.ParquetFile]:
 
     Files written without checksums (before 0.3.0) are read too; only damage that Parquet itself notices is found then.
     """
+    with named_damage(path), open_checked(storage, path) as file:
+        yield pq.ParquetFile(file, metadata=file.metadata(), page_checksum_verification=True)
+
+
+@contextmanager
+def named_damage(path: str) -> Iterator[None]:
+    """Turn errors of Arrow, which cannot read a file, into a DamagedLakeError that names it."""
     try:
-        with open_checked(storage, path) as file:
-            yield pq.ParquetFile(file, metadata=file.metadata(), page_checksum_verification=True)
+        yield
     except (OSError, pa.ArrowException) as error:
         raise damaged(path, f"damaged or not a Parquet file: {first_line(error)}") from error
 

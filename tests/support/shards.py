@@ -16,7 +16,7 @@ from curation.lake.files import WrittenFile
 from curation.lake.lake import Lake
 from curation.lake.schemas import SCHEMAS
 
-SMALL = {"batch_size": 16, "image_size": 16, "vocab_size": 320, "seed": 3, "log_every": 1}
+SMALL = {"batch_size": 16, "image_size": 16, "vocab_size": 320, "seed": 3, "log_every": 1, "shuffle_streams": 4}
 
 COLORS = ["red", "green", "blue", "yellow", "black", "orange"]
 SHAPES = ["circle", "square", "bar", "cross"]

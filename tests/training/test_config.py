@@ -69,3 +69,12 @@ def test_an_invalid_key_is_named_in_one_line(load, keys, line):
     with pytest.raises(UsageError, match=line) as caught:
         load(**(BASE | keys))
     assert "\n" not in str(caught.value)
+
+
+def test_streams_are_derived_once_and_then_stay_those_of_the_run():
+    config = TrainConfig(steps=1, num_workers=3)
+    started = config.with_streams(4, None)
+    assert started.shuffle_streams == 12
+    assert config.with_streams(2, started.model_dump(mode="json")).shuffle_streams == 12
+    assert TrainConfig(steps=1, shuffle_streams=5).with_streams(4, None).shuffle_streams == 5
+    assert TrainConfig(steps=1).with_streams(4, None).shuffle_streams == 4

@@ -296,3 +296,13 @@ def test_a_killed_run_resumes_to_the_same_result(train_yaml, lake, tmp_path, pro
         assert summary["steps"] == 150
         weights[output] = load_file(Path(summary["checkpoint"]) / "model.safetensors")
     assert all(torch.equal(weights["killed"][name], weights["whole"][name]) for name in weights["whole"])
+
+
+def test_the_streams_of_the_first_start_are_stored_and_used_by_every_resumed_run(config, caplog):
+    keys = {"shuffle_streams": None, "resume": True}
+    first = train(config(**keys, steps=2), ALONE)
+    assert TrainingState.read(Path(first["checkpoint"])).config["shuffle_streams"] == 1
+    second = train(config(**keys, steps=4, num_workers=2), ALONE)
+    assert TrainingState.read(Path(second["checkpoint"])).config["shuffle_streams"] == 1
+    with pytest.raises(UsageError, match="shuffle_streams 1 -> 2"):
+        train(config(**keys | {"shuffle_streams": 2}, steps=4), ALONE)

@@ -1,142 +1,49 @@
-"""Load batches: every rank and worker reads the row groups of its positions, then decodes, crops and tokenizes.
-
-A row group is read once per worker and window (see `training.data.sample_order`). Its images are decoded one by one,
-when their positions come up.
-"""
+"""Load batches: merge the shares of the loader workers, in pinned memory if they go to a GPU."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from types import ModuleType
 
-import numpy as np
 import torch
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import DataLoader
 
-from curation.errors import InputError, WorldcurateError
-from curation.hashing import u64
-from curation.io.storage import Storage
-from training.data.random_crop import random_crop
-from training.data.sample_order import DataState, EpochOrder, SampleOrder, worker_positions
-from training.data.shard_index import ShardIndex
-from training.data.shard_reader import ShardReader
-from training.data.tokenizer import Tokenizer
-from training.data.worker_signals import survive_stop_signals
+from curation.errors import WorldcurateError
+from training.data.read_ahead import read_ahead
+from training.data.shard_dataset import Batch, ShardDataset
 
+log = logging.getLogger(__name__)
 
-class Batch(NamedTuple):
-    """The part of one step that a rank computes, ordered by position.
+PINNED_AHEAD = 2  # batches that wait in pinned memory for the training step
 
-    `positions` int64 (b,), `images` uint8 (b, side, side, 3), `tokens` int32 (b, context length).
-    """
-
-    positions: torch.Tensor
-    images: torch.Tensor
-    tokens: torch.Tensor
-
-
-@dataclass(frozen=True)
-class LoaderConfig:
-    """How one rank loads its batches.
-
-    Attributes:
-        order: order of the samples, and the seed of their crops.
-        image_size: side of the images in pixels.
-        batch_size: pairs per step over all ranks, a multiple of `world_size`.
-        rank: this rank among `world_size`.
-        world_size: number of ranks.
-        num_workers: loader processes; 0 loads in the calling process.
-        pin_memory: whether batches are copied to pinned memory, for transfers to a GPU.
-    """
-
-    order: SampleOrder
-    image_size: int
-    batch_size: int
-    rank: int = 0
-    world_size: int = 1
-    num_workers: int = 0
-    pin_memory: bool = False
-
-
-class ShardDataset(IterableDataset[Any]):
-    """The batches of one rank from a data state on; each loader worker yields its share of every batch.
-
-    Args:
-        index: the samples.
-        storage: access to the files.
-        tokenizer: encodes the texts.
-        config: how the batches are loaded.
-        start: data state before the first batch.
-        steps: number of batches.
-    """
-
-    def __init__(
-        self,
-        index: ShardIndex,
-        storage: Storage,
-        tokenizer: Tokenizer,
-        config: LoaderConfig,
-        *,
-        start: DataState,
-        steps: int,
-    ) -> None:
-        self.config = config
-        self._index, self._storage, self._tokenizer = index, storage, tokenizer
-        self._start, self._steps = start, steps
-
-    def __iter__(self) -> Iterator[Batch | WorldcurateError]:
-        """Yield one batch per step.
-
-        Expected errors are yielded, because the DataLoader would wrap a raised one in a traceback of many lines.
-        """
-        info = get_worker_info()
-        try:
-            yield from self.batches(info.id, info.num_workers) if info else self.batches()
-        except WorldcurateError as error:
-            yield error
-
-    def batches(self, worker: int = 0, workers: int = 1) -> Iterator[Batch]:
-        """Yield one loader worker's share of every step. Raises InputError if a sample cannot be read."""
-        config, reader = self.config, ShardReader(self._index, self._storage)
-        state, epoch, order = self._start, -1, None
-        for _ in range(self._steps):
-            state = state.batch_start(config.batch_size, self._index.samples)
-            if order is None or state.epoch != epoch:
-                epoch, order = state.epoch, config.order.epoch(state.epoch, self._index.counts)
-                reader.release()
-            positions = worker_positions(
-                state.position,
-                config.batch_size,
-                rank=config.rank,
-                world_size=config.world_size,
-                worker=worker,
-                workers=workers,
-            )
-            yield self._load(reader, order, epoch, positions)
-            state = state.advance(config.batch_size)
-
-    def _load(self, reader: ShardReader, order: EpochOrder, epoch: int, positions: range) -> Batch:
-        size, seed = self.config.image_size, self.config.order.seed
-        images = np.empty((len(positions), size, size, 3), np.uint8)
-        texts = []
-        for number, position in enumerate(positions):
-            location = order.locate(position)
-            data, text = reader.sample(location)
-            try:
-                images[number] = random_crop(data, u64(seed, "crop", str(epoch), str(position)), size)
-            except InputError as error:
-                raise InputError(f"{reader.describe(location)}: {error}") from error
-            texts.append(text)
-        return Batch(
-            torch.tensor(positions, dtype=torch.int64),
-            torch.from_numpy(images),
-            self._tokenizer(texts),
-        )
+Allocate = Callable[..., torch.Tensor]
 
 
 def load_batches(dataset: ShardDataset) -> Iterator[Batch]:
     """Yield a rank's batches, merged from the shares of its workers. Raises the errors of the workers.
+
+    With `pin_memory`, a thread copies every share once, into its rows of a pinned batch. The DataLoader would pin the
+    shares, and merging them would copy them to memory that is not pinned.
+    """
+    if not dataset.config.pin_memory:
+        return _merged(dataset, torch.empty)
+    return read_ahead(_merged(dataset, partial(torch.empty, pin_memory=True)), PINNED_AHEAD)
+
+
+def _merged(dataset: ShardDataset, allocate: Allocate) -> Iterator[Batch]:
+    reads = _ReadCount(dataset)
+    for shares in _steps(dataset):
+        batch = merge(shares, allocate)
+        reads.add(batch)
+        yield batch
+
+
+def _steps(dataset: ShardDataset) -> Iterator[list[Batch]]:
+    """Yield the shares of every step.
 
     Workers are spawned, not forked: a forked child would inherit the locks of Arrow's and the tokenizer's threads, but
     not the threads that release them.
@@ -146,24 +53,82 @@ def load_batches(dataset: ShardDataset) -> Iterator[Batch]:
         dataset,
         batch_size=None,
         num_workers=num_workers,
-        pin_memory=dataset.config.pin_memory,
         multiprocessing_context="spawn" if num_workers else None,
         worker_init_fn=survive_stop_signals,
     )
+    with _without_main_module():
+        loaded = iter(loader)
     shares: list[Batch] = []
-    for share in loader:
+    for share in loaded:
         if isinstance(share, WorldcurateError):
             raise share
         shares.append(share)
         if len(shares) == max(1, num_workers):
-            yield merge(shares)
-            shares.clear()
+            yield shares
+            shares = []
 
 
-def merge(shares: list[Batch]) -> Batch:
-    """Return the rows of several batches, ordered by position."""
-    if len(shares) == 1:
+@contextmanager
+def _without_main_module() -> Iterator[None]:
+    """Start processes that do not import the program's main module, as spawned processes do.
+
+    Loader workers use nothing of it, and for the trainer it would load the model's libraries: seconds and 200 MB each.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+def merge(shares: list[Batch], allocate: Allocate = torch.empty) -> Batch:
+    """Return the rows of several batches, ordered by position, in tensors of `allocate(shape, dtype=…)`.
+
+    A single share that needs no other memory is returned as it is.
+    """
+    if len(shares) == 1 and allocate is torch.empty:
         return shares[0]
-    whole = Batch(*(torch.cat(column) for column in zip(*shares, strict=True)))
-    by_position = whole.positions.argsort()
-    return Batch(*(column[by_position] for column in whole))
+    positions = torch.cat([share.positions for share in shares])
+    rows = positions.argsort().argsort()  # the row of each sample in the merged batch
+
+    def whole(*parts: torch.Tensor) -> torch.Tensor:
+        column, start = allocate((len(rows), *parts[0].shape[1:]), dtype=parts[0].dtype), 0
+        for part in parts:
+            column[rows[start : start + len(part)]] = part
+            start += len(part)
+        return column
+
+    return Batch(
+        whole(positions),
+        whole(*(share.images for share in shares)),
+        whole(*(share.tokens for share in shares)),
+        sum(share.row_groups for share in shares),
+    )
+
+
+class _ReadCount:
+    """Counts the row groups that a rank reads, and logs, per epoch, how many times its share of them it read."""
+
+    def __init__(self, dataset: ShardDataset) -> None:
+        self._dataset, self._state, self._read, self._samples = dataset, dataset.start, 0, 0
+
+    def add(self, batch: Batch) -> None:
+        """Count a batch; log at the end of its epoch."""
+        size, samples = self._dataset.config.batch_size, self._dataset.index.samples
+        self._state = self._state.batch_start(size, samples).advance(size)
+        self._read += batch.row_groups
+        self._samples += size
+        if self._state.position + size > samples:
+            self._log()
+
+    def _log(self) -> None:
+        config, counts = self._dataset.config, self._dataset.index.counts
+        share = (counts > 0).sum() * self._samples / counts.sum() / config.world_size
+        log.info(
+            "epoch %d: read %d row groups, %.2f times this rank's share of them",
+            self._state.epoch,
+            self._read,
+            self._read / share,
+        )
+        self._read = self._samples = 0

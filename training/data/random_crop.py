@@ -15,7 +15,6 @@ from typing import NamedTuple
 import numpy as np
 import simplejpeg
 import torch
-from torch.nn.functional import interpolate
 
 from training.data.transforms import Pixels, decode
 
@@ -41,17 +40,17 @@ class CropBox(NamedTuple):
         return CropBox(left, top, max(left + 1, round(self.right * x)), max(top + 1, round(self.bottom * y)))
 
 
-def random_crop(data: bytes | memoryview, seed: int, size: int) -> Pixels:
-    """Return a random crop of an encoded image, resized to (size, size, 3). Raises InputError if it cannot be decoded.
+def random_crop(data: bytes | memoryview, seed: int, result: Pixels) -> None:
+    """Write a random crop of an encoded image, resized, to `result` (side, side, 3), such as an image of a batch.
 
-    The result depends only on the arguments.
+    The result depends only on image, seed and side. Raises InputError if the image cannot be decoded.
     """
-    cropped = _crop_jpeg(data, seed, size)
+    cropped = _crop_jpeg(data, seed, len(result))
     if cropped is None:
         image = np.array(decode(data))
         height, width = image.shape[:2]
         cropped = _cut(image, random_box(width, height, seed))
-    return _resize(cropped, size)
+    _resize(cropped, result)
 
 
 def _crop_jpeg(data: bytes | memoryview, seed: int, size: int) -> Pixels | None:
@@ -79,11 +78,13 @@ def _cut(image: Pixels, box: CropBox) -> Pixels:
     return image[box.top : box.bottom, box.left : box.right]
 
 
-def _resize(image: Pixels, size: int) -> Pixels:
-    """Resize an image bicubically with antialiasing, as Pillow does."""
-    channels_first = torch.as_tensor(image).permute(2, 0, 1)[None]
-    resized = interpolate(channels_first, (size, size), mode="bicubic", antialias=True)
-    return resized[0].permute(1, 2, 0).numpy()
+def _resize(image: Pixels, result: Pixels) -> None:
+    """Resize an image bicubically with antialiasing, as Pillow does, into the memory of the result.
+
+    It calls the operator of `torch.nn.functional.interpolate`, which gives no access to the operator's `out`.
+    """
+    channels_first, out = (torch.from_numpy(array).permute(2, 0, 1)[None] for array in (image, result))
+    torch.ops.aten._upsample_bicubic2d_aa.out(channels_first, result.shape[:2], False, None, None, out=out)
 
 
 def random_box(width: int, height: int, seed: int) -> CropBox:

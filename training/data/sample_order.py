@@ -50,15 +50,16 @@ class SampleLocation(NamedTuple):
 
     Attributes:
         stream: the stream that the sample belongs to.
-        window_start: index, in the epoch's shuffled sequence of row groups, of the group where the sample's window
-            starts. The rest of the stream needs no earlier group.
-        group_index: index of the sample's row group in that sequence.
+        window: the window of that stream that the sample belongs to.
+        is_late: whether the sample is in the second half of its window's order.
+        group_index: index of the sample's row group in the epoch's shuffled sequence of row groups.
         group: number of the row group in the shard index.
         row: number of the sample in the row group.
     """
 
     stream: int
-    window_start: int
+    window: int
+    is_late: bool
     group_index: int
     group: int
     row: int
@@ -84,30 +85,47 @@ class EpochOrder:
 
     def __init__(self, order: SampleOrder, epoch: int, counts: Integers) -> None:
         self._order, self._epoch = order, epoch
-        self._groups = permutation(len(counts), order.seed, "groups", epoch)
+        shuffled = permutation(len(counts), order.seed, "groups", epoch)
+        self._groups = shuffled[counts[shuffled] > 0]
         self._group_ends = np.cumsum(counts[self._groups])
         self._stream_length = int(counts.sum()) // order.streams
         self._window_shuffles: dict[int, tuple[int, Integers]] = {}
 
     def locate(self, position: int) -> SampleLocation:
         """Return the location of the sample at a position."""
-        stream, window_offset, offset = self._deinterleave(position)
+        stream, window, is_late, offset = self._deinterleave(position)
         group_index = int(np.searchsorted(self._group_ends, offset, side="right"))
         group = int(self._groups[group_index])
         row = offset - (int(self._group_ends[group_index - 1]) if group_index else 0)
-        window_start = int(np.searchsorted(self._group_ends, window_offset, side="right"))
-        return SampleLocation(stream, window_start, group_index, group, row)
+        return SampleLocation(stream, window, is_late, group_index, group, row)
 
-    def _deinterleave(self, position: int) -> tuple[int, int, int]:
-        """Return a position's stream and, as offsets in the concatenated groups, its window's start and its sample."""
+    def window_groups(self, stream: int, window: int) -> range:
+        """Return the indices of the row groups of a window; none if the stream has no such window.
+
+        The samples that are left over by the streams are the only window of stream number `streams`.
+        """
         streams, size = self._order.streams, self._order.window
-        interleaved = self._stream_length * streams
-        if position >= interleaved:
-            return streams, interleaved, position
+        start = stream * self._stream_length + window * size
+        end = min(start + size, (stream + 1) * self._stream_length) if stream < streams else int(self._group_ends[-1])
+        if start >= end:
+            return range(0)
+        first, last = np.searchsorted(self._group_ends, (start, end - 1), side="right").tolist()
+        return range(first, last + 1)
+
+    def group_at(self, group_index: int) -> int:
+        """Return the number, in the shard index, of a row group of the epoch's sequence."""
+        return int(self._groups[group_index])
+
+    def _deinterleave(self, position: int) -> tuple[int, int, bool, int]:
+        """Return a position's stream and window, if it is late there, and its offset in the concatenated groups."""
+        streams, size = self._order.streams, self._order.window
+        if position >= self._stream_length * streams:
+            return streams, 0, False, position
         index_in_stream, stream = divmod(position, streams)
         window, index_in_window = divmod(index_in_stream, size)
-        window_offset = stream * self._stream_length + window * size
-        return stream, window_offset, window_offset + int(self._window_shuffle(stream, window)[index_in_window])
+        shuffle = self._window_shuffle(stream, window)
+        offset = stream * self._stream_length + window * size + int(shuffle[index_in_window])
+        return stream, window, 2 * index_in_window >= len(shuffle), offset
 
     def _window_shuffle(self, stream: int, window: int) -> Integers:
         if self._window_shuffles.get(stream, (-1,))[0] != window:

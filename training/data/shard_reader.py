@@ -1,56 +1,81 @@
 """Read samples from shards, one row group at a time and only the columns that training needs.
 
-Streams that need the same row group share it while one of them holds it. If the index has a draw key, the texts are the
-ones that this draw chooses; otherwise they are the published ones.
+If the index has a draw key, the texts are the ones that this draw chooses; otherwise they are the published ones.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
-from weakref import WeakValueDictionary
+from contextlib import ExitStack
+from functools import partial
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from curation.balance.sampling import DrawKey, draw_texts
 from curation.errors import InputError
 from curation.io.storage import Storage
-from curation.lake.checked_file import open_parquet
+from curation.lake.checked_file import named_damage, open_parquet
+from training.data.group_cache import GroupCache
 from training.data.sample_order import SampleLocation
 from training.data.shard_index import ShardIndex
 
 Integers = npt.NDArray[np.int64]
 
-DRAW_COLUMNS = ("image_id", "texts.list.element.text", "texts.list.element.keep_probability")
+DRAW_COLUMNS: Final = ("image_id", "texts.list.element.text", "texts.list.element.keep_probability")
+MAX_OPEN_FILES: Final = 16  # an open file holds its footer and checksums, up to a few hundred KB
 
 
 class RowGroup:
     """The samples of one row group in index order: the images in `rows` of the group, and their texts."""
 
     def __init__(self, images: pa.ChunkedArray, rows: Integers, texts: pa.Array) -> None:
-        self._images, self._rows, self._texts = images, rows, texts
+        column = images.chunk(0) if images.num_chunks == 1 else images.combine_chunks()
+        _, offsets, data = column.buffers()
+        self._offsets = np.frombuffer(offsets, np.int64, len(column) + 1, 8 * column.offset)
+        self._data = memoryview(data or b"").cast("B")  # decoders refuse signed bytes
+        self._rows, self._texts = rows, texts
 
     def __getitem__(self, row: int) -> tuple[bytes, str]:
-        return self._images[int(self._rows[row])].as_py(), self._texts[row].as_py()
+        return bytes(self.image(row)), self.text(row)
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def image(self, row: int) -> memoryview:
+        """Return the bytes of a sample's image, without a copy; they keep the whole row group in memory."""
+        start, end = self._offsets[self._rows[row] : self._rows[row] + 2].tolist()
+        return self._data[start:end]
+
+    def text(self, row: int) -> str:
+        """Return the text of a sample."""
+        return str(self._texts[row].as_py())
 
 
 class ShardReader:
     """Reads samples from the shards of an index.
 
+    `load` and `texts` keep the files that they read open, so one thread at a time may call them.
+
     Args:
         index: the samples.
         storage: access to the files.
+        cache: where row groups are shared with the other workers of the host, if they need the same ones.
+
+    Attributes:
+        num_loaded: number of row groups that `load` has read from storage.
     """
 
-    def __init__(self, index: ShardIndex, storage: Storage) -> None:
+    def __init__(self, index: ShardIndex, storage: Storage, cache: GroupCache | None = None) -> None:
         self._index = index
         self._storage = storage
-        self._shared: WeakValueDictionary[int, RowGroup] = WeakValueDictionary()
-        self._held: dict[int, dict[int, RowGroup]] = {}  # stream -> group index -> row group
+        self._cache = cache
+        self.num_loaded = 0
+        self._open: OrderedDict[int, tuple[pq.ParquetFile, ExitStack]] = OrderedDict()
 
     def read(self, group: int, columns: tuple[str, ...]) -> pa.Table:
         """Return columns of all rows of a row group. Raises DamagedLakeError if its file is missing or damaged."""
@@ -58,15 +83,36 @@ class ShardReader:
             return file.read_row_group(int(self._index.group_number[group]), columns=list(columns))
 
     def load(self, group: int) -> RowGroup:
-        """Return a row group; streams share it as long as one of them holds it."""
-        loaded = self._shared.get(group)
-        if loaded is None:
-            rows, key = self._index.rows(group), self._index.key
-            table = self.read(group, ("image", "text") if key is None else ("image", *DRAW_COLUMNS))
-            texts = table["text"].take(pa.array(rows)) if key is None else self._draw_from(group, table, key)[1]
-            loaded = RowGroup(table["image"], rows, texts)
-            self._shared[group] = loaded
-        return loaded
+        """Return the samples of a row group. Raises DamagedLakeError if its file is missing or damaged."""
+        rows, key = self._index.rows(group), self._index.key
+        columns = ("image", "text") if key is None else ("image", *DRAW_COLUMNS)
+        read = partial(self._load, group, columns)
+        path, number = self._index.files[self._index.group_file[group]], self._index.group_number[group]
+        table = self._cache.table(f"{path}|{number}|{columns}", read) if self._cache else read()
+        texts = table["text"].take(pa.array(rows)) if key is None else self._draw_from(group, table, key)[1]
+        return RowGroup(table["image"], rows, texts)
+
+    def _load(self, group: int, columns: tuple[str, ...]) -> pa.Table:
+        self.num_loaded += 1
+        table = self._read_open(group, columns)
+        pa.default_memory_pool().release_unused()  # decoding took several times the memory of the result
+        return table
+
+    def _read_open(self, group: int, columns: tuple[str, ...]) -> pa.Table:
+        """Return columns of a row group as `read` does, and keep its file open."""
+        number = int(self._index.group_file[group])
+        if number not in self._open:
+            while len(self._open) >= MAX_OPEN_FILES:
+                self._open.popitem(last=False)[1][1].close()
+            files = ExitStack()
+            self._open[number] = files.enter_context(open_parquet(self._storage, self._index.files[number])), files
+        self._open.move_to_end(number)
+        with named_damage(self._index.files[number]):
+            return self._open[number][0].read_row_group(
+                int(self._index.group_number[group]),
+                columns=list(columns),
+                use_threads=False,  # Arrow's threads free their buffers late
+            )
 
     def draw(self, group: int, key: DrawKey) -> tuple[npt.NDArray[np.bool_], pa.Array]:
         """Return which samples of a row group `key` draws, and the text it chooses for each sample.
@@ -85,24 +131,11 @@ class ShardReader:
                 f"{path} has rows without texts or probabilities to draw from: balance and fetch again"
             ) from error
 
-    def sample(self, location: SampleLocation) -> tuple[bytes, str]:
-        """Return image bytes and text of a sample, and release the groups before the window of its stream."""
-        held = self._held.setdefault(location.stream, {})
-        if location.group_index not in held:
-            held[location.group_index] = self.load(location.group)
-            for group_index in [index for index in held if index < location.window_start]:
-                del held[group_index]
-        return held[location.group_index][location.row]
-
-    def release(self) -> None:
-        """Release all row groups; call it between epochs, which differ in their sequence of row groups."""
-        self._held.clear()
-
     def texts(self, key: DrawKey | None = None) -> Iterator[str]:
         """Yield the texts of all samples in file order; with a key, of the samples that it draws."""
         for group in np.flatnonzero(self._index.counts).tolist():
             if key is None:
-                texts = self.read(group, ("text",))["text"].take(pa.array(self._index.rows(group)))
+                texts = self._read_open(group, ("text",))["text"].take(pa.array(self._index.rows(group)))
             else:
                 mask, chosen = self.draw(group, key)
                 texts = chosen.filter(pa.array(mask))
@@ -111,3 +144,8 @@ class ShardReader:
     def describe(self, location: SampleLocation) -> str:
         """Return a sample's file, row group and row for an error message."""
         return self._index.describe(location.group, int(self._index.rows(location.group)[location.row]))
+
+    def close(self) -> None:
+        """Close the open files."""
+        while self._open:
+            self._open.popitem()[1][1].close()

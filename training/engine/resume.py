@@ -59,6 +59,7 @@ FREE = (
     "grad_checkpointing",
     "validation_pairs",
     "num_workers",
+    "loader_cache_bytes",
     "output",
     "resume",
     "log_every",

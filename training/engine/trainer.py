@@ -23,8 +23,9 @@ from curation.errors import OutputError
 from curation.redaction import redact_values
 from training.config import TrainConfig
 from training.data.epoch_draw import draw_epoch
-from training.data.loader import Batch, LoaderConfig, ShardDataset, load_batches
+from training.data.loader import load_batches
 from training.data.sample_order import DataState, SampleOrder
+from training.data.shard_dataset import Batch, LoaderConfig, ShardDataset
 from training.data.shard_index import TrainValSplit
 from training.data.tokenizer import Tokenizer
 from training.distributed import RunInterruptedError, World, peak_memory
@@ -183,6 +184,7 @@ class Trainer:
     def _batches(self, steps: int) -> Iterator[Batch]:
         """Yield `steps` batches of the samples in the current index."""
         config = self._config
+        assert config.shuffle_streams is not None, "train() sets it"
         loader = LoaderConfig(
             order=SampleOrder(config.seed, config.shuffle_streams, config.shuffle_window),
             image_size=image_size(self._model),
@@ -191,6 +193,7 @@ class Trainer:
             world_size=self._world.size,
             num_workers=config.num_workers,
             pin_memory=self._world.device.type == "cuda",
+            cache_bytes=config.loader_cache_bytes,
         )
         storage = config.open_storage()
         return load_batches(

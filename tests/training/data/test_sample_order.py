@@ -121,9 +121,11 @@ def test_two_readers_read_different_streams_and_hold_only_their_windows(counts, 
     for rank in by_rank:
         for stream in {location.stream for location in rank}:
             locations = [location for location in rank if location.stream == stream]
-            by_window = sorted(locations, key=lambda location: location.window_start)
+            by_window = sorted(locations, key=lambda location: (location.window, location.is_late))
             assert locations == by_window, "windows follow each other"
-            assert all(location.group_index >= location.window_start for location in locations)
+            assert all(
+                location.group_index in epoch_order.window_groups(stream, location.window) for location in locations
+            )
             assert all(row_exists(location, counts) for location in locations)
 
 
@@ -137,7 +139,20 @@ def test_a_reader_of_one_stream_reads_few_row_groups_at_a_time(streams):
     epoch_order = SampleOrder(0, streams, 150).epoch(0, counts)
     for stream in range(streams):
         locations = [epoch_order.locate(p) for p in range(stream, 6400, streams)]
-        distances = [location.group_index - location.window_start for location in locations]
-        assert max(distances) <= 2  # a window of 150 spans at most three groups of 100
+        windows = {location.window for location in locations}
+        sizes = [len(epoch_order.window_groups(stream, window)) for window in windows]
+        assert max(sizes) <= 3  # a window of 150 spans at most three groups of 100
+        assert not epoch_order.window_groups(stream, max(windows) + 1)
         read = [location.group_index for location in locations]
         assert len(set(read)) <= 6400 // streams // 100 + 1
+
+
+@given(counts_of, orders)
+def test_the_groups_of_a_window_are_those_of_its_samples_and_none_is_empty(counts, order):
+    epoch_order = order.epoch(1, counts)
+    groups: dict[tuple[int, int], set[int]] = {}
+    for location in map(epoch_order.locate, range(int(counts.sum()))):
+        groups.setdefault((location.stream, location.window), set()).add(location.group_index)
+        assert epoch_order.group_at(location.group_index) == location.group
+    for window, indices in groups.items():
+        assert sorted(indices) == list(epoch_order.window_groups(*window))
