@@ -25,6 +25,7 @@ from curation.cli.settings import config_parser, load_with
 from curation.errors import InputError, UsageError
 from curation.lake.lake import Lake
 from training.config import TrainConfig
+from training.data.loader import start_worker_server
 from training.data.shard_index import TrainValSplit, build_index
 from training.distributed import World, join_process_group
 from training.engine import checkpoint
@@ -65,6 +66,8 @@ def train(config: TrainConfig, world: World, *, dry_run: bool = False) -> dict[s
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as torch demands before the first use of the GPU
         torch.use_deterministic_algorithms(True)
     resume = world.broadcast_from_main(lambda: _find_resume_point(config))
+    if config.num_workers:
+        start_worker_server()
     config = config.with_streams(world.size, resume.state.config if resume else None)
     split = world.broadcast_from_main(lambda: _index_shards(config, resume.state if resume else None))
     languages: Counter[str] = Counter()

@@ -9,18 +9,20 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from curation.balance.sampling import held_out_mask
 from curation.cli.run import run_command
 from curation.errors import InputError, OutputError, UsageError
 from curation.lake.tombstones import add_tombstones
 from support import shards
 from support.shards import ShardLake, draw, shard_row
 from training.config import TrainConfig
-from training.data.shard_index import is_held_out
 from training.distributed import World
 from training.engine import checkpoint
 from training.engine.checkpoint import TrainingState
@@ -229,7 +231,7 @@ def test_retrieval_is_measured_on_the_held_out_pairs(config, tmp_path):
 
 
 def test_held_out_pictures_that_cannot_be_read_are_counted_and_left_out(shard_lake, config):
-    held_out = [n for n in range(ROWS) if is_held_out(f"{n:024x}", 0.3)]
+    held_out = np.flatnonzero(held_out_mask(pa.array([f"{n:024x}" for n in range(ROWS)]), 0.3)).tolist()
     bad = held_out[:2]
     shard_lake.publish([shard_row(n) | ({"image": b"no image"} if n in bad else {}) for n in range(ROWS)])
     keys = {"lake": str(shard_lake.root), "validation_share": 0.3, "batch_size": 8, "steps": 1}

@@ -1,6 +1,6 @@
 """Hold the row groups that the current windows of a worker's streams need, and read the next ones ahead.
 
-Each stream needs the row groups of its window (see `training.data.sample_order`). In the second half of a window, a
+Each stream needs the row groups of its window (see `training.data.sample_order`). In the last quarter of a window, a
 thread reads the groups of the next window, one at a time, so that a worker rarely waits for storage. Groups that no
 window needs any more are released at once: at any time a worker holds, per stream, the groups of one window and those
 read ahead for the next.
@@ -39,7 +39,7 @@ class HeldGroups:
         return self._future(location.group_index).result()
 
     def _advance(self, location: SampleLocation) -> None:
-        """Release what the window of a sample no longer needs; in its second half, start to read the next window."""
+        """Release what the window of a sample no longer needs; in its last quarter, start to read the next window."""
         state = (location.window, location.is_late)
         if self._windows.get(location.stream) == state:
             return

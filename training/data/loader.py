@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from multiprocessing import forkserver
 from types import ModuleType
 
 import torch
@@ -45,17 +47,20 @@ def _merged(dataset: ShardDataset, allocate: Allocate) -> Iterator[Batch]:
 def _steps(dataset: ShardDataset) -> Iterator[list[Batch]]:
     """Yield the shares of every step.
 
-    Workers are spawned, not forked: a forked child would inherit the locks of Arrow's and the tokenizer's threads, but
-    not the threads that release them.
+    Workers are forked from a server process, which has imported what they need but runs no threads. A child forked
+    from this process would inherit the locks of Arrow's and the tokenizer's threads, but not the threads that release
+    them.
     """
     num_workers = dataset.config.num_workers
     loader: DataLoader[Batch | WorldcurateError] = DataLoader(
         dataset,
         batch_size=None,
         num_workers=num_workers,
-        multiprocessing_context="spawn" if num_workers else None,
         worker_init_fn=survive_stop_signals,
+        multiprocessing_context="forkserver" if num_workers else None,
     )
+    if num_workers:
+        start_worker_server()
     with _without_main_module():
         loaded = iter(loader)
     shares: list[Batch] = []
@@ -68,9 +73,18 @@ def _steps(dataset: ShardDataset) -> Iterator[list[Batch]]:
             shares = []
 
 
+def start_worker_server() -> None:
+    """Start the process from which loader workers are forked, unless it runs; it imports their modules meanwhile.
+
+    They then start at once and share the memory of these modules. The server ends with this process.
+    """
+    multiprocessing.set_forkserver_preload([ShardDataset.__module__])
+    forkserver.ensure_running()
+
+
 @contextmanager
 def _without_main_module() -> Iterator[None]:
-    """Start processes that do not import the program's main module, as spawned processes do.
+    """Start processes that do not import the program's main module, as multiprocessing does by default.
 
     Loader workers use nothing of it, and for the trainer it would load the model's libraries: seconds and 200 MB each.
     """

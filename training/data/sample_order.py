@@ -51,7 +51,7 @@ class SampleLocation(NamedTuple):
     Attributes:
         stream: the stream that the sample belongs to.
         window: the window of that stream that the sample belongs to.
-        is_late: whether the sample is in the second half of its window's order.
+        is_late: whether the sample is in the last quarter of its window's order.
         group_index: index of the sample's row group in the epoch's shuffled sequence of row groups.
         group: number of the row group in the shard index.
         row: number of the sample in the row group.
@@ -125,7 +125,7 @@ class EpochOrder:
         window, index_in_window = divmod(index_in_stream, size)
         shuffle = self._window_shuffle(stream, window)
         offset = stream * self._stream_length + window * size + int(shuffle[index_in_window])
-        return stream, window, 2 * index_in_window >= len(shuffle), offset
+        return stream, window, 4 * index_in_window >= 3 * len(shuffle), offset
 
     def _window_shuffle(self, stream: int, window: int) -> Integers:
         if self._window_shuffles.get(stream, (-1,))[0] != window:

@@ -6,12 +6,12 @@ one into the memory of its share of the batch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
@@ -130,18 +130,27 @@ class ShardDataset(IterableDataset[Any]):
 
     def _load(self, reader: ShardReader, order: EpochOrder, groups: HeldGroups, epoch: int, positions: range) -> Batch:
         size, seed = self.config.image_size, self.config.order.seed
-        images = np.empty((len(positions), size, size, 3), np.uint8)
-        texts = []
+        images = _empty_images(len(positions), size)
+        pixels, texts = images.numpy(), []
         for number, position in enumerate(positions):
             location = order.locate(position)
             group = groups.group(location)
             try:
-                random_crop(group.image(location.row), u64(seed, "crop", str(epoch), str(position)), images[number])
+                random_crop(group.image(location.row), u64(seed, "crop", str(epoch), str(position)), pixels[number])
             except InputError as error:
                 raise InputError(f"{reader.describe(location)}: {error}") from error
             texts.append(group.text(location.row))
         return Batch(
             torch.tensor(positions, dtype=torch.int64),
-            torch.from_numpy(images),
+            images,
             self._tokenizer(texts),
         )
+
+
+def _empty_images(count: int, size: int) -> torch.Tensor:
+    """Return memory for images; in a loader process, memory that the main process shares, so that none are copied."""
+    shape = (count, size, size, 3)
+    if get_worker_info() is None:
+        return torch.empty(shape, dtype=torch.uint8)
+    shared = torch.UntypedStorage._new_shared(math.prod(shape))  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    return torch.empty(0, dtype=torch.uint8).set_(shared).view(shape)

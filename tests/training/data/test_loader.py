@@ -197,7 +197,7 @@ def test_the_next_window_is_read_ahead(dataset, monkeypatch):
         held.group(epoch.locate(position))
     assert any(waited)
     waited.clear()
-    for position in range(12, 18):
+    for position in range(12, 21):
         held.group(epoch.locate(position))
     assert not any(waited), "the groups of the second window were read during the first"
     held.close()
