@@ -118,20 +118,25 @@ def merge(shares: list[Batch], allocate: Allocate = torch.empty) -> Batch:
         whole(*(share.images for share in shares)),
         whole(*(share.tokens for share in shares)),
         sum(share.row_groups for share in shares),
+        [row for share in shares for row in share.replaced],
     )
 
 
 class _ReadCount:
-    """Counts the row groups that a rank reads, and logs, per epoch, how many times its share of them it read."""
+    """Counts the row groups that a rank reads and the samples it replaces, and logs both at the end of each epoch."""
 
     def __init__(self, dataset: ShardDataset) -> None:
         self._dataset, self._state, self._read, self._samples = dataset, dataset.start, 0, 0
+        self._replaced = 0
 
     def add(self, batch: Batch) -> None:
         """Count a batch; log at the end of its epoch."""
         size, samples = self._dataset.config.batch_size, self._dataset.index.samples
         self._state = self._state.batch_start(size, samples).advance(size)
         self._read += batch.row_groups
+        self._replaced += len(batch.replaced)
+        for row in batch.replaced:
+            log.warning("replaced by the next readable row: %s", row)
         self._samples += size
         if self._state.position + size > samples:
             self._log()
@@ -140,9 +145,10 @@ class _ReadCount:
         config, counts = self._dataset.config, self._dataset.index.counts
         share = (counts > 0).sum() * self._samples / counts.sum() / config.world_size
         log.info(
-            "epoch %d: read %d row groups, %.2f times this rank's share of them",
+            "epoch %d: read %d row groups, %.2f times this rank's share of them; replaced %d samples",
             self._state.epoch,
             self._read,
             self._read / share,
+            self._replaced,
         )
-        self._read = self._samples = 0
+        self._read = self._samples = self._replaced = 0

@@ -7,10 +7,10 @@ one into the memory of its share of the batch.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
@@ -23,21 +23,27 @@ from training.data.held_groups import HeldGroups
 from training.data.random_crop import random_crop
 from training.data.sample_order import DataState, EpochOrder, SampleOrder, worker_positions
 from training.data.shard_index import ShardIndex
-from training.data.shard_reader import ShardReader
+from training.data.shard_reader import RowGroup, ShardReader
 from training.data.tokenizer import Tokenizer
+from training.data.transforms import Pixels
 
 
 class Batch(NamedTuple):
     """The part of one step that a rank computes, ordered by position.
 
-    `positions` int64 (b,), `images` uint8 (b, side, side, 3), `tokens` int32 (b, context length), and the number of row
-    groups that were read from storage since the batch before.
+    Attributes:
+        positions: int64 (b,).
+        images: uint8 (b, side, side, 3).
+        tokens: int32 (b, context length).
+        row_groups: number of row groups that were read from storage since the batch before.
+        replaced: images that cannot be decoded and were replaced, each with its place and the error.
     """
 
     positions: torch.Tensor
     images: torch.Tensor
     tokens: torch.Tensor
     row_groups: int = 0
+    replaced: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,8 @@ class LoaderConfig:
         num_workers: loader processes; 0 loads in the calling process.
         pin_memory: whether batches are made in pinned memory, for transfers to a GPU.
         cache_bytes: limit of the cache for row groups that several workers of a host need.
+        on_bad_row: `fail` if an image cannot be decoded, or `replace` it and its text by those of the next row of the
+            row group that can be.
     """
 
     order: SampleOrder
@@ -63,6 +71,7 @@ class LoaderConfig:
     num_workers: int = 0
     pin_memory: bool = False
     cache_bytes: int = 4 << 30
+    on_bad_row: Literal["fail", "replace"] = "fail"
 
 
 class ShardDataset(IterableDataset[Any]):
@@ -129,22 +138,33 @@ class ShardDataset(IterableDataset[Any]):
                 left -= steps
 
     def _load(self, reader: ShardReader, order: EpochOrder, groups: HeldGroups, epoch: int, positions: range) -> Batch:
-        size, seed = self.config.image_size, self.config.order.seed
-        images = _empty_images(len(positions), size)
-        pixels, texts = images.numpy(), []
+        images = _empty_images(len(positions), self.config.image_size)
+        pixels, texts, replaced = images.numpy(), [], []
         for number, position in enumerate(positions):
             location = order.locate(position)
-            group = groups.group(location)
-            try:
-                random_crop(group.image(location.row), u64(seed, "crop", str(epoch), str(position)), pixels[number])
-            except InputError as error:
-                raise InputError(f"{reader.describe(location)}: {error}") from error
-            texts.append(group.text(location.row))
-        return Batch(
-            torch.tensor(positions, dtype=torch.int64),
-            images,
-            self._tokenizer(texts),
-        )
+            seed = u64(self.config.order.seed, "crop", str(epoch), str(position))
+            errors: list[InputError] = []
+            for row in self._rows_to_try(groups.group(location), location.row):
+                try:
+                    texts.append(self._decode(groups.group(location), row, seed, pixels[number]))
+                    break
+                except InputError as error:
+                    errors.append(InputError(f"{reader.describe(location._replace(row=row))}: {error}"))
+            else:
+                raise errors[0]
+            replaced += [str(error) for error in errors]
+        return Batch(torch.tensor(positions, dtype=torch.int64), images, self._tokenizer(texts), replaced=replaced)
+
+    def _rows_to_try(self, group: RowGroup, row: int) -> Iterator[int]:
+        """Yield a row, and the others of its group after it if they may replace it."""
+        yield row
+        if self.config.on_bad_row == "replace":
+            yield from ((row + step) % len(group) for step in range(1, len(group)))
+
+    def _decode(self, group: RowGroup, row: int, seed: int, result: Pixels) -> str:
+        """Write the crop of an image to `result` and return its text."""
+        random_crop(group.image(row), seed, result)
+        return group.text(row)
 
 
 def _empty_images(count: int, size: int) -> torch.Tensor:

@@ -46,6 +46,7 @@ REPORTED = (
     "group",
     "max_grad_norm",
     "ema_decay",
+    "on_bad_row",
     "precision",
     "compile",
     "deterministic",

@@ -194,6 +194,7 @@ class Trainer:
             num_workers=config.num_workers,
             pin_memory=self._world.device.type == "cuda",
             cache_bytes=config.loader_cache_bytes,
+            on_bad_row=config.on_bad_row,
         )
         storage = config.open_storage()
         return load_batches(
