@@ -1,0 +1,174 @@
+"""Measure the loader beside webdataset, litData and MosaicML streaming: CPU time, speed and memory, on equal pictures.
+
+The pictures are generated JPEGs of 256 px of 17 KB, like thumbnails of photos. Every loader reads local files in a warm
+cache, decodes, crops a random rectangle and resizes it to 224 px. The rivals do so with Pillow, as their examples. Each
+measurement is a process of its own, and the loaders take turns. The rivals need another environment than worldcurate;
+`BENCH_PEERS=/path/to/python` names its interpreter (`pip install webdataset litdata mosaicml-streaming`). Without it,
+only ours is measured, beside a bare loop that decodes, crops and resizes the same bytes.
+
+    python benchmarks/bench_loader.py [--tiny] [PICTURES]    (default: 20000)
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from common import ROOT, run, scaled, table
+from loader_peers import BATCH, SIZE, measure
+from PIL import Image
+
+from curation.io.storage import Storage
+from curation.lake.lake import Lake
+from curation.lake.parquet import PartitionWriter
+from curation.lake.schemas import SCHEMAS
+
+PICTURES = scaled(20_000, 600)
+DISTINCT = scaled(1000, 50)  # pictures that differ; the others repeat them
+ROUNDS = scaled(3, 1)
+SIDE = 256
+
+
+def picture(number: int) -> bytes:
+    """Draw a smooth picture with edges and noise; return it as a JPEG."""
+    rng = np.random.default_rng(number)
+    smooth = rng.normal(128, 60, (SIDE // 16, SIDE // 16, 3)).clip(0, 255).astype(np.uint8)
+    pixels = np.asarray(Image.fromarray(smooth).resize((SIDE, SIDE), Image.Resampling.BICUBIC)).astype(float)
+    pixels += rng.normal(0, 6, (SIDE, SIDE, 1))
+    for _ in range(30):
+        x, y, w, h = (*rng.integers(0, SIDE - 10, 2), *rng.integers(5, SIDE // 4, 2))
+        pixels[y : y + h, x : x + w] = pixels[y : y + h, x : x + w] * 0.6 + rng.integers(0, 255, 3) * 0.4
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
+
+
+def write_pictures(folder: Path, count: int) -> None:
+    """Write the same pictures and captions as tars and as a lake of shards."""
+    pictures = [picture(number) for number in range(min(count, DISTINCT))]
+    lake = Lake(str(folder / "lake"), Storage())
+    partition = {"recipe": "default", "batch": "b1"}
+    empty = dict.fromkeys(("image_url", "source", "image_sha256", "phash"), "")
+    with PartitionWriter(
+        lake.storage, lake.layout.table("shards"), "recipe=default/batch=b1/r1", 0, SCHEMAS["shards"]
+    ) as writer:
+        for start in range(0, count, 1000):
+            rows = [
+                empty
+                | {"image_id": f"{n:024x}", "text": f"a picture, number {n}", "lang": "en", "entry_ids": [1]}
+                | {"keep_probability": 1.0, "image": pictures[n % len(pictures)], "width": SIDE, "height": SIDE}
+                | {"texts": []}
+                for n in range(start, min(count, start + 1000))
+            ]
+            writer.write(pa.Table.from_pylist(rows, schema=SCHEMAS["shards"]))
+            with tarfile.open(folder / f"{start:06d}.tar", "w") as tar:
+                for row in rows:
+                    for end, data in (("jpg", row["image"]), ("txt", row["text"].encode())):
+                        member = tarfile.TarInfo(f"{row['image_id']}.{end}")
+                        member.size = len(data)
+                        tar.addfile(member, io.BytesIO(data))
+    metadata = {"run_id": "r1", "run": json.dumps({"run_id": "r1", "totals": "{}"})}
+    lake.publish("shards", partition, writer.files, expected=(), metadata=metadata)
+
+
+def ours(folder: Path, workers: int) -> dict[str, float]:
+    """Measure our loader over one epoch."""
+    from training.data.loader import load_batches
+    from training.data.sample_order import DataState, SampleOrder
+    from training.data.shard_dataset import LoaderConfig, ShardDataset
+    from training.data.shard_index import build_index
+    from training.data.tokenizer import Tokenizer
+
+    lake = Lake(str(folder / "lake"), Storage())
+    index = build_index(lake, "default").train
+    tokenizer = Tokenizer.train(["a picture, number 0"] * 9, vocab_size=300, context_length=77)
+    config = LoaderConfig(SampleOrder(0, max(1, workers)), image_size=SIZE, batch_size=BATCH, num_workers=workers)
+    steps = index.samples // BATCH
+    return measure(
+        lambda: load_batches(ShardDataset(index, lake.storage, tokenizer, config, start=DataState(), steps=steps))
+    )
+
+
+def bare_loop(count: int) -> float:
+    """Return the CPU microseconds per picture of decoding, cropping and resizing alone."""
+    import torch
+
+    from training.data.random_crop import random_crop
+
+    torch.set_num_threads(1)
+    pictures = [picture(number) for number in range(min(count, 200))]
+    times, result = [], np.empty((SIZE, SIZE, 3), np.uint8)
+    for _ in range(5):
+        started = time.process_time()
+        for number, data in enumerate(pictures):
+            random_crop(data, number, result)
+        times.append((time.process_time() - started) / len(pictures) * 1e6)
+    return statistics.median(times)
+
+
+def measured(command: list[str]) -> dict[str, float]:
+    """Run one measurement in a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
+    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def main() -> None:
+    """Measure every loader with one and two workers and print the tables."""
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else PICTURES
+    peers = os.environ.get("BENCH_PEERS")
+    rivals = ("webdataset", "litdata", "streaming") if peers else ()
+    here = Path(__file__)
+    ratios = {}
+    with tempfile.TemporaryDirectory() as root:
+        write_pictures(Path(root), count)
+        for workers in (1, 2):
+            commands = {"ours": [sys.executable, str(here), "--measure", root, str(workers)]}
+            for name in rivals:
+                commands[name] = [str(peers), str(here.with_name("loader_peers.py")), name, root, str(workers)]
+            rounds = [{name: measured(command) for name, command in commands.items()} for _ in range(ROUNDS)]
+            result = {
+                name: {key: statistics.median(part[name][key] for part in rounds) for key in rounds[0][name]}
+                for name in commands
+            }
+            bare = bare_loop(count)
+            best = min((result[name]["cpu_us"] for name in rivals), default=result["ours"]["cpu_us"])
+            rows = []
+            for name, row in result.items():
+                speeds = [f"{1e6 / row['cpu_us']:,.0f}", f"{best / row['cpu_us']:.2f}", f"{row['per_s']:,.0f}"]
+                memory = [f"{row['peak_mb']:,.0f}", f"{row['private_mb']:,.0f}"]
+                rows.append([name, *speeds, f"{row['first_s']:.1f}", *memory])
+            rows.append(["decode, crop and resize alone", f"{1e6 / bare:,.0f}", f"{best / bare:.2f}", "", "", "", ""])
+            table(
+                f"{count:,} pictures of {SIDE} px, workers: {workers}",
+                ["loader", "samples per CPU s", "× best rival", "samples/s", "first batch s", "peak MB", "private MB"],
+                rows,
+            )
+            ratios[f"{workers} workers"] = bare / result["ours"]["cpu_us"]
+    table(
+        "CPU time of the codec alone / of the loader",
+        ["workers", "share"],
+        [[name, f"{ratio:.2f}"] for name, ratio in ratios.items()],
+        name="share of the codec's speed",
+        ratios=ratios,
+    )
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--measure"]:
+        print(json.dumps(ours(Path(sys.argv[2]), int(sys.argv[3]))))
+    else:
+        run(main)

@@ -1,0 +1,154 @@
+"""Measure one loader in a process of its own: `python loader_peers.py NAME FOLDER WORKERS`; prints JSON.
+
+NAME is webdataset, litdata or streaming. They run in an environment of their own; `bench_loader.py` starts this script
+and shares `measure` with it. FOLDER has the pictures as WebDataset tars, from which the other formats are made once.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import io
+import json
+import multiprocessing
+import os
+import sys
+import tarfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+SIZE, BATCH = 224, 256
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def measure(start: Callable[[], Iterable[Any]]) -> dict[str, float]:
+    """Read a loader to its end; CPU time is that of this process and its workers after the first batch."""
+    began = time.perf_counter()
+    batches = iter(start())
+    count = len(next(batches)[0])
+    first, cpu_before, seen = time.perf_counter() - began, _cpu(), 0
+    memory: dict[str, float] = {}
+    for batch in batches:
+        seen += len(batch[0])
+        cpu, memory = _cpu() - cpu_before, _memory()
+    wall = time.perf_counter() - began - first
+    return {"samples": count + seen, "first_s": first, "per_s": seen / wall, "cpu_us": cpu / seen * 1e6, **memory}
+
+
+def _processes() -> list[int]:
+    workers = [child.pid for child in multiprocessing.active_children() if "Worker" in repr(child) or child.daemon]
+    return [pid for pid in workers if pid is not None and Path(f"/proc/{pid}/stat").exists()]
+
+
+def _cpu() -> float:
+    stats = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in (os.getpid(), *_processes())]
+    return sum(int(stat[11]) + int(stat[12]) for stat in stats) / TICK
+
+
+def _memory() -> dict[str, float]:
+    """Return the peak memory of a worker, and its private memory now, in MB."""
+    peaks, private = [], []
+    for pid in _processes() or [os.getpid()]:
+        status = Path(f"/proc/{pid}/status").read_text()
+        peaks.append(int(status.split("VmHWM:")[1].split()[0]) / 1e3)
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        private.append(sum(int(line.split()[1]) for line in rollup if line.startswith("Private")) / 1e3)
+    return {"peak_mb": max(peaks), "private_mb": max(private)}
+
+
+def samples(folder: Path) -> Iterator[tuple[bytes, str]]:
+    """Yield the pictures and captions of the tars."""
+    for path in sorted(folder.glob("*.tar")):
+        with tarfile.open(path) as tar:
+            members = iter(tar)
+            for picture in members:
+                image, text = tar.extractfile(picture), tar.extractfile(next(members))
+                assert image is not None
+                assert text is not None
+                yield image.read(), text.read().decode()
+
+
+def transform(data: bytes) -> Any:
+    """Decode, crop and resize with Pillow, as the examples of these projects do."""
+    import numpy as np
+    from PIL import Image
+
+    image = Image.open(io.BytesIO(data)).convert("RGB")
+    rng = np.random.default_rng()
+    w, h = (int(side * rng.uniform(0.95, 1)) for side in image.size)
+    left, top = int(rng.integers(0, image.width - w + 1)), int(rng.integers(0, image.height - h + 1))
+    box = (left, top, left + w, top + h)
+    return np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BICUBIC, box=box))
+
+
+def collate(rows: list[tuple[Any, str]]) -> tuple[Any, list[str]]:
+    """Stack pictures to one uint8 tensor."""
+    import numpy as np
+    import torch
+
+    return torch.from_numpy(np.stack([image for image, _ in rows])), [text for _, text in rows]
+
+
+def _collate_rows(rows: list[dict[str, Any]]) -> tuple[Any, list[str]]:
+    return collate([(transform(row["image"]), row["text"]) for row in rows])
+
+
+def webdataset(folder: Path, workers: int) -> Iterable[Any]:
+    """Read the tars with a shuffle buffer of 2,000 samples."""
+    import webdataset as wds
+    from torch.utils.data import DataLoader
+
+    urls = [str(path) for path in sorted(folder.glob("*.tar"))]
+    data = wds.WebDataset(urls, shardshuffle=100, nodesplitter=None).shuffle(2000).to_tuple("jpg", "txt")
+    pairs = data.map_tuple(transform, bytes.decode)
+    return DataLoader(pairs, batch_size=BATCH, num_workers=workers, collate_fn=collate)
+
+
+def _row(row: tuple[bytes, str]) -> dict[str, Any]:
+    return {"image": row[0], "text": row[1]}
+
+
+def litdata(folder: Path, workers: int) -> Iterable[Any]:
+    """Read chunks of 64 MB, shuffled."""
+    import litdata as ld
+
+    if not (folder / "litdata").exists():
+        ld.optimize(_row, list(samples(folder)), str(folder / "litdata"), num_workers=1, chunk_bytes="64MB")
+
+    data = ld.StreamingDataset(str(folder / "litdata"), shuffle=True)
+    return ld.StreamingDataLoader(data, batch_size=BATCH, num_workers=workers, collate_fn=_collate_rows)
+
+
+def streaming(folder: Path, workers: int) -> Iterable[Any]:
+    """Read MDS shards of 64 MB, shuffled."""
+    from torch.utils.data import DataLoader
+
+    _stub_torchvision()
+    import streaming as mds
+
+    if not (folder / "mds").exists():
+        columns = {"image": "bytes", "text": "str"}
+        with mds.MDSWriter(out=str(folder / "mds"), columns=columns, size_limit=64 << 20) as writer:
+            for image, text in samples(folder):
+                writer.write({"image": image, "text": text})
+
+    data = mds.StreamingDataset(local=str(folder / "mds"), shuffle=True, batch_size=BATCH)
+    return DataLoader(data, batch_size=BATCH, num_workers=workers, collate_fn=_collate_rows)
+
+
+def _stub_torchvision() -> None:
+    """Let streaming import torchvision, of which it uses nothing here and which needs the same build of torch."""
+    for name in ("", ".transforms", ".transforms.functional", ".datasets", ".transforms.v2"):
+        module: Any = mock.MagicMock()
+        module.__spec__, module.__path__ = importlib.machinery.ModuleSpec(f"torchvision{name}", None), []
+        module.VisionDataset = type("VisionDataset", (), {})
+        sys.modules[f"torchvision{name}"] = module
+
+
+if __name__ == "__main__":
+    loaders = {"webdataset": webdataset, "litdata": litdata, "streaming": streaming}
+    name, place, number = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+    loaders[name](place, 0)  # makes its format
+    print(json.dumps(measure(lambda: loaders[name](place, number))))
