@@ -28,13 +28,15 @@ def measure(start: Callable[[], Iterable[Any]]) -> dict[str, float]:
     began = time.perf_counter()
     batches = iter(start())
     count = len(next(batches)[0])
-    first, cpu_before, seen = time.perf_counter() - began, _cpu(), 0
+    first, before, seen = time.perf_counter() - began, _cpu(), 0
+    cpu = dict(before)  # a worker that has ended keeps its last value
     memory: dict[str, float] = {}
     for batch in batches:
         seen += len(batch[0])
-        cpu, memory = _cpu() - cpu_before, _memory()
+        cpu, memory = cpu | _cpu(), _memory()
     wall = time.perf_counter() - began - first
-    return {"samples": count + seen, "first_s": first, "per_s": seen / wall, "cpu_us": cpu / seen * 1e6, **memory}
+    spent = sum(cpu.values()) - sum(before.values())
+    return {"samples": count + seen, "first_s": first, "per_s": seen / wall, "cpu_us": spent / seen * 1e6, **memory}
 
 
 def _processes() -> list[int]:
@@ -42,9 +44,11 @@ def _processes() -> list[int]:
     return [pid for pid in workers if pid is not None and Path(f"/proc/{pid}/stat").exists()]
 
 
-def _cpu() -> float:
-    stats = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in (os.getpid(), *_processes())]
-    return sum(int(stat[11]) + int(stat[12]) for stat in stats) / TICK
+def _cpu() -> dict[int, float]:
+    """Return the CPU seconds of this process and of each worker."""
+    pids = (os.getpid(), *_processes())
+    stats = {pid: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids}
+    return {pid: (int(stat[11]) + int(stat[12])) / TICK for pid, stat in stats.items()}
 
 
 def _memory() -> dict[str, float]:

@@ -136,8 +136,8 @@ class TrainConfig(BaseSettings):
     num_workers: int = Field(0, ge=0, description="loader processes per rank; 0: load in the training process")
     on_bad_row: Literal["fail", "replace"] = Field(
         "fail",
-        description="fail: an image that cannot be decoded ends the run; replace: the next row of its row group takes its "
-        "place, named in the log and counted",
+        description="fail: an image that cannot be decoded ends the run; replace: the next row of its row group takes "
+        "its place, named in the log and counted",
     )
     loader_cache_bytes: int = Field(
         4 << 30,

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from curation.errors import WorldcurateError
 from training.data.read_ahead import read_ahead
 from training.data.shard_dataset import Batch, ShardDataset
+from training.data.worker_signals import survive_stop_signals
 
 log = logging.getLogger(__name__)
 
