@@ -305,3 +305,16 @@ def test_the_package_webdataset_opens_the_tars(run, night_here, tmp_path):
     rows = shards(night_here)
     read = [(image.size, text, columns["image_id"]) for image, text, columns in data]
     assert read == [((row["width"], row["height"]), row["text"], row["image_id"]) for row in rows]
+
+
+def test_an_export_to_s3_has_the_bytes_of_one_to_a_local_disk(run, s3, night_here, tmp_path):
+    run("--format", "webdataset", "--output", str(tmp_path / "out"), *SMALL)
+    assert run("--format", "webdataset", "--output", "s3://lake/exports/tars", *SMALL)[0] == 0
+    storage = night_here.storage
+    stored = {file.path: storage.read_bytes(file.path) for file in storage.list_files("s3://lake/exports/tars")}
+    assert {path.removeprefix("s3://lake/exports/tars/"): data for path, data in stored.items()} == contents(
+        tmp_path / "out"
+    )
+    storage.delete_files(["s3://lake/exports/tars/000001.tar"])
+    assert run("--format", "webdataset", "--output", "s3://lake/exports/tars", *SMALL)[0] == 0
+    assert {file.path for file in storage.list_files("s3://lake/exports/tars")} == set(stored)
