@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from curation.report import charts
 from curation.report.html import environment
-from curation.report.night_page import STAGES, StageRun
+from curation.report.night_data import STAGES, StageRun
 
 # The figures of a batch: stage, figure, and label.
 FIGURES = (

@@ -10,7 +10,7 @@ from curation.errors import InputError
 from curation.hashing import u64
 from curation.lake.schemas import SCHEMAS
 from curation.report import index_page
-from curation.report.night_page import STAGES
+from curation.report.night_data import STAGES
 from jobs import report as job
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from curation import __version__
 from curation.lake.lake import Lake
 from curation.report.index_page import BatchEntry, Index, MetadataEntry
-from curation.report.night_page import StageRun
+from curation.report.night_data import StageRun
 
 # The table that each stage publishes last.
 OUTPUTS = {

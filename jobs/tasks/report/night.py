@@ -20,7 +20,7 @@ from curation.lake.files import Snapshot
 from curation.lake.lake import Lake
 from curation.lake.parquet_read import find_rows, read_batches
 from curation.lake.schemas import SCHEMAS
-from curation.report import night_page as report
+from curation.report import night_data as report
 from jobs.runtime.runs import find_run
 from jobs.tasks.report.contact_sheet import collect_sheet
 from metadata.languages import LanguageTable

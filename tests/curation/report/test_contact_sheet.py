@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.report.contact_sheet import SheetPicture, spread_by_language
-from curation.report.night_page import Report, render
+from curation.report.night_data import Report
+from curation.report.night_page import render
 
 PICTURE = SheetPicture("0f3c", "data:image/jpeg;base64,AAAA", 256, 170, "a red dog", "en")
 REPORT = Report("b1", "default", datetime(2024, 6, 1, tzinfo=UTC), "9.8.7")

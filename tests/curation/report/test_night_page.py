@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.report.night_page import STAGES, Report, SamplePair, StageRun, TopEntry, render, summarize
+from curation.report.night_data import STAGES, Report, SamplePair, StageRun, TopEntry, summarize
+from curation.report.night_page import render
 from support.pages import DROPS, THRESHOLDS, TOTALS, tables
 
 NIGHT = datetime(2024, 6, 1, 3, 14, tzinfo=UTC)
