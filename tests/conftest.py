@@ -21,6 +21,9 @@ from hypothesis import settings
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
+# many small tensors: threads would wait for one another
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 pytest_plugins = ["support.spark_fixtures", "support.in_process"]
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -9,8 +9,8 @@ from curation.balance.sampling import DrawKey
 from curation.errors import UsageError
 from jobs import nightly
 from jobs.runtime.context import Context
-from training.data.loader import ShardReader
 from training.data.shard_index import build_index
+from training.data.shard_reader import ShardReader
 
 pytestmark = pytest.mark.spark
 

@@ -5,8 +5,9 @@ import os
 import signal
 
 from support.shards import shard_row
-from training.data.loader import LoaderConfig, ShardDataset, load_batches
+from training.data.loader import load_batches
 from training.data.sample_order import DataState, SampleOrder
+from training.data.shard_dataset import LoaderConfig, ShardDataset
 from training.data.shard_index import build_index
 from training.data.worker_signals import survive_stop_signals
 
@@ -18,7 +19,9 @@ def test_workers_finish_their_batches_after_a_signal_to_every_process_of_the_job
     dataset = ShardDataset(index, shard_lake.lake.storage, tokenizer, config, start=DataState(), steps=10)
     batches = load_batches(dataset)
     positions = next(batches).positions.tolist()
-    for worker in multiprocessing.active_children():
+    workers = multiprocessing.active_children()
+    assert workers
+    for worker in workers:
         os.kill(worker.pid, signal.SIGTERM)
         os.kill(worker.pid, signal.SIGUSR1)
     for batch in batches:

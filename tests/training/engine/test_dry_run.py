@@ -4,17 +4,19 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curation.balance.sampling import held_out_mask
 from curation.errors import UsageError
 from curation.io.storage import Storage
 from curation.lake.lake import Lake
 from support.shards import SMALL, ShardLake, shard_row
 from training.config import TrainConfig
-from training.data.shard_index import build_index, is_held_out
+from training.data.shard_index import build_index
 from training.distributed import World
 from training.engine.dry_run import state_bytes
 from training.engine.languages import count_languages, with_seen_pairs
@@ -34,7 +36,8 @@ def lake(tmp_path_factory) -> Path:
 def test_languages_are_counted_over_the_samples_only(lake):
     split = build_index(Lake(str(lake), Storage()), "default", validation_share=0.3)
     counts = count_languages(split.train, Storage())
-    expected = Counter(LANGUAGES[n % 4] for n in range(60) if not is_held_out(f"{n:024x}", 0.3))
+    held_out = held_out_mask(pa.array([f"{n:024x}" for n in range(60)]), 0.3).tolist()
+    expected = Counter(LANGUAGES[n % 4] for n in range(60) if not held_out[n])
     assert counts == expected
     assert list(counts.values()) == sorted(counts.values(), reverse=True)
 
