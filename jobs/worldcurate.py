@@ -134,10 +134,12 @@ def _source(module: str) -> Path:
 
 
 def _is_program(path: Path) -> bool:
-    """Return whether a file ends as programs do, with a block for `__main__`."""
+    """Return whether a file ends as commands do, with a block that exits with a code."""
     source = path.read_text(encoding="utf-8")
     return "__main__" in source and any(
-        isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'"
+        isinstance(node, ast.If)
+        and ast.unparse(node.test) == "__name__ == '__main__'"
+        and "sys.exit(" in ast.unparse(node)
         for node in ast.parse(source).body
     )
 

@@ -53,7 +53,7 @@ def start(name: str, section: SparkSection) -> SparkSession:
         settings = QUIET
         if section.master.startswith("local"):
             os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-            settings = QUIET | LOOPBACK | unix_sockets()
+            settings = QUIET | LOOPBACK | {"spark.python.daemon.module": "jobs.runtime.spark_daemon"} | unix_sockets()
         for key, value in (settings | section.conf).items():
             builder = builder.config(key, value)
     session = builder.getOrCreate()

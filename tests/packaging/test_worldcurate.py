@@ -67,7 +67,7 @@ def test_every_command_has_a_name_of_its_own():
         path
         for package in ("curation", "jobs", "metadata", "training")
         for path in (ROOT / package).rglob("*.py")
-        if '\nif __name__ == "__main__":' in path.read_text(encoding="utf-8") and path.stem != "worldcurate"
+        if "\n    sys.exit(" in path.read_text(encoding="utf-8") and path.stem != "worldcurate"
     ]
     commands = find_commands()
     assert sorted(commands) == sorted(path.stem for path in programs)
