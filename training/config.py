@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from curation.cli.config import StorageSection
@@ -42,7 +42,9 @@ class TrainConfig(BaseSettings):
 
     lake: Location | None = Field(None, description="the lake: a folder or s3://bucket/prefix")
     recipe: str = Field("default", description="recipe whose shards to train on")
-    batches: Literal["all"] | list[str] = Field("all", description="batches of the recipe to train on, or all")
+    batches: Literal["all"] | list[str] = Field(
+        "all", description="batches of the recipe to train on, such as 2024-05-31,2024-06-01; or all"
+    )
     version: int | None = Field(
         None,
         ge=0,
@@ -87,7 +89,6 @@ class TrainConfig(BaseSettings):
     seen_english_pairs: int | None = Field(
         None,
         ge=1,
-        validate_default=True,
         description="number of English pairs seen: seen_pairs is this divided by the share of English in the shards",
     )
     lr: Annotated[float, Field(gt=0)] = Field(4e-4, description="peak learning rate")
@@ -160,12 +161,16 @@ class TrainConfig(BaseSettings):
     )
     keep_checkpoints: int = Field(3, ge=1, description="number of newest checkpoints to keep")
 
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        given = [self.steps, self.seen_pairs, self.seen_english_pairs]
+        if sum(length is not None for length in given) != 1:
+            raise ValueError("set exactly one of the keys `steps`, `seen_pairs` and `seen_english_pairs`")
+        return self
+
     @field_validator("seen_english_pairs")
     @classmethod
-    def _one_length(cls, value: int | None, info: ValidationInfo) -> int | None:
-        given = [value, info.data.get("steps"), info.data.get("seen_pairs")]
-        if sum(length is not None for length in given) != 1:
-            raise ValueError("set exactly one of steps, seen_pairs and seen_english_pairs")
+    def _published_english(cls, value: int | None, info: ValidationInfo) -> int | None:
         if value is not None and info.data.get("draw") == "online":
             raise ValueError("works with draw: published, because every online draw has another share of English")
         return value

@@ -49,7 +49,7 @@ def describe_problem(problem: Any, model: type[BaseModel]) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     shown = not isinstance(problem["input"], dict) and not any(map(is_secret_name, problem["loc"]))
     given = f", got {problem['input']!r}" if shown else ""
-    return f"key `{key}`: {message}{given}"
+    return f"key `{key}`: {message}{given}" if key else message
 
 
 def _locate(location: Iterable[Any], model: type[BaseModel]) -> tuple[list[str], type[BaseModel]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial, reduce
 from typing import Any, NoReturn, TypeVar, cast, get_origin
 
@@ -109,16 +109,14 @@ def load_with(
         # return the plain model, which can be pickled and copied without reading the sources again
         config: Any = model.model_construct(**{name: getattr(loaded, name) for name in model.model_fields})
     except ValidationError as error:
-        raise UsageError(f"config: {'; '.join(describe_problem(p, model) for p in error.errors())}") from error
+        problems = [describe_problem(problem, model) for problem in error.errors()]
+        problems += _missing(partial(_get_item, values()), required, parser.prog)
+        raise UsageError(f"config: {'; '.join(problems)}") from error
     except SettingsError as error:
         raise UsageError(f"config: {str(error).removeprefix('error parsing CLI: ')}") from error
     know_secrets(config.model_dump())
-    for key in required:
-        if not any(_get(config, name) for name in key.split("|")):
-            key = key.partition("|")[0]
-            raise UsageError(
-                f"config: key `{key}` is missing: {parser.prog} needs it: set it in the file or as --{key}"
-            )
+    if missing := _missing(partial(_get, config), required, parser.prog):
+        raise UsageError(f"config: {missing[0]}")
     return cast("Settings", config), options
 
 
@@ -195,7 +193,23 @@ class _Parser(argparse.ArgumentParser):
         self.error(f"unknown option `{name}`{did_you_mean(near)}")
 
 
+def _missing(value_of: Callable[[str], Any], required: Sequence[str], prog: str) -> list[str]:
+    """Return one sentence that names all required keys without a value, of alternatives the first; or nothing."""
+    keys = [key.partition("|")[0] for key in required if not any(value_of(name) for name in key.split("|"))]
+    if not keys:
+        return []
+    names, flags = (", ".join(form.format(key) for key in keys) for form in ("`{}`", "--{}"))
+    subject, them = (f"key {names} is", "it") if len(keys) == 1 else (f"keys {names} are", "them")
+    return [f"{subject} missing: {prog} needs {them}: set {them} in the file or as {flags}"]
+
+
 def _get(config: Any, key: str) -> Any:
     for part in key.split("."):
         config = getattr(config, part)
     return config
+
+
+def _get_item(values: Any, key: str) -> Any:
+    for part in key.split("."):
+        values = values.get(part) if isinstance(values, Mapping) else None
+    return values

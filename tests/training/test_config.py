@@ -40,9 +40,18 @@ def test_the_length_is_given_in_steps_or_in_pairs(load):
     assert by_pairs.total_steps == 11
     for keys in ({**BASE, "seen_pairs": 5}, {"lake": "/l", "output": "/o"}):
         with pytest.raises(
-            UsageError, match="key `seen_english_pairs`: set exactly one of steps, seen_pairs and seen_english_pairs"
+            UsageError, match=r"config: set exactly one of the keys `steps`, `seen_pairs` and `seen_english_pairs`$"
         ):
             load(**keys)
+
+
+def test_all_missing_keys_are_named_at_once():
+    with pytest.raises(UsageError) as caught:
+        load_config(TrainConfig, [], prog="t", description="", required=("lake", "output"))
+    assert str(caught.value) == (
+        "config: set exactly one of the keys `steps`, `seen_pairs` and `seen_english_pairs`; keys `lake`, `output` are "
+        "missing: t needs them: set them in the file or as --lake, --output"
+    )
 
 
 def test_warm_up_defaults_to_a_tenth_and_at_most_2000(load):
