@@ -88,7 +88,7 @@ def read_classes(path: Path) -> dict[str, dict[str, list[str]]]:
     try:
         languages = json.loads(_read(path))["languages"]
         checked = {
-            language: {name: [str(prompt) for prompt in prompts] for name, prompts in classes.items()}
+            language: {name: _list_of_texts(prompts) for name, prompts in classes.items()}
             for language, classes in languages.items()
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -97,6 +97,12 @@ def read_classes(path: Path) -> dict[str, dict[str, list[str]]]:
     if empty:
         raise InputError(f"{path}: no prompt for {', '.join(empty)}")
     return checked
+
+
+def _list_of_texts(value: Any) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise TypeError("not a list of texts")
+    return value
 
 
 def _read(path: Path) -> str:

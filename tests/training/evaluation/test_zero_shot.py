@@ -80,7 +80,11 @@ def test_bad_input_is_named_in_the_error(tmp_path, model, tokenizer):
     labels.write_text("\n")
     with pytest.raises(InputError, match="lists no images"):
         read_labels(labels)
-    for broken in ("[]", '{"languages": {"en": ["red"]}}', "{", '{"languages": {"en": {"red": 3}}}'):
+    for languages in ("[]", '{"en": ["red"]}', '{"en": {"red": 3}}', '{"en": {"red": "red"}}', '{"en": {"red": [3]}}'):
+        classes.write_text(f'{{"languages": {languages}}}')
+        with pytest.raises(InputError, match=r"classes\.json: expected \{'languages'"):
+            read_classes(classes)
+    for broken in ("[]", "{"):
         classes.write_text(broken)
         with pytest.raises(InputError, match=r"classes\.json: expected \{'languages'"):
             read_classes(classes)
