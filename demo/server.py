@@ -33,8 +33,13 @@ class SiteServer:
         handler = partial(_Handler, directory=str(folder), delay_s=delay_s, stopping=self._stopping)
         try:
             self._server = _Server((HOST, port), handler)
-        except OSError:
+        except OSError as error:
             self._server = _Server((HOST, 0), handler)
+            print(
+                f"port {port} cannot be used ({error.strerror}): the site is on port {self._server.server_address[1]}; "
+                f"the URLs, and with them the sampled pairs and the figures, differ from those of a run on port {port}",
+                file=sys.stderr,
+            )
         self.base_url = f"http://{HOST}:{self._server.server_address[1]}"
         self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         self._thread.start()

@@ -50,11 +50,14 @@ def test_slow_files_are_delayed_and_do_not_block_others(folder):
     assert answers[0][1] >= 0.6
 
 
-def test_a_port_in_use_is_replaced_by_a_free_one(folder):
+def test_a_port_in_use_is_replaced_by_a_free_one_with_a_line_that_says_so(folder, capsys):
     with SiteServer(folder) as first:
         port = int(first.base_url.rpartition(":")[2])
+        assert not capsys.readouterr().err
         with SiteServer(folder, port) as second:
             assert second.base_url != first.base_url
+            (line,) = capsys.readouterr().err.splitlines()
+            assert line.startswith(f"port {port} cannot be used (Address already in use): the site is on port ")
             assert get(f"{second.base_url}/pictures/a.png")[0] == 200
 
 
