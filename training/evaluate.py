@@ -5,6 +5,9 @@
 Each line of `labels.jsonl` is `{"image": path, "label": class}`, with paths relative to its folder; `classes.json` is
 `{"languages": {language: {class: [prompt, …]}}}`. A language may omit classes: it is evaluated on the images whose
 label it lists. Results are printed to stdout, one JSON line per language.
+
+exit codes, as in docs/operations.md: 0 done, 1 a bug, 2 usage or config, 3 an input that is missing or unreadable,
+130 interrupted
 """
 
 from __future__ import annotations

@@ -3,8 +3,17 @@
     torchrun --nproc-per-node 2 -m training.train --config t.yaml
 
 Progress is logged to stderr and to TensorBoard files in the output folder; a JSON summary is printed to stdout at the
-end. The exit codes are those of all commands (0 done, 1 bug, 2 usage or config, 3 input). torchrun itself exits with 1
-if any of its processes failed, and prints their codes.
+end.
+
+exit codes, as in docs/operations.md:
+  0    done, or nothing to do
+  1    a bug; the traceback is on stderr
+  2    usage, config or set-up
+  3    unreadable input, a disk that cannot be written, a lost rank, or a signal after the last step was saved: retry
+  4    damaged file, or a loss, weight or checkpoint that failed its checks; earlier checkpoints are unchanged
+  130  interrupted (Ctrl-C)
+  143  SIGTERM before the first step
+torchrun itself exits with 1 if any of its processes failed, and prints their codes.
 """
 
 from __future__ import annotations
@@ -15,6 +24,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +42,7 @@ from training.engine import checkpoint
 from training.engine.checkpoint import ResumePoint, TrainingState
 from training.engine.languages import count_languages, with_seen_pairs
 from training.engine.manifest import check_manifest
+from training.engine.output_folder import lock_output
 from training.engine.resume import check_changes
 from training.engine.start import make_model, make_tokenizer
 from training.engine.trainer import RunStart, Trainer
@@ -61,10 +72,17 @@ def train(config: TrainConfig, world: World, *, dry_run: bool = False) -> dict[s
     checkpoint cannot be read, OutputError if the loss is not finite. Checkpoints saved before an error stay usable.
     """
     if config.batch_size % world.size:
-        raise UsageError(f"batch_size: {config.batch_size} is not a multiple of the {world.size} processes")
+        world.fail(UsageError(f"batch_size: {config.batch_size} is not a multiple of the {world.size} processes"))
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as torch demands before the first use of the GPU
         torch.use_deterministic_algorithms(True)
+    with ExitStack() as stack:
+        if not dry_run:
+            world.broadcast_from_main(lambda: stack.enter_context(lock_output(config.output_folder)))
+        return _train(config, world, dry_run=dry_run)
+
+
+def _train(config: TrainConfig, world: World, *, dry_run: bool) -> dict[str, Any]:
     resume = world.broadcast_from_main(lambda: _find_resume_point(config))
     if config.num_workers:
         start_worker_server()
@@ -98,6 +116,7 @@ def _find_resume_point(config: TrainConfig) -> ResumePoint | None:
     check_manifest(folder)
     state = TrainingState.read(folder)
     check_changes(config.with_streams(1, state.config), folder, state)
+    log.info("resuming from %s: %d steps are done", folder, state.step)
     return ResumePoint(folder, state)
 
 
@@ -105,6 +124,8 @@ def _index_shards(config: TrainConfig, state: TrainingState | None) -> TrainValS
     assert config.lake is not None, "load_config requires this key"
     lake = Lake(config.lake, config.open_storage())
     lake.check_exists()
+    if config.version is not None and not state:
+        _check_version(lake, config.recipe, config.version)
     split = build_index(
         lake,
         config.recipe,
@@ -131,6 +152,20 @@ def _index_shards(config: TrainConfig, state: TrainingState | None) -> TrainValS
     kind = "matched images to draw pairs from" if config.draw == "online" else "pairs to train on"
     log.info("%d %s, %d pairs held out", index.samples, kind, split.validation.samples)
     return split
+
+
+def _check_version(lake: Lake, recipe: str, version: int) -> None:
+    """Raise UsageError if the table has no such version, or no shards of the recipe at it."""
+    versions = [int(commit["version"]) for commit in lake.commits("shards")]
+    if not versions or not lake.snapshot("shards", {"recipe": recipe}).files:
+        return  # whatever the version is: `build_index` says so
+    table, known = lake.layout.table("shards"), f"versions {min(versions)} to {max(versions)}"
+    if version not in versions:
+        raise UsageError(f"version: {table} has no version {version}: choose one of its {known}")
+    if not lake.snapshot("shards", {"recipe": recipe}, version).files:
+        raise UsageError(
+            f"version: version {version} of {table} has no shards of recipe {recipe!r}: choose a later one"
+        )
 
 
 if __name__ == "__main__":

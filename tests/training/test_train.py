@@ -118,6 +118,7 @@ def test_resume_true_continues_from_the_newest_checkpoint_or_starts_a_new_run(co
     with caplog.at_level("INFO"):
         again = train(config(resume=True, steps=4), ALONE)
     assert "nothing to do: 4 steps are done" in caplog.text
+    assert f"resuming from {more['checkpoint']}: 4 steps are done" in caplog.text
     assert again["checkpoint"] == more["checkpoint"]
     with pytest.raises(UsageError, match=r"output: .* already contains a run: set resume: true"):
         train(config(), ALONE)
@@ -180,10 +181,22 @@ def test_settings_that_do_not_fit_are_refused(config):
         train(config(batch_size=64), ALONE)
     with pytest.raises(UsageError, match="batch_size: 16 is not a multiple of the 3 processes"):
         train(config(), World(0, 3, torch.device("cpu")))
+    with pytest.raises(SystemExit) as other_rank:
+        train(config(), World(1, 3, torch.device("cpu")))
+    assert other_rank.value.code == 2, "only rank 0 reports it"
     with pytest.raises(InputError, match="resume: nowhere contains no checkpoint"):
         train(config(resume="nowhere"), ALONE)
     with pytest.raises(UsageError, match=r"tokenizer: cannot read absent\.json"):
         train(config(tokenizer="absent.json"), ALONE)
+
+
+def test_a_version_without_shards_of_the_recipe_is_named_with_those_that_exist(config):
+    for version, line in ((0, r"version 0 of .*/shards has no shards of recipe 'default'"), (99, "has no version 99")):
+        with pytest.raises(UsageError, match=line):
+            train(config(version=version), ALONE)
+    with pytest.raises(UsageError, match=r"version: .*/shards has no version 7: choose one of its versions 0 to 1"):
+        train(config(version=7), ALONE)
+    assert train(config(version=1, steps=1), ALONE)["table_version"] == 1
 
 
 def test_a_step_that_is_not_finite_ends_the_run_before_its_update(config, tmp_path):

@@ -101,8 +101,8 @@ def build_index(
 ) -> TrainValSplit:
     """Index the shards of a recipe at a version of the table (default: the newest).
 
-    Raises InputError if nothing is published, DamagedLakeError if a file is missing or damaged, and UsageError unless
-    the shards hold the curated draw or, with `online`, every matched pair.
+    Raises InputError if nothing is published, DamagedLakeError if a file is missing or damaged, and UsageError if a
+    batch has no shards, or unless the shards hold the curated draw or, with `online`, every matched pair.
     """
     snapshot = _select(lake, lake.snapshot("shards", {"recipe": recipe}, version), recipe, batches)
     _check_selection(lake, snapshot, online=online)
@@ -123,7 +123,7 @@ def _select(lake: Lake, snapshot: Snapshot, recipe: str, batches: Literal["all"]
         raise InputError(f"no shards of recipe {recipe!r} in {lake.root}: run jobs.fetch_images first")
     missing = [] if batches == "all" else [batch for batch in batches if batch not in published]
     if missing:
-        raise InputError(
+        raise UsageError(
             f"batches: recipe {recipe!r} has no shards of {', '.join(missing)}, only of {', '.join(published)}"
         )
     chosen = [file for file in snapshot.files if batches == "all" or file.partition["batch"] in batches]

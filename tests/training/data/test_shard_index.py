@@ -47,7 +47,7 @@ def test_only_the_requested_batches_are_indexed(shard_lake):
     shard_lake.publish([shard_row(n) for n in range(20)])
     shard_lake.publish([shard_row(n) for n in range(20, 25)], batch="b2", run="r2")
     assert build_index(shard_lake.lake, "default", batches=["b2"]).train.samples == 5
-    with pytest.raises(InputError, match=r"batches: recipe 'default' has no shards of b3, only of b1, b2"):
+    with pytest.raises(UsageError, match=r"batches: recipe 'default' has no shards of b3, only of b1, b2"):
         build_index(shard_lake.lake, "default", batches=["b1", "b3"])
 
 
