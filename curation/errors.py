@@ -34,3 +34,9 @@ class OutputError(WorldcurateError):
     """An output failed its checks, or another run published first; nothing was published (exit 4)."""
 
     exit_code = 4
+
+
+class StorageFullError(WorldcurateError):
+    """An output could not be written: the disk or a quota is full, or files may not be so large (exit 5)."""
+
+    exit_code = 5

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from curation.cli.counts import count
 from curation.io.backend import FileStat
 from curation.io.paths import join
 from curation.lake.schemas import PARTITIONS
@@ -89,7 +90,7 @@ def remove_groups(context: Context, before: datetime) -> list[FileStat]:
 
 def _log(context: Context, what: str, files: Sequence[FileStat]) -> None:
     done = "would be removed" if context.config.gc.dry_run else "removed"
-    log.info("gc: %s: %d files, %d bytes %s", what, len(files), sum(file.size for file in files), done)
+    log.info("gc: %s: %s, %d bytes %s", what, count(len(files), "file"), sum(file.size for file in files), done)
 
 
 JOB = Job("gc", __doc__ or "", run, required=("lake",), sections=("gc",))

@@ -18,6 +18,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from curation.cli.command import Command, CommandOptions
+from curation.cli.counts import count
 from curation.cli.run import run_command
 from curation.errors import InputError, UsageError
 from jobs import balance, compare
@@ -75,7 +76,7 @@ def rebalance(argv: Sequence[str]) -> None:
     batches = batches_of(context, old)
     last = counts_up_to(context) or last_counted(context)  # a killed run continues with the counts it started with
     section = config.balance.model_copy(update={"counts_up_to": last})
-    log.info("rebalance: %d batches of %r with the counts up to %s", len(batches), old, last)
+    log.info("rebalance: %s of %r with the counts up to %s", count(len(batches), "batch"), old, last)
     for batch in batches:
         one = config.model_copy(update={"batch": batch, "balance": section})
         run_job(balance.JOB, Context(one, "rebalance"))

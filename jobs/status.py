@@ -3,9 +3,9 @@
     python -m jobs.status --config c.yaml
 
 The state of a stage is `fresh`, `stale` (an input, the settings or an algorithm changed, or it is made from something
-that is not up to date), `incomplete` (failed inputs are tried again by the next run), `interrupted`, `missing`, or
+that is not up to date), `incomplete` (the next run repeats it), `interrupted`, `missing`, or
 `unknown` (it cannot be judged here; the reason says why). A stage is judged with the config that its run recorded.
-Needs no Spark and changes nothing.
+Input files outside the lake are not looked at; `jobs.nightly --dry_run` does that. Needs no Spark and changes nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 from pydantic import Field
 
 from curation.cli.command import Command, CommandOptions
+from curation.cli.counts import count
 from curation.cli.run import run_command
 from curation.lake.schemas import PARTITIONS
 from curation.lake.view import LakeView
@@ -53,7 +54,7 @@ class Status:
         states = Counter(stage.freshness.state for stage in self.stages)
         size = sum(table["bytes"] for table in self.tables.values())
         counted = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-        yield f"{self.lake}: {len(self.batches)} batches, stages: {counted or 'none'}; {size:,} bytes in tables"
+        yield f"{self.lake}: {count(len(self.batches), 'batch')}, stages: {counted or 'none'}; {size:,} bytes in tables"
 
     def _rows(self) -> Iterator[tuple[str, ...]]:
         known = [*self.batches, *sorted({stage.partition["batch"] for stage in self.stages} - set(self.batches))]

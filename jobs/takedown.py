@@ -21,6 +21,7 @@ from datetime import UTC, date, datetime
 from pydantic import Field
 
 from curation.cli.command import Command, CommandOptions
+from curation.cli.counts import count
 from curation.cli.run import run_command
 from curation.errors import InputError, UsageError
 from curation.lake.takedown_names import TakedownNames, read_names
@@ -105,7 +106,9 @@ class Takedown:
         problems = self.rebuild.run(report.JOB)
         removed = purge_files(lake, self.batches) if purge else []
         after = Inventory(context, kinds, LakeView(lake.root, context.storage)).stages()
-        lines = [f"purged: {len(removed)} files, {sum(file.size for file in removed)} bytes"] if purge else []
+        lines = (
+            [f"purged: {count(len(removed), 'file')}, {sum(file.size for file in removed):,} bytes"] if purge else []
+        )
         lines += [f"becomes stale: {line}" for line in newly_stale(before, after)]
         return [*lines, *(f"not rebuilt: {problem}" for problem in problems)]
 
@@ -136,8 +139,9 @@ def takedown(argv: Sequence[str]) -> None:
     sys.stdout.writelines(f"{line}\n" for line in lines)
     if failed := [line for line in lines if line.startswith("not rebuilt: ")]:
         raise InputError(
-            f"takedown: {len(failed)} partitions still have these images ({failed[0].removeprefix('not rebuilt: ')}): "
-            f"the trainer and later runs skip them; rebuild or remove the partitions, then run this command again"
+            f"takedown: {count(len(failed), 'partition')} with these images could not be rebuilt "
+            f"({failed[0].removeprefix('not rebuilt: ')}): the trainer and later runs skip them; rebuild or remove the "
+            f"partitions, then run this command again"
         )
 
 

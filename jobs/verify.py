@@ -14,6 +14,7 @@ decode cannot be repaired; it can be taken down.
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -21,6 +22,7 @@ from dataclasses import asdict
 from pydantic import Field
 
 from curation.cli.command import Command, CommandOptions
+from curation.cli.counts import count
 from curation.cli.run import run_command
 from curation.errors import DamagedLakeError
 from jobs.runtime.config import Config
@@ -28,7 +30,7 @@ from jobs.runtime.context import Context
 from jobs.tasks.verify.pictures import check_pictures
 from jobs.tasks.verify.problems import Problem
 from jobs.tasks.verify.records import check_records
-from jobs.tasks.verify.repair import repair
+from jobs.tasks.verify.repair import only_jobs_are_left, repair
 from jobs.tasks.verify.tables import Inventory, check_tables
 
 
@@ -59,12 +61,18 @@ def verify(argv: Sequence[str]) -> None:
     done, left = repair(context, problems) if options.repair else ([], problems)
     report = _as_json if options.json_ else _as_text
     sys.stdout.write(report(inventory, decoded, problems, done) + "\n")
-    if left and options.repair:
-        raise DamagedLakeError(f"{config.lake}: {len(left)} problems remain, such as {left[0].line()}")
-    if len(left) > len(undecodable):
-        raise DamagedLakeError(f"{config.lake}: {len(left)} problems: run `python -m jobs.verify --repair`")
-    if left:
-        raise DamagedLakeError(f"{config.lake}: {len(left)} pictures do not decode: take them down with jobs.takedown")
+    if not left:
+        return
+    counted = count(len(left), "problem")
+    if options.repair:
+        raise DamagedLakeError(f"{config.lake}: {counted} left, such as {left[0].line()}")
+    if len(left) == len(undecodable):
+        pictures = count(len(left), "picture")
+        raise DamagedLakeError(f"{config.lake}: not decodable: {pictures}: take them down with jobs.takedown")
+    others = [problem for problem in left if not problem.remedy]
+    if only_jobs_are_left(context.lake, others):
+        raise DamagedLakeError(f"{config.lake}: {counted}: run the jobs that they name, such as {others[0].job}")
+    raise DamagedLakeError(f"{config.lake}: {counted}: run `{COMMAND.prog} {shlex.join([*argv, '--repair'])}`")
 
 
 def _check_pictures(context: Context, inventory: Inventory, share: float) -> tuple[int, list[Problem]]:
@@ -77,9 +85,9 @@ def _check_pictures(context: Context, inventory: Inventory, share: float) -> tup
 def _as_text(inventory: Inventory, decoded: int, problems: Sequence[Problem], done: Sequence[str]) -> str:
     orphans, orphan_bytes = len(inventory.orphans), sum(inventory.orphans.values())
     summary = (
-        f"{inventory.files} files ({inventory.size:,} bytes) are published, {len(problems)} problems; "
-        f"{orphans} files ({orphan_bytes:,} bytes) belong to no published version"
-        f"{f'; {decoded:,} pictures were decoded' if decoded else ''}"
+        f"published: {count(inventory.files, 'file')} ({inventory.size:,} bytes), {count(len(problems), 'problem')}; "
+        f"of no published version: {count(orphans, 'file')} ({orphan_bytes:,} bytes)"
+        + (f"; decoded: {count(decoded, 'picture')}" if decoded else "")
     )
     return "\n".join([*(problem.line() for problem in problems), *(f"repair: {line}" for line in done), summary])
 

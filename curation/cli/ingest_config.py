@@ -47,7 +47,7 @@ class SourceSection(Section):
     inputs: Locations = Field(
         [],
         description="input files: local or s3:// paths, folders or globs; https:// URLs; or lists of these "
-        "(*.paths, *.paths.gz)",
+        "(*.paths, *.paths.gz); `{batch}` in them is replaced by the batch",
     )
     base_url: Location | None = Field(
         None,

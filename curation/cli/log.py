@@ -11,9 +11,11 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import ClassVar
 
 from curation import __version__
+from curation.cli.interruption import is_noise
 from curation.errors import UsageError
 from curation.redaction import redact, redact_logs
 
@@ -78,8 +80,18 @@ def set_up_logging(options: LogOptions) -> None:
         for handler in logging.getLogger().handlers:
             handler.setFormatter(JsonFormatter())
     redact_logs()
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(lambda record: not is_noise(record))
+    logging.getLogger("__main__").name = command_name()  # of the module that runs as a script
     for library in CHATTY_LIBRARIES:
         logging.getLogger(library).setLevel(logging.WARNING)
+
+
+def command_name() -> str:
+    """Return the name of the module that this process runs, such as `jobs.takedown`."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    script = Path(sys.argv[0])
+    return spec.name if spec else f"{script.parent.name}.{script.stem}"
 
 
 class JsonFormatter(logging.Formatter):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 
+from curation.cli.interruption import Terminated, raise_on_sigterm
 from curation.cli.log import LogOptions, report_error, set_up_logging
 from curation.errors import WorldcurateError
+from curation.io.failures import storage_full
 
 INTERRUPTED = 130  # as shells count: 128 + SIGINT
+TERMINATED = 143  # 128 + SIGTERM
 
 
 def exit_code_of(error: BaseException) -> int:
@@ -17,24 +20,35 @@ def exit_code_of(error: BaseException) -> int:
         return error.exit_code
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else int(error.code is not None)
-    return INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1
+    if isinstance(error, KeyboardInterrupt):
+        return TERMINATED if isinstance(error, Terminated) else INTERRUPTED
+    full = storage_full(error)
+    return full.exit_code if full else 1
 
 
 def run_command(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code.
 
-    The code is 0 if the command is done, that of its WorldcurateError, 130 if it was interrupted, and 1 for a bug.
+    The code is 0 if the command is done, that of its WorldcurateError, 130 or 143 if Ctrl-C or SIGTERM stopped it, and
+    1 for a bug.
     """
     arguments = sys.argv[1:] if argv is None else argv
     options = LogOptions.read(arguments)
     set_up_logging(options)
     try:
         options.check()
-        main(arguments)
-    except (WorldcurateError, KeyboardInterrupt) as error:
-        report_error(options, "interrupted" if isinstance(error, KeyboardInterrupt) else str(error))
+        with raise_on_sigterm():
+            main(arguments)
+    except KeyboardInterrupt as error:
+        report_error(options, "terminated" if isinstance(error, Terminated) else "interrupted")
+        return exit_code_of(error)
+    except WorldcurateError as error:
+        report_error(options, str(error))
         return exit_code_of(error)
     except Exception as error:
+        if full := storage_full(error):
+            report_error(options, str(full))
+            return full.exit_code
         report_error(options, "this is a bug in worldcurate; the traceback above shows where", bug=error)
         return 1
     return 0

@@ -109,7 +109,7 @@ def load_with(
         # return the plain model, which can be pickled and copied without reading the sources again
         config: Any = model.model_construct(**{name: getattr(loaded, name) for name in model.model_fields})
     except ValidationError as error:
-        problems = [describe_problem(problem, model) for problem in error.errors()]
+        problems = [describe_problem(p, model) + _set_by(p["loc"], model, flags()) for p in error.errors()]
         problems += _missing(partial(_get_item, values()), required, parser.prog)
         raise UsageError(f"config: {'; '.join(problems)}") from error
     except SettingsError as error:
@@ -171,6 +171,26 @@ def _check_environment(model: type[BaseSettings]) -> None:
             if section not in known:
                 near = [prefix + key.upper() + name[len(section) :] for key in suggest(section, model.model_fields)]
                 raise UsageError(f"environment: {variable}: unknown key `{section.lower()}`{did_you_mean(near)}")
+
+
+def _set_by(location: Sequence[Any], model: type[BaseSettings], flags: Mapping[str, Any]) -> str:
+    """Return the note of a problem whose value comes from the environment; nothing if it does not."""
+    variables = {name.upper(): name for name in os.environ}
+    parts = [str(part) for part in location]
+    for length in range(len(parts), 0, -1):
+        name = (model.model_config["env_prefix"] + "__".join(parts[:length])).upper()
+        if name in variables and not _has(flags, parts[:length]):
+            return f" (set by the environment variable {variables[name]})"
+    return ""
+
+
+def _has(values: Any, keys: Sequence[str]) -> bool:
+    """Return whether nested values have a key."""
+    for key in keys:
+        if not isinstance(values, Mapping) or key not in values:
+            return False
+        values = values[key]
+    return True
 
 
 class _Parser(argparse.ArgumentParser):

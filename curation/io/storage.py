@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from curation.errors import InputError, UsageError
 from curation.io.backend import Backend, FileStat
-from curation.io.failures import named_failure
+from curation.io.failures import full_storage_named, named_failure
 from curation.io.http_files import HttpFiles
 from curation.io.local_files import LocalFiles
 from curation.io.paths import Scheme, is_about_data, is_hidden, matches_glob, normalize_path, scheme_of, split_glob
@@ -136,7 +136,7 @@ class Storage:
             named = [file for file in self.list_files(folder) if not glob or matches_glob(file.path[start:], glob)]
             visible = [file for file in named if not is_hidden(file.path[start:], glob)]
             if hidden := len(named) - len(visible):
-                log.info("%s: left out %d hidden files: their names start with _ or .", pattern, hidden)
+                log.info("%s: hidden files left out, because their names start with _ or .: %d", pattern, hidden)
             files = [file for file in visible if not is_about_data(file.path[start:], glob)]
             if about := sorted({file.path[start:] for file in visible} - {file.path[start:] for file in files}):
                 log.info("%s: left out descriptions of the data: %s", pattern, ", ".join(about[:3]))
@@ -153,7 +153,8 @@ class Storage:
 
     def open_output(self, path: str) -> pa.NativeFile:
         """Open a new data file for writing; on a local disk its folder is created."""
-        return self._backend(path).open_output(path)
+        with full_storage_named(path):
+            return self._backend(path).open_output(path)
 
     def sync(self, path: str) -> None:
         """Return when a closed file and its name would survive a loss of power. Raises UsageError if that fails."""
@@ -163,7 +164,7 @@ class Storage:
     @contextmanager
     def open_whole(self, path: str) -> Iterator[pa.NativeFile]:
         """Open a new data file that becomes visible, complete, when the block ends without an error."""
-        with self._backend(path).open_atomic(path) as sink:
+        with full_storage_named(path), self._backend(path).open_atomic(path) as sink:
             yield sink
 
     def write_bytes(self, path: str, data: bytes) -> None:

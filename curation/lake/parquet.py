@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from isal.isal_zlib import crc32
 
+from curation.io.failures import full_storage_named
 from curation.io.paths import join
 from curation.io.storage import Storage
 from curation.lake.checksums import BlockSums, footer_size
@@ -123,13 +124,15 @@ class _OpenFile:
         return self._sink.size
 
     def write(self, rows: pa.Table) -> None:
-        self._writer.write_table(rows, row_group_size=max(1, rows.num_rows))
+        with full_storage_named(self._path):
+            self._writer.write_table(rows, row_group_size=max(1, rows.num_rows))
         self._rows += rows.num_rows
 
     def close(self) -> WrittenFile:
-        self._sink.hold()
-        self._writer.close()
-        footer = self._sink.end()
+        with full_storage_named(self._path):
+            self._sink.hold()
+            self._writer.close()
+            footer = self._sink.end()
         self._storage.sync(self._path)
         sink = self._sink
         return WrittenFile(self._name, sink.size, self._rows, sink.digest.hexdigest(), footer=f"{crc32(footer):08x}")

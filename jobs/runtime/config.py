@@ -6,9 +6,10 @@ environment `balance.t_en` is `WORLDCURATE_BALANCE__T_EN`; as a flag it is `--ba
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, CliImplicitFlag, SettingsConfigDict
 
 from curation.cli.config import (
@@ -75,6 +76,18 @@ class Config(BaseSettings):
     spark: SparkSection = SparkSection()
     gc: GcSection = GcSection()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _name_inputs_of_batch(cls, values: Any) -> Any:
+        """Replace `{batch}` in the inputs of ingest and its sources, so that a run records the files that it read."""
+        batch, section = values.get("batch"), values.get("ingest")
+        if not batch or not isinstance(section, Mapping):
+            return values
+        section = _with_batch(section, str(batch))
+        if isinstance(section.get("sources"), list | tuple):
+            section["sources"] = [_with_batch(source, str(batch)) for source in section["sources"]]
+        return {**values, "ingest": section}
+
     def open_storage(self) -> Storage:
         """Return the storage these keys describe."""
         return Storage(**self.storage.model_dump())
@@ -84,3 +97,13 @@ class Config(BaseSettings):
         ingest = self.ingest
         retry_policy = RetryPolicy(ingest.retries, ingest.backoff_s, ingest.timeout_s)
         return Storage(**(source.storage or self.storage).model_dump(), retry_policy=retry_policy)
+
+
+def _with_batch(section: Any, batch: str) -> Any:
+    """Return a section before validation, with `{batch}` in its inputs replaced."""
+    inputs = section.get("inputs") if isinstance(section, Mapping) else None
+    if not isinstance(inputs, str | list | tuple):
+        return dict(section) if isinstance(section, Mapping) else section
+    paths = [inputs] if isinstance(inputs, str) else inputs
+    named = [path.replace("{batch}", batch) if isinstance(path, str) else path for path in paths]
+    return {**section, "inputs": named}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from pydantic import ValidationError
@@ -64,8 +65,11 @@ class Inventory:
 
     def __init__(self, context: Context, kinds: Sequence[type[Stage]], view: LakeView) -> None:
         self.context, self.kinds, self.view = context, kinds, view
-        recipes = sorted({partition["recipe"] for partition in view.partitions("curated")})
-        self.recipes = {name: view.recipe(name) for name in recipes if view.knows_recipe(name)}
+        self.recipes: dict[str, dict[str, Any]] = {}
+        self._unreadable: dict[str, str] = {}  # the problem of each recipe whose file is damaged
+        for name in sorted({partition["recipe"] for partition in view.partitions("curated")}):
+            if view.knows_recipe(name):
+                self._read_recipe(name)
         self._metadata = dict(self._metadata_versions())
 
     def stages(self) -> list[PublishedStage]:
@@ -93,6 +97,12 @@ class Inventory:
         named = {key: partition[key] for key in ("batch", "recipe") if key in partition}
         return config.model_copy(update={**current, **named, "metadata": section})
 
+    def _read_recipe(self, name: str) -> None:
+        try:
+            self.recipes[name] = self.view.recipe(name)
+        except InputError as error:
+            self._unreadable[name] = str(error)
+
     def _judge(self, kind: type[Stage], partition: Mapping[str, str]) -> PublishedStage:
         snapshots = [self.view.snapshot(table, partition) for table in kind.tables]
         owners = sorted({run_id for snapshot in snapshots for run_id in snapshot.run_ids})
@@ -102,6 +112,8 @@ class Inventory:
         return PublishedStage(kind.name, partition, freshness, ", ".join(owners), snapshots[-1].rows, size)
 
     def _reassess(self, kind: type[Stage], partition: Mapping[str, str], row: Mapping[str, Any]) -> Freshness:
+        if problem := self._unreadable.get(partition.get("recipe", "")):
+            return Freshness("unknown", problem, row)
         try:
             stage = self.reopen(kind, partition, row)
         except ValidationError:
@@ -147,11 +159,33 @@ class Inventory:
             yield from ({"batch": batch} for batch in batches)
         elif kind.name == "balance":
             for recipe, spec in self.recipes.items():
-                matched = (_key("match", match_id=spec["match_id"], batch=batch) for batch in batches)
-                yield from ({"recipe": recipe, "batch": dict(key[1])["batch"]} for key in matched if key in judged)
+                matched = [b for b in batches if _key("match", match_id=spec["match_id"], batch=b) in judged]
+                yield from ({"recipe": recipe, "batch": batch} for batch in self._expected(recipe, matched))
         elif kind.name in ("images", "shards"):
             before = "balance" if kind.name == "images" else "images"
             yield from (dict(stage.partition) for stage in judged.values() if stage.stage == before and stage.run_id)
+
+    def _expected(self, recipe: str, matched: Sequence[str]) -> Iterator[str]:
+        """Yield the matched batches without a recipe that are expected to have it.
+
+        They are those between two batches that have it, and those after the last batch of any recipe, if that batch has
+        it: one that was tried on a few batches is not missing in all others.
+        """
+        have_it = [number for number, found in enumerate(self._recipes_by_batch.values()) if recipe in found]
+        last = max((number for number, found in enumerate(self._recipes_by_batch.values()) if found), default=-1)
+        numbers = {batch: number for number, batch in enumerate(self._recipes_by_batch)}
+        for batch in matched:
+            number = numbers[batch]
+            if have_it and (have_it[0] < number < have_it[-1] or number > last == have_it[-1]):
+                yield batch
+
+    @cached_property
+    def _recipes_by_batch(self) -> dict[str, set[str]]:
+        """The recipes of each batch, in the order of batches."""
+        found: dict[str, set[str]] = {batch: set() for batch in self.view.batches()}
+        for partition in self.view.partitions("curated"):
+            found.setdefault(partition["batch"], set()).add(partition["recipe"])
+        return found
 
     def _partitions(self, kind: type[Stage]) -> list[dict[str, str]]:
         """Return the partitions of a stage's tables, in the order of batches."""

@@ -8,29 +8,37 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from curation.cli.counts import count
+from curation.cli.progress import describe_duration
 from curation.lake.lake import Lake
 from jobs.runtime.context import Context
 from jobs.runtime.job import Job
 from jobs.runtime.stage import Stage
 
 RUNS_COUNTED = 5  # the newest runs of a stage, whose median is the estimate
+START_S = 10.0  # seconds of a run that do not depend on its input: tasks, commits, loading of models
 
 
 @dataclass(frozen=True)
 class PlannedStage:
-    """One stage of a plan: does it run, why, and the estimated seconds with the number of earlier runs they rest on."""
+    """One stage of a plan: does it run, why, and the estimated seconds with the number of earlier runs they rest on.
+
+    `at_least` means that the earlier runs were too short to tell how the time grows with the input.
+    """
 
     stage: str
     runs: bool
     reason: str
     seconds: float | None = None
     earlier_runs: int = 0
+    at_least: bool = False
 
     def line(self) -> str:
         """Return the line of the plan."""
         text = f"{self.stage}: {'runs' if self.runs else 'is skipped'}: {self.reason}"
         if self.runs and self.seconds is not None:
-            text += f"; about {self.seconds:.0f} s (from {self.earlier_runs} earlier runs)"
+            how = "at least" if self.at_least else "about"
+            text += f"; {how} {describe_duration(self.seconds)} (from {count(self.earlier_runs, 'earlier run')})"
         elif self.runs:
             text += "; no earlier run to estimate from"
         return text
@@ -69,7 +77,8 @@ def _decide(stage: Stage) -> tuple[bool, str]:
 class Estimates:
     """Estimates how long a stage takes, from the newest runs of it in a lake.
 
-    A run of another batch counts in proportion to the input bytes of the batches, where both are known.
+    Up to START_S seconds of a run are taken as fixed, the others as proportional to the input bytes of its batch, where
+    both batches' are known.
     """
 
     def __init__(self, lake: Lake, batch: str) -> None:
@@ -85,17 +94,25 @@ class Estimates:
         if "files" in inputs:
             self._bytes[self._batch] = _input_bytes(inputs)
 
-    def of(self, stage: str) -> tuple[float | None, int]:
-        """Return the estimated seconds of a stage, and the number of runs that they come from."""
+    def of(self, stage: str) -> tuple[float | None, int, bool]:
+        """Return the estimated seconds of a stage, the number of earlier runs, and whether it is a minimum."""
         rows = [row for row in self._rows if row["stage"] == stage][:RUNS_COUNTED]
         if not rows:
-            return None, 0
-        return statistics.median(self._scaled(row) for row in rows), len(rows)
+            return None, 0, False
+        estimates = [self._scaled(row) for row in rows]
+        is_minimum = all(growth > 1 and seconds <= START_S for seconds, growth in map(self._measured, rows))
+        return statistics.median(estimates), len(rows), is_minimum
 
     def _scaled(self, row: Mapping[str, Any]) -> float:
+        seconds, growth = self._measured(row)
+        fixed = min(seconds, START_S)
+        return fixed + (seconds - fixed) * growth
+
+    def _measured(self, row: Mapping[str, Any]) -> tuple[float, float]:
+        """Return the seconds of a run, and the input bytes of the batch per byte of the run's batch; 1 if unknown."""
         seconds = float(sum(json.loads(row["seconds"]).values()))
         then, now = self._bytes.get(row["batch"]), self._bytes.get(self._batch)
-        return seconds * now / then if then and now else seconds
+        return seconds, now / then if then and now else 1.0
 
 
 def _input_bytes(inputs: Mapping[str, Any]) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from curation.cli.counts import count
 from curation.lake.files import Snapshot
 from curation.lake.lake import Lake
 from curation.lake.view import LakeView, removed_partition
@@ -31,11 +32,11 @@ class Removal:
     def lines(self) -> Iterator[str]:
         """Yield what is removed, then the stages that become stale, with the reason."""
         for part in self.tables:
-            yield f"{part.table}: {len(part.files)} files, {part.rows} rows, {part.size} bytes"
+            yield f"{part.table}: {count(len(part.files), 'file')}, {count(part.rows, 'row')}, {part.size:,} bytes"
         for page in self.pages:
             yield f"page: {page}"
         total = sum(part.size for part in self.tables)
-        yield f"in all: {sum(len(part.files) for part in self.tables)} files, {total} bytes"
+        yield f"in all: {count(sum(len(part.files) for part in self.tables), 'file')}, {total:,} bytes"
         yield from (f"becomes stale: {line}" for line in self.stale)
 
 

@@ -26,6 +26,7 @@ from typing import Any, Self, TypeVar, get_origin, get_type_hints
 
 import msgspec
 import pyarrow as pa
+from py4j.protocol import Py4JError  # type: ignore[import-untyped]  # it has no types
 from pyspark import TaskContext
 from pyspark.sql import SparkSession
 from rich.console import Console
@@ -35,8 +36,9 @@ from curation import errors
 from curation.cli.log import shows_progress_bar
 from curation.cli.progress import describe_progress
 from curation.errors import DamagedLakeError, InputError, WorldcurateError
-from curation.io.failures import first_line
+from curation.io.failures import first_line, storage_full
 from curation.redaction import redact, redact_logs
+from jobs.runtime.session import silence
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +93,11 @@ def run_tasks(
     tasks = min(len(units), at_once or len(units))
     frame = spark.range(0, len(units), 1, tasks).mapInArrow(run_task, ROW)
     with _Progress(spark, name, tasks, progress_s):
-        rows = sorted(frame.collect(), key=lambda row: int(row["unit"]))
+        try:
+            rows = sorted(frame.collect(), key=lambda row: int(row["unit"]))
+        except KeyboardInterrupt:
+            silence(spark)
+            raise
     for row in rows:
         if row["error"] is not None:
             _raise(row["error_class"], row["error"])
@@ -145,12 +151,15 @@ def _run_unit(task: Task[Any, Any], index: int, unit: Any, on_crash: Task[Any, A
     except DamagedLakeError as error:  # another attempt would read the same bytes
         return _failure(type(error).__name__, str(error))
     except (InputError, OSError, pa.ArrowException) as error:
+        if full := storage_full(error):  # another attempt would fill it again
+            return _failure(type(full).__name__, f"{full} (work unit {index}: {_described(unit)})")
         if context is not None and attempt < LAST_ATTEMPT:
             # a temporary storage error: Spark logs it and retries the work unit
             raise InputError(redact(traceback.format_exc())) from None
         message = str(error)
         if not isinstance(error, InputError):
-            message = f"work unit {index} ({_described(unit)}) failed {attempt + 1} times: {first_line(error)}"
+            times = "once" if attempt == 0 else f"{attempt + 1} times"
+            message = f"work unit {index} ({_described(unit)}) failed {times}: {first_line(error)}"
         return _failure(InputError.__name__, message)
     except WorldcurateError as error:
         return _failure(type(error).__name__, str(error))
@@ -160,7 +169,17 @@ def _run_unit(task: Task[Any, Any], index: int, unit: Any, on_crash: Task[Any, A
 
 def _described(unit: Any) -> str:
     """Return the start of a work unit's text; secrets are removed first, as a part of one is not recognized."""
-    return redact(repr(unit))[:DESCRIBED_LENGTH]
+    return redact(_in_words(unit))[:DESCRIBED_LENGTH]
+
+
+def _in_words(unit: Any) -> str:
+    """Return a text for a work unit: its own, its path, or that of the first of several units and their number."""
+    if type(unit).__str__ is object.__str__:  # type: ignore[comparison-overlap]  # it is, if not defined
+        if path := getattr(unit, "path", None):
+            return str(path)
+        if isinstance(unit, list | tuple) and unit:
+            return f"{_in_words(unit[0])} and {len(unit) - 1} more" if len(unit) > 1 else _in_words(unit[0])
+    return str(unit)
 
 
 def _failure(error_class: str, message: str) -> Answer:
@@ -230,7 +249,10 @@ class _Progress(threading.Thread):
         return describe_progress(done, self._tasks, time.monotonic() - self._since)
 
     def _done(self) -> int:
-        stages = [self._tracker.getStageInfo(stage) for stage in self._tracker.getActiveStageIds()]
+        try:
+            stages = [self._tracker.getStageInfo(stage) for stage in self._tracker.getActiveStageIds()]
+        except (Py4JError, OSError):  # the JVM has ended, which `run_tasks` reports
+            return 0
         return sum(stage.numCompletedTasks for stage in stages if stage)
 
     def __enter__(self) -> Self:

@@ -6,13 +6,17 @@ import atexit
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 from pyspark.sql import SparkSession
 
+from curation.cli.interruption import quiet_py4j
 from curation.errors import UsageError
 from curation.redaction import SECRET_NAMES
 from jobs.runtime.config import SparkSection
@@ -58,7 +62,17 @@ def start(name: str, section: SparkSection) -> SparkSession:
             builder = builder.config(key, value)
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
+    if threading.current_thread() is threading.main_thread():
+        # Spark's own handler calls the JVM from the midst of another call to it, and logs the failure.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     return session
+
+
+def silence(session: SparkSession) -> None:
+    """Let the JVM and the connection to it log nothing more, because this process is about to end."""
+    quiet_py4j()
+    with suppress(Exception):
+        session.sparkContext.setLogLevel("OFF")
 
 
 def unix_sockets() -> dict[str, str]:

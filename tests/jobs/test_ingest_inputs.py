@@ -201,7 +201,7 @@ def test_the_marks_and_hidden_files_of_spark_are_not_inputs(here, caplog):
     with caplog.at_level("INFO"):
         (outcome,) = ingest.run(here(files, format="parquet"))
     assert (outcome.totals["files"], outcome.totals["files_failed"], outcome.totals["images"]) == (2, 0, 1)
-    assert "left out 8 hidden files" in caplog.text
+    assert "hidden files left out, because their names start with _ or .: 8" in caplog.text
 
 
 # Damage

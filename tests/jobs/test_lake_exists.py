@@ -36,6 +36,7 @@ READERS = [
 OPTIONS = {
     "explain": ["--text", "x"],
     "compare": ["--recipes", "a"],
+    "export": ["--format", "jsonl", "--output", "s3://exports/a"],
     "rebalance": ["--from_recipe", "a"],
     "takedown": ["--image_id", "0" * 24, "--reason", "test"],
 }

@@ -15,7 +15,7 @@ from curation.lake.tombstones import add_tombstones
 from jobs import ingest, match, nightly
 from jobs.runtime import job as runner
 from jobs.runtime.context import Context
-from jobs.runtime.plan import plan
+from jobs.runtime.plan import START_S, plan
 from support.in_process import change, files_below, second_night
 from support.nights import publish_metadata, write_night
 
@@ -95,8 +95,10 @@ def test_reasons_name_the_inputs_that_changed(night_here):
     assert resized[1].reason == f"changed: unit_bytes {1 << 30} (now {1 << 20}), tombstones"
 
 
-def test_estimates_are_the_median_of_earlier_runs_scaled_by_the_size_of_the_inputs(night_here, tmp_path):
+def test_an_estimate_scales_with_the_inputs_except_for_the_start_of_a_run(night_here, tmp_path):
     second_night(night_here, tmp_path)
+    runs = night_here.lake.table("runs")
+    runs.update(predicate="batch = 'b1'", new_values={"seconds": json.dumps({"read": 100.0, "merge": 110.0})})
     seconds = {
         (row["stage"], row["batch"]): sum(json.loads(row["seconds"]).values())
         for row in night_here.lake.rows("runs").to_pylist()
@@ -108,9 +110,21 @@ def test_estimates_are_the_median_of_earlier_runs_scaled_by_the_size_of_the_inpu
     third = change(night_here, batch="b3", ingest={"inputs": write_night(tmp_path / "b3", 90)})
     size["b3"] = sum(path.stat().st_size for path in (tmp_path / "b3").glob("*.jsonl"))
     for stage in plan(third, nightly.STEPS)[:-1]:
-        scaled = [seconds[stage.stage, "b1"] * size["b3"] / first, seconds[stage.stage, "b2"] * size["b3"] / size["b2"]]
-        assert stage.earlier_runs == 2
-        assert stage.seconds == pytest.approx(sum(scaled) / 2)
+        assert seconds[stage.stage, "b1"] == 210.0
+        assert seconds[stage.stage, "b2"] < START_S
+        expected = (10 + 200 * size["b3"] / first + seconds[stage.stage, "b2"]) / 2
+        assert (stage.earlier_runs, stage.at_least) == (2, False)
+        assert stage.seconds == pytest.approx(expected)
+
+
+def test_runs_that_are_too_short_to_be_scaled_give_a_minimum(night_here, tmp_path):
+    third = change(night_here, batch="b3", ingest={"inputs": write_night(tmp_path / "b3", 900)})
+    [row] = [row for row in night_here.lake.rows("runs").to_pylist() if row["stage"] == "ingest"]
+    found = plan(third, nightly.STEPS)[0]
+    assert (found.at_least, found.earlier_runs) == (True, 1)
+    assert found.seconds == pytest.approx(sum(json.loads(row["seconds"]).values()))
+    assert "; at least " in found.line()
+    assert found.line().endswith("(from 1 earlier run)")
 
 
 def test_the_command_prints_the_plan_and_runs_nothing(night_here, tmp_path, capsys):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from curation.lake.tombstones import add_tombstones
-from jobs import ingest, match, nightly, status
+from jobs import balance, ingest, match, nightly, status
 from jobs.runtime.freshness import SETTINGS
 from jobs.runtime.plan import plan
 from jobs.runtime.runs import mark_incomplete
@@ -191,3 +191,39 @@ def test_an_incomplete_stage_says_what_will_be_done_again(night_here):
     assert "a takedown rebuilt it without downloads" in the_stage(night_here, "images").reason
     rewrite_run(night_here, "images", drops='{"timeout": 40}')
     assert the_stage(night_here, "images").reason.endswith("its failures are tried again")
+
+
+def test_a_damaged_recipe_is_unknown_and_the_rest_is_judged(night_here):
+    Path(night_here.lake.layout.recipe("default")).write_bytes(b"")
+    assert states(night_here) == {
+        "ingest": "fresh", "match": "fresh", "totals": "fresh", "balance": "unknown", "images": "unknown",
+        "shards": "unknown",
+    }  # fmt: skip
+    assert "recipes/default.json: damaged: empty" in the_stage(night_here, "shards").reason
+
+
+def test_a_recipe_is_missing_where_a_night_would_make_it(night_here, tmp_path):
+    def missing():
+        stages = read_status(night_here).stages
+        return {
+            (stage.partition["recipe"], stage.partition["batch"])
+            for stage in stages
+            if stage.stage == "balance" and stage.freshness.state == "missing"
+        }
+
+    nights = {
+        name: change(night_here, batch=name, ingest={"inputs": write_night(tmp_path / name, 20, start=start)})
+        for name, start in (("b2", 900), ("b3", 1900), ("b4", 2900))
+    }
+    tried = {"recipe": "tried", "balance": {"t_en": 7}}
+    balance.run(change(night_here, **tried))
+    for job in (ingest, match):
+        job.run(nights["b2"])
+    assert missing() == {("default", "b2"), ("tried", "b2")}
+    balance.run(nights["b2"])
+    assert missing() == set(), "one that was tried on b1 is not expected in b2"
+    for job in (ingest, match):
+        job.run(nights["b3"])
+    assert missing() == {("default", "b3")}
+    balance.run(change(nights["b3"], **tried))
+    assert missing() == {("tried", "b2")}, "b1 and b3 have it"

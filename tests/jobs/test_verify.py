@@ -116,6 +116,34 @@ def test_a_whole_file_in_the_place_of_another_is_found(run, night_here):
     assert (code, problems[0]["what"]) == (4, "damaged: its SHA-256 is not the published one")
 
 
+def test_the_last_line_names_the_command_that_helps(night_here, capsys):
+    flags = ["--lake", night_here.config.lake, "--quick"]
+
+    def last_line(*more: str) -> str:
+        assert verify.main([*flags, *more]) == (0 if more else 4)
+        return capsys.readouterr().err.splitlines()[-1] if not more else ""
+
+    Path(night_here.lake.snapshot("matches").files[0].path).unlink()
+    Path(night_here.lake.layout.recipe("default")).write_bytes(b"")
+    verify.main(flags)
+    out, err = capsys.readouterr()
+    assert "recipes/default.json: damaged: empty: --repair restores it" in out
+    command = f"run `python -m jobs.verify --lake {night_here.config.lake} --quick --repair`"
+    assert err.splitlines()[-1].endswith(f": 2 problems: {command}")
+    last_line("--repair")
+    assert last_line().endswith(": 1 problem: run the jobs that they name, such as jobs.match --batch b1")
+
+
+def test_a_file_that_cannot_be_restored_must_come_from_a_copy(night_here, capsys):
+    Path(night_here.lake.layout.batch(0)).unlink()
+    night_here.lake.declare_batch("b1")
+    Path(night_here.lake.layout.batch(0)).write_bytes(b"")
+    night_here.lake.table("runs").delete("stage = 'ingest'")
+    assert verify.main(["--lake", night_here.config.lake, "--quick", "--repair"]) == 4
+    assert "1 problem left, such as" in (err := capsys.readouterr().err)
+    assert err.splitlines()[-1].endswith("damaged: empty: restore it from a copy")
+
+
 def test_counters_that_contradict_the_files_are_found(run, night_here):
     runs = night_here.lake.table("runs")
     for row in runs.to_pyarrow_table().to_pylist():
@@ -133,7 +161,7 @@ def test_files_of_no_published_version_are_counted_and_are_no_problem(run, night
     path = Path(night_here.lake.snapshot("pairs").files[0].path)
     path.with_name("orphan.parquet").write_bytes(b"12345")
     verify.main(["--lake", str(night_here.config.lake)])
-    assert "1 files (5 bytes) belong to no published version" in capsys.readouterr().out
+    assert "of no published version: 1 file (5 bytes)" in capsys.readouterr().out
 
 
 def test_the_restored_declaration_of_a_removed_batch_stays_removed(run, night_here, tmp_path, capsys):

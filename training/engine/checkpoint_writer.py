@@ -7,6 +7,7 @@ left of it. Weights that are not finite are never saved.
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,7 +19,7 @@ from torch import Tensor
 from transformers import MetaClip2Model
 from transformers.utils import logging as transformers_logging
 
-from curation.errors import InputError, OutputError
+from curation.errors import OutputError, StorageFullError
 from curation.io.failures import first_line
 from curation.io.local_files import sync_path
 from training.data.tokenizer import Tokenizer
@@ -72,7 +73,7 @@ def save(output: Path, snapshot: Snapshot, *, keep: int) -> Path:
     """Write a checkpoint, set `latest` to it, remove all but the `keep` newest checkpoints, and return its folder.
 
     Raises OutputError if a weight or a moment of the optimizer is not finite, or if the files read back differ, and
-    InputError if they cannot be written. The earlier checkpoints then stay, and `latest` names the same one.
+    StorageFullError if they cannot be written. The earlier checkpoints then stay, and `latest` names the same one.
     """
     _check_finite(snapshot)
     folder = output / "checkpoints"
@@ -97,7 +98,7 @@ def save(output: Path, snapshot: Snapshot, *, keep: int) -> Path:
     except (OSError, SafetensorError, RuntimeError) as error:  # torch and safetensors report a full disk in their way
         for leftover in folder.glob(f"{TEMP_PREFIX}*"):
             shutil.rmtree(leftover, ignore_errors=True)
-        raise InputError(
+        raise StorageFullError(
             f"output: cannot save {final} ({first_line(error)}): check the space on the disk, then continue with "
             f"resume: true; earlier checkpoints are unchanged"
         ) from error
@@ -126,6 +127,16 @@ def _check_finite(snapshot: Snapshot) -> None:
 
 def _check_copy(folder: Path, snapshot: Snapshot) -> None:
     """Raise OutputError unless the files that training resumes from hold exactly the snapshot."""
+    try:
+        same = _equals(folder, snapshot)
+    except (SafetensorError, RuntimeError, EOFError, pickle.UnpicklingError):
+        same = False  # a file cannot even be read
+    if not same:
+        raise OutputError(f"output: {folder} differs from what was written: check the disk; `latest` is unchanged")
+
+
+def _equals(folder: Path, snapshot: Snapshot) -> bool:
+    """Return whether the files that training resumes from hold exactly the snapshot."""
     saved = dict(_tensors(torch.load(folder / OPTIMIZER_FILE, map_location="cpu", weights_only=True)))
     expected = dict(_tensors(snapshot.optimizer))
     same = saved.keys() == expected.keys() and all(torch.equal(saved[name], expected[name].cpu()) for name in saved)
@@ -137,8 +148,7 @@ def _check_copy(folder: Path, snapshot: Snapshot) -> None:
                     names.add(name)
                     same = same and torch.equal(file.get_tensor(name), weights[name].cpu())
         same = same and names == set(weights)
-    if not same:
-        raise OutputError(f"output: {folder} differs from what was written: check the disk; `latest` is unchanged")
+    return same
 
 
 def _tensors(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:

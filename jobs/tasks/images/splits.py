@@ -25,6 +25,9 @@ class Slice:
     start: int
     stop: int
 
+    def __str__(self) -> str:
+        return f"rows {self.start} to {self.stop} of {self.path}"
+
 
 def plan_buckets(curated: Snapshot, rows_per_bucket: int) -> list[list[Slice]]:
     """Cut the curated rows, in their order, into buckets of a fixed number of rows; at least one bucket."""

@@ -33,6 +33,9 @@ class InputFile(NamedTuple):
     file: FileStat
     source: int = 0
 
+    def __str__(self) -> str:
+        return self.file.path
+
     @property
     def record(self) -> list[Any]:
         """The file as it is part of a fingerprint; the source is left out where there is only one."""

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation.cli.counts import count
 from curation.io.storage import Storage
 from curation.lake.files import DataFile
 from curation.lake.parquet_read import find_rows, read_batches
@@ -61,8 +62,8 @@ class SearchResult:
     def lines(self) -> list[str]:
         """Return one line per table, recipe or match_id, and batch with images that will be hidden."""
         return [
-            f"{table}: batch {batch}{f', {name}' if name else ''}: {count} images"
-            for (table, name, batch), count in self.images.items()
+            f"{table}: batch {batch}{f', {name}' if name else ''}: {count(images, 'image')}"
+            for (table, name, batch), images in self.images.items()
         ]
 
     def images_in(self, table: str) -> int:

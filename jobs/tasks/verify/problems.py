@@ -35,6 +35,7 @@ class Problem:
         partition: its partition.
         run_id: the run that published it.
         remedy: what to do, if neither a run of `job` nor a copy of the file helps; `--repair` does not do it.
+        restored: whether `--repair` restores the file.
     """
 
     where: str
@@ -44,10 +45,12 @@ class Problem:
     partition: Mapping[str, str] = field(default_factory=dict)
     run_id: str = ""
     remedy: str = ""
+    restored: bool = False
 
     def line(self) -> str:
         """Return the problem in one line."""
-        remedy = self.remedy or (f"run {self.job} again" if self.job else "restore it from a copy")
+        remedy = "--repair restores it" if self.restored else "restore it from a copy"
+        remedy = self.remedy or (f"run {self.job} again" if self.job else remedy)
         return f"{self.where}: {self.what}: {remedy}"
 
 

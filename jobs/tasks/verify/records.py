@@ -64,7 +64,7 @@ def damaged_batches(lake: Lake) -> dict[str, str]:
 
 def _check_batches(lake: Lake) -> Iterator[Problem]:
     for path, what in damaged_batches(lake).items():
-        yield Problem(path, what)
+        yield Problem(path, what, restored=True)
 
 
 def _check_recipes(lake: Lake) -> Iterator[Problem]:
@@ -74,7 +74,7 @@ def _check_recipes(lake: Lake) -> Iterator[Problem]:
         try:
             read_record(lake.storage, path, {})
         except InputError as error:
-            yield Problem(path, "missing" if path not in recipes else _what(path, error))
+            yield Problem(path, "missing" if path not in recipes else _what(path, error), restored=True)
 
 
 def _check_latest(lake: Lake, store: MatcherStore) -> Iterator[Problem]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
+import pyarrow.compute as pc
 from pydantic import ValidationError
 
 from curation.lake.lake import Lake
@@ -34,7 +36,7 @@ def repair(context: Context, problems: Sequence[Problem]) -> tuple[list[str], li
         elif line := _repair_file(context, problem):
             done.append(line)
         else:
-            left.append(problem)
+            left.append(replace(problem, restored=False))
     for (run_id, table), found in by_run.items():
         if recover_run(context.lake, run_id, table) is None:
             left += found
@@ -43,6 +45,16 @@ def repair(context: Context, problems: Sequence[Problem]) -> tuple[list[str], li
         mark_incomplete(context.lake, run_id, forget_lists=lost)
         done.append(f"run {run_id} is marked incomplete: run {found[0].job}")
     return done, left
+
+
+def only_jobs_are_left(lake: Lake, problems: Sequence[Problem]) -> bool:
+    """Return whether a repair has nothing to do: the jobs that the problems name make everything again.
+
+    That holds for files that are missing and for partitions whose runs are marked incomplete.
+    """
+    runs = lake.rows("runs")
+    marked = set(runs.filter(pc.invert(runs["complete"]))["run_id"].to_pylist())
+    return all(each.job and (each.run_id in marked if each.table else each.what == "missing") for each in problems)
 
 
 def _repair_file(context: Context, problem: Problem) -> str | None:

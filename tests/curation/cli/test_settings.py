@@ -84,6 +84,29 @@ def test_an_unknown_key_in_the_environment_is_refused(load):
         load("lake: /l\n", WORLDCURATE_BALANCE__FOO="1")
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("WORLDCURATE_BALANCE__FOO", "1"), ("WORLDCURATE_BALANCE__T_EN", "many"), ("WORLDCURATE_BALANCE", '{"foo": 1}')],
+)
+def test_a_mistake_in_the_environment_names_the_variable(load, variable, value):
+    with pytest.raises(UsageError, match=rf"set by the environment variable {variable}\)"):
+        load("lake: /l\n", **{variable: value})
+
+
+def test_a_mistake_in_a_flag_does_not_name_a_variable_that_it_overrides(load):
+    with pytest.raises(UsageError, match="t_en") as caught:
+        load("lake: /l\n", "--balance.t_en", "many", WORLDCURATE_BALANCE__T_EN="5")
+    assert "WORLDCURATE" not in str(caught.value)
+
+
+@pytest.mark.parametrize("batch", ["batch: 2024-05-31\n", ""])
+def test_the_batch_is_named_in_inputs(load, batch):
+    inputs = 'ingest: {inputs: "/c/{batch}/*.gz", sources: [{inputs: ["s3://b/{batch}.paths", /x]}]}\n'
+    config = load(f"lake: /l\n{batch}{inputs}", *([] if batch else ["--batch", "2024-05-31"]))
+    assert config.ingest.inputs == ["/c/2024-05-31/*.gz"]
+    assert config.ingest.sources[0].inputs == ["s3://b/2024-05-31.paths", "/x"]
+
+
 def test_a_missing_config_file_is_named(tmp_path):
     with pytest.raises(UsageError, match=r"nowhere\.yaml"):
         load_config(Config, ["--config", "nowhere.yaml"], prog="x", description="x")
@@ -126,7 +149,7 @@ def test_help_marks_required_keys_and_shows_at_most_one_default(capsys):
         load_config(Config, ["--help"], prog="python -m jobs.x", description="x", required=("lake", "ingest.inputs"))
     shown = " ".join(capsys.readouterr().out.split())
     assert "the lake: a folder or s3://bucket/prefix (required) --" in shown
-    assert "(*.paths, *.paths.gz) (required) --ingest.base_url" in shown
+    assert "replaced by the batch (required) --ingest.base_url" in shown
     assert "or a crawl --recipe str name of the balancing recipe (default: default)" in shown
     assert "default: the variable AWS_REGION --storage.anonymous" in shown
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections import Counter
@@ -13,9 +14,12 @@ import pytest
 from pyspark import TaskContext
 
 from curation.errors import InputError, UsageError
-from curation.lake.files import WrittenFile
+from curation.io.backend import FileStat
+from curation.lake.files import DataFile, WrittenFile
 from curation.occurrence import Counters
-from jobs.runtime.run_tasks import decode_result, encode_result, result_type, run_tasks
+from jobs.runtime.run_tasks import _run_unit, decode_result, encode_result, result_type, run_tasks
+from jobs.tasks.images.splits import Slice
+from jobs.tasks.ingest.sources import InputFile
 
 pytestmark = pytest.mark.spark
 
@@ -128,3 +132,25 @@ def test_a_unit_that_kills_every_worker_is_named_and_the_others_finish(spark):
     assert results == ["done good", "crashed poison"]
     with pytest.raises(InputError, match="poison"):
         run_tasks(spark, "test", ["poison"], task)
+
+
+@pytest.mark.parametrize(
+    ("unit", "words"),
+    [
+        (Slice("l/a.parquet", 3, 9), "rows 3 to 9 of l/a.parquet"),
+        ([Slice("l/a.parquet", 0, 9), Slice("l/b.parquet", 0, 2)], "rows 0 to 9 of l/a.parquet and 1 more"),
+        (InputFile(FileStat("in/a.gz", 7, "tag")), "in/a.gz"),
+        ([DataFile("l/b.parquet", 5, 1, {})], "l/b.parquet"),
+        ("bucket", "bucket"),
+        (3, "3"),
+    ],
+)
+def test_a_full_disk_ends_the_stage_at_once_and_the_work_unit_is_named_in_words(unit, words):
+    def task(index, unit):
+        raise OSError(errno.ENOSPC, "no room", "l/c.parquet")
+
+    answer = _run_unit(task, 4, unit, None)
+    assert answer.error_class == "StorageFullError"
+    assert answer.error == (
+        f"cannot write l/c.parquet: No space left on device: make room, then run again (work unit 4: {words})"
+    )
