@@ -23,7 +23,7 @@ demo: $(VENV)/ready models ## Make a small web, curate two nights of it and trai
 
 .PHONY: test
 test: $(VENV)/ready models ## Run the tests (about 12 minutes on 2 cores)
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadgroup $(PYTEST_ARGS)
 
 .PHONY: test-slow
 test-slow: $(VENV)/ready models ## Run the slow tests, which take minutes

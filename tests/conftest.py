@@ -28,6 +28,15 @@ pytest_plugins = ["support.spark_fixtures", "support.in_process"]
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let one of several processes run all tests with Spark, so that they share a session, and others file by file."""
+    if config.getoption("numprocesses", None):
+        for item in items:
+            group = "spark" if item.get_closest_marker("spark") else str(item.path.relative_to(ROOT))
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real data: `$FIXTURES`, or `../shared/data` beside the checkout."""
