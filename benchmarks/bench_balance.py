@@ -36,12 +36,12 @@ from curation.lake.parquet_read import read_batches
 from curation.lake.schemas import IMAGE_COLUMNS, MATCHED_TEXT, SCHEMAS
 from curation.matching.store import Manifest, MatcherStore
 from jobs import balance
-from jobs.report import read_table
 from jobs.runtime.config import Config, SparkSection
 from jobs.runtime.context import Context
 from jobs.runtime.spec import open_match_spec
 from jobs.runtime.stage import Publication, StageRun
 from jobs.tasks.balance.draw import ORDERED, in_order
+from jobs.tasks.report.night import read_table
 
 ROWS, TARGET = scaled(5_000_000, 5_000), 100_000_000
 FILE_ROWS = scaled(250_000, 2_000)

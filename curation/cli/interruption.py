@@ -51,9 +51,16 @@ def quiet_py4j() -> None:
 def is_noise(record: logging.LogRecord) -> bool:
     """Return whether a record is py4j's traceback of an interruption, or of an error while it is handled."""
     error = record.exc_info[1] if record.exc_info and _is_of_py4j(record) else None
-    while error and not isinstance(error, KeyboardInterrupt):
+    return interruption_of(error) is not None
+
+
+def interruption_of(error: BaseException | None) -> KeyboardInterrupt | None:
+    """Return the interruption that led to an error: what runs on the way out, such as py4j's, may fail too."""
+    while error:
+        if isinstance(error, KeyboardInterrupt):
+            return error
         error = error.__context__
-    return error is not None
+    return None
 
 
 def _is_of_py4j(record: logging.LogRecord) -> bool:

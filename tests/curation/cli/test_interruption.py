@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from curation.cli.interruption import is_noise, raise_on_sigterm
+from curation.cli.interruption import Terminated, is_noise, raise_on_sigterm
 from curation.cli.run import run_command
+from curation.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -90,3 +91,18 @@ def test_the_logger_of_a_script_has_the_name_of_its_command(tmp_path):
         command = [sys.executable, *arguments]
         done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
         assert f"INFO {name}: hello" in done.stderr
+
+
+@pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt, 130), (Terminated, 143)])
+@pytest.mark.parametrize("after", [RuntimeError("the connection is gone"), InputError("a task failed")])
+def test_an_error_on_the_way_out_is_still_the_interruption(capsys, stop, code, after):
+    def main(_):
+        try:
+            raise stop
+        finally:
+            raise after
+
+    assert run_command(main, []) == code
+    said = capsys.readouterr().err
+    assert said.splitlines()[-1] in ("error: interrupted", "error: terminated")
+    assert "Traceback" not in said

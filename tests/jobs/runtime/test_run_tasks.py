@@ -107,7 +107,7 @@ def test_a_temporary_storage_error_is_retried_and_a_lasting_one_names_the_unit(s
         raise OSError("connection reset")
 
     assert run_tasks(spark, "test", [str(tmp_path / "a")], task) == ["done"]
-    with pytest.raises(InputError, match=r"'x'.*connection reset"):
+    with pytest.raises(InputError, match=r"\(x\) failed .*connection reset"):
         run_tasks(spark, "test", ["x"], away)
 
 
