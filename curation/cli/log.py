@@ -125,9 +125,14 @@ def report_error(options: LogOptions, message: str, *, bug: BaseException | None
 
 def shows_progress_bar() -> bool:
     """Return whether progress is shown as a bar: on a terminal, unless the log is quiet or JSON."""
+    return sys.stderr.isatty() and logs_text()
+
+
+def logs_text() -> bool:
+    """Return whether the log is text for a reader: neither quiet nor JSON."""
     handlers = logging.getLogger().handlers
     is_json = any(isinstance(handler.formatter, JsonFormatter) for handler in handlers)
-    return sys.stderr.isatty() and not is_json and logging.getLogger().isEnabledFor(logging.INFO)
+    return not is_json and logging.getLogger().isEnabledFor(logging.INFO)
 
 
 def _is_true(text: str) -> bool:

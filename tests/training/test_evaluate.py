@@ -36,13 +36,31 @@ def test_a_trained_model_classifies_colors_without_labels(shard_lake, files, cap
     config = TrainConfig(lake=str(shard_lake.root), output=str(output), **keys)
     train(config, World(0, 1, torch.device("cpu")))
     capsys.readouterr()
-    assert run_command(main, flags(files, output)) == 0
-    result = json.loads(capsys.readouterr().out)
-    assert (result["language"], result["n"], result["classes"]) == ("en", 24, 6)
+    captions = {"en": [[draw(number)[1]] for number in range(24)]}
+    lists = {"images": [f"{number}.png" for number in range(24)], "captions": captions}
+    (files / "captions.json").write_text(json.dumps(lists))
+    more = ["--captions", str(files / "captions.json"), "--image_folder", str(files)]
+    more += ["--probe_images", str(files / "labels.jsonl"), "--probe_c", "100"]
+    assert run_command(main, flags(files, output) + more) == 0
+    printed = capsys.readouterr()
+    result, probe, found = map(json.loads, printed.out.splitlines())
+    assert "Image-text retrieval" in printed.err
+    assert (probe["task"], probe["train_n"]) == ("linear_probe", 24)
+    assert probe["accuracy"] > 2 * probe["chance"]
+    assert (found["task"], found["language"], found["images"], found["texts"]) == ("retrieval", "en", 24, 24)
+    assert found["text_to_image_recall@5"] > 2 * 5 / 24
+    assert (result["task"], result["language"], result["n"], result["classes"]) == ("zero_shot", "en", 24, 6)
     assert result["low"] > 2 * result["chance"]
 
 
 def test_bad_input_ends_with_the_documented_code(files, capsys):
     assert run_command(main, flags(files, files / "nowhere")) == 3
     assert "contains no checkpoint" in capsys.readouterr().err
-    assert run_command(main, ["--checkpoint", "x"]) == 2
+    for arguments, line in (
+        (["--checkpoint", "x"], "key `images` is missing"),
+        (["--checkpoint", "x", "--images", "y"], "images: nothing to measure: set classes"),
+        (["--checkpoint", "x", "--captions", "y", "--probe_images", "z"], "probe_images: images is missing"),
+        ([*flags(files, "x"), "--languages", "en,xx"], "languages: classes has no xx: choose from en"),
+    ):
+        assert run_command(main, arguments) == 2
+        assert line in capsys.readouterr().err

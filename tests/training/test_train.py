@@ -27,7 +27,8 @@ from training.distributed import World
 from training.engine import checkpoint
 from training.engine.checkpoint import TrainingState
 from training.engine.optimizer import learning_rate
-from training.evaluation.embed import embed_images, embed_texts
+from training.evaluation.embed import StoredImage, embed_images, embed_texts
+from training.evaluation.encoder import trained_encoder
 from training.losses.contrastive import contrastive_loss
 from training.models.metaclip2 import TwoTowers
 from training.train import main, train
@@ -67,8 +68,9 @@ def scalars(output: Path, tag: str) -> list[tuple[int, float]]:
 def embeddings(folder: Path) -> torch.Tensor:
     model, tokenizer = checkpoint.load_model(folder)
     towers, pairs = TwoTowers(model).eval(), [draw(n) for n in range(24)]
-    images = embed_images(towers, [image for image, _ in pairs])
-    return torch.cat([images, embed_texts(towers, tokenizer, [text for _, text in pairs])])
+    encoder = trained_encoder(towers, tokenizer)
+    images = embed_images(encoder, [StoredImage(text, image) for image, text in pairs])
+    return torch.cat([images, embed_texts(encoder, [text for _, text in pairs])])
 
 
 def test_a_run_reports_what_it_did(whole_run):

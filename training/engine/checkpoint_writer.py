@@ -17,7 +17,6 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import MetaClip2Model
-from transformers.utils import logging as transformers_logging
 
 from curation.errors import OutputError, StorageFullError
 from curation.io.failures import first_line
@@ -27,9 +26,6 @@ from training.data.transforms import processor_config
 from training.engine.checkpoint import AVERAGE_FOLDER, LATEST, OPTIMIZER_FILE, TEMP_PREFIX, TrainingState
 from training.engine.manifest import write_manifest
 from training.models.metaclip2 import image_size
-
-# progress bars for a single file would interrupt the log lines
-transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
 
 
 class Snapshot(NamedTuple):

@@ -1,58 +1,110 @@
-"""Image-text retrieval: recall@1 in both directions, also on the held-out pairs of a run."""
+"""Image-text retrieval per language, and on the held-out pairs of a run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from curation.errors import InputError
 from curation.io.storage import Storage
 from training.data.shard_index import ShardIndex
 from training.data.shard_reader import ShardReader
 from training.data.tokenizer import Tokenizer
-from training.evaluation.embed import embed_images, embed_texts
+from training.evaluation.captioned_images import CaptionedImage
+from training.evaluation.embed import ImageSource, StoredImage, embed_images, embed_texts
+from training.evaluation.encoder import Encoder, trained_encoder
+from training.evaluation.geometry import alignment, uniformity
+from training.evaluation.recall import recalls
 from training.models.metaclip2 import TwoTowers
 
 
-def retrieval(images: Tensor, texts: Tensor, captions: Sequence[str]) -> dict[str, float]:
-    """Return recall@1 from image to text and from text to image.
+class Captioned(NamedTuple):
+    """Unit embeddings of different images (n, d), and for each language the captions as (image, text)."""
 
-    A retrieved item is correct if its caption equals the caption of the query, so pairs with equal captions do not
-    count as errors of each other.
+    embeddings: Tensor
+    captions: dict[str, list[tuple[int, str]]]
+
+
+def embed_captioned(encoder: Encoder, images: Iterable[CaptionedImage]) -> Captioned:
+    """Embed captioned images; images of the same path or bytes are one image, and equal captions of it one caption.
+
+    Raises InputError if an image cannot be read or there is no caption.
+    """
+    numbers: dict[Path | bytes, int] = {}
+    captions: defaultdict[str, dict[tuple[int, str], None]] = defaultdict(dict)  # ordered sets
+
+    def sources() -> Iterator[ImageSource]:
+        for image, by_language in images:
+            key = image if isinstance(image, Path) else hashlib.sha256(image.data).digest()
+            is_new = key not in numbers
+            number = numbers.setdefault(key, len(numbers))
+            for language, texts in by_language.items():
+                captions[language].update({(number, text): None for text in texts})
+            if is_new:
+                yield image
+
+    embeddings = embed_images(encoder, sources())
+    listed = {language: list(pairs) for language, pairs in captions.items() if pairs}
+    if not listed:
+        raise InputError("captions: there is no image with a caption")
+    return Captioned(embeddings, listed)
+
+
+def retrieval(encoder: Encoder, images: Captioned, *, equal_captions: bool) -> Iterator[dict[str, Any]]:
+    """Yield for each language the recall among its images and captions, with alignment and uniformity.
+
+    Keys: `language`, `images`, `texts`, those of `recalls`, `shared_captions` (texts that are the caption of several
+    images), `alignment` over all pairs, `image_uniformity` and `text_uniformity`.
 
     Args:
-        images: unit embeddings (n, d).
-        texts: unit embeddings (n, d) of their captions.
-        captions: the captions themselves.
+        encoder: the model.
+        images: the images and their captions.
+        equal_captions: whether a caption that several images have is correct for all of them.
     """
-    same = torch.from_numpy(np.unique(np.array(captions), return_inverse=True)[1])
-    cosines = images @ texts.T
-    text_of, image_of = cosines.argmax(1), cosines.argmax(0)
-    return {
-        "image_to_text_recall": float((same[text_of] == same).float().mean()),
-        "text_to_image_recall": float((same[image_of] == same).float().mean()),
-    }
+    for language, pairs in images.captions.items():
+        numbers = sorted({number for number, _ in pairs})
+        position = {number: row for row, number in enumerate(numbers)}
+        owners, captions = [position[number] for number, _ in pairs], [text for _, text in pairs]
+        images_of_caption = Counter(captions)  # a caption occurs once per image
+        selected, texts = images.embeddings[numbers], embed_texts(encoder, captions)
+        yield {
+            "language": language,
+            "images": len(numbers),
+            "texts": len(captions),
+            **recalls(selected, texts, owners, captions if equal_captions else None),
+            "shared_captions": sum(images_of_caption[text] > 1 for text in captions),
+            "alignment": alignment(selected[owners], texts),
+            "image_uniformity": uniformity(selected),
+            "text_uniformity": uniformity(texts),
+        }
 
 
 def held_out_retrieval(
     towers: TwoTowers, tokenizer: Tokenizer, index: ShardIndex, storage: Storage, limit: int
 ) -> dict[str, float]:
-    """Return the recall on the first `limit` samples of an index, their number, and how many images were unreadable.
+    """Return recall@1 on the first `limit` samples of an index, their number, and how many images were unreadable.
 
-    Pairs with an unreadable image are left out.
+    Pairs with an unreadable image are left out. Pairs with equal captions are not errors of each other.
     """
     pairs = list(_pairs(index, storage, limit))
     unreadable: list[int] = []
+    encoder = trained_encoder(towers, tokenizer)
     towers.eval()
-    images = embed_images(towers, [image for image, _ in pairs], unreadable)
+    images = embed_images(encoder, [StoredImage("a held-out image", image) for image, _ in pairs], unreadable)
     skipped = set(unreadable)
     captions = [text for number, (_, text) in enumerate(pairs) if number not in skipped]
-    counts = {"held_out_pairs": len(captions), "held_out_unreadable": len(skipped)}
-    recall = retrieval(images, embed_texts(towers, tokenizer, captions), captions) if captions else {}
+    result: dict[str, float] = {"held_out_pairs": len(captions), "held_out_unreadable": len(skipped)}
+    if captions:
+        found = recalls(images, embed_texts(encoder, captions), range(len(captions)), captions)
+        result |= {f"{way}_recall": found[f"{way}_recall@1"] for way in ("image_to_text", "text_to_image")}
     towers.train()
-    return counts | recall
+    return result
 
 
 def _pairs(index: ShardIndex, storage: Storage, limit: int) -> Iterator[tuple[bytes, str]]:

@@ -9,11 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 from transformers import MetaClip2Config, MetaClip2Model, MetaClip2TextConfig, MetaClip2VisionConfig
+from transformers.utils import logging as transformers_logging
 
 from curation.errors import UsageError
 from training.data.tokenizer import Tokenizer
 from training.data.transforms import normalize_pixels
 from training.models.embeddings import Embeddings
+
+# progress bars for a single file would interrupt the log lines
+transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
 
 
 class Tower(NamedTuple):
