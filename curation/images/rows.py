@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from hashlib import sha256
 from typing import Any
 
 from curation.images.decode import ImageLimits, verify
 from curation.images.failures import DecodeError, unexpected_reason
 from curation.images.fetch import Fetched, Fetcher, ImageRow, Read
 
-NO_IMAGE = {"image": None, "width": None, "height": None, "image_sha256": None, "phash": None}
+NO_IMAGE = dict.fromkeys(("image", "width", "height", "image_sha256", "phash", "original_sha256"))
 
 
 def fetch_and_verify(
@@ -51,6 +52,7 @@ def image_row(image_id: str, fetched: Fetched, limits: ImageLimits) -> dict[str,
                 "status": "ok",
                 "reason": None,
                 **asdict(verify(fetched.data, limits)),
+                "original_sha256": sha256(fetched.data).hexdigest(),
             }
         except DecodeError as error:
             reason = error.reason

@@ -145,7 +145,7 @@ class Lake:
         actions: list[AddAction | RemoveAction] = [_add_action(file, partition) for file in files]
         app_id = describe(partition)
         for _ in range(COMMIT_ATTEMPTS):
-            table = self._open_or_create(name)
+            table = self._open_to_write(name)
             current = self.snapshot(name, partition).run_ids
             if tuple(expected) != current:
                 changed = f"published by run {', '.join(current)}" if current else "removed"
@@ -173,13 +173,10 @@ class Lake:
         raise OutputError(f"{name} {describe(partition)}: all {COMMIT_ATTEMPTS} commit attempts failed: run again")
 
     def append(self, name: str, rows: pa.Table, metadata: Mapping[str, str] | None = None) -> None:
-        """Append rows to a small unpartitioned table (runs, ledger, tombstones); columns that it lacks are added."""
+        """Append rows to a small unpartitioned table (runs, ledger, tombstones)."""
         with PartitionWriter(self.storage, self.layout.table(name), ROWS, 0, SCHEMAS[name]) as writer:
             writer.write(rows.select(SCHEMAS[name].names).cast(SCHEMAS[name]))
-        table = self._open_or_create(name)
-        known = {field.name for field in table.schema().fields}
-        if added := [field for field in Schema.from_arrow(SCHEMAS[name]).fields if field.name not in known]:
-            table.alter.add_columns(added)
+        table = self._open_to_write(name)
         table.create_write_transaction(
             [_add_action(file) for file in writer.files],
             mode="append",
@@ -204,9 +201,19 @@ class Lake:
         """Flush a commit to the disk; the package `deltalake` does not."""
         self.storage.sync(join(self.layout.table(name), "_delta_log", f"{version:020d}.json"))
 
-    def _open_or_create(self, name: str) -> DeltaTable:
-        if table := self.table(name):
-            return table
+    def _open_to_write(self, name: str) -> DeltaTable:
+        """Open a table with all of its columns: one that an earlier release wrote gets those that it lacks."""
+        table = self.table(name) or self._create(name)
+        known = {field.name for field in table.schema().fields}
+        if added := [field for field in Schema.from_arrow(SCHEMAS[name]).fields if field.name not in known]:
+            # fails if another process adds them at the same time; then the table has them
+            with suppress(CommitFailedError):
+                table.alter.add_columns(added)
+            table = self._open(name)
+            self._sync_log(name, table.version())
+        return table
+
+    def _create(self, name: str) -> DeltaTable:
         fields = [*SCHEMAS[name], *(pa.field(key, pa.string()) for key in PARTITIONS[name])]
         # fails if another process creates the table at the same time; then it exists
         with suppress(CommitFailedError):

@@ -78,6 +78,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("status", pa.string()),
             ("reason", pa.string()),
             *PICTURE_COLUMNS,
+            ("original_sha256", pa.string()),  # null in rows of releases before 0.3
         ]
     ),
     "shards": pa.schema([*CURATED_COLUMNS, *PICTURE_COLUMNS, ("texts", pa.list_(WEIGHTED_TEXT))]),

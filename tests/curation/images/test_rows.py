@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import io
 
 import pyarrow as pa
@@ -58,7 +59,14 @@ def test_an_image_fills_its_row():
         "height": 10,
         "image_sha256": picture.image_sha256,
         "phash": picture.phash,
+        "original_sha256": hashlib.sha256(png()).hexdigest(),
     }
+
+
+def test_the_hash_of_the_original_is_that_of_the_received_bytes_when_others_are_stored():
+    row = image_row("a", Fetched("ok", None, png(200, 100)), LIMITS)
+    assert row["original_sha256"] == hashlib.sha256(png(200, 100)).hexdigest()
+    assert row["image_sha256"] == hashlib.sha256(row["image"]).hexdigest() != row["original_sha256"]
 
 
 @pytest.mark.parametrize(
