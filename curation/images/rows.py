@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from hashlib import sha256
 from typing import Any
 
@@ -51,7 +50,7 @@ def image_row(image_id: str, fetched: Fetched, limits: ImageLimits) -> dict[str,
                 "image_id": image_id,
                 "status": "ok",
                 "reason": None,
-                **asdict(verify(fetched.data, limits)),
+                **vars(verify(fetched.data, limits)),
                 "original_sha256": sha256(fetched.data).hexdigest(),
             }
         except DecodeError as error:

@@ -53,6 +53,7 @@ class Transport:
         self._timer: asyncio.TimerHandle | None = None
         self._running: dict[Any, asyncio.Future[tuple[int, str]]] = {}
         self._idle: list[Any] = []
+        self._watched: dict[int, int] = {}  # the events that are waited for, by descriptor
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_MAXCONNECTS, connections)
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
@@ -119,13 +120,17 @@ class Transport:
 
     def _watch(self, events: int, descriptor: int, *_: object) -> None:
         """Watch a socket for the events that libcurl waits for."""
-        if events in {pycurl.POLL_IN, pycurl.POLL_INOUT}:
+        before = self._watched.pop(descriptor, 0)
+        watched = 0 if events == pycurl.POLL_REMOVE else events  # POLL_INOUT is POLL_IN | POLL_OUT
+        if watched:
+            self._watched[descriptor] = watched
+        if watched & ~before & pycurl.POLL_IN:
             self._loop.add_reader(descriptor, self._act, descriptor, pycurl.CSELECT_IN)
-        else:
+        elif before & ~watched & pycurl.POLL_IN:
             self._loop.remove_reader(descriptor)
-        if events in {pycurl.POLL_OUT, pycurl.POLL_INOUT}:
+        if watched & ~before & pycurl.POLL_OUT:
             self._loop.add_writer(descriptor, self._act, descriptor, pycurl.CSELECT_OUT)
-        else:
+        elif before & ~watched & pycurl.POLL_OUT:
             self._loop.remove_writer(descriptor)
 
     def _set_timer(self, milliseconds: int) -> None:

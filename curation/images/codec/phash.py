@@ -26,4 +26,5 @@ def phash(image: Image.Image) -> str:
     gray = np.asarray(image.convert("L"))[:, :, None]
     small = resample(gray, (_SAMPLES, _SAMPLES))[:, :, 0]
     low = (_DCT @ small.astype(np.int64) @ _DCT.T).ravel()
-    return np.packbits(low > np.median(low)).tobytes().hex()
+    middle = np.partition(low, [low.size // 2 - 1, low.size // 2])[low.size // 2 - 1 : low.size // 2 + 1]
+    return np.packbits(2 * low > middle.sum()).tobytes().hex()  # faster than np.median, and the same

@@ -18,6 +18,7 @@ from curation.jit.compiler import Bytes, jit_nogil
 LOBES: Final = 3
 WEIGHT_UNIT: Final = 1 << 14
 LANES: Final = 64  # rows that are reduced together, so that the inner loops run over contiguous numbers
+BLOCK: Final = 16  # rows, of these, that are turned together, so that their stores are contiguous
 
 STEPS: Final = 4096  # values of the filter per pixel; the error is below one unit of a weight
 _distances = np.arange(LOBES * STEPS + 2) / STEPS
@@ -63,17 +64,34 @@ def _weights(extent: float, num_in: int, num_out: int) -> tuple[Floats, Starts]:
 @jit_nogil
 def _resample(pixels: Bytes, rows: Floats, tops: Starts, columns: Floats, lefts: Starts, result: Bytes) -> None:
     """Write the resized pixels: `LANES` rows of the result at a time, first their columns' sums, then their rows'."""
-    total = np.empty(pixels.shape[1], np.float32)
+    totals = np.zeros((BLOCK, pixels.shape[1]), np.float32)
     turned = np.zeros((pixels.shape[1], LANES), np.float32)
     for first in range(0, len(result), LANES):
-        for lane in range(min(LANES, len(result) - first)):
-            total[:] = np.float32(0)
-            for tap in range(rows.shape[1]):
-                weight, row = rows[first + lane, tap], pixels[tops[first + lane] + tap]
-                for i in range(len(total)):
-                    total[i] += weight * np.float32(row[i])
-            turned[:, lane] = total
+        last = min(first + LANES, len(result))
+        for start in range(first, last, BLOCK):
+            for row in range(start, min(start + BLOCK, last)):
+                _sum_columns(pixels[tops[row] :], rows[row], totals[row - start])
+            for i in range(pixels.shape[1]):
+                for lane in range(BLOCK):
+                    turned[i, start - first + lane] = totals[lane, i]
         _reduce_rows(turned, columns, lefts, result[first : first + LANES])
+
+
+@jit_nogil
+def _sum_columns(pixels: Bytes, weights: Floats, total: Floats) -> None:
+    """Write the weighted sums of the first rows; they are exact, so four rows are added per pass."""
+    quads = len(weights) // 4 * 4
+    total[:] = np.float32(0)
+    for tap in range(0, quads, 4):
+        w0, w1, w2, w3 = weights[tap], weights[tap + 1], weights[tap + 2], weights[tap + 3]
+        r0, r1, r2, r3 = pixels[tap], pixels[tap + 1], pixels[tap + 2], pixels[tap + 3]
+        for i in range(len(total)):
+            upper = w0 * np.float32(r0[i]) + w1 * np.float32(r1[i])
+            total[i] += upper + (w2 * np.float32(r2[i]) + w3 * np.float32(r3[i]))
+    for tap in range(quads, len(weights)):
+        weight, row = weights[tap], pixels[tap]
+        for i in range(len(total)):
+            total[i] += weight * np.float32(row[i])
 
 
 @jit_nogil
