@@ -40,7 +40,7 @@ from jobs.tasks.images.splits import Slice, plan_buckets, plan_fetches, rows_per
 log = logging.getLogger(__name__)
 
 # 4: opt-outs, unpacking; 3: libjpeg reduces to one to two times the size, profiles; 2: X-Robots-Tag, formats, bounds
-ALGORITHM = 4
+ALGORITHM = 5
 ALL_REASONS = "all"
 FETCH_KEYS = {
     "max_side", "min_side", "max_pixels", "max_bytes", "shard_bytes", "assumed_image_bytes", "robots", "formats",

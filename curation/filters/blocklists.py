@@ -41,7 +41,7 @@ class UrlBlockList:
         """Return whether a normalized URL is blocked."""
         if url is None:
             return False
-        name = host(url)
+        name = host(url).removesuffix(".")  # the name of the root zone
         while name:
             if name in self._paths and any(_path(url).startswith(path) for path in self._paths[name]):
                 return True

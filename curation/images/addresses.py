@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # the whole range assigned to the public internet
 CLOUD_SERVICES = frozenset({ipaddress.IPv4Address("168.63.129.16")})  # public range, but inside every Azure network
+PROTOCOL_ASSIGNMENTS = ipaddress.IPv4Network("192.0.0.0/24")  # has a metadata service; not private in every Python
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # an IPv4 address in the last 32 bits (RFC 6052, section 2.1)
 
 
@@ -27,7 +28,7 @@ def is_public(address: str) -> bool:
         if inner is not None:
             return is_public(str(inner))
         return ip in GLOBAL_UNICAST and ip.is_global
-    return ip.is_global and not ip.is_multicast and ip not in CLOUD_SERVICES
+    return ip.is_global and not ip.is_multicast and ip not in CLOUD_SERVICES and ip not in PROTOCOL_ASSIGNMENTS
 
 
 def literal_address(host: str) -> str | None:

@@ -155,7 +155,7 @@ def decode(
         image.load()
         rotation, to_srgb = _rotation(image), color_profile(image)
         keep = (
-            image.size == planned.scaled == planned.canvas
+            original == planned.scaled == planned.canvas  # not `image.size`: the draft has reduced it
             and rotation is None
             and to_srgb is None
             and is_storable(image, len(usable))

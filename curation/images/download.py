@@ -25,6 +25,7 @@ from curation.images.resolver import Resolver
 from curation.images.robots_txt import RobotsFiles
 from curation.images.transport import Target, Transport
 from curation.io.retry import RetryPolicy, TransientError, retry_after
+from curation.urls import UrlError, normalize_url
 
 MAX_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -116,9 +117,7 @@ class Downloader:
         budget, failures, failure = TimeBudget(self._settings.timeout_s), 0, "timeout"
         while True:
             try:
-                response = await self._follow(url, budget, self._accepts, room)
-                encoding = ",".join(response.all("content-encoding"))
-                return unpack(response.body, encoding, self._settings.max_bytes)
+                return self._unpacked(await self._follow(url, budget, self._accepts, room))
             except FetchError as error:
                 if error.reason == "timeout":  # in a retry: what failed before says more
                     raise FetchError(failure) from error
@@ -138,7 +137,7 @@ class Downloader:
         """Return the response with status 200 at the end of the redirects. Raises FetchError, TransientError."""
         for _ in range(MAX_REDIRECTS + 1):
             parsed = _parsed(url)
-            if self._blocked(url):
+            if self._blocked(_normalized(url)):
                 raise FetchError("blocked_host")
             if self._robots and accepts == self._accepts:
                 await self._robots.check(parsed.url)
@@ -190,7 +189,19 @@ class Downloader:
     async def _read_robots_txt(self, url: str) -> bytes:
         """Return the body of a robots.txt. Raises FetchError, TransientError."""
         response = await self._follow(url, TimeBudget(self._settings.timeout_s), lambda found: found.status == 200)
-        return response.body
+        return self._unpacked(response)
+
+    def _unpacked(self, response: Response) -> bytes:
+        """Return the body of a response without the encodings that its server chose unasked. Raises FetchError."""
+        return unpack(response.body, ",".join(response.all("content-encoding")), self._settings.max_bytes)
+
+
+def _normalized(url: str) -> str:
+    """Return a URL, which a redirect may spell in any way, in the form of block lists."""
+    try:
+        return normalize_url(url, None)
+    except UrlError:
+        return url
 
 
 def _check_status(response: Response) -> None:

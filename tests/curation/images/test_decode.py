@@ -445,3 +445,14 @@ def test_a_decoder_beyond_its_cpu_time_is_killed(monkeypatch):
         assert reason_of(encoded(scene(6000, 6000), "JPEG"), ImageLimits(resize="none")) == "decode_timeout"
     finally:
         small.close()
+
+
+@pytest.mark.parametrize(
+    "size", [(512, 512), (1024, 1024), (512, 384), (1024, 768), (2048, 2048), (300, 200), (256, 256)]
+)
+def test_a_jpeg_is_stored_with_the_size_that_is_recorded(size):
+    file = io.BytesIO()
+    Image.new("RGB", size, (200, 30, 30)).save(file, "JPEG")  # so compressible that no bound on bytes hides a mistake
+    stored = verify(file.getvalue(), ImageLimits(256))
+    assert Image.open(io.BytesIO(stored.image)).size == (stored.width, stored.height)
+    assert max(stored.width, stored.height) <= 256

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from collections.abc import Iterator
 
 import pytest
@@ -135,3 +137,21 @@ def test_a_redirect_to_a_blocked_host_is_not_followed(site):
     )
     assert fetch(site, "/a.png", blocked=["localhost"]) == ["blocked_host"]
     assert requested(site) == ["/a.png"]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_a_compressed_robots_txt_is_obeyed(site, encoding):
+    body = gzip.compress(RULES.body) if encoding == "gzip" else zlib.compress(RULES.body)
+    site.rules = Answer(200, body, {"Content-Encoding": encoding})
+    assert fetch(site, "/private/a.png", robots_txt=True, user_agent="tester") == ["robots_txt"]
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["http://BLOCKED.example/x", "//Blocked.Example/x", "http://bl%6fcked.example/x", "http://blocked.example./x",
+     "http://b\u00fccher.example/x", "http://sub.blocked.example/x"],
+)  # fmt: skip
+def test_a_redirect_to_a_blocked_host_is_not_followed_however_it_is_spelled(location):
+    answer = Answer(302, b"", {"Location": location.encode().decode("latin-1")})
+    with serving(lambda _: answer) as site:
+        assert fetch(site, "/a.png", blocked=["blocked.example", "b\u00fccher.example"]) == ["blocked_host"]
