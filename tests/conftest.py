@@ -56,34 +56,51 @@ def fixtures_dir(shared_data: Path) -> Path:
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory) -> Iterator[str]:
     """A real S3 server (SeaweedFS) on loopback with a bucket `lake`; its endpoint is in the environment."""
-    folder = tmp_path_factory.mktemp("s3")
+    environment = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "tests-secret", "AWS_REGION": "us-east-1"}
+    patch = pytest.MonkeyPatch()
+    for key, value in environment.items():
+        patch.setenv(key, value)
+    try:
+        for _ in range(3):  # another process may take a port between the search and the start
+            folder = tmp_path_factory.mktemp("s3")
+            port, server = start_s3(folder)
+            patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+            if creates_bucket(server):
+                break
+            server.kill()
+            server.wait()
+        else:
+            pytest.fail(f"the S3 server did not come up: {(folder / 'log').read_text()[-2000:]}")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.kill()
+        server.wait()
+        patch.undo()
+
+
+def start_s3(folder: Path) -> tuple[int, subprocess.Popen[bytes]]:
+    """Start SeaweedFS on free ports; return the port of S3 and the process."""
     names = ("s3.port", "master.port", "volume.port", "filer.port", "admin.port")
     ports = dict(zip(names, free_ports(len(names)), strict=True))
-    environment = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "tests-secret", "AWS_REGION": "us-east-1"}
     weed = Path(sys.executable).with_name("weed")
     command = [str(weed), "mini", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
     command += ["-master.telemetry=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false"]
     command += [f"-{name}={port}" for name, port in ports.items()]
     with (folder / "log").open("w") as log:
-        server = subprocess.Popen(command, env={**os.environ, **environment}, stdout=log, stderr=log)
-    patch = pytest.MonkeyPatch()
-    endpoint = f"http://127.0.0.1:{ports['s3.port']}"
-    for key, value in {**environment, "AWS_ENDPOINT_URL": endpoint}.items():
-        patch.setenv(key, value)
-    try:
-        client = boto3.client("s3", config=Config(retries={"max_attempts": 1}, connect_timeout=1, read_timeout=5))
-        for _ in range(120):
-            with contextlib.suppress(Exception):
-                client.create_bucket(Bucket="lake")
-                break
-            time.sleep(0.5)
-        else:
-            pytest.fail(f"the S3 server did not come up: {(folder / 'log').read_text()[-2000:]}")
-        yield endpoint
-    finally:
-        server.kill()
-        server.wait()
-        patch.undo()
+        return ports["s3.port"], subprocess.Popen(command, stdout=log, stderr=log)
+
+
+def creates_bucket(server: subprocess.Popen[bytes]) -> bool:
+    """Create the bucket `lake` when the server answers; return False if it ends or does not answer for a minute."""
+    client = boto3.client("s3", config=Config(retries={"max_attempts": 1}, connect_timeout=1, read_timeout=5))
+    for _ in range(120):
+        if server.poll() is not None:
+            return False
+        with contextlib.suppress(Exception):
+            client.create_bucket(Bucket="lake")
+            return True
+        time.sleep(0.5)
+    return False
 
 
 @pytest.fixture(scope="session")
