@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from curation.errors import WorldcurateError
 from training.data.read_ahead import read_ahead
 from training.data.shard_dataset import Batch, ShardDataset
-from training.data.worker_signals import survive_stop_signals
+from training.data.worker_signals import ignore_stop_signals, survive_stop_signals
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,8 @@ def start_worker_server() -> None:
     They then start at once and share the memory of these modules. The server ends with this process.
     """
     multiprocessing.set_forkserver_preload([ShardDataset.__module__])
-    forkserver.ensure_running()
+    with ignore_stop_signals():  # the server inherits this; workers end when it does
+        forkserver.ensure_running()
 
 
 @contextmanager

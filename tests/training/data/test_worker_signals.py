@@ -3,6 +3,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+from multiprocessing import forkserver
 
 from support.shards import shard_row
 from training.data.loader import load_batches
@@ -21,9 +22,9 @@ def test_workers_finish_their_batches_after_a_signal_to_every_process_of_the_job
     positions = next(batches).positions.tolist()
     workers = multiprocessing.active_children()
     assert workers
-    for worker in workers:
-        os.kill(worker.pid, signal.SIGTERM)
-        os.kill(worker.pid, signal.SIGUSR1)
+    for process in [*(worker.pid for worker in workers), forkserver._forkserver._forkserver_pid]:
+        os.kill(process, signal.SIGTERM)
+        os.kill(process, signal.SIGUSR1)
     for batch in batches:
         positions += batch.positions.tolist()
     assert positions == list(range(40))
