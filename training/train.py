@@ -9,8 +9,9 @@ exit codes, as in docs/operations.md:
   0    done, or nothing to do
   1    a bug; the traceback is on stderr
   2    usage, config or set-up
-  3    unreadable input, a disk that cannot be written, a lost rank, or a signal after the last step was saved: retry
+  3    unreadable input, a lost rank, or a signal after the last step was saved: retry
   4    damaged file, or a loss, weight or checkpoint that failed its checks; earlier checkpoints are unchanged
+  5    a checkpoint cannot be written; make room
   130  interrupted (Ctrl-C)
   143  SIGTERM before the first step
 torchrun itself exits with 1 if any of its processes failed, and prints their codes.
