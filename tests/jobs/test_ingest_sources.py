@@ -188,7 +188,7 @@ def test_an_ingest_without_inputs_says_so(in_process, folder):
     ("text", "message"),
     [
         ("[{format: jsonl}]", "sources.0 has no inputs: add its inputs, or remove it"),
-        ("[{inputs: a, fromat: jsonl}]", "`ingest.sources.0.fromat` (did you mean `ingest.sources.0.format`?)"),
+        ("[{inputs: a, formatt: jsonl}]", "`ingest.sources.0.formatt` (did you mean `ingest.sources.0.format`?)"),
         ("[{inputs: a, format: csv}]", "key `ingest.sources.0.format`: Input should be"),
         ("[a.jsonl]", "key `ingest.sources.0`: Input should be"),
         ("a.jsonl", "key `ingest.sources`: Input should be"),

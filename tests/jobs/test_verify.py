@@ -228,9 +228,9 @@ def test_pictures_that_do_not_decode_are_named_and_a_repair_leaves_them(run, nig
     code, problems, _ = run("--decode", "1")
     assert code == 4
     assert {problem["where"].rpartition(" ")[2] for problem in problems} == broken | {small}
-    whats = {problem["where"].rpartition(" ")[2]: problem["what"] for problem in problems}
-    assert set(map(whats.get, broken)) == {"it does not decode: truncated"}
-    assert whats[small].endswith(f"{rows[1]['width'] + 1} x {rows[1]['height']} are recorded")
+    subjects = {problem["where"].rpartition(" ")[2]: problem["what"] for problem in problems}
+    assert set(map(subjects.get, broken)) == {"it does not decode: truncated"}
+    assert subjects[small].endswith(f"{rows[1]['width'] + 1} x {rows[1]['height']} are recorded")
     assert problems[0]["remedy"].startswith("run jobs.takedown --image_id ")
     code, again, repairs = run("--decode", "1", "--repair")
     assert (code, again, repairs) == (4, problems, [])
