@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import os
 import socket
 import subprocess
@@ -76,6 +77,16 @@ def s3(tmp_path_factory) -> Iterator[str]:
         server.kill()
         server.wait()
         patch.undo()
+
+
+@pytest.fixture
+def logging_as_before() -> Iterator[None]:
+    """Undo what the test's commands set up in the root logger."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+    logging.captureWarnings(False)
 
 
 def start_s3(folder: Path) -> tuple[int, subprocess.Popen[bytes]]:

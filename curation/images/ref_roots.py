@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from curation.images.failures import FetchError
 from curation.images.refs import CONTAINED
-from curation.io.paths import folder_of, is_http, is_s3, normalize_path
+from curation.io.paths import absolute, folder_of, is_http, is_s3, normalize_path
 from curation.redaction import redact
 
 REFUSED = "ref_refused"
@@ -52,7 +52,7 @@ class RefRoots:
             return False
         if is_s3(path):
             return _is_below(path, self._s3_roots)
-        return _is_below(os.path.abspath(path), self._named_roots)  # noqa: PTH100 - pathlib keeps `..`
+        return _is_below(absolute(path), self._named_roots)
 
     def guard(self, open_binary: Callable[[str], BinaryIO]) -> Callable[[str], BinaryIO]:
         """Return a function that opens the files of references as `open_binary` does, if they are allowed.
@@ -83,7 +83,7 @@ class RefRoots:
 
     @cached_property
     def _named_roots(self) -> list[str]:
-        return [os.path.abspath(root) for root in self.roots if not is_s3(root)] + self._real_roots  # noqa: PTH100
+        return [absolute(root) for root in self.roots if not is_s3(root)] + self._real_roots
 
 
 def name_of(path: str) -> str:

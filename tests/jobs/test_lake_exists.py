@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import logging
 import pkgutil
 import shutil
 import uuid
@@ -42,11 +41,7 @@ OPTIONS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _log_as_before():
-    handlers = logging.getLogger().handlers[:]
-    yield
-    logging.getLogger().handlers[:] = handlers
+pytestmark = pytest.mark.usefixtures("logging_as_before")
 
 
 @pytest.mark.parametrize("exists", [False, True])

@@ -19,12 +19,7 @@ from curation.errors import InputError
 ROOT = Path(__file__).resolve().parents[3]
 
 
-@pytest.fixture(autouse=True)
-def _logging_as_before():
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:], root.level = handlers, level
+pytestmark = pytest.mark.usefixtures("logging_as_before")
 
 
 def test_a_terminated_command_says_so_and_exits_with_143(capsys):

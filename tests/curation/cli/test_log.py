@@ -24,13 +24,7 @@ ROOT = Path(__file__).resolve().parents[3]
 log = logging.getLogger("worldcurate.test")
 
 
-@pytest.fixture(autouse=True)
-def _logging_as_before():
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:], root.level = handlers, level
-    logging.captureWarnings(False)
+pytestmark = pytest.mark.usefixtures("logging_as_before")
 
 
 def talk(_):

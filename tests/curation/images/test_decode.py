@@ -15,21 +15,9 @@ from curation.images import decode as decode_module
 from curation.images.codec.budget import BudgetedProcess, CpuTimeError, KilledError
 from curation.images.decode import REASONS, UPRIGHT, ImageLimits, decode, verify
 from curation.images.failures import DecodeError
+from support.scenes import encoded, scene
 
 LIMITS = ImageLimits(max_side=64, max_pixels=1_000_000)
-
-
-def scene(width: int = 48, height: int = 36, seed: int = 0) -> Image.Image:
-    """A smooth colorful image without symmetry."""
-    rng = np.random.default_rng(seed)
-    coarse = Image.fromarray(rng.integers(0, 256, (5, 6, 3), dtype=np.uint8))
-    return coarse.resize((width, height), Image.Resampling.BICUBIC)
-
-
-def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
-    sink = io.BytesIO()
-    image.save(sink, kind, **options)
-    return sink.getvalue()
 
 
 def opened(data: bytes) -> Image.Image:

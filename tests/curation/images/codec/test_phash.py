@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 import math
 import statistics
 
@@ -13,19 +12,7 @@ from PIL import Image
 from curation.images.codec.phash import phash
 from curation.images.codec.resample import resample
 from curation.images.decode import ImageLimits, verify
-
-
-def scene(width: int = 48, height: int = 36, seed: int = 0) -> Image.Image:
-    """A smooth colorful image without symmetry."""
-    rng = np.random.default_rng(seed)
-    coarse = Image.fromarray(rng.integers(0, 256, (5, 6, 3), dtype=np.uint8))
-    return coarse.resize((width, height), Image.Resampling.BICUBIC)
-
-
-def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
-    sink = io.BytesIO()
-    image.save(sink, kind, **options)
-    return sink.getvalue()
+from support.scenes import encoded, scene
 
 
 def distance(a: str, b: str) -> int:
