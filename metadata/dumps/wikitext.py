@@ -37,8 +37,8 @@ SWITCH = re.compile(r"__[A-Z]{3,}__")
 QUOTES = re.compile(r"'{2,}")
 INVISIBLE = re.compile("[\u00ad\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 MARKUP = str.maketrans({char: f"&#{ord(char)};" for char in "[]{}|<>'=*_-"})
-# Header cells of a table start with `!`; these have attributes: `! scope="col" | Name`.
-HEADER = re.compile(r"![ \t]*[a-zA-Z-]+[ \t]*=[^|]*\|")
+# Header cells of a table start with `!`; these have attributes, or an empty list of them: `! scope="col" | Name`.
+HEADER = re.compile(r"![ \t]*(?:[a-zA-Z-]+[ \t]*=[^|]*)?\|")
 ATTRIBUTES = re.compile(r"""(?:\s*[\w-]+\s*=\s*(?:"[^"]*"|'[^']*'))+\s*""")
 
 
@@ -95,8 +95,8 @@ def _lines(text: str) -> Iterator[str]:
 def _without_rows(lines: Iterable[str]) -> Iterator[str]:
     """Yield the lines that do not belong to a row of a table.
 
-    Lines that start with `!` may be text: they are header cells after an open table, next to other rows, or if they
-    have attributes. Attributes may continue on the next line.
+    Lines that start with `!` may be text: they are header cells after an open table, next to other rows, or if `|`
+    separates attributes from the cell, which may be none. Attributes may continue on the next line.
     """
     groups = [(kind, list(group)) for kind, group in groupby(lines, _row_start)]
     kinds = ["", *(kind for kind, _ in groups), ""]

@@ -74,6 +74,7 @@ EXAMPLES = {
     "{| class=x\n! scope=col | a !! b\n|-\n| c\n{{end}}\ntext\n{|\n| d\n|}\nmore": "text\nmore",
     "{{start}}\n! a\n|-\n| b\n|}\ntext\n!Kung is a language": "text\n!Kung is a language",
     "! scope=col | a": "",
+    "text\n!  | a !! | b\nmore": "text\nmore",
     "a <ref>never closed": "a never closed",
     "a <ref>never closed <math>x</math>b": "a never closed b",
     "": "",
