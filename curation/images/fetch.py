@@ -152,7 +152,7 @@ class _Batch:
     def __init__(self, loop: asyncio.AbstractEventLoop, load: Callable[..., Coroutine[Any, Any, Fetched]]) -> None:
         self._loop, self._load = loop, load
         self._results: queue.SimpleQueue[tuple[int, Fetched | BaseException]] = queue.SimpleQueue()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Fetched | BaseException]] = set()
         self._buffered = 0  # bytes of results that nobody took yet; only the event loop changes it
         self._has_room = asyncio.Event()
         self._has_room.set()
@@ -182,20 +182,25 @@ class _Batch:
         self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in self._tasks])
 
     def _start_task(self, position: int, image_url: str | None, image_ref: str | None) -> None:
-        task = self._loop.create_task(self._work(position, image_url, image_ref))
+        task = self._loop.create_task(self._work(image_url, image_ref))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(partial(self._end_task, position))
 
-    async def _work(self, position: int, image_url: str | None, image_ref: str | None) -> None:
-        try:
-            result: Fetched | BaseException = await self._load(image_url, image_ref, room=self._has_room.wait)
-        except asyncio.CancelledError:
-            result = failed("task_timeout")
-        except BaseException as error:  # raised in the thread that waits, not in this one
-            result = error
+    def _end_task(self, position: int, task: asyncio.Task[Fetched | BaseException]) -> None:
+        """Hand over the result of a row, also of one that was canceled before its first step."""
+        self._tasks.discard(task)
+        result = failed("task_timeout") if task.cancelled() else task.result()
         if isinstance(result, Fetched) and result.data:
             self._buffer(len(result.data))
         self._results.put((position, result))
+
+    async def _work(self, image_url: str | None, image_ref: str | None) -> Fetched | BaseException:
+        try:
+            return await self._load(image_url, image_ref, room=self._has_room.wait)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # raised in the thread that waits, not in this one
+            return error
 
     def _buffer(self, length: int) -> None:
         """Count bytes that wait to be taken; a negative length is of those that were."""

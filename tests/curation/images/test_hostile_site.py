@@ -14,7 +14,7 @@ import pycurl
 import pytest
 from PIL import Image
 
-from curation.images import transport
+from curation.images import fetch, transport
 from curation.images.addresses import is_public
 from curation.images.decode import ImageLimits
 from curation.images.download import FetchSettings
@@ -262,6 +262,17 @@ def test_a_task_ends_at_its_deadline_whatever_its_hosts_do(site):
         results = dict(fetcher.fetch_many([("x", site.url(path), None) for path in paths]))
     assert time.monotonic() - began < 30
     assert {fetched.reason for fetched in results.values()} == {"task_timeout"}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("rows", [1, 7, 300])
+def test_a_task_that_has_no_time_at_all_ends_too(site, monkeypatch, rows):
+    """Its rows end before their first step, some before they have started."""
+    monkeypatch.setattr(fetch, "ROWS_AHEAD", 64)
+    with Fetcher(settings(site, task_timeout_s=1e-9)) as fetcher:
+        results = list(fetcher.fetch_many([("x", site.url("/good"), None)] * rows))
+    assert sorted(position for position, _ in results) == list(range(rows))
+    assert {fetched.reason for _, fetched in results} <= {None, "task_timeout"}
 
 
 def test_a_host_that_lets_requests_time_out_is_left_alone():
