@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from curation.cli.config import Section, StorageSection, Words
 from curation.cli.locations import Location, Locations
+from curation.io.paths import absolute
 from curation.robots import Directive
 
 Treatment = Literal["keep", "mask", "drop"]
+
+
+def _absolute(paths: list[str]) -> list[str]:
+    """Return local paths as they are in any working directory; those that name it already remain as written."""
+    return [path if path.startswith("/") else absolute(path) for path in paths]
 
 
 class CleanSection(Section):
@@ -63,7 +69,7 @@ class SourceSection(Section):
         description="parquet, jsonl: column with the path of the image file, or path#member; "
         "relative paths are relative to the folder of the input",
     )
-    ref_roots: Locations | None = Field(
+    ref_roots: Annotated[Locations, AfterValidator(_absolute)] | None = Field(
         None,
         description="folders or s3:// prefixes whose files ref_column may name; default: the folder of the input file "
         "(others: ref_refused)",

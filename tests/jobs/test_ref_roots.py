@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from curation.cli.ingest_config import IngestSection
 from jobs import balance, fetch_images, ingest, match, nightly
 from jobs.runtime.context import Context
 from support.loopback import Answer, serving
@@ -83,3 +84,13 @@ def test_the_key_changes_no_fingerprint_of_inputs_without_references(context):
     assert with_roots.fingerprint_keys() == plain.fingerprint_keys()
     by_ref = with_roots.model_copy(update={"ref_column": "ref"})
     assert by_ref.fingerprint_keys()["ref_roots"] == by_ref.reader_keys()["ref_roots"] == ["/data"]
+
+
+def test_a_relative_root_is_absolute_in_the_config_and_any_other_is_as_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    written = ["data", "./a/../b/", "/data/", "/x/./y", "s3://bucket/prefix/"]
+    read = [f"{tmp_path}/data", f"{tmp_path}/b", "/data/", "/x/./y", "s3://bucket/prefix/"]
+    section = IngestSection(ref_column="ref", ref_roots=written, sources=[{"inputs": "a", "ref_roots": "roots"}])
+    assert section.fingerprint_keys()["ref_roots"] == read
+    assert section.sources[0].ref_roots == [f"{tmp_path}/roots"]
+    assert IngestSection(ref_column="ref").fingerprint_keys()["ref_roots"] is None
