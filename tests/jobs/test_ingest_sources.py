@@ -16,10 +16,12 @@ from PIL import Image
 from curation.cli.ingest_config import IngestSection
 from curation.cli.settings import load_config
 from curation.errors import UsageError
-from jobs import ingest, nightly
+from curation.images.failures import FetchError
+from jobs import balance, fetch_images, ingest, match, nightly
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
 from jobs.status import read_status
+from jobs.tasks.images.inputs import ref_sources
 from support import archives
 from support.in_process import change
 from support.nights import NIGHT, TEXTS, picture, publish_metadata
@@ -177,6 +179,33 @@ def test_a_reference_reaches_the_folders_of_its_own_source_only(in_process, fold
     made = night_of(folder, sources=[sources_in(folder)[0], other])
     [outcome] = ingest.run(made)
     assert outcome.drops == {"ref_refused": 1}
+
+
+@pytest.mark.parametrize("order", [[3, 2, 1, 0], [2, 0, 3, 1], [1], []])
+def test_a_published_batch_is_read_as_its_run_recorded_whatever_the_list_of_sources_is_now(in_process, folder, order):
+    made = night_of(folder, sources=sources_in(folder))
+    for job in (ingest, match, balance):
+        job.run(made)
+    sources = [sources_in(folder)[number] for number in order]
+    (folder / "added").mkdir()
+    added = {"inputs": f"{folder}/added", "format": "parquet", "image_column": "thumbnail"}
+    fetch_images.run(changed := change(made, ingest=sourced([added, *sources])))
+    rows = changed.lake.rows("shards").to_pylist()
+    assert len(rows) == 4 * ROWS
+    assert all(nearest(row["image"]) == int(row["text"].split()[-1]) for row in rows)
+
+
+def test_a_source_that_is_no_longer_in_the_config_reaches_only_the_folders_of_its_inputs(in_process, folder):
+    (folder / "other").mkdir()
+    (folder / "other" / "rows.jsonl").write_bytes((folder / "jsonl" / "rows.jsonl").read_bytes())
+    first = sources_in(folder)[0] | {"inputs": f"{folder}/other", "ref_roots": f"{folder}/jsonl"}
+    ingest.run(made := night_of(folder, sources=[first]))
+    reference = f"{folder}/jsonl/{FIRST['jsonl']}.png"
+    reordered = ref_sources(change(made, ingest=sourced([sources_in(folder)[3], first])), "b1")
+    with reordered.open(reference) as file:
+        assert file.read() == picture(FIRST["jsonl"])
+    with pytest.raises(FetchError, match="ref_refused"):
+        ref_sources(change(made, ingest=sourced([sources_in(folder)[3]])), "b1").open(reference)
 
 
 def test_an_ingest_without_inputs_says_so(in_process, folder):
