@@ -19,8 +19,9 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field
 
 from curation.cli.command import CommandOptions
-from curation.errors import OutputError
+from curation.errors import InputError, OutputError, UsageError
 from curation.images import decode, fetch
+from curation.io.backend import FileStat
 from curation.lake.files import DataFile, Snapshot
 from curation.lake.tombstones import Tombstones
 from jobs.runtime.context import Context
@@ -120,15 +121,13 @@ class ImagesStage(Stage):
         kept = frozenset[str]() if context.retry_failed is None else retried_reasons(context)
         seed, finished = context.config.seed, find_finished(context, run)
         killed = StoredImages(context.storage, seed, finished, retried=kept, references=True)
-        storage = context.config.open_inputs(context.config.ingest)
         return FetchBucket(
             context.storage,
             self.section,
             self.tombstones,
             run.writers(),
             ref_sources(context, self.batch),
-            [storage.stat(path) for path in self.section.block_hosts],
-            storage,
+            _block_lists(context),
             [killed, *stored],
             FetchProgress.of(run),
             seed,
@@ -207,6 +206,14 @@ def _plan(context: Context) -> tuple[Snapshot, list[list[Slice]]]:
     curated = require(context.lake, "fetch_images", "jobs.balance", "curated", **partition)
     section = context.config.images
     return curated, plan_buckets(curated, max(1, section.shard_bytes // section.assumed_image_bytes))
+
+
+def _block_lists(context: Context) -> list[FileStat]:
+    """Return the files of `images.block_hosts`. Raises UsageError if one cannot be read."""
+    try:
+        return [context.storage.stat(path) for path in context.config.images.block_hosts]
+    except InputError as error:
+        raise UsageError(f"images.block_hosts: {error}") from error
 
 
 def _warn_incomplete(fetched: int, written: int, reasons: Counter[str]) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curation.errors import UsageError
 from jobs import balance, fetch_images, ingest, match
 from jobs.fetch_images import FetchOptions
 from jobs.tasks.images import splits
@@ -164,6 +165,16 @@ def test_all_failures_are_tried_again_without_reasons_and_nothing_when_none_is_l
     assert paths(site) == []
     for path in refused + unavailable:
         site.faults[path].clear()
+
+
+def test_hosts_of_a_list_are_not_requested_and_a_missing_list_is_named(crawl, site, tmp_path):
+    context = curate(crawl)
+    with pytest.raises(UsageError, match=r"images\.block_hosts: .*gone\.txt"):
+        fetch(change(context, images={"block_hosts": [str(tmp_path / "gone.txt")]}))
+    (tmp_path / "list.txt").write_text("127.0.0.1\n")
+    done = fetch(change(context, images={"block_hosts": [str(tmp_path / "list.txt")]}))
+    assert done["images"].drops == {"blocked_host": context.lake.snapshot("curated").rows}
+    assert paths(site) == []
 
 
 def test_reasons_are_a_list_and_unknown_ones_are_refused():

@@ -53,7 +53,6 @@ class FetchBucket:
     writers: WriterFactory
     refs: RefSources  # of images that need no download
     block_lists: Sequence[FileStat]
-    list_storage: Storage
     stored: Sequence[StoredImages]
     progress: FetchProgress
     seed: int
@@ -86,7 +85,7 @@ class FetchBucket:
         if not images:
             return iter(())
         refs = ImageRefs(self.refs.open, max_bytes=self.section.max_bytes, column=self.refs.image_column)
-        fetcher = shared_fetcher(self.section, self.block_lists, self.list_storage)
+        fetcher = shared_fetcher(self.section, self.block_lists, self.storage)
         return fetch_and_verify(images, fetcher, self._limits(), refs.read)
 
     def _limits(self) -> ImageLimits:
