@@ -3,7 +3,7 @@
     python -m jobs.status --config c.yaml
 
 The state of a stage is `fresh`, `stale` (an input, the settings or an algorithm changed, or it is made from something
-that is not up to date), `incomplete` (the next run repeats it), `interrupted`, `missing`, or
+that is not up to date), `incomplete` (the next run repeats it), `interrupted`, `damaged`, `missing`, or
 `unknown` (it cannot be judged here; the reason says why). A stage is judged with the config that its run recorded.
 Input files outside the lake are not looked at; `jobs.nightly --dry_run` does that. Needs no Spark and changes nothing.
 """

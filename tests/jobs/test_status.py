@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from curation.lake.tombstones import add_tombstones
 from jobs import balance, ingest, match, nightly, status
-from jobs.runtime.freshness import SETTINGS
+from jobs.runtime.freshness import SETTINGS, State
 from jobs.runtime.plan import plan
 from jobs.runtime.runs import mark_incomplete
 from jobs.status import read_status
 from support.in_process import change, files_below, second_night
 from support.loopback import file_server, serving
 from support.nights import publish_metadata, write_night
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def states(context, batch=None, **partition):
@@ -31,6 +34,12 @@ def states(context, batch=None, **partition):
 
 def more_inputs(context, folder):
     ingest.run(change(context, ingest={"inputs": [*context.config.ingest.inputs, *write_night(folder, 5, start=300)]}))
+
+
+def test_every_state_is_documented():
+    for path in ("docs/operations.md", "jobs/status.py"):
+        text = (ROOT / path).read_text(encoding="utf-8")
+        assert not [state for state in get_args(State) if f"`{state}`" not in text and f"\n| {state} |" not in text]
 
 
 CHANGES = {
