@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from fractions import Fraction
 from hashlib import sha256
 
 import numpy as np
@@ -72,10 +73,10 @@ def test_the_longest_side_is_reduced_and_the_aspect_ratio_kept(kind):
 @settings(max_examples=60, deadline=None)
 def test_sides_follow_the_aspect_ratio_and_nothing_is_enlarged(width, height, max_side):
     picture = verify(encoded(Image.new("RGB", (width, height))), ImageLimits(max_side=max_side))
-    scale = min(1.0, max_side / max(width, height))
+    scale = min(Fraction(1), Fraction(max_side, max(width, height)))
     assert max(picture.width, picture.height) == min(max(width, height), max_side)
-    assert abs(picture.width - max(1, width * scale)) <= 0.5
-    assert abs(picture.height - max(1, height * scale)) <= 0.5
+    assert abs(picture.width - max(1, width * scale)) <= Fraction(1, 2)
+    assert abs(picture.height - max(1, height * scale)) <= Fraction(1, 2)
 
 
 def test_the_same_bytes_give_the_same_image():
