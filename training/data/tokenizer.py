@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import tokenizers
 import torch
@@ -18,11 +18,16 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 from torch import Tensor
 
 from curation.errors import UsageError
+from curation.io.failures import first_line
 
 # Known names of each special token; new tokenizers get the first.
 PAD = ("<pad>", "[PAD]", "<|pad|>")
 BOS = ("<s>", "<bos>", "<|startoftext|>", "[CLS]")
 EOS = ("</s>", "<eos>", "<|endoftext|>", "[SEP]")
+SPECIAL_TOKENS: Final = ("bos_token", "eos_token", "pad_token")  # Hugging Face's keys
+
+TOKENIZER_FILE: Final = "tokenizer.json"
+CONFIG_FILE: Final = "tokenizer_config.json"
 
 
 class Tokenizer:
@@ -110,13 +115,35 @@ class Tokenizer:
         return cls(core, context_length, names)
 
     @classmethod
-    def from_json(cls, text: str, context_length: int) -> Self:
-        """Return the tokenizer that `to_json` serialized."""
-        return cls(tokenizers.Tokenizer.from_str(text), context_length)
+    def load(cls, folder: Path, context_length: int) -> Self:
+        """Return the tokenizer that `save` wrote to a folder.
+
+        Raises UsageError if its files are missing or broken, or name no end token.
+        """
+        path = folder / CONFIG_FILE
+        try:
+            text = (folder / TOKENIZER_FILE).read_text(encoding="utf-8")
+            config = json.loads(path.read_bytes()) if path.exists() else {}
+            names = {key: _content(config.get(key)) for key in SPECIAL_TOKENS}
+            return cls.from_json(text, context_length, names)
+        except UsageError:
+            raise
+        except Exception as error:  # the library raises exceptions of any type for broken files
+            raise UsageError(f"tokenizer: cannot read {folder / TOKENIZER_FILE}: {first_line(error)}") from error
+
+    @classmethod
+    def from_json(cls, text: str, context_length: int, names: Mapping[str, str | None]) -> Self:
+        """Return the tokenizer with the content of a tokenizer.json, and with these special tokens."""
+        return cls(tokenizers.Tokenizer.from_str(text), context_length, names)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # the library's own pickling loses `encode_special_tokens`
-        return type(self).from_json, (self.to_json(), self.context_length)
+        return type(self).from_json, (self.to_json(), self.context_length, self.special_tokens)
+
+    @property
+    def special_tokens(self) -> dict[str, str | None]:
+        """The special tokens by Hugging Face's keys."""
+        return dict(zip(SPECIAL_TOKENS, (self.bos, self.eos, self.pad), strict=True))
 
     @property
     def vocab_size(self) -> int:
@@ -138,13 +165,17 @@ class Tokenizer:
 
     def save(self, folder: Path) -> None:
         """Write `tokenizer.json`, and a `tokenizer_config.json` so that Hugging Face's AutoTokenizer can load it."""
-        (folder / "tokenizer.json").write_text(self.to_json(), encoding="utf-8")
+        (folder / TOKENIZER_FILE).write_text(self.to_json(), encoding="utf-8")
         config = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "model_max_length": self.context_length,
-            "bos_token": self.bos,
-            "eos_token": self.eos,
-            "pad_token": self.pad,
+            **self.special_tokens,
             "split_special_tokens": True,
         }
-        (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+        (folder / CONFIG_FILE).write_text(json.dumps(config, indent=1), encoding="utf-8")
+
+
+def _content(token: Any) -> str | None:
+    """Return the name of a special token in a tokenizer_config.json: a string, or an object with `content`."""
+    name = token.get("content") if isinstance(token, dict) else token
+    return name if isinstance(name, str) else None

@@ -10,8 +10,7 @@ from transformers import AutoTokenizer
 from curation.errors import UsageError
 from curation.io.failures import first_line
 from training.data.sentencepiece import read_sentencepiece
-
-SPECIAL_TOKENS = ("bos_token", "eos_token", "pad_token")
+from training.data.tokenizer import SPECIAL_TOKENS
 
 
 def read_tokenizer(path: Path) -> tuple[tokenizers.Tokenizer, dict[str, str | None]]:

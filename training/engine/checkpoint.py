@@ -84,7 +84,7 @@ def load_model(checkpoint: Path) -> tuple[MetaClip2Model, Tokenizer]:
     """Load model and tokenizer of a checkpoint. Raises InputError if they cannot be read."""
     try:
         model = read_model(checkpoint)
-        tokenizer = Tokenizer.read(checkpoint / "tokenizer.json", context_length(model))
+        tokenizer = Tokenizer.load(checkpoint, context_length(model))
     except (OSError, ValueError, SafetensorError, UsageError) as error:
         raise InputError(f"{checkpoint} is not a readable checkpoint: {first_line(error)}") from error
     return model, tokenizer

@@ -62,7 +62,7 @@ def test_a_text_has_one_end_token_even_if_it_names_one(model, text):
     row = tokenizer([text])[0].tolist()
     assert row.count(tokenizer.eos_id) == row.count(tokenizer.bos_id) == 1
     assert row[0] == tokenizer.bos_id
-    assert Tokenizer.from_json(tokenizer.to_json(), 10)([text])[0].tolist() == row
+    assert Tokenizer.from_json(tokenizer.to_json(), 10, {})([text])[0].tolist() == row
 
 
 def test_a_file_that_is_no_sentencepiece_model_is_refused_in_one_line(tmp_path):

@@ -55,6 +55,22 @@ def test_a_pickled_tokenizer_still_encodes_special_tokens_in_a_text_as_character
     assert torch.equal(sent(texts), trained(texts))
 
 
+@pytest.mark.parametrize("end", ["<stop>", {"__type": "AddedToken", "content": "<stop>"}])
+def test_a_pickled_or_saved_tokenizer_keeps_an_end_token_that_only_its_folder_names(tmp_path, end):
+    """Both took the known name `</s>`, and texts were pooled at another token than those of training."""
+    other_tokenizer(["</s>", "<stop>"]).save(str(tmp_path / "tokenizer.json"))
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": end}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    read = Tokenizer.read(tmp_path, 6)
+    assert read.eos_id == 4
+    (tmp_path / "saved").mkdir()
+    read.save(tmp_path / "saved")
+    for other in (pickle.loads(pickle.dumps(read)), Tokenizer.load(tmp_path / "saved", 6), Tokenizer.load(tmp_path, 6)):
+        assert other.special_tokens == read.special_tokens
+        assert (other.eos_id, other.bos_id, other.pad_id) == (read.eos_id, read.bos_id, read.pad_id)
+        assert torch.equal(other(["a </s> b", "<stop>", ""]), read(["a </s> b", "<stop>", ""]))
+
+
 def test_this_project_and_hugging_face_read_the_saved_folder(trained, tmp_path):
     trained.save(tmp_path)
     texts = ["a red circle", "a </s> b", "新しい", "x" * 200]
