@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing import forkserver
+from multiprocessing import connection, forkserver
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -18,9 +20,14 @@ from curation.errors import WorldcurateError
 from training.data.read_ahead import read_ahead
 from training.data.shard_dataset import Batch, ShardDataset
 from training.data.worker_signals import ignore_stop_signals, survive_stop_signals
+from training.distributed import RunInterruptedError
 
 log = logging.getLogger(__name__)
 
+LIKELY_CAUSES = {
+    "SIGKILL": "the host probably ran out of memory: use fewer num_workers or a smaller shuffle_window, then resume",
+    "SIGBUS": "shared memory is probably full: enlarge it (docker run --shm-size) or lower num_workers, then resume",
+}
 PINNED_AHEAD = 2  # batches that wait in pinned memory for the training step
 
 Allocate = Callable[..., torch.Tensor]
@@ -65,13 +72,28 @@ def _steps(dataset: ShardDataset) -> Iterator[list[Batch]]:
     with _without_main_module():
         loaded = iter(loader)
     shares: list[Batch] = []
-    for share in loaded:
+    for share in _named_loss(loaded):
         if isinstance(share, WorldcurateError):
             raise share
         shares.append(share)
         if len(shares) == max(1, num_workers):
             yield shares
             shares = []
+
+
+def _named_loss(loaded: Any) -> Iterator[Batch | WorldcurateError]:
+    """Yield the items of a DataLoader's iterator; if a worker process was killed, end with a line that says so."""
+    try:
+        yield from loaded
+    except (RuntimeError, OSError, EOFError) as error:  # of the DataLoader, or of a connection to the worker
+        workers = getattr(loaded, "_workers", ())
+        connection.wait([worker.sentinel for worker in workers], timeout=1)  # the connection is lost a little earlier
+        codes = [worker.exitcode for worker in workers if worker.exitcode]
+        if not codes:
+            raise
+        ended = signal.Signals(-codes[0]).name if codes[0] < 0 else f"exit code {codes[0]}"
+        likely = LIKELY_CAUSES.get(ended, "its libraries may have failed on an image")
+        raise RunInterruptedError(f"num_workers: a loader process ended by {ended}: {likely}") from error
 
 
 def start_worker_server() -> None:
