@@ -2,8 +2,9 @@
 
 If ranks × workers does not divide the streams, workers share streams and need the same row groups. The first worker
 reads a row group from storage and writes its columns, decompressed, to an Arrow file; the others map that file, so they
-share its memory too. When the files exceed the limit, those that were not used for longest are removed. A file that is
-still mapped stays readable until it is released.
+share its memory too. When the files exceed the limit, those that were not used for longest are removed, each with its
+record. A file that is still mapped stays readable until it is released. Unfinished files of killed processes are
+removed, too.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import pyarrow as pa
 
 from curation.io.cache_dir import cache_folder
 from curation.io.host_cache import cached_copy
+
+UNFINISHED_S = 3600  # a file under a temporary name that is older belongs to a killed process
 
 
 class GroupCache:
@@ -44,23 +47,27 @@ class GroupCache:
                 writer.write_table(made[0])
 
         path = cached_copy(self._folder / hashlib.sha256(key.encode()).hexdigest(), write)
-        if made:
-            self._evict(path)
-            return made[0]
         try:
             os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))  # the time of change is part of its record
+            if made:
+                self._evict(path)
+                return made[0]
             return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
         except FileNotFoundError:  # removed since, to make room
-            return read()
+            return made[0] if made else read()
 
     def _evict(self, newest: Path) -> None:
         """Remove the files that were not used for longest until the rest is within the limit."""
         files = []
-        for file in self._folder.glob("[0-9a-f]*[0-9a-f]"):
+        for file in self._folder.iterdir():
             try:
-                files.append((file.stat(), file))
+                info = file.stat()
             except FileNotFoundError:  # another process removed it
                 continue
+            if not file.suffix:
+                files.append((info, file))
+            elif file.name.startswith(".") and time.time() - info.st_mtime > UNFINISHED_S:
+                file.unlink(missing_ok=True)
         size = sum(info.st_size for info, _ in files)
         for info, file in sorted(files, key=lambda item: item[0].st_atime_ns):
             if size <= self._max_bytes:
