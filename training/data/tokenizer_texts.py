@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from itertools import islice
 
 import numpy as np
 import pyarrow as pa
 
 from curation.balance.sampling import DrawKey
 from curation.io.storage import Storage
+from training.data.sample_order import permutation
 from training.data.shard_index import ShardIndex
 from training.data.shard_reader import ShardReader
 
-MAX_TEXTS = 1_000_000  # shards are in hash order, so the first texts are a random sample
+MAX_TEXTS = 1_000_000
 MAX_REPEATS = 10  # a few texts that are repeated often would fill the vocabulary with their words
 
 Labeled = tuple[str, str]  # language, text
@@ -22,7 +22,7 @@ Labeled = tuple[str, str]  # language, text
 
 def tokenizer_texts(index: ShardIndex, storage: Storage, key: DrawKey | None, *, alpha: float) -> Iterator[str]:
     """Return texts of the shards, balanced over languages; with a key, of the samples that it draws."""
-    return balance(list(islice(labeled_texts(index, storage, key), MAX_TEXTS)), alpha)
+    return balance(sample_texts(index, storage, key, limit=MAX_TEXTS), alpha)
 
 
 def balance(texts: Sequence[Labeled], alpha: float) -> Iterator[str]:
@@ -45,17 +45,29 @@ def balance(texts: Sequence[Labeled], alpha: float) -> Iterator[str]:
             yield text
 
 
-def labeled_texts(index: ShardIndex, storage: Storage, key: DrawKey | None = None) -> Iterator[Labeled]:
-    """Yield language and text of all samples in file order; with a key, of the samples that it draws."""
-    reader = ShardReader(index, storage)
-    for group in np.flatnonzero(index.counts).tolist():
-        rows = pa.array(index.rows(group))
-        if key is None:
-            table = reader.read(group, ("lang", "text")).take(rows)
-            yield from zip(table["lang"].to_pylist(), table["text"].to_pylist(), strict=True)
-            continue
-        mask, chosen = reader.draw(group, key)
-        candidates = reader.read(group, ("texts.list.element.lang", "texts.list.element.text"))["texts"].take(rows)
-        for number in np.flatnonzero(mask).tolist():
-            text = chosen[number].as_py()
-            yield next(one["lang"] for one in candidates[number].as_py() if one["text"] == text), text
+def sample_texts(index: ShardIndex, storage: Storage, key: DrawKey | None = None, *, limit: int) -> list[Labeled]:
+    """Return language and text of `limit` samples, or of all, in file order; with a key, of those that it draws.
+
+    Row groups are read in random order until there are enough texts. Rows of a batch are in hash order, so these are a
+    random sample of all batches.
+    """
+    reader, texts_of, remaining = ShardReader(index, storage), {}, limit
+    for group in permutation(len(index.counts), 0, "tokenizer", 0).tolist():
+        if remaining > 0 and index.counts[group]:
+            texts_of[group] = _labeled_texts(reader, index, group, key)[:remaining]
+            remaining -= len(texts_of[group])
+    return [text for group in sorted(texts_of) for text in texts_of[group]]
+
+
+def _labeled_texts(reader: ShardReader, index: ShardIndex, group: int, key: DrawKey | None) -> list[Labeled]:
+    rows = pa.array(index.rows(group))
+    if key is None:
+        table = reader.read(group, ("lang", "text")).take(rows)
+        return list(zip(table["lang"].to_pylist(), table["text"].to_pylist(), strict=True))
+    mask, chosen = reader.draw(group, key)
+    candidates = reader.read(group, ("texts.list.element.lang", "texts.list.element.text"))["texts"].take(rows)
+    texts = []
+    for number in np.flatnonzero(mask).tolist():
+        text = chosen[number].as_py()
+        texts.append((next(one["lang"] for one in candidates[number].as_py() if one["text"] == text), text))
+    return texts

@@ -12,7 +12,7 @@ from support.shards import matched_row, publish_matched, shard_row
 from training.data.shard_index import build_index
 from training.data.shard_reader import ShardReader
 from training.data.tokenizer import Tokenizer
-from training.data.tokenizer_texts import MAX_REPEATS, balance, labeled_texts, tokenizer_texts
+from training.data.tokenizer_texts import MAX_REPEATS, balance, sample_texts, tokenizer_texts
 
 SIZES = st.dictionaries(st.sampled_from(["en", "de", "sw", "th", "yo"]), st.integers(1, 60), min_size=1)
 
@@ -59,7 +59,19 @@ def test_every_sample_is_read_with_its_language(shard_lake):
     rows = [{**shard_row(n), "lang": ("en", "de")[n % 3 == 0], "text": f"text {n}"} for n in range(50)]
     shard_lake.publish(rows)
     index = build_index(shard_lake.lake, "default").train
-    assert sorted(labeled_texts(index, Storage())) == sorted((row["lang"], row["text"]) for row in rows)
+    assert sorted(sample_texts(index, Storage(), limit=1000)) == sorted((row["lang"], row["text"]) for row in rows)
+
+
+def test_a_limited_sample_has_texts_of_every_batch_in_proportion(shard_lake):
+    """The first texts in file order were all of the first batch."""
+    for batch, language in (("b1", "en"), ("b2", "de"), ("b3", "ja")):
+        shard_lake.publish([shard_row(n) | {"lang": language} for n in range(400)], batch=batch, run=f"r-{batch}")
+    index = build_index(shard_lake.lake, "default").train
+    found = sample_texts(index, Storage(), limit=605)
+    assert len(found) == 605
+    assert all(150 < count < 250 for count in Counter(language for language, _ in found).values())
+    order = [language for language, _ in found]
+    assert order == sorted(order, key=["en", "de", "ja"].index), "in file order"
 
 
 def test_a_drawn_text_is_read_with_its_own_language(shard_lake):
@@ -71,7 +83,7 @@ def test_a_drawn_text_is_read_with_its_own_language(shard_lake):
     shard_lake.publish(rows, selection="all")
     index = build_index(shard_lake.lake, "default", online=True).train
     key = DrawKey(3, 0)
-    found = list(labeled_texts(index, Storage(), key))
+    found = sample_texts(index, Storage(), key, limit=1000)
     drawn = []
     for group in range(len(index.counts)):
         mask, chosen = ShardReader(index, Storage()).draw(group, key)
@@ -100,5 +112,5 @@ def test_online_lakes_give_texts_for_a_tokenizer(shard_lake):
     publish_matched(shard_lake, 60)
     index = build_index(shard_lake.lake, "default", online=True).train
     assert len(list(tokenizer_texts(index, Storage(), DrawKey(3, 0), alpha=0.3))) == pytest.approx(
-        len(list(labeled_texts(index, Storage(), DrawKey(3, 0)))), abs=2
+        len(sample_texts(index, Storage(), DrawKey(3, 0), limit=1000)), abs=2
     )
