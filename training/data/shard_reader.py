@@ -6,7 +6,6 @@ If the index has a draw key, the texts are the ones that this draw chooses; othe
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 from typing import Final
@@ -59,7 +58,7 @@ class RowGroup:
 class ShardReader:
     """Reads samples from the shards of an index.
 
-    `load` and `texts` keep the files that they read open, so one thread at a time may call them.
+    `load` keeps the files that it reads open, so one thread at a time may call it.
 
     Args:
         index: the samples.
@@ -93,13 +92,8 @@ class ShardReader:
         return RowGroup(table["image"], rows, texts)
 
     def _load(self, group: int, columns: tuple[str, ...]) -> pa.Table:
-        self.num_loaded += 1
-        table = self._read_open(group, columns)
-        pa.default_memory_pool().release_unused()  # decoding took several times the memory of the result
-        return table
-
-    def _read_open(self, group: int, columns: tuple[str, ...]) -> pa.Table:
         """Return columns of a row group as `read` does, and keep its file open."""
+        self.num_loaded += 1
         number = int(self._index.group_file[group])
         if number not in self._open:
             while len(self._open) >= MAX_OPEN_FILES:
@@ -108,11 +102,13 @@ class ShardReader:
             self._open[number] = files.enter_context(open_parquet(self._storage, self._index.files[number])), files
         self._open.move_to_end(number)
         with named_damage(self._index.files[number]):
-            return self._open[number][0].read_row_group(
+            table = self._open[number][0].read_row_group(
                 int(self._index.group_number[group]),
                 columns=list(columns),
                 use_threads=False,  # Arrow's threads free their buffers late
             )
+        pa.default_memory_pool().release_unused()  # decoding took several times the memory of the result
+        return table
 
     def draw(self, group: int, key: DrawKey) -> tuple[npt.NDArray[np.bool_], pa.Array]:
         """Return which samples of a row group `key` draws, and the text it chooses for each sample.
@@ -130,16 +126,6 @@ class ShardReader:
             raise InputError(
                 f"{path} has rows without texts or probabilities to draw from: balance and fetch again"
             ) from error
-
-    def texts(self, key: DrawKey | None = None) -> Iterator[str]:
-        """Yield the texts of all samples in file order; with a key, of the samples that it draws."""
-        for group in np.flatnonzero(self._index.counts).tolist():
-            if key is None:
-                texts = self._read_open(group, ("text",))["text"].take(pa.array(self._index.rows(group)))
-            else:
-                mask, chosen = self.draw(group, key)
-                texts = chosen.filter(pa.array(mask))
-            yield from texts.to_pylist()
 
     def describe(self, location: SampleLocation) -> str:
         """Return a sample's file, row group and row for an error message."""

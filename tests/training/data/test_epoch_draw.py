@@ -59,7 +59,6 @@ def test_every_epoch_draws_the_pairs_of_the_oracle_and_epochs_differ(shard_lake)
         epochs.append([(row["image"], text) for row in rows if (text := oracle(row, 5, epoch)) is not None])
         assert samples(drawn, lake) == epochs[-1]
         assert drawn.samples == len(epochs[-1])
-        assert list(ShardReader(index, lake.storage).texts(DrawKey(5, epoch))) == [text for _, text in epochs[-1]]
     assert 40 < len(epochs[0]) < 160
     assert epochs[0] != epochs[1] != epochs[2]
 

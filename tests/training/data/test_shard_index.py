@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ from training.data.shard_reader import ShardReader
 
 
 def texts(index, lake) -> list[str]:
-    return list(ShardReader(index, lake.storage).texts())
+    with closing(ShardReader(index, lake.storage)) as reader:
+        groups = [reader.load(group) for group in np.flatnonzero(index.counts)]
+    return [group.text(row) for group in groups for row in range(len(group))]
 
 
 def ids(index) -> list[tuple[int, int, int]]:
