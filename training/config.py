@@ -6,6 +6,7 @@ of `batch_size` is `WORLDCURATE_TRAINING_BATCH_SIZE`, that of `storage.region` `
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -17,8 +18,10 @@ from curation.cli.config import StorageSection
 from curation.cli.locations import Location, PathKey
 from curation.io.paths import is_s3
 from curation.io.storage import Storage
+from training.evaluation.evaluation_set import EvaluationSet
 from training.methods.base import Group, InfoNCE, Loss, Phase, Start
 
+HELD_OUT = "held_out"  # the name of the evaluation on the held-out pairs
 BOOLEAN_WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
@@ -134,6 +137,15 @@ class TrainConfig(BaseSettings):
         0.0, ge=0, lt=1, description="share of images held out for validation, by a hash of the image_id"
     )
     validation_pairs: int = Field(2048, ge=1, description="maximum number of held-out pairs used to measure retrieval")
+    evaluations: dict[str, EvaluationSet] = Field(
+        {}, description="evaluation sets by name, measured while training runs; the ranks share them"
+    )
+    evaluate_every: int | None = Field(
+        None,
+        ge=1,
+        description="steps between evaluations, also of the held-out pairs; default: those between checkpoints; the "
+        "last step always has one",
+    )
     num_workers: int = Field(0, ge=0, description="loader processes per rank; 0: load in the training process")
     on_bad_row: Literal["fail", "replace"] = Field(
         "fail",
@@ -187,6 +199,14 @@ class TrainConfig(BaseSettings):
     def _local_output(cls, value: str | None) -> str | None:
         if value is not None and is_s3(value):
             raise ValueError("must be a folder on a disk visible to every rank, not on S3")
+        return value
+
+    @field_validator("evaluations")
+    @classmethod
+    def _plain_names(cls, value: dict[str, EvaluationSet]) -> dict[str, EvaluationSet]:
+        for name in value:
+            if not re.fullmatch(r"[\w.-]+", name) or name == HELD_OUT:
+                raise ValueError(f"{name!r} is not a name: use letters, digits, `_`, `-` and `.`, and not {HELD_OUT}")
         return value
 
     def with_streams(self, world_size: int, saved: Mapping[str, Any] | None) -> Self:

@@ -47,6 +47,7 @@ from training.engine.output_folder import lock_output
 from training.engine.resume import check_changes
 from training.engine.start import make_model, make_tokenizer
 from training.engine.trainer import RunStart, Trainer
+from training.evaluation.in_training import check_evaluations
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ def train(config: TrainConfig, world: World, *, dry_run: bool = False) -> dict[s
 
 def _train(config: TrainConfig, world: World, *, dry_run: bool) -> dict[str, Any]:
     resume = world.broadcast_from_main(lambda: _find_resume_point(config))
+    world.broadcast_from_main(lambda: check_evaluations(config.evaluations))
     if config.num_workers:
         start_worker_server()
     config = config.with_streams(world.size, resume.state.config if resume else None)

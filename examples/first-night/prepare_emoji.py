@@ -2,9 +2,13 @@
 
     python prepare_emoji.py DATA OUT
 
-DATA is the unpacked data folder. The script writes `emoji.parquet` to OUT (one row per image and language, with two
-texts) and, for the held-out emoji, `pictures/`, `labels.jsonl` and `classes.json` for `training.evaluate`. All variants
-of an emoji (skin, sex, age, hair, direction, members of a family) are on the same side of the split.
+DATA is the unpacked data folder. The script writes to OUT:
+
+    emoji.parquet                        one row per image and language, with two texts
+    captions.json, pictures/             the images of these rows with their names, to measure retrieval
+    labels.jsonl, classes.json           the held-out emoji with their names, to measure zero-shot classification
+
+All variants of an emoji (skin, sex, age, hair, direction, members of a family) are on the same side of the split.
 """
 
 from __future__ import annotations
@@ -56,7 +60,7 @@ def write_rows(rows: Iterable[Row], pictures: Path, out: Path) -> None:
     """Write `emoji.parquet` as one row group, because the fetch reads its rows in hash order."""
     table = [
         {
-            "ref": f"{out / 'emoji.parquet'}#{number}",
+            "ref": f"emoji.parquet#{number}",  # relative to the folder of the input
             "locale": row["lang"],
             "name": row["tts"],
             "described": describe(row),
@@ -67,13 +71,28 @@ def write_rows(rows: Iterable[Row], pictures: Path, out: Path) -> None:
     pq.write_table(pa.Table.from_pylist(table), out / "emoji.parquet", row_group_size=len(table))
 
 
-def write_evaluation(rows: Iterable[Row], pictures: Path, out: Path) -> None:
-    """Write the held-out images, their labels, and their names by language."""
-    classes: dict[str, dict[str, list[str]]] = {}
+def names_of(rows: Iterable[Row], pictures: Path, out: Path) -> dict[str, dict[str, list[str]]]:
+    """Return for each language the names of each picture, and copy the pictures."""
+    named: dict[str, dict[str, list[str]]] = {}
     (out / "pictures").mkdir(exist_ok=True)
     for row in rows:
-        classes.setdefault(row["lang"], {})[row["png"]] = [unicodedata.normalize("NFC", row["tts"])]
+        named.setdefault(row["lang"], {})[row["png"]] = [unicodedata.normalize("NFC", row["tts"])]
         shutil.copyfile(pictures / row["png"], out / "pictures" / row["png"])
+    return named
+
+
+def write_captions(rows: Iterable[Row], pictures: Path, out: Path) -> None:
+    """Write the training images with their names by language."""
+    named = names_of(rows, pictures, out)
+    images = sorted({name for of_language in named.values() for name in of_language})
+    captions = {language: [names.get(image, []) for image in images] for language, names in named.items()}
+    content = json.dumps({"images": images, "captions": captions}, ensure_ascii=False)
+    (out / "captions.json").write_text(content, encoding="utf-8")
+
+
+def write_classes(rows: Iterable[Row], pictures: Path, out: Path) -> None:
+    """Write the held-out images, their labels, and their names by language."""
+    classes = names_of(rows, pictures, out)
     names = sorted({name for named in classes.values() for name in named})
     labels = [json.dumps({"image": f"pictures/{name}", "label": name}) for name in names]
     (out / "labels.jsonl").write_text("\n".join(labels) + "\n", encoding="utf-8")
@@ -86,8 +105,10 @@ def main(data: Path, out: Path) -> None:
     with (data / "emoji-pairs-base.tsv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE) if row["lang"] in LANGUAGES]
     pictures = data / "emoji64"
-    write_rows([row for row in rows if not is_held_out(row["emoji"])], pictures, out)
-    write_evaluation([row for row in rows if is_held_out(row["emoji"])], pictures, out)
+    training = [row for row in rows if not is_held_out(row["emoji"])]
+    write_rows(training, pictures, out)
+    write_captions(training, pictures, out)
+    write_classes([row for row in rows if is_held_out(row["emoji"])], pictures, out)
     for held_out in (False, True):
         split = [row for row in rows if is_held_out(row["emoji"]) is held_out]
         emoji = {row["emoji"] for row in split}

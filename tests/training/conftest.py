@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from support import train_each
+from support.evaluation_sets import write_sets
 from support.shards import SMALL, ShardLake, draw, publish_matched, shard_row
 from training.data.tokenizer import Tokenizer
 
@@ -29,7 +30,7 @@ def two_processes(tmp_path_factory) -> dict[str, TwoProcesses]:
     """Two runs in one process start: on 50 published pairs, and on 200 matched images with per-epoch sampling."""
     root = tmp_path_factory.mktemp("two-processes")
     keys = {
-        "published": {"steps": 6, "save_every": 3},
+        "published": {"steps": 6, "save_every": 3, "evaluations": write_sets(root / "sets")},
         "online": {"steps": 9, "save_every": 4, "draw": "online"},
     }
     ShardLake(root / "published").publish([shard_row(n) for n in range(50)])

@@ -59,6 +59,8 @@ FREE = (
     "start",
     "grad_checkpointing",
     "validation_pairs",
+    "evaluations",
+    "evaluate_every",
     "num_workers",
     "loader_cache_bytes",
     "output",

@@ -1,7 +1,8 @@
 """What a person watches: the log, a progress bar on a terminal, TensorBoard files and `metrics.jsonl`.
 
-Each line of `metrics.jsonl` is an object with `step`, `epoch` and metrics. A resumed run removes the lines of later
-steps, as it does in TensorBoard.
+Each line of `metrics.jsonl` is an object with `step`, `epoch` and metrics, or, with `evaluation` (the name of a set), a
+result of that set as `training.evaluate` prints it. A resumed run removes the lines of later steps, as it does in
+TensorBoard.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -19,6 +20,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from curation.cli.log import shows_progress_bar
 from curation.cli.progress import describe_duration
+from training.evaluation.results_table import main_figures
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +84,35 @@ class RunLog:
         log.info("step %d of %d, epoch %d: %s%s", step, self._total, epoch, values, rest)
         for name, value in metrics.items():
             self._tensorboard.add_scalar(name, value, step)
-        self._jsonl.write(json.dumps({"step": step, "epoch": epoch, **metrics}) + "\n")
+        self._write_line({"step": step, "epoch": epoch, **metrics})
+
+    def write_evaluation(
+        self,
+        step: int,
+        epoch: int,
+        held_out: Mapping[str, float],
+        results: Mapping[str, Sequence[Mapping[str, Any]]],
+    ) -> None:
+        """Write the figures of the held-out pairs and every result of the evaluation sets.
+
+        The log and the summary have the means over the languages of a set, as `SET/TASK/FIGURE`; so has TensorBoard,
+        with each language as `SET/TASK/FIGURE/LANGUAGE`.
+        """
+        labeled = [(name, row) for name, rows in results.items() for row in rows]
+        values: dict[str, list[float]] = {}
+        for name, row in labeled:
+            self._write_line({"step": step, "epoch": epoch, "evaluation": name, **row})
+            for figure in main_figures(row):
+                tag = f"{name}/{row['task']}/{figure.replace('@', '_at_')}"
+                values.setdefault(tag, []).append(row[figure])
+                if "language" in row:
+                    self._tensorboard.add_scalar(f"{tag}/{row['language']}", row[figure], step)
+        means = {tag: sum(of_languages) / len(of_languages) for tag, of_languages in values.items()}
+        if held_out or means:
+            self.write(step, epoch, {**held_out, **means})
+
+    def _write_line(self, values: Mapping[str, Any]) -> None:
+        self._jsonl.write(json.dumps(values, ensure_ascii=False) + "\n")
         self._jsonl.flush()
 
 

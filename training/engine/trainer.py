@@ -40,6 +40,8 @@ from training.engine.run_log import RunLog
 from training.engine.step_times import StepTimes
 from training.engine.stop_signals import StopSignals
 from training.engine.weight_average import WeightAverage
+from training.evaluation.encoder import trained_encoder
+from training.evaluation.in_training import evaluate
 from training.evaluation.retrieval import held_out_retrieval
 from training.methods.phase import clamp_scale, freeze
 from training.models.metaclip2 import TwoTowers, enable_activation_checkpointing, image_size
@@ -160,8 +162,11 @@ class Trainer:
             self._log_of_run.advance(self._step)
         if last or self._step % config.log_every == 0:
             self._log(result)
+        is_due = last or self._step % (config.evaluate_every or config.save_every) == 0
+        if is_due and not result.stop:  # a scheduler does not wait long after its signal
+            self._evaluate()
         if last or result.stop or self._step % config.save_every == 0:
-            self._world.broadcast_from_main(lambda: self._save(result))
+            self._world.broadcast_from_main(lambda: self._save(stop=result.stop))
         if result.stop and not last:
             self._world.fail(
                 RunInterruptedError(
@@ -252,14 +257,26 @@ class Trainer:
         if self._log_of_run:
             self._log_of_run.write_step(self._step, self._data_state.epoch, metrics)
 
-    def _save(self, result: StepResult) -> None:
-        """Measure retrieval on the held-out pairs and save a checkpoint, on rank 0 while the others wait."""
-        config, held_out = self._config, self._split.validation
-        if held_out.samples and not result.stop:  # a scheduler does not wait long after its signal
-            storage = config.open_storage()
-            recall = held_out_retrieval(self._towers, self._tokenizer, held_out, storage, config.validation_pairs)
-            if self._log_of_run:
-                self._log_of_run.write(self._step, self._data_state.epoch, recall)
+    def _evaluate(self) -> None:
+        """Measure the held-out pairs and the evaluation sets."""
+        config, index = self._config, self._split.validation
+        if not index.samples and not config.evaluations:
+            return
+
+        encoder = trained_encoder(self._towers, self._tokenizer)
+
+        def held_out() -> dict[str, float]:
+            return held_out_retrieval(encoder, index, config.open_storage(), config.validation_pairs)
+
+        self._towers.eval()
+        found = evaluate(encoder, self._world, config.evaluations, held_out if index.samples else None)
+        self._towers.train()
+        if self._log_of_run:
+            self._log_of_run.write_evaluation(self._step, self._data_state.epoch, found.held_out, found.results)
+
+    def _save(self, *, stop: bool) -> None:
+        """Save a checkpoint, on rank 0 while the others wait; one after a signal is complete on return."""
+        config = self._config
         state = TrainingState(
             step=self._step,
             progress=self._data_state,
@@ -270,5 +287,5 @@ class Trainer:
         )
         averaged = self._average.weights if self._average else None
         self._saver.save(take_snapshot(self._model, self._tokenizer, self._optimizer, state, averaged))
-        if result.stop or self._step == config.total_steps:
+        if stop or self._step == config.total_steps:
             self._saver.wait()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -28,7 +28,13 @@ HEADINGS = {
     "image_uniformity": "unif. I",
     "text_uniformity": "unif. T",
 }
+MAIN = ("accuracy", "image_to_text_recall@1", "text_to_image_recall@1")
 PLAIN = ("alignment", "image_uniformity", "text_uniformity")  # not shares
+
+
+def main_figures(result: Mapping[str, Any]) -> list[str]:
+    """Return the keys of the figures by which a model is judged: those to plot."""
+    return [key for key in MAIN if key in result]
 
 
 def results_table(results: Sequence[dict[str, Any]]) -> list[Table]:

@@ -15,13 +15,11 @@ from curation.errors import InputError
 from curation.io.storage import Storage
 from training.data.shard_index import ShardIndex
 from training.data.shard_reader import ShardReader
-from training.data.tokenizer import Tokenizer
 from training.evaluation.captioned_images import CaptionedImage
 from training.evaluation.embed import ImageSource, StoredImage, embed_images, embed_texts
-from training.evaluation.encoder import Encoder, trained_encoder
+from training.evaluation.encoder import Encoder
 from training.evaluation.geometry import alignment, uniformity
 from training.evaluation.recall import recalls
-from training.models.metaclip2 import TwoTowers
 
 
 class Captioned(NamedTuple):
@@ -85,17 +83,13 @@ def retrieval(encoder: Encoder, images: Captioned, *, equal_captions: bool) -> I
         }
 
 
-def held_out_retrieval(
-    towers: TwoTowers, tokenizer: Tokenizer, index: ShardIndex, storage: Storage, limit: int
-) -> dict[str, float]:
+def held_out_retrieval(encoder: Encoder, index: ShardIndex, storage: Storage, limit: int) -> dict[str, float]:
     """Return recall@1 on the first `limit` samples of an index, their number, and how many images were unreadable.
 
     Pairs with an unreadable image are left out. Pairs with equal captions are not errors of each other.
     """
     pairs = list(_pairs(index, storage, limit))
     unreadable: list[int] = []
-    encoder = trained_encoder(towers, tokenizer)
-    towers.eval()
     images = embed_images(encoder, [StoredImage("a held-out image", image) for image, _ in pairs], unreadable)
     skipped = set(unreadable)
     captions = [text for number, (_, text) in enumerate(pairs) if number not in skipped]
@@ -103,7 +97,6 @@ def held_out_retrieval(
     if captions:
         found = recalls(images, embed_texts(encoder, captions), range(len(captions)), captions)
         result |= {f"{way}_recall": found[f"{way}_recall@1"] for way in ("image_to_text", "text_to_image")}
-    towers.train()
     return result
 
 

@@ -1,0 +1,71 @@
+"""Evaluations while a model is trained: of the held-out pairs and of the configured sets, shared by the ranks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from curation.errors import WorldcurateError
+from training.distributed import World
+from training.evaluation.encoder import Encoder
+from training.evaluation.evaluation_set import EvaluationSet
+from training.evaluation.measure import Result, check_inputs, measure
+
+log = logging.getLogger(__name__)
+
+HeldOut = Callable[[], Mapping[str, float]]
+
+
+class Evaluated(NamedTuple):
+    """What an evaluation found: figures of the held-out pairs, if there are any, and the results of each set."""
+
+    held_out: Mapping[str, float]
+    results: Mapping[str, list[Result]]
+
+
+def check_evaluations(sets: Mapping[str, EvaluationSet]) -> None:
+    """Raise the error of the first set that cannot be measured as configured, with its name."""
+    for name, data in sets.items():
+        try:
+            check_inputs(data)
+        except WorldcurateError as error:
+            raise type(error)(f"evaluations.{name}: {error}") from error
+
+
+def evaluate(
+    encoder: Encoder, world: World, sets: Mapping[str, EvaluationSet], held_out: HeldOut | None = None
+) -> Evaluated:
+    """Measure the held-out pairs on rank 0, and each set on one rank; every rank returns all results.
+
+    A set that cannot be measured is named in the log and has no results, so that training continues.
+
+    Args:
+        encoder: the model, equal on all ranks.
+        world: the ranks.
+        sets: the sets by name, in the same order on all ranks.
+        held_out: a function that measures the held-out pairs; None: there are none.
+    """
+    jobs = ([] if held_out is None else [None]) + list(sets)  # rank 0 has the first
+
+    def work() -> Evaluated:
+        figures: Mapping[str, float] = {}
+        results = {}
+        for name in jobs[world.rank :: world.size]:
+            if name is not None:
+                results[name] = _measure(encoder, name, sets[name])
+            elif held_out is not None:
+                figures = held_out()
+        return Evaluated(figures, results)
+
+    parts = world.all_gather(work)
+    results = {name: rows for part in parts for name, rows in part.results.items()}
+    return Evaluated(parts[0].held_out, {name: results[name] for name in sets})
+
+
+def _measure(encoder: Encoder, name: str, data: EvaluationSet) -> list[Result]:
+    try:
+        return list(measure(encoder, data))
+    except (WorldcurateError, OSError) as error:
+        log.warning("evaluations.%s: not measured: %s", name, error)
+        return []
