@@ -20,8 +20,11 @@ def call_on_ranks(function: Callable[..., Any], size: int, *arguments: Any) -> l
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     results = mp.get_context("spawn").SimpleQueue()
-    mp.spawn(_one_rank, (size, port, results, function, arguments), nprocs=size)
-    by_rank = dict(results.get() for _ in range(size))
+    context = mp.spawn(_one_rank, (size, port, results, function, arguments), nprocs=size, join=False)
+    by_rank: dict[int, Any] = {}
+    while not context.join(timeout=0.05) or not results.empty():  # a rank waits while its result does not fit the pipe
+        while not results.empty():
+            by_rank.update([results.get()])
     return [by_rank[rank] for rank in range(size)]
 
 
