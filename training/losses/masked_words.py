@@ -7,9 +7,8 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 from torch.nn.functional import cross_entropy
 
+from training.data.views.word_masking import UNMASKED
 from training.losses.rows import at_least_float32, mean_of_rows
-
-UNMASKED = -100  # label of a position that is not predicted, as in torch and Hugging Face's libraries
 
 
 def masked_word_loss(logits: Tensor, labels: Tensor, group: ProcessGroup | None = None) -> Tensor:

@@ -15,9 +15,10 @@ from torch.nn.functional import normalize
 
 from support.ranks import call_on_ranks
 from support.vectors import assert_close, expected, inputs
+from training.data.views.word_masking import UNMASKED
 from training.losses.contrastive import EqualRows, contrastive_loss
 from training.losses.gather import neighbor_group
-from training.losses.masked_words import UNMASKED, masked_word_loss
+from training.losses.masked_words import masked_word_loss
 from training.losses.neighbors import neighbor_loss
 from training.losses.omni_source import VideoRows, omni_source_loss
 from training.losses.pull import cosine_pull, mse_pull

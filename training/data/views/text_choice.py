@@ -1,0 +1,37 @@
+"""Choose the text that a visit of an image shows, among texts of several sources (LaCLIP, arXiv 2305.20088)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from curation.errors import InputError
+from curation.hashing import uniform
+
+
+def choose_text(
+    texts: Mapping[str, Sequence[str]], weights: Mapping[str, float], seed: int, *, short_words: int = 0
+) -> str:
+    """Return a text, drawn with the weight of its source; every text of a source has its source's weight.
+
+    With equal weights all texts are equally likely, also if images have different numbers of rewrites. Raises
+    InputError if no source with a weight has a text.
+
+    Args:
+        texts: the texts of an image by source; sources without weight are ignored.
+        weights: by source, at least 0; the first text of the first source is the original.
+        seed: decides the draw.
+        short_words: a drawn text with fewer parts between single spaces is replaced by the original; 0: none is.
+    """
+    choices = [(text, weight) for source, weight in weights.items() if weight for text in texts.get(source, ())]
+    if not choices:
+        raise InputError(f"texts: the row has none of source {', '.join(weights)}: choose other sources of the view")
+    left = uniform(seed) * sum(weight for _, weight in choices)
+    chosen = choices[-1][0]  # rounding may leave a little at the end
+    for text, weight in choices:
+        left -= weight
+        if left < 0:
+            chosen = text
+            break
+    if len(chosen.split(" ")) >= short_words:
+        return chosen
+    return next(iter(texts.get(next(iter(weights)), ())), chosen)
