@@ -52,7 +52,7 @@ def neighbor_loss(
     """Return this rank's part of the loss from each view of the images to the neighbors of each of their texts.
 
     It is the mean of the cross entropies of all combinations, from image to neighbor only; negatives are the neighbors
-    of the other rows (DeCLIP, arXiv 2110.05208, section 3.3). The mean over the ranks of a group is their loss.
+    of the other rows (DeCLIP, arXiv 2110.05208). The mean over the ranks of a group is their loss.
 
     Args:
         images: unit embeddings (b, d) of every view of this rank's images.

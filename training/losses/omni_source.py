@@ -32,7 +32,7 @@ class VideoRows(NamedTuple):
 
 
 def omni_source_loss(rows: VideoRows, scale: Tensor, group: ProcessGroup | None = None) -> Tensor:
-    """Return this rank's part of the omnisource loss (CLIP-ViP, arXiv 2209.06430, section 3.4), a scalar.
+    """Return this rank's part of the omnisource loss (CLIP-ViP, arXiv 2209.06430), a scalar.
 
     It is a sum of cross entropies: from subtitle and caption to video, from video to its subtitle among all subtitles
     and the captions of other videos, from video to its caption among all captions and the subtitles of other videos,

@@ -30,7 +30,7 @@ def augment(image: Pixels, name: Augmentation, seed: int) -> Pixels:
 
 
 def _moco(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Change colors, remove them, blur and mirror an image (MoCo v2, arXiv 2003.04297, section 3)."""
+    """Change colors, remove them, blur and mirror an image (MoCo v2, arXiv 2003.04297)."""
     if _happens(rng, 0.8):
         amounts: list[tuple[Callable[[Image.Image, float], Image.Image], float]] = [
             (change_brightness, rng.uniform(0.6, 1.4)),
