@@ -20,7 +20,9 @@ from pydantic import BeforeValidator, Field
 
 from curation.cli.command import CommandOptions
 from curation.errors import InputError, OutputError, UsageError
-from curation.images import decode, fetch
+from curation.images import decode, fetch, statistics
+from curation.images.filters.apply import FAILED, is_reason_of
+from curation.images.filters.load import filter_keys, load_filters
 from curation.io.backend import FileStat
 from curation.lake.files import DataFile, Snapshot
 from curation.lake.tombstones import Tombstones
@@ -62,6 +64,9 @@ class ImagesStage(Stage):
         self.units = [slices for _, slices in plan_fetches(buckets, self.fetch_rows)]
         self.section, self.tombstones = context.config.images, Tombstones.read(context.lake)
         self.fingerprint_keys = {"images": self.section.model_dump(include=FETCH_KEYS), "algorithm": ALGORITHM}
+        self.filters = load_filters(self.section.filters)
+        if self.filters:
+            self.fingerprint_keys["filters"] = filter_keys(self.section.filters)
         self.inputs = {"curated": self.curated.run_ids}
         self.outputs = {"images": {"recipe": context.config.recipe, "batch": self.batch}}
         self.reads = [self.curated]
@@ -101,13 +106,16 @@ class ImagesStage(Stage):
                 f"{hidden} hidden by tombstones, results {dict(reasons)}"
             )
         fetched = reasons.pop("ok", 0)
-        complete = fetched >= written / 2
+        filtered = sum(count for reason, count in reasons.items() if is_reason_of(self.filters, reason))
+        complete = fetched + filtered >= written / 2
         if not complete:
             _warn_incomplete(fetched, written, reasons)
         complete &= not reasons[NOT_FETCHED]
         totals = {"images": written, "fetched": fetched, "buckets": len(self.units), "fetch_rows": self.fetch_rows}
         if reused := sum(result.reused for result in results):
             totals["reused"] = reused
+        ranges = {each.name: each.score_range for each in self.filters}
+        totals |= statistics.merged(result.statistics for result in results).totals(ranges)
         drops = {"tombstone": hidden, **reasons}
         return Publication({"images": files}, totals, {k: n for k, n in drops.items() if n}, complete=complete)
 
@@ -117,6 +125,9 @@ class ImagesStage(Stage):
         Those are the published run, whose row is `row`, and killed runs that did the same work.
         """
         context, partition = self.context, self.outputs["images"]
+        if row and context.fetch and any(each.reads_texts for each in self.filters):
+            same_texts = recorded_inputs(row)["curated"] == list(self.curated.run_ids)
+            row = row if same_texts else None  # its verdicts may be about other texts
         stored = find_stored(context, row, self.fingerprint_keys, partition, self.curated.run_ids[0])
         kept = frozenset[str]() if context.retry_failed is None else retried_reasons(context)
         seed, finished = context.config.seed, find_finished(context, run)
@@ -148,6 +159,9 @@ class ShardsStage(Stage):
         partition = {"recipe": context.config.recipe, "batch": self.batch}
         self.images = require(context.lake, "fetch_images", "jobs.fetch_images", "images", **partition)
         self.fingerprint_keys = {"shard_bytes": self.shard_bytes, "algorithm": ALGORITHM}
+        self.scores = context.config.images.scores_in_shards
+        if self.scores:
+            self.fingerprint_keys["scores"] = True
         self.inputs = {
             "curated": self.curated.run_ids,
             "images": self.images.run_ids,
@@ -159,7 +173,8 @@ class ShardsStage(Stage):
     def execute(self, run: StageRun) -> Publication:
         """Build the shards of every bucket."""
         context = self.context
-        build = BuildShard(context.storage, self._images_by_bucket(), self.tombstones, self.shard_bytes, run.writers())
+        images, writers = self._images_by_bucket(), run.writers()
+        build = BuildShard(context.storage, images, self.tombstones, self.shard_bytes, writers, self.scores)
         results = context.run_tasks("shards", self.buckets, build)
         run.step("shards")
         files = [file for result in results for file in result.files]
@@ -197,6 +212,7 @@ class ShardsStage(Stage):
 
 def run(context: Context) -> list[Outcome]:
     """Fetch the images of the batch's curated pairs, then write its shards."""
+    _check_reasons(context)
     return [ImagesStage(context).run(), ShardsStage(context).run()]
 
 
@@ -226,14 +242,21 @@ def _warn_incomplete(fetched: int, written: int, reasons: Counter[str]) -> None:
 
 
 def _reasons(value: str | tuple[str, ...] | None) -> tuple[str, ...] | None:
-    """Return the reasons of a list separated by commas; none for `all`. Raises ValueError for an unknown one."""
+    """Return the reasons of a list separated by commas; none for `all`."""
     if not isinstance(value, str):
         return value
-    reasons = () if value == ALL_REASONS else tuple(name.strip() for name in value.split(","))
-    for name in reasons:
-        if name not in fetch.REASONS | decode.REASONS and not re.fullmatch(r"http_\d{3}", name):
-            raise ValueError(f"no reason is called {name!r}: give those that a summary of fetch_images names")
-    return reasons
+    return () if value == ALL_REASONS else tuple(name.strip() for name in value.split(","))
+
+
+def _check_reasons(context: Context) -> None:
+    """Raise UsageError if a reason of `--retry_failed` is none of the reasons for which images fail."""
+    filters = load_filters(context.config.images.filters)
+    for name in context.retry_failed or ():
+        is_known = name in fetch.REASONS | decode.REASONS | {FAILED} or re.fullmatch(r"http_\d{3}", name)
+        if not (is_known or is_reason_of(filters, name)):
+            raise UsageError(
+                f"--retry_failed: no reason is called {name!r}: give those that a summary of fetch_images names"
+            )
 
 
 class FetchOptions(CommandOptions):

@@ -5,15 +5,18 @@ Every key is documented here, once: `--help` prints these descriptions.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+import json
+import re
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from curation import __version__
-from curation.cli.locations import Locations, PathKey
+from curation.cli.locations import Location, Locations, PathKey
 from curation.robots import Directive
 
 Share = Annotated[float, Field(ge=0, le=1)]
+FLOAT = r"[+-]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][+-]?\d+)?"
 Words = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 
 
@@ -86,6 +89,43 @@ class BalanceSection(Section):
         return self
 
 
+class ImageFilterSection(Section):
+    """A filter of decoded images with its parameters; one without parameters may be given by its import path alone."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    filter: str = Field(
+        pattern=r"^\w+(\.\w+)*:\w+$",
+        description="import path of the class, such as curation.images.filters.uniformity:NearUniform",
+    )
+    model: Location | None = Field(
+        None, description="file or folder of the model that the class loads; all other keys are parameters of the class"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_path(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return {"filter": value} if isinstance(value, str) else value
+        return {key: part if key in cls.model_fields else _typed(part) for key, part in value.items()}
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The parameters of the class, by name."""
+        return {**(self.model_extra or {}), **({"model": self.model} if self.model else {})}
+
+
+def _typed(value: Any) -> Any:
+    """Return a parameter whose type no section declares: text that is a number, a truth value or null becomes that."""
+    if isinstance(value, list):
+        return [_typed(part) for part in value]
+    if isinstance(value, dict):
+        return {key: _typed(part) for key, part in value.items()}
+    if isinstance(value, str) and re.fullmatch(r"-?(0|[1-9]\d*)|true|false|null", value):
+        return json.loads(value)
+    return float(value) if isinstance(value, str) and re.fullmatch(FLOAT, value) else value
+
+
 class ImagesSection(Section):
     """Fetching, verifying and storing images."""
 
@@ -139,5 +179,9 @@ class ImagesSection(Section):
     allow_private_hosts: Words = Field(
         [], description="hosts, or host:port, with private addresses from which images may be fetched"
     )
+    filters: list[ImageFilterSection] = Field(
+        [], description="filters of decoded images, applied in this order; default: none"
+    )
+    scores_in_shards: bool = Field(False, description="copy the scores of the filters to the shards")
     shard_bytes: int = Field(256 << 20, ge=1, description="bytes per shard file")
     assumed_image_bytes: int = Field(24 << 10, ge=1, description="assumed bytes per image, to plan the size of shards")

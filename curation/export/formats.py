@@ -18,8 +18,8 @@ LOCAL: Final = frozenset({"image_ref"})  # names files of the machines that made
 
 
 def exported_schema(*, images: bool) -> pa.Schema:
-    """Return the columns of `shards` that are exported, with or without the images."""
-    left_out = LOCAL if images else LOCAL | {"image"}
+    """Return the columns of `shards` that are exported, with or without the images; not those that files may lack."""
+    left_out = {*LOCAL, "scores"} if images else {*LOCAL, "scores", "image"}
     return pa.schema([field for field in SCHEMAS["shards"] if field.name not in left_out])
 
 

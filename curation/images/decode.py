@@ -39,6 +39,7 @@ from curation.images.codec.colors import color_profile, eight_bit, over_white
 from curation.images.codec.encode import LONGEST_SIDE, Encoding, encoded, is_storable
 from curation.images.codec.geometry import Fit, ResizeMode, Size, fit
 from curation.images.codec.phash import phash
+from curation.images.codec.pixels import Pixels
 from curation.images.codec.resample import resample
 from curation.images.failures import DecodeError
 from curation.images.precheck import FORMATS, check_bytes, check_pixels, check_scans
@@ -89,6 +90,7 @@ class ImageLimits:
         resize: the resize mode.
         encode: the format of images whose pixels or metadata change; `original` stores every image as it was received,
             metadata and all.
+        with_pixels: whether `StoredImage.pixels` is filled.
     """
 
     max_side: int = 256
@@ -99,17 +101,22 @@ class ImageLimits:
     max_aspect: float = math.inf
     resize: ResizeMode = "keep_ratio"
     encode: Encoding = "jpeg"
+    with_pixels: bool = False
 
 
 @dataclass(frozen=True)
 class StoredImage:
-    """An image as stored: the bytes of its file, their SHA-256 in hex, its sides in pixels, and its `phash`."""
+    """An image as stored: the bytes of its file, their SHA-256 in hex, its sides in pixels, and its `phash`.
+
+    `pixels` are those of its resized form, without a border, before it is encoded; only with `with_pixels`.
+    """
 
     image: bytes
     width: int
     height: int
     image_sha256: str
     phash: str
+    pixels: Pixels | None = None
 
 
 def verify(data: bytes, limits: ImageLimits) -> StoredImage:
@@ -160,14 +167,17 @@ def decode(
             and to_srgb is None
             and is_storable(image, len(usable))
         )
-        pixels = _resized(image, extent, planned, to_srgb)
-        if rotation is not None:
-            pixels = pixels.transpose(rotation)
+        scaled = _resized(image, extent, planned, to_srgb)
+        pixels = _upright(_on_canvas(scaled, planned.canvas), rotation)
     if limits.encode == "original":
-        size = original[::-1] if rotation in SIDEWAYS else original
-        return StoredImage(data, *size, sha256(data).hexdigest(), phash(pixels))
-    stored = usable if keep else encoded(pixels, limits.encode, limits.quality)
-    return StoredImage(stored, *pixels.size, sha256(stored).hexdigest(), phash(pixels))
+        stored, size = data, original[::-1] if rotation in SIDEWAYS else original
+    else:
+        stored, size = usable if keep else encoded(pixels, limits.encode, limits.quality), pixels.size
+    shown = None
+    if limits.with_pixels:
+        visible = min(scaled.width, planned.canvas[0]), min(scaled.height, planned.canvas[1])
+        shown = Pixels.of(_upright(_on_canvas(scaled, visible), rotation))
+    return StoredImage(stored, *size, sha256(stored).hexdigest(), phash(pixels), shown)
 
 
 def _decode_apart(data: bytes, limits: ImageLimits) -> StoredImage:
@@ -239,7 +249,7 @@ def _draft(image: Image.Image, size: Size) -> tuple[float, float]:
 def _resized(
     image: Image.Image, extent: tuple[float, float], planned: Fit, to_srgb: ImageCms.ImageCmsTransform | None
 ) -> Image.Image:
-    """Return a decoded image as RGB over white, resized and on its canvas, without the file's metadata."""
+    """Return a decoded image as RGB over white, resized, without the file's metadata."""
     is_cmyk = image.mode == "CMYK"
     image = eight_bit(image, to_srgb)
     across, down = (max(1, int(a / b / REDUCING_GAP)) for a, b in zip(extent, planned.scaled, strict=True))
@@ -251,12 +261,21 @@ def _resized(
         image = Image.fromarray(resample(np.asarray(image), planned.scaled, extent))
     if to_srgb is not None and not is_cmyk:  # on the few pixels that remain
         image = ImageCms.applyTransform(image, to_srgb) or image
-    if planned.canvas == planned.scaled:
+    return image
+
+
+def _on_canvas(image: Image.Image, size: Size) -> Image.Image:
+    """Return an image in the middle of a white canvas, which is cut to; the image itself if it has that size."""
+    if image.size == size:
         return image
-    canvas = Image.new("RGB", planned.canvas, "white")
-    left, top = ((a - b) // 2 for a, b in zip(planned.canvas, planned.scaled, strict=True))
+    canvas = Image.new("RGB", size, "white")
+    left, top = ((a - b) // 2 for a, b in zip(size, image.size, strict=True))
     canvas.paste(image, (left, top))
     return canvas
+
+
+def _upright(image: Image.Image, rotation: Image.Transpose | None) -> Image.Image:
+    return image if rotation is None else image.transpose(rotation)
 
 
 def _rotation(image: Image.Image) -> Image.Transpose | None:

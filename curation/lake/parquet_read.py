@@ -53,6 +53,14 @@ def read_row_groups(
             offset += rows
 
 
+def with_columns(rows: pa.RecordBatch | pa.Table, schema: pa.Schema) -> pa.RecordBatch | pa.Table:
+    """Return rows as `schema` has them; columns that their file does not have are null."""
+    for field in schema:
+        if field.name not in rows.schema.names:
+            rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
+    return rows.select(schema.names).cast(schema)
+
+
 def count_values(storage: Storage, path: str, column: str) -> int:
     """Return the number of values in a column of a data file, read from the file's footer.
 

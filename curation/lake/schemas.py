@@ -43,6 +43,7 @@ PICTURE_COLUMNS = [
     ("image_sha256", pa.string()),
     ("phash", pa.string()),
 ]
+SCORES = pa.map_(pa.string(), pa.float64())
 
 SCHEMAS: dict[str, pa.Schema] = {
     "pairs": pa.schema([*IMAGE_COLUMNS, ("texts", pa.list_(TEXT))]),
@@ -79,9 +80,17 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("reason", pa.string()),
             *PICTURE_COLUMNS,
             ("original_sha256", pa.string()),  # null in rows of releases before 0.3
+            ("scores", SCORES),  # only in files of runs with image filters
         ]
     ),
-    "shards": pa.schema([*CURATED_COLUMNS, *PICTURE_COLUMNS, ("texts", pa.list_(WEIGHTED_TEXT))]),
+    "shards": pa.schema(
+        [
+            *CURATED_COLUMNS,
+            *PICTURE_COLUMNS,
+            ("texts", pa.list_(WEIGHTED_TEXT)),
+            ("scores", SCORES),  # only in files of runs that were asked for it
+        ]
+    ),
     "runs": pa.schema(
         [
             ("run_id", pa.string()),
@@ -124,6 +133,13 @@ SCHEMAS: dict[str, pa.Schema] = {
         ]
     ),
 }
+
+
+def written_schema(table: str, *, scores: bool) -> pa.Schema:
+    """Return the schema of the files of `images` or `shards`, with or without the scores of image filters."""
+    schema = SCHEMAS[table]
+    return schema if scores else schema.remove(schema.get_field_index("scores"))
+
 
 PARTITIONS: dict[str, tuple[str, ...]] = {
     "pairs": ("batch",),

@@ -9,6 +9,7 @@ import pyarrow as pa
 from curation.errors import DamagedLakeError
 from curation.io.storage import Storage
 from curation.lake.checked_file import REMEDY, open_parquet
+from curation.lake.parquet_read import with_columns
 from curation.lake.schemas import SCHEMAS
 
 
@@ -27,7 +28,4 @@ def _read(storage: Storage, name: str, path: str) -> pa.Table:
     except DamagedLakeError as error:
         remedy = "restore the file from a copy, or the table to an earlier version"
         raise DamagedLakeError(str(error).removesuffix(REMEDY) + remedy) from error
-    for field in SCHEMAS[name]:
-        if field.name not in rows.column_names:
-            rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
-    return rows.select(SCHEMAS[name].names).cast(SCHEMAS[name])
+    return with_columns(rows, SCHEMAS[name])

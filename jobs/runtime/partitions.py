@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from curation.errors import DamagedLakeError, InputError
 from curation.io.storage import Storage
 from curation.lake.files import Snapshot
@@ -24,15 +26,23 @@ class WriterFactory:
     run_id: str
     outputs: Mapping[str, Mapping[str, str]]
 
-    def __call__(self, table: str, ordinal: int, *, folder: str = "", file_bytes: int = FILE_BYTES) -> PartitionWriter:
-        """Return a writer for the files of `table` that one work unit writes."""
+    def __call__(
+        self,
+        table: str,
+        ordinal: int,
+        *,
+        folder: str = "",
+        file_bytes: int = FILE_BYTES,
+        schema: pa.Schema | None = None,
+    ) -> PartitionWriter:
+        """Return a writer for the files of `table` that one work unit writes; `schema` may lack columns at the end."""
         path = folder or partition_folder(self.outputs[table])
         return PartitionWriter(
             self.storage,
             LakeLayout(self.root).table(table),
             f"{path}/{self.run_id}",
             ordinal,
-            SCHEMAS[table],
+            schema or SCHEMAS[table],
             file_bytes=file_bytes,
         )
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curation.cli.config import ImagesSection
 from curation.errors import UsageError
 from jobs import balance, fetch_images, ingest, match
 from jobs.fetch_images import FetchOptions
@@ -177,12 +178,21 @@ def test_hosts_of_a_list_are_not_requested_and_a_missing_list_is_named(crawl, si
     assert paths(site) == []
 
 
-def test_reasons_are_a_list_and_unknown_ones_are_refused():
+def test_reasons_are_a_list():
     assert FetchOptions().retry_failed is None
     assert FetchOptions(retry_failed="all").retry_failed == ()
     assert FetchOptions(retry_failed="timeout, http_503,broken").retry_failed == ("timeout", "http_503", "broken")
-    with pytest.raises(ValueError, match="timeouts"):
-        FetchOptions(retry_failed="timeouts")
+
+
+def test_an_unknown_reason_is_refused_and_that_of_a_filter_is_known(crawl):
+    filters = ImagesSection(filters=["curation.images.filters.uniformity:NearUniform"]).filters
+    filtering = change(crawl, images={"filters": filters})
+    for context, name in ((crawl, "timeouts"), (crawl, "near_uniform"), (filtering, "near"), (crawl, "")):
+        with pytest.raises(UsageError, match=f"--retry_failed: no reason is called '{name}': give those"):
+            fetch_images.run(replace(context, retry_failed=(name,)))
+    for name in ("near_uniform", "near_uniform_more", "filter_failed", "timeout", "http_503"):
+        with pytest.raises(UsageError, match="recipe: 'default' was never used"):
+            fetch_images.run(replace(filtering, retry_failed=(name,)))
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,12 @@ import re
 from pathlib import Path
 
 from curation.images import decode, fetch, ref_roots
+from curation.images.filters.apply import FAILED
+from curation.images.filters.uniformity import LowEntropy, NearUniform
 from curation.readers import robots
 
 ROOT = Path(__file__).resolve().parents[2]
+FILTERS = {NearUniform.name, LowEntropy.name, FAILED}
 PERSONAL = {"email", "card", "phone"}  # steps made from their kind
 UNUSABLE = {"not_text", "empty_text", "no_reference"}  # of values that give no occurrence
 
@@ -77,7 +80,7 @@ def test_the_reasons_of_ingest_are_listed():
 
 
 def test_the_reasons_of_failed_images_are_listed():
-    assert set(documented()["images"]) == fetch.REASONS | decode.REASONS | {"http_404"}
+    assert set(documented()["images"]) == fetch.REASONS | decode.REASONS | FILTERS | {"http_404"}
 
 
 def test_the_reasons_of_the_other_stages_are_listed():

@@ -14,13 +14,16 @@ import pyarrow as pa
 from curation.cli.config import ImagesSection
 from curation.images.decode import ImageLimits
 from curation.images.fetch import ImageRow
+from curation.images.filters.apply import FilterRun
+from curation.images.filters.load import load_filters
 from curation.images.ref_sources import RefSources
 from curation.images.refs import ImageRefs
-from curation.images.rows import NO_IMAGE, fetch_and_verify
+from curation.images.rows import failed_row, fetch_and_verify
+from curation.images.statistics import HOSTS_PER_TASK, ImageStatistics
 from curation.io.backend import FileStat
 from curation.io.storage import Storage
 from curation.lake.files import WrittenFile
-from curation.lake.schemas import IMAGE_COLUMNS, SCHEMAS
+from curation.lake.schemas import IMAGE_COLUMNS, written_schema
 from curation.lake.tombstones import Tombstones
 from jobs.runtime.partitions import WriterFactory
 from jobs.tasks.images.progress import FetchProgress
@@ -32,12 +35,13 @@ ROWS_AT_ONCE = 256
 
 
 class FetchedBucket(msgspec.Struct):
-    """The written rows of a bucket by reason, how many were stored before, and how many a tombstone hides."""
+    """The written rows of a bucket by reason, how many were stored before, how many a tombstone hides, statistics."""
 
     files: list[WrittenFile]
     reasons: dict[str, int]
     tombstone: int
     reused: int
+    statistics: ImageStatistics
 
 
 @dataclass(frozen=True)
@@ -60,33 +64,41 @@ class FetchBucket:
 
     def __call__(self, index: int, slices: Sequence[Slice]) -> FetchedBucket:
         """Return the written rows and how many were fetched or failed."""
-        rows = read_slices(self.storage, slices, [name for name, _ in IMAGE_COLUMNS])
+        columns, filters = [name for name, _ in IMAGE_COLUMNS], load_filters(self.section.filters)
+        rows = read_slices(self.storage, slices, [*columns, "text"] if filters else columns)
         usable = rows.filter(self.tombstones.keep_mask(rows)).sort_by("image_id")
         stored = find_all(self.stored, usable)
         reused = len(stored)
         reasons: Counter[str] = Counter()
+        statistics, ranges = ImageStatistics(), {each.name: each.score_range for each in filters}
         images = list(zip(*(usable[name].to_pylist() for name in ("image_id", "image_url", "image_ref")), strict=True))
-        fetched = self._fetched([image for image in images if image[0] not in stored])
-        with self.writers("images", index) as writer:
+        filtering = FilterRun(filters, _texts(usable)) if filters else None
+        fetched = self._fetched([image for image in images if image[0] not in stored], filtering)
+        schema = written_schema("images", scores=bool(filters))
+        with self.writers("images", index, schema=schema) as writer:
             for start in range(0, len(images), ROWS_AT_ONCE):
+                part = images[start : start + ROWS_AT_ONCE]
                 made = [
                     {"bucket": index, **(stored.pop(image_id) if image_id in stored else next(fetched))}
-                    for image_id, *_ in images[start : start + ROWS_AT_ONCE]
+                    for image_id, *_ in part
                 ]
                 reasons.update(row["reason"] or "ok" for row in made)
-                writer.write(pa.Table.from_pylist(made, schema=SCHEMAS["images"]))
+                for row, (_, url, _) in zip(made, part, strict=True):
+                    statistics.count(row, url, ranges)
+                writer.write(pa.Table.from_pylist(made, schema=schema))
         self.progress.record(index, writer.files, order_range(self.seed, usable["image_id"].chunks))
-        return FetchedBucket(writer.files, reasons, rows.num_rows - usable.num_rows, reused)
+        statistics.keep_hosts(HOSTS_PER_TASK)
+        return FetchedBucket(writer.files, reasons, rows.num_rows - usable.num_rows, reused, statistics)
 
-    def _fetched(self, images: Sequence[ImageRow]) -> Iterator[dict[str, Any]]:
+    def _fetched(self, images: Sequence[ImageRow], filters: FilterRun | None) -> Iterator[dict[str, Any]]:
         """Return the rows of images that are not stored, in their order."""
         if not self.fetch:
-            return _failed(images)
+            return (failed_row(image_id, NOT_FETCHED) for image_id, *_ in images)
         if not images:
             return iter(())
         refs = ImageRefs(self.refs.open, max_bytes=self.section.max_bytes, column=self.refs.image_column)
         fetcher = shared_fetcher(self.section, self.block_lists, self.storage)
-        return fetch_and_verify(images, fetcher, self._limits(), refs.read)
+        return fetch_and_verify(images, fetcher, self._limits(), refs.read, filters)
 
     def _limits(self) -> ImageLimits:
         section = self.section
@@ -100,9 +112,9 @@ class FetchBucket:
             section.max_aspect or math.inf,
             resize=section.resize,
             encode=section.encode,
+            with_pixels=bool(section.filters),
         )
 
 
-def _failed(images: Sequence[ImageRow]) -> Iterator[dict[str, Any]]:
-    for image_id, *_ in images:
-        yield {"image_id": image_id, "status": "failed", "reason": NOT_FETCHED, **NO_IMAGE}
+def _texts(rows: pa.Table) -> dict[str, str]:
+    return dict(zip(rows["image_id"].to_pylist(), rows["text"].to_pylist(), strict=True))

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 
 from curation.io.storage import Storage
 from curation.lake.files import DataFile, WrittenFile
-from curation.lake.parquet_read import read_batches
-from curation.lake.schemas import PICTURE_COLUMNS, SCHEMAS
+from curation.lake.parquet_read import read_batches, with_columns
+from curation.lake.schemas import PICTURE_COLUMNS, SCHEMAS, written_schema
 from curation.lake.tombstones import Tombstones
 from jobs.runtime.partitions import WriterFactory
 from jobs.tasks.images.splits import Slice, read_slices
@@ -32,13 +32,17 @@ class BuiltShard(msgspec.Struct):
 
 @dataclass(frozen=True)
 class BuildShard:
-    """Joins one bucket's curated rows with their images, in curated order; `images` are the files of each bucket."""
+    """Joins one bucket's curated rows with their images, in curated order; `images` are the files of each bucket.
+
+    With `scores`, shards have the scores of the images, null in files of runs without filters.
+    """
 
     storage: Storage
     images: Sequence[Sequence[DataFile]]
     tombstones: Tombstones
     shard_bytes: int
     writers: WriterFactory
+    scores: bool = False
 
     def __call__(self, index: int, slices: Sequence[Slice]) -> BuiltShard:
         """Return the written shards."""
@@ -46,13 +50,14 @@ class BuildShard:
         usable = curated.filter(self.tombstones.keep_mask(curated))
         images = self._images(index)
         positions = pc.index_in(usable["image_id"], images["image_id"])
-        with self.writers("shards", index, file_bytes=self.shard_bytes) as writer:
+        schema = written_schema("shards", scores=self.scores)
+        with self.writers("shards", index, file_bytes=self.shard_bytes, schema=schema) as writer:
             rows = usable.filter(pc.is_valid(positions))
             positions = positions.drop_null()
             for start in range(0, rows.num_rows, ROWS_AT_ONCE):
                 part = rows.slice(start, ROWS_AT_ONCE)
                 joined = images.take(positions.slice(start, ROWS_AT_ONCE))
-                for name, _ in PICTURE_COLUMNS:
+                for name in self._columns:
                     part = part.append_column(name, joined[name])
                 writer.write(part)
         return BuiltShard(
@@ -62,13 +67,17 @@ class BuildShard:
             without_image=usable.num_rows - rows.num_rows,
         )
 
+    @property
+    def _columns(self) -> list[str]:
+        """Return the columns that are taken from `images`."""
+        return [*(name for name, _ in PICTURE_COLUMNS), *(["scores"] if self.scores else [])]
+
     def _images(self, index: int) -> pa.Table:
         """Return the fetched images of a bucket."""
-        names = ["image_id", "status", *(name for name, _ in PICTURE_COLUMNS)]
+        schema = pa.schema([SCHEMAS["images"].field(name) for name in ("image_id", "status", *self._columns)])
         batches = [
             batch.filter(pc.equal(batch["status"], "ok"))
             for file in self.images[index]
-            for batch in read_batches(self.storage, file.path, names, ROWS_AT_ONCE)
+            for batch in read_batches(self.storage, file.path, schema.names, ROWS_AT_ONCE)
         ]
-        schema = pa.schema([SCHEMAS["images"].field(name) for name in names])
-        return pa.Table.from_batches([batch.cast(schema) for batch in batches], schema)
+        return pa.Table.from_batches([with_columns(batch, schema) for batch in batches], schema)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 import struct
 import zlib
@@ -445,3 +446,38 @@ def test_a_jpeg_is_stored_with_the_size_that_is_recorded(size):
     stored = verify(file.getvalue(), ImageLimits(256))
     assert Image.open(io.BytesIO(stored.image)).size == (stored.width, stored.height)
     assert max(stored.width, stored.height) <= 256
+
+
+# Pixels for filters
+
+
+@pytest.mark.parametrize("resize", ["keep_ratio", "border", "center_crop", "max_area", "none"])
+@pytest.mark.parametrize("encode", ["jpeg", "original"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_pixels_are_those_of_the_stored_image_without_its_border(resize, encode, orientation):
+    sink = io.BytesIO()
+    picture = Image.effect_noise((90, 40), 80).convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture.save(sink, "PNG", exif=exif)
+    limits = ImageLimits(max_side=32, resize=resize, encode=encode, quality=100, with_pixels=True)
+    for made in (decode(sink.getvalue(), limits), verify(sink.getvalue(), limits)):
+        pixels = made.pixels.array()
+        plain = decode(sink.getvalue(), dataclasses.replace(limits, encode="jpeg", with_pixels=False))
+        assert plain.pixels is None
+        stored = np.asarray(Image.open(io.BytesIO(plain.image)).convert("RGB"))
+        if resize == "border":
+            left, top = ((32 - side) // 2 for side in (pixels.shape[1], pixels.shape[0]))
+            stored = stored[top : top + pixels.shape[0], left : left + pixels.shape[1]]
+        assert pixels.shape == stored.shape
+        assert np.abs(pixels.astype(int) - stored).mean() < 4
+    assert pixels.shape[0] > pixels.shape[1] or orientation == 1 or resize == "center_crop"
+
+
+def test_pixels_cross_the_process_of_rare_formats():
+    sink = io.BytesIO()
+    Image.effect_noise((30, 20), 80).convert("RGB").save(sink, "BMP")
+    limits = ImageLimits(formats=("BMP",), with_pixels=True)
+    apart, here = verify(sink.getvalue(), limits), decode(sink.getvalue(), limits)
+    assert apart == here
+    assert apart.pixels.array().shape == (20, 30, 3)

@@ -9,11 +9,12 @@ from PIL import Image
 
 from curation.images.decode import ImageLimits, verify
 from curation.images.fetch import Fetched, Fetcher
-from curation.images.rows import fetch_and_verify, image_row
-from curation.lake.schemas import SCHEMAS
+from curation.images.rows import fetch_and_verify, verified_row
+from curation.lake.schemas import written_schema
 
 LIMITS = ImageLimits(max_side=32)
-COLUMNS = [name for name in SCHEMAS["images"].names if name != "bucket"]
+SCHEMA = written_schema("images", scores=False)
+COLUMNS = [name for name in SCHEMA.names if name != "bucket"]
 
 
 def png(width: int = 20, height: int = 10) -> bytes:
@@ -43,12 +44,12 @@ def test_rows_have_the_columns_of_the_table_and_the_order_of_the_input(tmp_path)
         ("failed", "bad_url"),
     ]
     assert (results[3]["width"], results[3]["height"]) == (32, 16)
-    table = pa.Table.from_pylist([{"bucket": 0, **row} for row in results], schema=SCHEMAS["images"])
+    table = pa.Table.from_pylist([{"bucket": 0, **row} for row in results], schema=SCHEMA)
     assert table.column("image").null_count == 4
 
 
 def test_an_image_fills_its_row():
-    row = image_row("a", Fetched("ok", None, png()), LIMITS)
+    row, _ = verified_row("a", Fetched("ok", None, png()), LIMITS)
     picture = verify(png(), LIMITS)
     assert row == {
         "image_id": "a",
@@ -64,7 +65,7 @@ def test_an_image_fills_its_row():
 
 
 def test_the_hash_of_the_original_is_that_of_the_received_bytes_when_others_are_stored():
-    row = image_row("a", Fetched("ok", None, png(200, 100)), LIMITS)
+    row, _ = verified_row("a", Fetched("ok", None, png(200, 100)), LIMITS)
     assert row["original_sha256"] == hashlib.sha256(png(200, 100)).hexdigest()
     assert row["image_sha256"] == hashlib.sha256(row["image"]).hexdigest() != row["original_sha256"]
 
@@ -74,7 +75,7 @@ def test_the_hash_of_the_original_is_that_of_the_received_bytes_when_others_are_
     [(Fetched("failed", "http_404", None), "http_404"), (Fetched("ok", None, b""), "not_an_image")],
 )
 def test_a_failure_fills_its_row_with_nulls(fetched, reason):
-    row = image_row("a", fetched, LIMITS)
+    row, _ = verified_row("a", fetched, LIMITS)
     assert (row["image_id"], row["status"], row["reason"]) == ("a", "failed", reason)
     assert {row[name] for name in COLUMNS[3:]} == {None}
 

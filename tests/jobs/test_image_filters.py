@@ -1,0 +1,224 @@
+"""Filters of images in a night: counted drops, scores as columns, reuse, and nothing changed without them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+
+from curation.cli.config import ImagesSection
+from curation.errors import UsageError
+from curation.images.decode import ImageLimits, decode
+from curation.images.filters import load
+from curation.images.filters.uniformity import gray_entropy
+from curation.lake.schemas import SCHEMAS
+from curation.lake.tombstones import add_tombstones
+from jobs import fetch_images, nightly
+from jobs.fetch_images import ImagesStage
+from support.in_process import change, write_crawl
+from support.lakes import digests
+from support.nights import picture
+
+ENTROPY = "curation.images.filters.uniformity:LowEntropy"
+UNIFORM = "curation.images.filters.uniformity:NearUniform"
+OWN = '''
+from curation.images.filters.base import Verdict
+
+
+class Odd:
+    """Drops images of an odd width, with a score and the length of the text; fails for images of 25 pixels."""
+
+    name, version, score_range, reads_texts = "odd", "1", (20.0, 40.0), {reads_texts}
+
+    def __call__(self, images):
+        widths = [image.pixels.shape[1] for image in images]
+        if 25 in widths:
+            raise RuntimeError("no width of 25")
+        return [Verdict(width % 2 == 0, width, "odd_width") for width in widths]
+'''
+
+
+def filtered(context, *filters, **images):
+    return change(context, images={"filters": ImagesSection(filters=list(filters)).filters, **images})
+
+
+def run(context):
+    return {outcome.stage: outcome for outcome in nightly.run(context)}
+
+
+def rows(context, table="images"):
+    return pl.read_delta(context.lake.layout.table(table)).to_dicts()
+
+
+def files(context, table):
+    return [pq.ParquetFile(file.path).schema_arrow.names for file in context.lake.snapshot(table).files]
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """The import path of a filter of the user's."""
+
+    def write(*, reads_texts=False):
+        (tmp_path / "odd_filter.py").write_text(OWN.replace("{reads_texts}", str(reads_texts)))
+        return "odd_filter:Odd"
+
+    monkeypatch.syspath_prepend(tmp_path)
+    load._load.cache_clear()
+    yield write
+    sys.modules.pop("odd_filter", None)
+
+
+def test_each_drop_has_its_reason_and_each_score_is_stored_and_counted(crawl, own):
+    done = run(filtered(crawl, {"filter": ENTROPY, "min_bits": 7.0}, own()))
+    images = {row["image_id"]: row for row in rows(crawl)}
+    urls = {row["image_id"]: row["image_url"] for row in rows(crawl, "curated")}
+    expected, bins = Counter(), Counter()
+    for image_id, row in images.items():
+        number = int(Path(urls[image_id]).stem)
+        if number % 7 == 0:
+            assert (row["reason"], row["scores"]) == ("http_404", None)
+            expected["http_404"] += 1
+            continue
+        pixels = decode(picture(number), ImageLimits(with_pixels=True)).pixels.array()
+        bits, width = gray_entropy(pixels), pixels.shape[1]
+        if bits < 7:
+            reason, scores = "low_entropy", {"low_entropy": bits}
+        elif width == 25:
+            reason, scores = "filter_failed", {"low_entropy": bits}
+        else:
+            reason, scores = "odd_width" if width % 2 else None, {"low_entropy": bits, "odd": width}
+        assert (row["reason"], row["scores"]) == (reason, scores)
+        assert (row["status"], row["image"] is None) == (("ok", False) if reason is None else ("failed", True))
+        expected[reason] += 1
+        bins[int((bits - 0) / 8 * 20)] += 1
+    fetched = expected.pop(None)
+    assert min(expected[reason] for reason in ("low_entropy", "filter_failed", "odd_width")) > 0
+    assert (done["images"].totals["fetched"], done["images"].drops) == (fetched, dict(expected))
+    histogram = done["images"].totals["scores"]["low_entropy"]
+    assert histogram == {"range": [0.0, 8.0], "counts": [bins[n] for n in range(20)]}
+    assert sum(done["images"].totals["scores"]["odd"]["counts"]) == fetched + expected["odd_width"]
+    assert done["shards"].drops == {"without_image": expected.total()}
+
+
+def test_without_filters_settings_and_files_are_as_before(crawl):
+    stage_keys = {"images", "algorithm"}
+    done = run(crawl)
+    assert set(ImagesStage(crawl).fingerprint_keys) == stage_keys
+    assert set(ImagesStage(crawl).fingerprint_keys["images"]) == fetch_images.FETCH_KEYS
+    for table in ("images", "shards"):
+        assert files(crawl, table) == [SCHEMAS[table].names[:-1]] * len(files(crawl, table))
+        assert {row["scores"] for row in rows(crawl, table)} == {None}
+    assert "scores" not in done["images"].totals
+    assert not run(filtered(crawl))["images"].fresh
+
+
+def test_scores_are_in_shards_if_the_config_asks(crawl):
+    scored = filtered(crawl, {"filter": ENTROPY, "min_bits": 0})
+    first = run(scored)
+    assert {row["scores"] for row in rows(crawl, "shards")} == {None}
+    asked = change(scored, images={"scores_in_shards": True})
+    done = run(asked)
+    assert (done["images"].fresh, done["shards"].fresh, first["shards"].fresh) == (False, True, True)
+    scores = {row["image_id"]: row["scores"] for row in rows(crawl)}
+    shards = rows(crawl, "shards")
+    assert shards
+    assert all(row["scores"] == scores[row["image_id"]] != {} for row in shards)
+
+
+def test_scores_of_images_of_a_run_without_filters_are_null_in_shards(crawl):
+    run(change(crawl, images={"scores_in_shards": True}))
+    assert files(crawl, "shards")[0] == SCHEMAS["shards"].names
+    assert {row["scores"] for row in rows(crawl, "shards")} == {None}
+
+
+def test_a_table_of_an_earlier_release_gets_the_columns(crawl, site, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        for table in ("images", "shards"):
+            schema = SCHEMAS[table]
+            patch.setitem(SCHEMAS, table, schema.remove(schema.get_field_index("scores")))
+            patch.setattr("jobs.tasks.images.fetch.written_schema", lambda name, **_: SCHEMAS[name])
+            patch.setattr("jobs.tasks.images.shard.written_schema", lambda name, **_: SCHEMAS[name])
+        nightly.run(crawl)
+    assert "scores" not in crawl.lake.table("images").to_pyarrow_table().column_names
+    inputs = [write_crawl(tmp_path / "b2.jsonl", site, range(50, 100))]
+    later = change(crawl, batch="b2", ingest={"inputs": inputs})
+    run(filtered(later, {"filter": ENTROPY, "min_bits": 0}, scores_in_shards=True))
+    for table in ("images", "shards"):
+        by_batch = {batch: [r["scores"] for r in rows(later, table) if r["batch"] == batch] for batch in ("b1", "b2")}
+        assert set(by_batch["b1"]) == {None}
+        assert any(by_batch["b2"])
+
+
+def test_scores_of_images_that_are_used_again_are_kept_and_counted(crawl, site):
+    scored = filtered(crawl, {"filter": ENTROPY, "min_bits": 6.0})
+    before = run(scored)["images"].totals["scores"]["low_entropy"]
+    dropped = [row["image_id"] for row in rows(crawl) if row["status"] == "ok"][:1]
+    add_tombstones(crawl.lake, image_ids=dropped, reason="asked")
+    after = run(scored)["images"]
+    assert after.totals["reused"] > 0
+    assert abs(sum(after.totals["scores"]["low_entropy"]["counts"]) - sum(before["counts"])) <= 2
+    assert {row["scores"] is None for row in rows(crawl) if row["status"] == "ok"} == {False}
+
+
+@pytest.mark.parametrize("reads_texts", [False, True])
+def test_images_are_used_again_unless_their_verdict_may_depend_on_other_texts(crawl, own, reads_texts):
+    scored = filtered(crawl, own(reads_texts=reads_texts))
+    run(scored)
+    [first, *_] = [row["image_id"] for row in rows(crawl) if row["status"] == "ok"]
+    add_tombstones(crawl.lake, image_ids=[first], reason="asked")
+    assert ("reused" in run(scored)["images"].totals) is not reads_texts
+    add_tombstones(crawl.lake, image_ids=["0" * 24], reason="asked")
+    offline = run(replace(scored, fetch=False))
+    assert "not_fetched" not in offline["images"].drops, "without requests, every stored image is used"
+
+
+def test_other_parameters_fetch_again_and_equal_ones_do_not(crawl):
+    first = filtered(crawl, {"filter": ENTROPY, "min_bits": 5.0})
+    run(first)
+    assert not run(filtered(crawl, {"filter": ENTROPY, "min_bits": 5.0}))["images"].fresh
+    freshness = ImagesStage(filtered(crawl, {"filter": ENTROPY, "min_bits": 5.5})).freshness()
+    assert (freshness.state, freshness.reason) == ("stale", "changed: filters.low_entropy.min_bits 5.0 (now 5.5)")
+    assert run(filtered(crawl, {"filter": ENTROPY, "min_bits": 5.5}))["images"].fresh
+
+
+def test_a_night_whose_images_are_mostly_dropped_by_filters_is_complete_but_not_one_whose_filters_fail(
+    crawl, own, monkeypatch
+):
+    assert run(filtered(crawl, {"filter": ENTROPY, "min_bits": 8.0}))["images"].complete
+    assert {row["reason"] for row in rows(crawl)} == {"low_entropy", "http_404"}
+    broken = filtered(crawl, own())
+    load.load_filters(broken.config.images.filters)
+    monkeypatch.setattr(sys.modules["odd_filter"].Odd, "__call__", lambda *_: None)
+    assert not run(broken)["images"].complete
+
+
+def test_filters_that_keep_everything_change_no_image(crawl, tmp_path):
+    run(crawl)
+    plain = digests(crawl.lake)["shards"]
+    run(filtered(crawl, {"filter": ENTROPY, "min_bits": 0}, UNIFORM))
+    assert digests(crawl.lake)["shards"] == plain
+
+
+@pytest.mark.parametrize("job", [nightly, fetch_images])
+def test_a_filter_that_cannot_be_loaded_ends_the_job_before_it_starts(crawl, site, job):
+    broken = filtered(crawl, "gone.filters:Gone")
+    with pytest.raises(UsageError, match=r"^images\.filters: gone\.filters:Gone cannot be imported"):
+        job.run(broken)
+    assert not site.requests
+    assert not crawl.lake.batches()
+
+
+def test_runs_record_sizes_and_failures_by_host(crawl, site):
+    totals = run(crawl)["images"].totals
+    ok = [row for row in rows(crawl) if row["status"] == "ok"]
+    assert sum(totals["stored"]["shorter_side"]["counts"]) == sum(totals["stored"]["aspect"]["counts"]) == len(ok)
+    [(host, reasons)] = totals["failures_by_host"].items()
+    assert (host, reasons) == ("127.0.0.1", {"http_404": sum(row["status"] == "failed" for row in rows(crawl))})
+    recorded = [json.loads(row["totals"]) for row in crawl.lake.rows("runs").to_pylist() if row["stage"] == "images"]
+    assert recorded == [totals]
