@@ -20,12 +20,16 @@ from torch.utils.tensorboard import SummaryWriter
 
 from curation.cli.log import shows_progress_bar
 from curation.cli.progress import describe_duration
+from training.engine.checkpoint import TrainingState
+from training.evaluation.in_training import Evaluated
 from training.evaluation.results_table import main_figures
+from training.report.metrics_file import METRICS_FILE, read_lines
+from training.report.page import write_page
+from training.report.run_data import write_examples
 
 log = logging.getLogger(__name__)
 
 SHOWN_METRICS = ("loss", "grad_norm", "lr", "logit_scale", "pairs_per_second", "data_wait_share")
-METRICS_FILE = "metrics.jsonl"
 
 
 class RunLog:
@@ -39,12 +43,11 @@ class RunLog:
     """
 
     def __init__(self, output: Path, step: int, total: int, batch_size: int) -> None:
-        self._total, self._batch_size = total, batch_size
+        self._output, self._total, self._batch_size = output, total, batch_size
         self._last = (step, time.monotonic())
         self._tensorboard = SummaryWriter(output / "tensorboard", purge_step=step)
-        path = output / METRICS_FILE
-        earlier = _lines_up_to(path, step)
-        self._jsonl = path.open("w", encoding="utf-8")
+        earlier = [line for line, _ in read_lines(output, step)]
+        self._jsonl = (output / METRICS_FILE).open("w", encoding="utf-8")
         self._jsonl.writelines(earlier)
         self._jsonl.flush()
         columns = (TextColumn("step {task.completed:.0f} of {task.total:.0f}"), BarColumn(), TimeRemainingColumn())
@@ -86,19 +89,13 @@ class RunLog:
             self._tensorboard.add_scalar(name, value, step)
         self._write_line({"step": step, "epoch": epoch, **metrics})
 
-    def write_evaluation(
-        self,
-        step: int,
-        epoch: int,
-        held_out: Mapping[str, float],
-        results: Mapping[str, Sequence[Mapping[str, Any]]],
-    ) -> None:
-        """Write the figures of the held-out pairs and every result of the evaluation sets.
+    def write_evaluation(self, step: int, epoch: int, found: Evaluated) -> None:
+        """Write the figures of the held-out pairs, every result of the evaluation sets, and the examples for the page.
 
         The log and the summary have the means over the languages of a set, as `SET/TASK/FIGURE`; so has TensorBoard,
         with each language as `SET/TASK/FIGURE/LANGUAGE`.
         """
-        labeled = [(name, row) for name, rows in results.items() for row in rows]
+        labeled = [(name, row) for name, rows in found.results.items() for row in rows]
         values: dict[str, list[float]] = {}
         for name, row in labeled:
             self._write_line({"step": step, "epoch": epoch, "evaluation": name, **row})
@@ -108,23 +105,17 @@ class RunLog:
                 if "language" in row:
                     self._tensorboard.add_scalar(f"{tag}/{row['language']}", row[figure], step)
         means = {tag: sum(of_languages) / len(of_languages) for tag, of_languages in values.items()}
-        if held_out or means:
-            self.write(step, epoch, {**held_out, **means})
+        if found.held_out or means:
+            self.write(step, epoch, {**found.held_out, **means})
+        write_examples(self._output, found.examples)
+
+    def write_page(self, state: TrainingState) -> None:
+        """Write the run's page; a failure is logged, because training can do without it."""
+        try:
+            write_page(self._output, state.model_dump(mode="json"))
+        except OSError as error:
+            log.warning("output: the run's page cannot be written (%s): check the disk", error.strerror)
 
     def _write_line(self, values: Mapping[str, Any]) -> None:
         self._jsonl.write(json.dumps(values, ensure_ascii=False) + "\n")
         self._jsonl.flush()
-
-
-def _lines_up_to(path: Path, step: int) -> list[str]:
-    """Return the complete lines of a metrics file up to a step."""
-    if not path.exists():
-        return []
-    lines = []
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        try:
-            if json.loads(line)["step"] <= step:
-                lines.append(line)
-        except ValueError:  # a killed run may leave half a line
-            continue
-    return lines

@@ -272,7 +272,7 @@ class Trainer:
         found = evaluate(encoder, self._world, config.evaluations, held_out if index.samples else None)
         self._towers.train()
         if self._log_of_run:
-            self._log_of_run.write_evaluation(self._step, self._data_state.epoch, found.held_out, found.results)
+            self._log_of_run.write_evaluation(self._step, self._data_state.epoch, found)
 
     def _save(self, *, stop: bool) -> None:
         """Save a checkpoint, on rank 0 while the others wait; one after a signal is complete on return."""
@@ -285,6 +285,8 @@ class Trainer:
             samples=self._split.train.samples,
             config=redact_values(config.model_dump(mode="json")),
         )
+        if self._log_of_run:
+            self._log_of_run.write_page(state)
         averaged = self._average.weights if self._average else None
         self._saver.save(take_snapshot(self._model, self._tokenizer, self._optimizer, state, averaged))
         if stop or self._step == config.total_steps:

@@ -10,6 +10,7 @@ from curation.errors import WorldcurateError
 from training.distributed import World
 from training.evaluation.encoder import Encoder
 from training.evaluation.evaluation_set import EvaluationSet
+from training.evaluation.examples import Example
 from training.evaluation.measure import Result, check_inputs, measure
 
 log = logging.getLogger(__name__)
@@ -18,10 +19,17 @@ HeldOut = Callable[[], Mapping[str, float]]
 
 
 class Evaluated(NamedTuple):
-    """What an evaluation found: figures of the held-out pairs, if there are any, and the results of each set."""
+    """What an evaluation found.
 
-    held_out: Mapping[str, float]
-    results: Mapping[str, list[Result]]
+    Attributes:
+        held_out: figures of the held-out pairs, if there are any.
+        results: the results of each set.
+        examples: examples of retrieval of each set that has captions.
+    """
+
+    held_out: dict[str, float]
+    results: dict[str, list[Result]]
+    examples: dict[str, list[Example]]
 
 
 def check_evaluations(sets: Mapping[str, EvaluationSet]) -> None:
@@ -49,23 +57,28 @@ def evaluate(
     jobs = ([] if held_out is None else [None]) + list(sets)  # rank 0 has the first
 
     def work() -> Evaluated:
-        figures: Mapping[str, float] = {}
-        results = {}
+        part = Evaluated({}, {}, {})
         for name in jobs[world.rank :: world.size]:
             if name is not None:
-                results[name] = _measure(encoder, name, sets[name])
+                part.results[name], part.examples[name] = _measure(encoder, name, sets[name])
             elif held_out is not None:
-                figures = held_out()
-        return Evaluated(figures, results)
+                part.held_out.update(held_out())
+        return part
 
     parts = world.all_gather(work)
     results = {name: rows for part in parts for name, rows in part.results.items()}
-    return Evaluated(parts[0].held_out, {name: results[name] for name in sets})
+    examples = {name: rows for part in parts for name, rows in part.examples.items()}
+    return Evaluated(
+        parts[0].held_out,
+        {name: results[name] for name in sets},
+        {name: examples[name] for name in sets if examples[name]},
+    )
 
 
-def _measure(encoder: Encoder, name: str, data: EvaluationSet) -> list[Result]:
+def _measure(encoder: Encoder, name: str, data: EvaluationSet) -> tuple[list[Result], list[Example]]:
+    examples: list[Example] = []
     try:
-        return list(measure(encoder, data))
+        return list(measure(encoder, data, examples)), examples
     except (WorldcurateError, OSError) as error:
         log.warning("evaluations.%s: not measured: %s", name, error)
-        return []
+        return [], []

@@ -10,16 +10,19 @@ from training.evaluation.captioned_images import CaptionedImage, captioned_image
 from training.evaluation.class_prompts import Classes, read_classes
 from training.evaluation.encoder import Encoder
 from training.evaluation.evaluation_set import EvaluationSet
+from training.evaluation.examples import Example, retrieval_examples
 from training.evaluation.labeled_images import Labeled, embed_labeled, labeled_images
 from training.evaluation.linear_probe import linear_probe
-from training.evaluation.retrieval import Captioned, embed_captioned, retrieval
+from training.evaluation.retrieval import Captioned, different_images, embed_captioned, retrieval
 from training.evaluation.zero_shot import zero_shot
 
 Result = dict[str, Any]
 
 
-def measure(encoder: Encoder, data: EvaluationSet) -> Iterator[Result]:
+def measure(encoder: Encoder, data: EvaluationSet, examples: list[Example] | None = None) -> Iterator[Result]:
     """Yield the results of all tasks of a set: `task` and the keys of that task.
+
+    With a list `examples`, some of the set's texts are appended to it, with the pictures that the model finds.
 
     Raises InputError if an input cannot be read, UsageError if it has none of a language to measure.
     """
@@ -29,6 +32,8 @@ def measure(encoder: Encoder, data: EvaluationSet) -> Iterator[Result]:
         captioned = embed_captions(encoder, data)
         for result in retrieval(encoder, captioned, equal_captions=data.equal_captions):
             yield {"task": "retrieval", **result}
+        if examples is not None:
+            examples += retrieval_examples(encoder, captioned, different_images(captions_of(data)))
 
 
 def check_inputs(data: EvaluationSet) -> None:

@@ -21,6 +21,8 @@ from training.evaluation.encoder import Encoder
 from training.evaluation.geometry import alignment, uniformity
 from training.evaluation.recall import recalls
 
+CaptionSets = defaultdict[str, dict[tuple[int, str], None]]  # by language; the dictionaries are ordered sets
+
 
 class Captioned(NamedTuple):
     """Unit embeddings of different images (n, d), and for each language the captions as (image, text)."""
@@ -34,24 +36,29 @@ def embed_captioned(encoder: Encoder, images: Iterable[CaptionedImage]) -> Capti
 
     Raises InputError if an image cannot be read or there is no caption.
     """
-    numbers: dict[Path | bytes, int] = {}
-    captions: defaultdict[str, dict[tuple[int, str], None]] = defaultdict(dict)  # ordered sets
-
-    def sources() -> Iterator[ImageSource]:
-        for image, by_language in images:
-            key = image if isinstance(image, Path) else hashlib.sha256(image.data).digest()
-            is_new = key not in numbers
-            number = numbers.setdefault(key, len(numbers))
-            for language, texts in by_language.items():
-                captions[language].update({(number, text): None for text in texts})
-            if is_new:
-                yield image
-
-    embeddings = embed_images(encoder, sources())
+    captions: CaptionSets = defaultdict(dict)
+    embeddings = embed_images(encoder, different_images(images, captions))
     listed = {language: list(pairs) for language, pairs in captions.items() if pairs}
     if not listed:
         raise InputError("captions: there is no image with a caption")
     return Captioned(embeddings, listed)
+
+
+def different_images(images: Iterable[CaptionedImage], captions: CaptionSets | None = None) -> Iterator[ImageSource]:
+    """Yield each image once; images of the same path or bytes are one.
+
+    To `captions`, the number of each image is added with its captions, by language.
+    """
+    numbers: dict[Path | bytes, int] = {}
+    for image, by_language in images:
+        key = image if isinstance(image, Path) else hashlib.sha256(image.data).digest()
+        is_new = key not in numbers
+        number = numbers.setdefault(key, len(numbers))
+        if captions is not None:
+            for language, texts in by_language.items():
+                captions[language].update({(number, text): None for text in texts})
+        if is_new:
+            yield image
 
 
 def retrieval(encoder: Encoder, images: Captioned, *, equal_captions: bool) -> Iterator[dict[str, Any]]:
