@@ -3,7 +3,7 @@
 A job that runs with `WORLDCURATE_COMPILED=FOLDER` starts with that code if it has the same sources at the same path and
 the same kind of processor; otherwise it compiles as usual. The container image is built this way. The command compiles
 every loop that building metadata, matching, sampling and images use: both rule sets, language identification with the
-default model, and the resizing of pictures.
+default model, the resizing of pictures, and the search for near-duplicates.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 from PIL import Image
 
 from curation.cli.run import run_command
 from curation.cli.settings import parse_without_config
+from curation.dedup.near_duplicates import find_duplicates, find_stored
 from curation.errors import UsageError
 from curation.images.codec.phash import phash
 from curation.jit import compiler
@@ -42,6 +44,9 @@ def precompile() -> None:
     if compiler.code_folder() is None:
         raise UsageError("NUMBA_CACHE_DIR: the folder of machine code is not writable: set it to a writable folder")
     phash(Image.new("RGB", (64, 64)))
+    hashes = np.zeros(2, np.uint64)
+    find_duplicates(hashes, 1)
+    find_stored(hashes, hashes, 1)
     model = default_model_path()
     identifier = LanguageIdentifier(model, dict.fromkeys(labels_of(model), "en"))
     u64_column(0, "text", pa.array(TEXTS))  # sampling
