@@ -154,7 +154,18 @@ class Explainer:
         [row] = rows
         if row["status"] != "ok":
             return f"dropped by fetch_images: {row['status']}, {row['reason']}"
+        if duplicates := self._rows(self._snapshot("duplicates", **self.of_recipe), image_id=[image_id]):
+            return self._duplicate(**duplicates[0])
         return f"its image was fetched, {row['width']} x {row['height']} pixels"
+
+    def _duplicate(self, reason: str, duplicate_of: str, distance: int, **_: str) -> str:
+        """Return that an image is left out of the shards, and of which it is a duplicate."""
+        what = "with the same bytes as" if reason == "exact" else f"{distance} of 64 bits from"
+        if reason == "benchmark":
+            return f"dropped by fetch_images: benchmark image, {what} {duplicate_of!r} of a hash list"
+        is_own = self._rows(self._snapshot("images", **self.of_recipe), ["image_id"], image_id=[duplicate_of])
+        whose = "of this batch" if is_own else "of an earlier batch"
+        return f"dropped by fetch_images: duplicate, {what} image {duplicate_of} {whose}"
 
     def _entries(self, lang: str, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
         part = self._snapshot("entries", metadata_version=self.spec.manifest.version, lang=lang)

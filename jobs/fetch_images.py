@@ -1,9 +1,9 @@
-"""Fetch the images of the curated pairs and write the shards.
+"""Fetch the images of the curated pairs, find duplicates if the section `dedup` asks for it, and write the shards.
 
-The job runs two stages. `images` is the one impure stage: its work units are fixed first (parts of the curated rows
-that make about one shard), then each is fetched, and its results are published, failures with their reason. Images that
-the published run of the batch and recipe has stored with the same settings are not requested again, nor are those that
-a killed run has fetched. `shards` is a pure function of `curated` and `images`.
+The job runs up to three stages. `images` is the one impure stage: its work units are fixed first (parts of the curated
+rows that make about one shard), then each is fetched, and its results are published, failures with their reason. Images
+that the published run of the batch and recipe has stored with the same settings are not requested again, nor are those
+that a killed run has fetched. `duplicates` and `shards` are pure functions of published tables and hash lists.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import logging
 import re
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
@@ -33,6 +33,7 @@ from jobs.runtime.partitions import require
 from jobs.runtime.runs import Outcome, digest, earlier_outcome, find_run
 from jobs.runtime.stage import Publication, Stage, StageRun
 from jobs.runtime.takedowns import relevant_digest
+from jobs.tasks.dedup.stage import DuplicatesStage, check_hash_lists, withdraw_duplicates
 from jobs.tasks.images.fetch import FetchBucket
 from jobs.tasks.images.inputs import ref_sources
 from jobs.tasks.images.progress import FetchProgress, find_finished
@@ -169,12 +170,19 @@ class ShardsStage(Stage):
         }
         self.outputs = {"shards": partition}
         self.reads = [self.curated, self.images]
+        self.duplicates: Sequence[DataFile] = ()
+        if DuplicatesStage.applies(context.config):
+            duplicates = require(context.lake, "fetch_images", "jobs.fetch_images", "duplicates", **partition)
+            self.duplicates = duplicates.files
+            self.inputs["duplicates"] = duplicates.run_ids
+            self.reads.append(duplicates)
 
     def execute(self, run: StageRun) -> Publication:
         """Build the shards of every bucket."""
         context = self.context
-        images, writers = self._images_by_bucket(), run.writers()
-        build = BuildShard(context.storage, images, self.tombstones, self.shard_bytes, writers, self.scores)
+        images, duplicates = self._images_by_bucket(), [file.path for file in self.duplicates]
+        settings = (self.tombstones, self.shard_bytes, run.writers(), self.scores)
+        build = BuildShard(context.storage, images, duplicates, *settings)
         results = context.run_tasks("shards", self.buckets, build)
         run.step("shards")
         files = [file for result in results for file in result.files]
@@ -185,6 +193,9 @@ class ShardsStage(Stage):
         drops = {
             "tombstone": sum(result.tombstone for result in results),
             "without_image": sum(result.without_image for result in results),
+            "duplicate_exact": sum(result.duplicates.get("exact", 0) for result in results),
+            "duplicate_near": sum(result.duplicates.get("near", 0) for result in results),
+            "benchmark_image": sum(result.duplicates.get("benchmark", 0) for result in results),
         }
         if self.curated.rows != written + sum(drops.values()):
             raise OutputError(
@@ -211,9 +222,13 @@ class ShardsStage(Stage):
 
 
 def run(context: Context) -> list[Outcome]:
-    """Fetch the images of the batch's curated pairs, then write its shards."""
+    """Fetch the images of the batch's curated pairs, find duplicates if that is asked for, and write the shards."""
     _check_reasons(context)
-    return [ImagesStage(context).run(), ShardsStage(context).run()]
+    check_hash_lists(context)
+    outcomes = [kind.open(context).run() for kind in JOB.stages if kind.applies(context.config)]
+    if not DuplicatesStage.applies(context.config):
+        withdraw_duplicates(context)
+    return outcomes
 
 
 def _plan(context: Context) -> tuple[Snapshot, list[list[Slice]]]:
@@ -273,9 +288,9 @@ JOB = Job(
     "fetch_images",
     __doc__ or "",
     run,
-    stages=(ImagesStage, ShardsStage),
+    stages=(ImagesStage, DuplicatesStage, ShardsStage),
     options=FetchOptions,
-    sections=("images",),
+    sections=("images", "dedup"),
 )
 
 if __name__ == "__main__":

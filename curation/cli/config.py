@@ -185,3 +185,32 @@ class ImagesSection(Section):
     scores_in_shards: bool = Field(False, description="copy the scores of the filters to the shards")
     shard_bytes: int = Field(256 << 20, ge=1, description="bytes per shard file")
     assumed_image_bytes: int = Field(24 << 10, ge=1, description="assumed bytes per image, to plan the size of shards")
+
+
+class DedupSection(Section):
+    """Removal of duplicate images and of benchmark images from the shards; off by default."""
+
+    exact: bool = Field(
+        False, description="remove images with the same bytes as one of this batch or an earlier one (duplicate_exact)"
+    )
+    near_radius: Annotated[int, Field(ge=0, le=8)] | None = Field(
+        None,
+        description="remove images whose perceptual hash differs in at most this many of its 64 bits from that of one "
+        "of this batch or an earlier one, such as 4 (duplicate_near)",
+    )
+    hash_lists: Locations = Field(
+        [], description="files that jobs.make_hash_list wrote, whose images are removed (benchmark_image)"
+    )
+    list_radius: Annotated[int, Field(ge=0, le=8)] | None = Field(
+        4, description="the same as near_radius, for the images of hash_lists; null = only the same bytes"
+    )
+
+    @property
+    def is_on(self) -> bool:
+        """Return whether any images are removed."""
+        return self.among_images or bool(self.hash_lists)
+
+    @property
+    def among_images(self) -> bool:
+        """Return whether images are compared with one another."""
+        return self.exact or self.near_radius is not None

@@ -25,7 +25,7 @@ ID_LENGTH = 24
 
 def is_known(storage: Storage, paths: Sequence[str], ids: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
     """Return, for each of the sorted ids, whether one of the files, each sorted by image_id, contains it."""
-    sought = _fixed_width(ids)
+    sought = fixed_width(ids)
     known = np.zeros(len(sought), np.bool_)
     for path in paths if len(sought) else ():
         with open_parquet(storage, path) as file:
@@ -67,16 +67,18 @@ def _id_groups(file: pq.ParquetFile, first: bytes, last: bytes) -> Iterator[npt.
         bounded = statistics is not None and statistics.has_min_max
         if bounded and (statistics.max.encode() < first or statistics.min.encode() > last):
             continue
-        ids = _fixed_width(file.read_row_group(group, columns=["image_id"], use_threads=False)["image_id"])
+        ids = fixed_width(file.read_row_group(group, columns=["image_id"], use_threads=False)["image_id"])
         if len(ids):
             yield ids
 
 
-def _fixed_width(ids: pa.ChunkedArray) -> npt.NDArray[np.bytes_]:
-    """Return a column of ids as a NumPy array of fixed-width bytes."""
-    column: Any = ids.cast(pa.binary()).combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids.cast(pa.binary())
+def fixed_width(texts: pa.ChunkedArray | pa.Array, width: int = ID_LENGTH) -> npt.NDArray[np.bytes_]:
+    """Return a column of texts of `width` bytes each, without nulls, as a NumPy array of fixed-width bytes."""
+    column: Any = texts.cast(pa.binary())
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
     if not len(column):
-        return np.empty(0, f"S{ID_LENGTH}")
+        return np.empty(0, f"S{width}")
     _, offsets, data = column.buffers()
     start = np.frombuffer(offsets, np.int32, 1, 4 * column.offset)[0]
-    return np.frombuffer(data, f"S{ID_LENGTH}", len(column), int(start))
+    return np.frombuffer(data, f"S{width}", len(column), int(start))

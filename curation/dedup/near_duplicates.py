@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from curation.dedup.hash_search import (
     MAX_RADIUS,
@@ -94,13 +93,6 @@ def find_stored(hashes: Hashes, stored: Hashes, radius: int) -> Nearest:
     nearest, distances = np.full(len(best), -1, np.int32), np.where(is_near, best >> 32, 0).astype(np.int32)
     nearest[is_near] = first[best[is_near] & 0xFFFFFFFF]
     return Nearest(nearest[ranks], distances[ranks])
-
-
-def parse_hashes(digits: npt.NDArray[np.bytes_]) -> Hashes:
-    """Return the hashes that strings of 16 hex digits (`S16`) stand for."""
-    raw = np.ascontiguousarray(digits, "S16").view(np.uint8).reshape(-1, 16)
-    values = np.where(raw >= ord("a"), raw - (ord("a") - 10), raw - ord("0")).astype(np.uint8)
-    return (values[:, ::2] << 4 | values[:, 1::2]).copy().view(">u8").ravel().astype(np.uint64)
 
 
 def _find_first(hashes: Hashes) -> tuple[Ints, Ints]:

@@ -2,8 +2,8 @@
 
 Partition columns are stored in the table's log, not in the data files. Rows are sorted within a file and across the
 files of a partition, in name order: `pairs` and `matches` by image_id, `counts` and `totals` by lang and entry_id,
-`thresholds` by lang, `entries` by entry_id, `source_lists` by place, `images` by bucket and image_id, and `curated` and
-`shards` by order hash (`curation.hashing.order_hash`) and image_id.
+`thresholds` by lang, `entries` by entry_id, `source_lists` by place, `images` by bucket and image_id, `duplicates` by
+image_id, and `curated` and `shards` by order hash (`curation.hashing.order_hash`) and image_id.
 """
 
 from __future__ import annotations
@@ -83,6 +83,14 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("scores", SCORES),  # only in files of runs with image filters
         ]
     ),
+    "duplicates": pa.schema(
+        [
+            ("image_id", pa.string()),
+            ("reason", pa.string()),  # benchmark, exact or near
+            ("duplicate_of", pa.string()),
+            ("distance", pa.int32()),
+        ]
+    ),
     "shards": pa.schema(
         [
             *CURATED_COLUMNS,
@@ -151,6 +159,7 @@ PARTITIONS: dict[str, tuple[str, ...]] = {
     "source_lists": ("metadata_version", "wikipedia"),
     "curated": ("recipe", "batch"),
     "images": ("recipe", "batch"),
+    "duplicates": ("recipe", "batch"),
     "shards": ("recipe", "batch"),
     "runs": (),
     "ledger": (),

@@ -13,7 +13,9 @@ import numpy.typing as npt
 
 from curation.report.contact_sheet import SheetPicture
 
-STAGES = ("ingest", "match", "totals", "balance", "images", "shards")
+ORDER = ("ingest", "match", "totals", "balance", "images", "duplicates", "shards")
+OPTIONAL_STAGES = {"duplicates"}  # those that run only if the config asks for them
+STAGES = tuple(stage for stage in ORDER if stage not in OPTIONAL_STAGES)
 MAX_POINTS = 200
 
 
@@ -105,6 +107,11 @@ class Report:
     samples: Sequence[SamplePair] = ()
     sheet_rows: int = 0
     pictures: Sequence[SheetPicture] = ()
+
+    @property
+    def stages(self) -> list[str]:
+        """The stages of a night, optional ones only if they have run."""
+        return [stage for stage in ORDER if stage in STAGES or stage in self.runs]
 
     def figure(self, stage: str, key: str) -> Any:
         """Return a value of a stage's totals; None if the stage has not run or its totals lack the key."""

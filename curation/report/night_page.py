@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from curation.report import charts
 from curation.report.html import environment
-from curation.report.night_data import STAGES, LanguageCounts, Report, StageRun
+from curation.report.night_data import LanguageCounts, Report, StageRun
 from curation.report.unlisted import describe_unlisted
 
 # Stage, figure, label, and the figure of the same stage that is the whole of the share, with the label of the share.
@@ -41,7 +41,8 @@ MADE_FROM = {
     "totals": {"counts": "match"},
     "balance": {"matches": "match", "totals": "totals"},
     "images": {"curated": "balance"},
-    "shards": {"curated": "balance", "images": "images"},
+    "duplicates": {"images": "images"},
+    "shards": {"curated": "balance", "images": "images", "duplicates": "duplicates"},
 }
 
 
@@ -51,7 +52,7 @@ def render(report: Report) -> str:
     template = environment("curation.report").get_template("night_page.html")
     return template.render(
         report=report,
-        stages=STAGES,
+        stages=report.stages,
         p=tail_share(report),
         warnings=list(warnings(report)),
         funnel=list(funnel(report)),
@@ -203,7 +204,7 @@ def curves(report: Report) -> Iterator[tuple[LanguageCounts, Markup]]:
 def timings(report: Report) -> Iterator[dict[str, Any]]:
     """Yield every stage with its run (None if it has not run) and a bar of its steps, relative to the slowest stage."""
     slowest = max((sum(run.seconds.values()) for run in report.runs.values()), default=0)
-    for stage in STAGES:
+    for stage in report.stages:
         run = report.runs.get(stage)
         steps = run.seconds.values() if run else ()
         bar = charts.stacked_bar([share(value, slowest) or 0.0 for value in steps])

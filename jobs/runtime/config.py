@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, CliImplicitFlag, SettingsConfigDict
 
 from curation.cli.config import (
     BalanceSection,
+    DedupSection,
     ImagesSection,
     MatchSection,
     Section,
@@ -72,6 +73,7 @@ class Config(BaseSettings):
     match: MatchSection = MatchSection()
     balance: BalanceSection = BalanceSection()
     images: ImagesSection = ImagesSection()
+    dedup: DedupSection = DedupSection()
     storage: StorageSection = StorageSection()
     spark: SparkSection = SparkSection()
     gc: GcSection = GcSection()

@@ -149,8 +149,15 @@ class Inventory:
             counted = self.recipes.get(stage.partition["recipe"], {}).get("counts_up_to", batch)
             yield _key("match", match_id=match_id, batch=batch)
             yield _key("totals", match_id=match_id, batch=counted)
-        elif stage.stage in ("images", "shards"):
-            yield _key("balance" if stage.stage == "images" else "images", **stage.partition)
+        elif stage.stage == "images":
+            yield _key("balance", **stage.partition)
+        elif stage.stage == "duplicates":
+            for name in self.view.batches_up_to(batch):
+                yield _key("images", **{**stage.partition, "batch": name})
+                yield _key("duplicates", **{**stage.partition, "batch": name})
+        elif stage.stage == "shards":
+            yield _key("images", **stage.partition)
+            yield _key("duplicates", **stage.partition)
 
     def _missing(self, kind: type[Stage], judged: Mapping[Any, PublishedStage]) -> Iterator[dict[str, str]]:
         """Yield the partitions that a stage has not made yet, although the stage before it is published."""

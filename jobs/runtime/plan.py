@@ -51,7 +51,7 @@ def plan(context: Context, steps: Sequence[Job]) -> list[PlannedStage]:
     """
     estimates, planned = Estimates(context.lake, context.batch), list[PlannedStage]()
     before = ""
-    for kind in (kind for step in steps for kind in step.stages):
+    for kind in (kind for step in steps for kind in step.stages if kind.applies(context.config)):
         if before:
             runs, reason = True, f"{before} runs"
         else:

@@ -242,6 +242,11 @@ class Stage(ABC):
         self.context = context
 
     @classmethod
+    def applies(cls, config: Config) -> bool:  # noqa: ARG003
+        """Return whether a config asks for this stage."""
+        return True
+
+    @classmethod
     def open(cls, context: Context) -> Self:
         """Return the stage that the context's config asks for."""
         return cls(context)

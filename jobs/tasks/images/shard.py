@@ -28,17 +28,20 @@ class BuiltShard(msgspec.Struct):
     langs: dict[str, int]
     tombstone: int
     without_image: int
+    duplicates: dict[str, int]
 
 
 @dataclass(frozen=True)
 class BuildShard:
-    """Joins one bucket's curated rows with their images, in curated order; `images` are the files of each bucket.
+    """Joins one bucket's curated rows with their images, in curated order.
 
+    `images` are the files of each bucket, and `duplicates` those of the table of this name, whose images are left out.
     With `scores`, shards have the scores of the images, null in files of runs without filters.
     """
 
     storage: Storage
     images: Sequence[Sequence[DataFile]]
+    duplicates: Sequence[str]
     tombstones: Tombstones
     shard_bytes: int
     writers: WriterFactory
@@ -50,10 +53,12 @@ class BuildShard:
         usable = curated.filter(self.tombstones.keep_mask(curated))
         images = self._images(index)
         positions = pc.index_in(usable["image_id"], images["image_id"])
+        with_image, positions = usable.filter(pc.is_valid(positions)), positions.drop_null()
+        removed = self._removed(with_image["image_id"])
+        is_kept = pc.is_null(removed)
+        rows, positions = with_image.filter(is_kept), positions.filter(is_kept)
         schema = written_schema("shards", scores=self.scores)
         with self.writers("shards", index, file_bytes=self.shard_bytes, schema=schema) as writer:
-            rows = usable.filter(pc.is_valid(positions))
-            positions = positions.drop_null()
             for start in range(0, rows.num_rows, ROWS_AT_ONCE):
                 part = rows.slice(start, ROWS_AT_ONCE)
                 joined = images.take(positions.slice(start, ROWS_AT_ONCE))
@@ -64,13 +69,25 @@ class BuildShard:
             files=writer.files,
             langs=Counter(rows["lang"].to_pylist()),
             tombstone=curated.num_rows - usable.num_rows,
-            without_image=usable.num_rows - rows.num_rows,
+            without_image=usable.num_rows - with_image.num_rows,
+            duplicates=Counter(removed.drop_null().to_pylist()),
         )
 
     @property
     def _columns(self) -> list[str]:
         """Return the columns that are taken from `images`."""
         return [*(name for name, _ in PICTURE_COLUMNS), *(["scores"] if self.scores else [])]
+
+    def _removed(self, ids: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Return why each image is a duplicate; null for those that are none."""
+        schema = pa.schema([SCHEMAS["duplicates"].field(name) for name in ("image_id", "reason")])
+        batches = [
+            batch.filter(pc.is_in(batch["image_id"], ids))
+            for path in self.duplicates
+            for batch in read_batches(self.storage, path, schema.names)
+        ]
+        rows = pa.Table.from_batches(batches, schema)
+        return rows["reason"].take(pc.index_in(ids, rows["image_id"]))
 
     def _images(self, index: int) -> pa.Table:
         """Return the fetched images of a bucket."""

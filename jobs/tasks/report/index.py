@@ -18,6 +18,7 @@ OUTPUTS = {
     "totals": "totals",
     "balance": "curated",
     "images": "images",
+    "duplicates": "duplicates",
     "shards": "shards",
 }
 NO_RECIPE = ""

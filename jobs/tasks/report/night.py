@@ -44,6 +44,7 @@ def collect(lake: Lake, recipe: str, batch: str) -> report.Report:
             "totals": lake.snapshot("totals", counted),
             "balance": lake.snapshot("curated", drawn),
             "images": lake.snapshot("images", drawn),
+            "duplicates": lake.snapshot("duplicates", drawn),
             "shards": lake.snapshot("shards", drawn),
         },
     )

@@ -26,7 +26,7 @@ from jobs.runtime.partitions import WriterFactory
 from jobs.runtime.runs import Outcome, find_run, started_at
 from jobs.runtime.stage import Publication, StageRun
 
-TABLES = ("pairs", "matches", "curated", "images", "shards")  # those with rows of images
+TABLES = ("pairs", "matches", "curated", "images", "duplicates", "shards")  # those with rows of images
 
 
 class KeptPairs(msgspec.Struct):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from curation.errors import OutputError, WorldcurateError
 from curation.lake.lake import describe
+from curation.lake.schemas import PARTITIONS
 from curation.lake.view import LakeView
 from jobs.runtime.context import Context
 from jobs.runtime.inventory import Inventory
@@ -58,15 +60,20 @@ class Rebuild:
         return problems
 
     def _rebuild(self, step: Job, partition: dict[str, str]) -> None:
-        table = _table(step)
-        run_ids = self.view.snapshot(table, partition).run_ids
-        row = find_run(self.view, run_ids[0], table) if len(run_ids) == 1 else None
+        table, row = _table(step), self._newest_run(step, partition)
         if row is None:
             raise OutputError("its run is not recorded: run the night again")
         context = self.context.with_config(self.inventory.recorded_config(partition, row))
         if table == "matches" and dict(step.stages[0].open(context).outputs[table]) != partition:
             raise OutputError("the language-ID model or an algorithm of matching has changed: remove it (jobs.remove)")
         run_job(step, context)
+
+    def _newest_run(self, step: Job, partition: dict[str, str]) -> dict[str, Any] | None:
+        """Return the newest run of a job's stages for a partition: it has the config with which the job ran last."""
+        tables = [name for kind in step.stages for name in kind.tables if set(PARTITIONS[name]) == set(partition)]
+        owners = {run_id: table for table in tables for run_id in self.view.snapshot(table, partition).run_ids}
+        rows = [find_run(self.view, run_id, table) for run_id, table in owners.items()]
+        return max((row for row in rows if row), key=lambda row: row["finished"], default=None)
 
 
 def _table(step: Job) -> str:

@@ -17,6 +17,7 @@ JOBS: Final = {
     "thresholds": "jobs.balance",
     "curated": "jobs.balance",
     "images": "jobs.fetch_images",
+    "duplicates": "jobs.fetch_images",
     "shards": "jobs.fetch_images",
     "entries": "jobs.build_metadata",
     "source_lists": "jobs.build_metadata",

@@ -24,6 +24,7 @@ ROWS_COUNTED_AS: Final = {
     "thresholds": "languages",
     "curated": "curated",
     "images": "images",
+    "duplicates": "duplicates",
     "shards": "written",
 }
 # Table → (table that its run read, key of the run's inputs, figure that counts the rows read).
@@ -31,6 +32,7 @@ READ_FROM: Final = {
     "matches": ("pairs", "pairs", "images"),
     "curated": ("matches", "matches", "images"),
     "images": ("curated", "curated", "images"),
+    "duplicates": ("images", "images", "images"),
     "shards": ("curated", "curated", "pairs"),
 }
 HIDDEN_ARE_NOT_COUNTED: Final = {"images"}  # rows read with a tombstone are only in the run's drops

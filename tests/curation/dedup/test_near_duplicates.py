@@ -6,10 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.dedup import hash_search
-from curation.dedup.near_duplicates import find_clusters, find_duplicates, find_stored, parse_hashes
+from curation.dedup.near_duplicates import find_clusters, find_duplicates, find_stored
 
 radii = st.integers(0, 8)
-words = st.integers(0, 2**64 - 1)
 
 
 def near_hashes(seed, count, originals, flips):
@@ -96,12 +95,6 @@ def test_a_crowd_of_hashes_that_agree_in_most_bits_is_searched_completely():
         removed = np.flatnonzero(found.rows >= 0)
         assert (np.bitwise_count(hashes[removed] ^ hashes[found.rows[removed]]) == found.distances[removed]).all()
         assert (found.distances <= radius).all()
-
-
-@given(st.lists(words))
-def test_hex_digits_are_parsed(values):
-    digits = np.array([f"{value:016x}" for value in values], "S16")
-    assert parse_hashes(digits).tolist() == values
 
 
 @pytest.mark.parametrize("radius", [-1, 9])

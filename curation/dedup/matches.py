@@ -1,0 +1,72 @@
+"""Looks pictures up among others: by their bytes, then by their perceptual hash."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from curation.dedup.near_duplicates import find_stored
+from curation.dedup.picture_hashes import perceptual_hashes, sha256_words
+
+MATCHES = pa.schema(
+    [
+        ("row", pa.int32()),  # of the picture that was looked up
+        ("exact", pa.bool_()),
+        ("distance", pa.int32()),
+        ("name", pa.string()),  # of the picture that was found
+    ]
+)
+
+
+def find_matches(pictures: pa.Table, stored: pa.Table, *, exact: bool, radius: int | None) -> pa.Table:
+    """Return at most one match (schema `MATCHES`) per picture, in the order of the pictures.
+
+    It is the first stored picture with the same SHA-256, or else the first of those whose perceptual hash is nearest
+    and within the radius.
+
+    Args:
+        pictures: hashes of the pictures that are looked up (schema `HASHES`).
+        stored: hashes of the others.
+        exact: whether to compare the SHA-256.
+        radius: bits in which perceptual hashes may differ; None to not compare them.
+    """
+    none = np.full(len(pictures), -1, np.int64)
+    same = _find_same(sha256_words(pictures), sha256_words(stored)) if exact else none
+    near, distances = none, np.zeros(len(pictures), np.int32)
+    if radius is not None:
+        found = find_stored(perceptual_hashes(pictures), perceptual_hashes(stored), radius)
+        near, distances = found.rows.astype(np.int64), found.distances
+    is_exact = same >= 0
+    rows = np.flatnonzero(is_exact | (near >= 0))
+    columns = [
+        pa.array(rows, pa.int32()),
+        pa.array(is_exact[rows]),
+        pa.array(np.where(is_exact, 0, distances)[rows], pa.int32()),
+        stored["name"].take(pa.array(np.where(is_exact, same, near)[rows])),
+    ]
+    return pa.Table.from_arrays(columns, schema=MATCHES)
+
+
+def best_matches(parts: Iterable[pa.Table]) -> pa.Table:
+    """Return one match per row: an exact one, or else the nearest; of equal ones that of the first part."""
+    table = pa.concat_tables([MATCHES.empty_table(), *parts])
+    rows, exact, distances = (table[name].to_numpy() for name in ("row", "exact", "distance"))
+    order = np.lexsort((distances, ~exact.astype(bool), rows))  # stable: equal ones stay in the order of the parts
+    is_first = np.diff(rows[order], prepend=-1) > 0
+    return table.take(pa.array(order[is_first]))
+
+
+def _find_same(digests: npt.NDArray[np.uint64], stored: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """Return the first stored row with the same digest, -1 for none.
+
+    The first words are looked up, then all are compared. Different digests with the same first word, which are not
+    expected among fewer than 10^9 pictures, could hide a match, never make one.
+    """
+    rows = find_stored(digests[:, 0], stored[:, 0], 0).rows.astype(np.int64)
+    found = np.flatnonzero(rows >= 0)
+    differs = (digests[found] != stored[rows[found]]).any(axis=1)
+    rows[found[differs]] = -1
+    return rows

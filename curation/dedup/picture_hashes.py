@@ -1,0 +1,73 @@
+"""The hashes of pictures, as deduplication compares them: SHA-256 of the received bytes and perceptual hash."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation.dedup.across_batches import fixed_width
+from curation.dedup.hash_search import Hashes
+
+SHA256_BYTES = 32
+HASHES = pa.schema(
+    [
+        ("name", pa.string()),  # the image_id, or the name in a list
+        ("pixels", pa.int64()),
+        ("sha256", pa.binary(SHA256_BYTES)),
+        ("phash", pa.uint64()),
+    ]
+)
+IMAGES_COLUMNS = ["image_id", "status", "width", "height", "image_sha256", "phash", "original_sha256"]
+LIST_COLUMNS = ["name", "sha256", "phash"]
+
+
+def hashes_of_images(images: pa.RecordBatch) -> pa.Table:
+    """Return the hashes (schema `HASHES`) of the fetched pictures among rows of the table `images`.
+
+    Rows that an earlier release wrote without `original_sha256` have the SHA-256 of the stored bytes.
+    """
+    fetched = images.filter(pc.equal(images["status"], "ok"))
+    sha256 = fetched["image_sha256"]
+    if "original_sha256" in fetched.schema.names:
+        sha256 = pc.coalesce(fetched["original_sha256"], sha256)
+    pixels = pc.multiply(fetched["width"].cast(pa.int64()), fetched["height"].cast(pa.int64()))
+    return _table(fetched["image_id"], pixels, sha256, fetched["phash"])
+
+
+def hashes_of_list(listed: pa.Table) -> pa.Table:
+    """Return the hashes (schema `HASHES`) of the pictures of a hash list. Raises ValueError for a bad digest."""
+    for column, digits in (("sha256", 2 * SHA256_BYTES), ("phash", 16)):
+        if not pc.all(pc.match_substring_regex(listed[column], f"^[0-9a-f]{{{digits}}}$").fill_null(False)).as_py():
+            raise ValueError(f"column {column} must consist of {digits} hexadecimal digits")
+    return _table(listed["name"], pa.array(np.zeros(len(listed), np.int64)), listed["sha256"], listed["phash"])
+
+
+def perceptual_hashes(pictures: pa.Table) -> Hashes:
+    """Return the perceptual hashes of pictures."""
+    return np.asarray(pictures["phash"].to_numpy(), np.uint64)
+
+
+def sha256_words(pictures: pa.Table) -> npt.NDArray[np.uint64]:
+    """Return the SHA-256 of pictures as four words each."""
+    column = pictures["sha256"].combine_chunks()
+    if not len(column):
+        return np.empty((0, 4), np.uint64)
+    return np.frombuffer(column.buffers()[1], np.uint64, 4 * len(column), SHA256_BYTES * column.offset).reshape(-1, 4)
+
+
+def parse_hex(digits: npt.NDArray[np.bytes_]) -> npt.NDArray[np.uint8]:
+    """Return the bytes that texts of lower-case hexadecimal digits represent, one row per text."""
+    raw = np.ascontiguousarray(digits).view(np.uint8).reshape(len(digits), digits.dtype.itemsize)
+    values = np.where(raw >= ord("a"), raw - (ord("a") - 10), raw - ord("0")).astype(np.uint8)
+    return np.asarray(values[:, ::2] << 4 | values[:, 1::2], np.uint8)
+
+
+def _table(
+    names: pa.ChunkedArray | pa.Array, pixels: pa.Array, sha256: pa.ChunkedArray | pa.Array, phash: pa.ChunkedArray
+) -> pa.Table:
+    digests = parse_hex(fixed_width(sha256, 2 * SHA256_BYTES)).tobytes()
+    binary = pa.FixedSizeBinaryArray.from_buffers(pa.binary(SHA256_BYTES), len(names), [None, pa.py_buffer(digests)])
+    hashes = np.ascontiguousarray(parse_hex(fixed_width(phash, 16))).view(">u8").ravel().astype(np.uint64)
+    return pa.Table.from_arrays([names, pixels, binary, pa.array(hashes)], schema=HASHES)

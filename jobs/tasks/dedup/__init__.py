@@ -1,0 +1,1 @@
+"""The stage `duplicates` and its tasks."""

@@ -1,0 +1,126 @@
+"""The stage `duplicates`: which images of a batch are kept out of the shards, and of which each is a duplicate.
+
+It is a pure function of the images of the batch, of the images that earlier batches of the recipe keep, and of the hash
+lists. Like totals, duplicates follow the order of batches: if the images of an earlier batch are made again, those of
+later ones are stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+from curation.dedup.duplicates import DROP_REASONS
+from curation.errors import OutputError
+from curation.io.backend import FileStat
+from curation.lake.files import Snapshot
+from jobs.runtime.config import Config
+from jobs.runtime.context import Context
+from jobs.runtime.freshness import recorded_inputs
+from jobs.runtime.partitions import require
+from jobs.runtime.stage import Publication, Stage, StageRun
+from jobs.tasks.dedup.sources import KeptImages, ListedPictures, units_of
+from jobs.tasks.dedup.tasks import Choose, LookUp, Matched, StageHashes
+
+ALGORITHM = 1
+
+
+class DuplicatesStage(Stage):
+    """Finds the duplicates of a batch and publishes `duplicates`."""
+
+    name: ClassVar[str] = "duplicates"
+    tables: ClassVar[tuple[str, ...]] = ("duplicates",)
+
+    def __init__(self, context: Context, lists: Sequence[FileStat]) -> None:
+        super().__init__(context)
+        self.batch, self.section, self.lists = context.batch, context.config.dedup, lists
+        partition = {"recipe": context.config.recipe, "batch": self.batch}
+        self.images = require(context.lake, "fetch_images", "jobs.fetch_images", "images", **partition)
+        self.before = dict(_earlier_batches(context)) if self.section.among_images else {}
+        self.fingerprint_keys = {"dedup": self.section.model_dump(exclude={"hash_lists"}), "algorithm": ALGORITHM}
+        self.inputs = {
+            "images": self.images.run_ids,
+            "earlier": {batch: [*images.run_ids, *dups.run_ids] for batch, (images, dups) in self.before.items()},
+            "hash_lists": [[file.path, file.size, file.etag] for file in lists],
+        }
+        self.outputs = {"duplicates": partition}
+        self.reads = [self.images]
+
+    @classmethod
+    def applies(cls, config: Config) -> bool:
+        """Return whether any images are to be removed."""
+        return config.dedup.is_on
+
+    @classmethod
+    def open(cls, context: Context) -> Self:
+        """Return the stage of the context's batch."""
+        return cls(context, [context.storage.stat(path) for path in context.config.dedup.hash_lists])
+
+    @classmethod
+    def reopen(cls, context: Context, row: Mapping[str, Any], partition: Mapping[str, str]) -> Self:  # noqa: ARG003
+        """Return the stage that published a partition, with the hash lists that it read; they are not looked at."""
+        return cls(context, [FileStat(*record) for record in recorded_inputs(row)["hash_lists"]])
+
+    def execute(self, run: StageRun) -> Publication:
+        """Compare the images of the batch with lists, with earlier batches and with one another."""
+        context, section = self.context, self.section
+        staged = context.run_tasks(
+            "duplicates: hashes", list(units_of(self.images)), StageHashes(context.storage, run.staging)
+        )
+        hashes = [part.path for part in staged]
+        run.step("hashes")
+        lists: list[KeptImages | ListedPictures] = [ListedPictures(file.path) for file in self.lists]
+        earlier = [unit for images, dups in self.before.values() for unit in units_of(images, dups)]
+        task = LookUp(context.storage, run.staging, hashes, section.exact, section.near_radius, section.list_radius)
+        found = context.run_tasks("duplicates: look up", [*lists, *earlier], task)
+        run.step("look_up")
+        matched = Matched([part.path for part in found[: len(lists)]], [part.path for part in found[len(lists) :]])
+        choose = Choose(context.storage, hashes, section.exact, section.near_radius, run.writers())
+        [chosen] = context.run_tasks("duplicates: choose", [matched], choose)
+        run.step("choose")
+        compared = sum(part.rows for part in staged)
+        drops = _counters(chosen.reasons)
+        removed = sum(file.rows for file in chosen.files)
+        if removed != sum(drops.values()) or removed > compared:
+            raise OutputError(
+                f"duplicates: counts do not add up: compared {compared} images, {removed} rows written, reasons {drops}"
+            )
+        totals = {
+            "images": self.images.rows,
+            "compared": compared,
+            "kept": compared - removed,
+            "duplicates": removed,
+            "earlier_images": sum(part.pictures for part in found[len(lists) :]),
+            "listed_images": sum(part.pictures for part in found[: len(lists)]),
+        }
+        return Publication({"duplicates": chosen.files}, totals, drops)
+
+
+def check_hash_lists(context: Context) -> None:
+    """Raise InputError if a hash list cannot be used; before images are fetched, which takes hours."""
+    for path in context.config.dedup.hash_lists:
+        ListedPictures(path).check(context.storage)
+
+
+def withdraw_duplicates(context: Context) -> None:
+    """Remove the published duplicates of a batch whose shards are made without them now."""
+    partition = {"recipe": context.config.recipe, "batch": context.batch}
+    published = context.lake.snapshot("duplicates", partition)
+    if published.files:
+        metadata = {"removed": "duplicates"}
+        context.lake.publish("duplicates", partition, [], expected=published.run_ids, metadata=metadata)
+
+
+def _earlier_batches(context: Context) -> Iterator[tuple[str, tuple[Snapshot, Snapshot]]]:
+    """Yield the earlier batches of the recipe with their published images and duplicates."""
+    lake, recipe = context.lake, {"recipe": context.config.recipe}
+    images, duplicates = lake.snapshot("images", recipe), lake.snapshot("duplicates", recipe)
+    for batch in lake.batches_up_to(context.batch)[:-1]:
+        part = images.of(batch=batch)
+        if part.files:
+            yield batch, (part, duplicates.of(batch=batch))
+
+
+def _counters(reasons: Mapping[str, int]) -> dict[str, int]:
+    """Return the drops of the shards that the reasons of `duplicates` cause."""
+    return {DROP_REASONS[reason]: number for reason, number in sorted(reasons.items())}

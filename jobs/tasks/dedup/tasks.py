@@ -1,0 +1,109 @@
+"""The tasks of the stage `duplicates`: stage the hashes of a batch, look them up elsewhere, choose what is removed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+import pyarrow as pa
+
+from curation.dedup.duplicates import choose_duplicates
+from curation.dedup.matches import MATCHES, best_matches, find_matches
+from curation.dedup.picture_hashes import HASHES
+from curation.io.paths import join
+from curation.io.storage import Storage
+from curation.lake import shuffle
+from curation.lake.files import WrittenFile
+from jobs.runtime.partitions import WriterFactory
+from jobs.tasks.dedup.sources import KeptImages, ListedPictures
+
+ALL = range(1)  # the one bucket of a staged file
+
+
+class Staged(msgspec.Struct):
+    """A staged file, its rows, and the pictures that were read for it."""
+
+    path: str
+    rows: int
+    pictures: int
+
+
+@dataclass(frozen=True)
+class StageHashes:
+    """Writes the hashes of some images of the batch to the run's folder of working files."""
+
+    storage: Storage
+    folder: str
+
+    def __call__(self, index: int, images: KeptImages) -> Staged:
+        """Return the staged file."""
+        hashes = images.read(self.storage)
+        path = join(self.folder, "hashes", shuffle.staged_name(index))
+        shuffle.write_buckets(self.storage, path, HASHES, [hashes])
+        return Staged(path, hashes.num_rows, hashes.num_rows)
+
+
+@dataclass(frozen=True)
+class LookUp:
+    """Looks the pictures of the batch up in one source, and stages the matches."""
+
+    storage: Storage
+    folder: str
+    hashes: Sequence[str]
+    exact: bool
+    radius: int | None
+    list_radius: int | None
+
+    def __call__(self, index: int, source: KeptImages | ListedPictures) -> Staged:
+        """Return the staged matches."""
+        stored = source.read(self.storage)
+        pictures = shuffle.read_table(self.storage, self.hashes, ALL, HASHES)
+        is_list = isinstance(source, ListedPictures)
+        radius = self.list_radius if is_list else self.radius
+        matches = find_matches(pictures, stored, exact=is_list or self.exact, radius=radius)
+        path = join(self.folder, "matches", shuffle.staged_name(index))
+        shuffle.write_buckets(self.storage, path, MATCHES, [matches])
+        return Staged(path, matches.num_rows, stored.num_rows)
+
+
+class Chosen(msgspec.Struct):
+    """The written rows of `duplicates`, and their number by reason."""
+
+    files: list[WrittenFile]
+    reasons: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Staged matches of the batch in hash lists and in earlier batches, each in the order of the sources."""
+
+    lists: Sequence[str]
+    earlier: Sequence[str]
+
+    def __str__(self) -> str:
+        return "the duplicates of the batch"
+
+
+@dataclass(frozen=True)
+class Choose:
+    """Chooses the duplicates of the batch, in one task: whether a picture is kept depends on those before it."""
+
+    storage: Storage
+    hashes: Sequence[str]
+    exact: bool
+    radius: int | None
+    writers: WriterFactory
+
+    def __call__(self, index: int, matched: Matched) -> Chosen:
+        """Return the written rows."""
+        pictures = shuffle.read_table(self.storage, self.hashes, ALL, HASHES)
+        listed, earlier = self._matches(matched.lists), self._matches(matched.earlier)
+        rows = choose_duplicates(pictures, listed, earlier, exact=self.exact, radius=self.radius)
+        with self.writers("duplicates", index) as writer:
+            writer.write(rows)
+        return Chosen(writer.files, Counter(rows["reason"].to_pylist()))
+
+    def _matches(self, paths: Sequence[str]) -> pa.Table:
+        return best_matches(shuffle.read_buckets(self.storage, paths, ALL))

@@ -1,0 +1,323 @@
+"""Duplicates are kept out of the shards, within a batch and across batches, and accounted for everywhere."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from curation.errors import InputError
+from curation.lake.takedown_names import read_names
+from jobs import fetch_images, nightly, takedown
+from jobs.explain import Explainer
+from jobs.fetch_images import ShardsStage
+from jobs.runtime.config import Config
+from jobs.runtime.context import Context
+from jobs.runtime.plan import plan
+from jobs.status import read_status
+from jobs.tasks.dedup import sources
+from jobs.tasks.verify.tables import check_tables
+from support.in_process import change, prepare, without_spark
+from support.lakes import TABLES, digests
+from support.nights import ENTRIES, TEXTS, picture, publish_entries
+
+ALL_TABLES = (*TABLES, "duplicates")
+ON = {"exact": True, "near_radius": 4}
+
+
+def similar(number):
+    """The picture of a number, larger and with other bytes."""
+    image = Image.open(io.BytesIO(picture(number)))
+    stored = io.BytesIO()
+    image.resize((2 * image.width, 2 * image.height), Image.Resampling.BICUBIC).save(stored, "PNG")
+    return stored.getvalue()
+
+
+def write_pictures(folder, pictures):
+    """Write pictures by name, and a JSONL file that refers to them; return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for number, (name, data) in enumerate(pictures.items()):
+        (folder / name).write_bytes(data)
+        rows.append({"url": None, "ref": str(folder / name), "text": [TEXTS[number % 3]]})
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return [str(folder / "rows.jsonl")]
+
+
+FIRST = {f"{n}.png": picture(n) for n in range(20)}
+COPIES = {"copy0.png": picture(0), "copy1.png": picture(1), "again1.png": picture(1)}
+SIMILAR = {"large2.png": similar(2), "large3.png": similar(3)}
+SECOND = {
+    "copy4.png": picture(4),
+    "large5.png": similar(5),
+    "copy50.png": picture(50),
+    **{f"{n}.png": picture(n) for n in range(50, 60)},
+}
+
+
+def context_of(folder, dedup):
+    return change(
+        prepare(folder),
+        ingest={"inputs": write_pictures(folder / "b1", {**FIRST, **COPIES, **SIMILAR, "bad.png": b"none"})},
+        balance={"selection": "all"},
+        dedup=dedup,
+    )
+
+
+def second_of(context, folder):
+    return change(context, batch="b2", ingest={"inputs": write_pictures(folder / "b2", SECOND)})
+
+
+def run(context):
+    return {outcome.stage: outcome for outcome in nightly.run(context)}
+
+
+@pytest.fixture(scope="session")
+def nights_run(tmp_path_factory):
+    """The contexts of two nights with duplicates, and the outcomes of each."""
+    folder = tmp_path_factory.mktemp("duplicates")
+    first = context_of(folder, ON)
+    publish_entries(first, ENTRIES)
+    second = second_of(first, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        without_spark(patch)
+        outcomes = run(first), run(second)
+    return first, second, outcomes
+
+
+@pytest.fixture
+def nights(nights_run, in_process, tmp_path):
+    """The contexts of two nights with duplicates, over a copy of their lake."""
+    lake = shutil.copytree(nights_run[0].config.lake, tmp_path / "lake")
+    return [change(context, lake=str(lake)) for context in nights_run[:2]]
+
+
+def rows(context, table):
+    files = context.lake.snapshot(table, {"recipe": "default", "batch": context.batch}).files
+    return [row for file in files for row in pq.read_table(file.path, partitioning=None).to_pylist()]
+
+
+def name_of(context):
+    """The name of each image's file, by id."""
+    files = context.lake.snapshot("pairs").files
+    pairs = [row for file in files for row in pq.read_table(file.path, partitioning=None).to_pylist()]
+    return {row["image_id"]: row["image_ref"].rpartition("/")[2] for row in pairs}
+
+
+def removed(context):
+    names = name_of(context)
+    return {names[row["image_id"]]: (row["reason"], names[row["duplicate_of"]]) for row in rows(context, "duplicates")}
+
+
+def in_shards(context):
+    names = name_of(context)
+    return {names[row["image_id"]] for row in rows(context, "shards")}
+
+
+def states(context):
+    return {(s.partition["batch"], s.stage): s.freshness.state for s in read_status(context).stages}
+
+
+def test_duplicates_of_a_batch_are_removed_and_one_of_each_group_stays(nights):
+    first = nights[0]
+    found = removed(first)
+    groups = [{"0.png", "copy0.png"}, {"1.png", "copy1.png", "again1.png"}]
+    ids = {name: image for image, name in name_of(first).items()}
+    for group in groups:
+        [kept] = group - found.keys()
+        assert kept == min(group, key=ids.get)
+        assert {found[name] for name in group - {kept}} == {("exact", kept)}
+    assert {name: found[name] for name in ("2.png", "3.png")} == {
+        "2.png": ("near", "large2.png"),
+        "3.png": ("near", "large3.png"),
+    }, "the larger picture stays"
+    assert len(found) == 5
+    assert in_shards(first) == {*FIRST, *COPIES, *SIMILAR} - found.keys()
+
+
+def test_an_earlier_batch_keeps_its_pictures(nights):
+    second = nights[1]
+    found = removed(second)
+    assert {name: found[name] for name in ("copy4.png", "large5.png")} == {
+        "copy4.png": ("exact", "4.png"),
+        "large5.png": ("near", "5.png"),
+    }
+    assert len({"50.png", "copy50.png"} & found.keys()) == 1
+    assert len(found) == 3
+    assert in_shards(second) == SECOND.keys() - found.keys()
+
+
+def test_counters_add_up(nights_run):
+    for outcomes in nights_run[2]:
+        duplicates, shards = outcomes["duplicates"], outcomes["shards"]
+        totals = duplicates.totals
+        assert totals["images"] == outcomes["images"].totals["images"]
+        assert totals["compared"] == outcomes["images"].totals["fetched"] == totals["kept"] + totals["duplicates"]
+        assert totals["duplicates"] == sum(duplicates.drops.values())
+        assert duplicates.drops.items() <= shards.drops.items()
+        assert shards.totals["pairs"] == shards.totals["written"] + sum(shards.drops.values())
+        assert shards.totals["written"] == totals["kept"]
+    assert nights_run[2][0]["duplicates"].drops == {"duplicate_exact": 3, "duplicate_near": 2}
+    assert nights_run[2][0]["shards"].drops["without_image"] == 1
+    assert nights_run[2][1]["duplicates"].totals["earlier_images"] == nights_run[2][0]["duplicates"].totals["kept"]
+
+
+def test_every_removed_image_is_explained(nights):
+    for context in nights:
+        explainer = Explainer(context)
+        own = {row["image_id"] for row in rows(context, "images")}
+        for row in rows(context, "duplicates"):
+            verdict = explainer.image(row["image_id"]).verdict
+            assert row["duplicate_of"] in verdict
+            assert ("earlier batch" in verdict) == (row["duplicate_of"] not in own)
+            assert ("bytes" in verdict) == (row["reason"] == "exact")
+        for row in rows(context, "shards"):
+            assert "was fetched" in explainer.image(row["image_id"]).verdict
+
+
+def test_other_units_give_the_same_bytes(nights, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "ROWS_PER_UNIT", 5)
+    first = change(nights[0], lake=str(tmp_path / "other" / "lake"), images={"shard_bytes": 20_000})
+    prepare(tmp_path / "other")
+    for context in (first, change(nights[1], lake=first.config.lake)):
+        run(context)
+    assert digests(first.lake, ALL_TABLES) == digests(nights[0].lake, ALL_TABLES)
+
+
+@pytest.mark.spark
+def test_spark_gives_the_same_bytes(nights_run, spark, tmp_path):
+    lake = shutil.copytree(nights_run[0].config.lake, tmp_path / "lake")
+    contexts = [change(context, lake=str(lake)) for context in nights_run[:2]]
+    before = digests(contexts[0].lake, ALL_TABLES)
+    for table in ("duplicates", "shards"):
+        shutil.rmtree(lake / table)
+    for context in contexts:
+        ran = [outcome.stage for outcome in fetch_images.run(context) if outcome.fresh]
+        assert ran == ["duplicates", "shards"]
+    assert digests(contexts[0].lake, ALL_TABLES) == before
+
+
+def test_nothing_is_done_twice(nights):
+    assert set(states(nights[0]).values()) == {"fresh"}
+    for context in nights:
+        assert not any(outcome.fresh for outcome in nightly.run(context) if outcome.stage != "report")
+        planned = {stage.stage: stage.runs for stage in plan(context, nightly.STEPS)}
+        assert not planned["duplicates"]
+        assert not planned["shards"]
+
+
+def test_a_run_that_was_killed_before_its_shards_continues(nights, tmp_path, monkeypatch):
+    class Killed(BaseException):
+        """Ends a job as a signal does."""
+
+    def execute(self, _run):
+        raise Killed
+
+    first = change(nights[0], lake=str(tmp_path / "killed" / "lake"))
+    prepare(tmp_path / "killed")
+    with monkeypatch.context() as patch:
+        patch.setattr(ShardsStage, "execute", execute)
+        with pytest.raises(Killed):
+            run(first)
+    outcomes = run(first)
+    assert [stage for stage, outcome in outcomes.items() if outcome.fresh] == ["shards", "report"]
+    assert removed(first) == removed(nights[0])
+    assert digests(first.lake)["shards"] == digests(nights[0].lake)["shards"][: len(digests(first.lake)["shards"])]
+
+
+def test_without_the_section_nothing_changes(in_process, tmp_path):
+    context = context_of(tmp_path, {})
+    run(context)
+    assert "duplicates" not in {stage.stage for stage in plan(context, nightly.STEPS)}
+    assert not any(stage == "duplicates" for _, stage in states(context))
+    assert context.lake.snapshot("duplicates").version == -1
+    row = next(row for row in context.lake.rows("runs").to_pylist() if row["stage"] == "shards")
+    assert set(json.loads(row["inputs"])) == {"curated", "images", "tombstones", "settings", "table_versions"}
+
+
+def test_turning_it_off_brings_the_images_back(nights):
+    before = digests(nights[0].lake)["shards"]
+    off = change(nights[0], dedup={"exact": False, "near_radius": None})
+    outcomes = run(off)
+    assert "duplicates" not in outcomes
+    assert in_shards(off) == {*FIRST, *COPIES, *SIMILAR}
+    assert rows(off, "duplicates") == []
+    assert ("b1", "duplicates") not in states(off)
+    assert "was fetched" in Explainer(off).image(rows(off, "shards")[0]["image_id"]).verdict
+    run(nights[0])
+    assert digests(nights[0].lake)["shards"] == before
+
+
+def test_a_later_batch_is_stale_when_an_earlier_one_changes(nights):
+    run(change(nights[0], dedup={"exact": True, "near_radius": None}))
+    found = states(nights[1])
+    assert found["b1", "duplicates"] == found["b1", "shards"] == "fresh"
+    assert found["b2", "images"] == "fresh"
+    assert found["b2", "duplicates"] == found["b2", "shards"] == "stale"
+    run(nights[1])
+    assert set(states(nights[1]).values()) == {"fresh"}
+
+
+def take_down(context, *names):
+    """Take images down by the names of their files; return what the command says becomes stale."""
+    ids = {name: image for image, name in name_of(context).items()}
+    context = Context(Config(lake=context.config.lake), "takedown")
+    plan = takedown.Takedown(context, read_names(context.storage, image_ids=[ids[name] for name in names]))
+    return [line for line in plan.run("asked", None, purge=True) if line.startswith("becomes stale")]
+
+
+def test_a_duplicate_takes_the_place_of_an_original_that_is_taken_down(nights):
+    first, second = nights
+    before = in_shards(first)
+    [kept] = {"0.png", "copy0.png"} & before
+    [other] = {"0.png", "copy0.png"} - before
+    stale = take_down(first, kept, "4.png")
+    assert in_shards(first) == before - {kept, "4.png"} | {other}
+    assert any("b2: duplicates" in line for line in stale)
+    assert "copy4.png" not in in_shards(second)
+    run(second)
+    assert "copy4.png" in in_shards(second)
+    assert set(states(second).values()) == {"fresh"}
+
+
+def test_a_takedown_rebuilds_with_the_settings_of_the_last_run(in_process, tmp_path):
+    off = context_of(tmp_path, {})
+    run(off)
+    on = change(off, dedup=ON)
+    run(on)
+    take_down(on, "19.png")
+    assert len(removed(on)) == 5
+    assert in_shards(on) == {*FIRST, *COPIES, *SIMILAR} - removed(on).keys() - {"19.png"}
+
+
+def problems_of(context):
+    """The problems that jobs.verify finds, without those of the metadata, which no run has made."""
+    problems = check_tables(context, read=True).problems
+    return [problem.line() for problem in problems if problem.table != "entries"]
+
+
+def test_a_damaged_file_is_made_again(nights):
+    [file] = nights[0].lake.snapshot("duplicates", {"recipe": "default", "batch": "b1"}).files
+    nights[0].storage.delete_files([file.path])
+    assert problems_of(nights[0]) == [f"{file.path}: missing: run jobs.fetch_images --recipe default --batch b1 again"]
+    before = removed(nights[1])
+    run(nights[0])
+    run(nights[1])
+    assert not problems_of(nights[0])
+    assert removed(nights[1]) == before
+
+
+def test_batches_of_another_recipe_are_not_compared(nights):
+    other = run(change(nights[1], recipe="other"))
+    assert other["duplicates"].totals["earlier_images"] == 0
+    assert other["duplicates"].drops == {"duplicate_exact": 1}
+
+
+def test_a_hash_list_that_is_none_ends_before_images_are_fetched(nights, tmp_path):
+    (tmp_path / "list.parquet").write_bytes(b"none")
+    with pytest.raises(InputError, match=r"dedup.hash_lists: .*list.parquet is not a hash list .*make_hash_list"):
+        run(change(nights[0], images={"quality": 50}, dedup={"hash_lists": [str(tmp_path / "list.parquet")]}))
