@@ -160,10 +160,12 @@ class Explainer:
 
     def _duplicate(self, reason: str, duplicate_of: str, distance: int, **_: str) -> str:
         """Return that an image is left out of the shards, and of which it is a duplicate."""
-        what = "with the same bytes as" if reason == "exact" else f"{distance} of 64 bits from"
         if reason == "benchmark":
-            return f"dropped by fetch_images: benchmark image, {what} {duplicate_of!r} of a hash list"
+            return (
+                f"dropped by fetch_images: benchmark image, {distance} of 64 bits from {duplicate_of!r} of a hash list"
+            )
         is_own = self._rows(self._snapshot("images", **self.of_recipe), ["image_id"], image_id=[duplicate_of])
+        what = "with the same bytes as" if reason == "exact" else f"{distance} of 64 bits from"
         whose = "of this batch" if is_own else "of an earlier batch"
         return f"dropped by fetch_images: duplicate, {what} image {duplicate_of} {whose}"
 

@@ -20,7 +20,6 @@ HASHES = pa.schema(
     ]
 )
 IMAGES_COLUMNS = ["image_id", "status", "width", "height", "image_sha256", "phash", "original_sha256"]
-LIST_COLUMNS = ["name", "sha256", "phash"]
 
 
 def hashes_of_images(images: pa.RecordBatch) -> pa.Table:

@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from curation.dedup.hash_list import write_hash_list
 from curation.errors import InputError
 from curation.lake.takedown_names import read_names
-from jobs import fetch_images, nightly, takedown
+from jobs import fetch_images, make_hash_list, nightly, takedown
 from jobs.explain import Explainer
 from jobs.fetch_images import ShardsStage
 from jobs.runtime.config import Config
@@ -109,8 +110,10 @@ def name_of(context):
 
 
 def removed(context):
+    """By the name of each duplicate, the reason and the name of the image that is kept."""
     names = name_of(context)
-    return {names[row["image_id"]]: (row["reason"], names[row["duplicate_of"]]) for row in rows(context, "duplicates")}
+    found = [row for row in rows(context, "duplicates") if row["reason"] != "benchmark"]
+    return {names[row["image_id"]]: (row["reason"], names[row["duplicate_of"]]) for row in found}
 
 
 def in_shards(context):
@@ -315,6 +318,45 @@ def test_batches_of_another_recipe_are_not_compared(nights):
     other = run(change(nights[1], recipe="other"))
     assert other["duplicates"].totals["earlier_images"] == 0
     assert other["duplicates"].drops == {"duplicate_exact": 1}
+
+
+def test_pictures_of_a_hash_list_are_removed_whatever_else_they_are(nights, tmp_path):
+    before = removed(nights[0])
+    (tmp_path / "bench").mkdir()
+    for name, data in {"six.png": picture(6), "seven.png": similar(7), "one.png": picture(1)}.items():
+        (tmp_path / "bench" / name).write_bytes(data)
+    path = tmp_path / "list.parquet"
+    assert make_hash_list.main(["--inputs", str(tmp_path / "bench"), "--output", str(path)]) == 0
+    listing = change(nights[0], dedup={"hash_lists": [str(path)]})
+    outcomes = run(listing)
+    benchmark = {
+        name_of(listing)[row["image_id"]]: (row["duplicate_of"], row["distance"] > 0)
+        for row in rows(listing, "duplicates")
+        if row["reason"] == "benchmark"
+    }
+    assert benchmark.keys() == {"6.png", "7.png", "1.png", "copy1.png", "again1.png"}
+    assert benchmark["6.png"] == ("six.png", False)
+    assert benchmark["7.png"][0] == "seven.png"
+    assert outcomes["shards"].drops["benchmark_image"] == 5
+    others = {name: why for name, why in before.items() if name not in benchmark}
+    assert removed(listing) == others
+    verdict = Explainer(listing).image(next(i for i, name in name_of(listing).items() if name == "6.png")).verdict
+    assert verdict.endswith("benchmark image, 0 of 64 bits from 'six.png' of a hash list")
+    path.unlink()
+    assert states(listing)["b1", "duplicates"] == states(listing)["b1", "shards"] == "fresh", "lists are not looked at"
+
+
+def test_a_changed_hash_list_is_read_again(nights, tmp_path):
+    path = str(tmp_path / "list.parquet")
+    listing = change(nights[0], dedup={"exact": False, "near_radius": None, "hash_lists": [path]})
+    listed = {row["image_id"]: row for row in rows(listing, "images") if row["status"] == "ok"}
+    for names in (["8.png"], ["8.png", "9.png"]):
+        ids = [image for image, name in name_of(listing).items() if name in names]
+        found = [listed[image] for image in ids]
+        hashes = [{"name": r["image_id"], "sha256": r["original_sha256"], "phash": r["phash"]} for r in found]
+        write_hash_list(listing.storage, path, hashes)
+        assert run(listing)["shards"].drops["benchmark_image"] == len(names)
+        assert in_shards(listing) == {*FIRST, *COPIES, *SIMILAR} - set(names)
 
 
 def test_a_hash_list_that_is_none_ends_before_images_are_fetched(nights, tmp_path):

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from curation.dedup.picture_hashes import HASHES, IMAGES_COLUMNS, LIST_COLUMNS, hashes_of_images, hashes_of_list
-from curation.errors import InputError
-from curation.io.failures import first_line
+from curation.dedup.hash_list import read_hash_list
+from curation.dedup.picture_hashes import HASHES, IMAGES_COLUMNS, hashes_of_images
 from curation.io.storage import Storage
 from curation.lake.files import DataFile, Snapshot
 from curation.lake.parquet_read import read_batches
@@ -56,27 +53,7 @@ class ListedPictures:
 
     def read(self, storage: Storage) -> pa.Table:
         """Return the hashes (schema `HASHES`). Raises InputError if the file is not a hash list."""
-        try:
-            return hashes_of_list(self._open(storage).read(LIST_COLUMNS))
-        except (pa.ArrowException, ValueError) as error:
-            raise self._refused(first_line(error)) from error
-
-    def check(self, storage: Storage) -> None:
-        """Raise InputError if the file cannot be read or lacks columns."""
-        try:
-            names = self._open(storage).schema_arrow.names
-        except pa.ArrowException as error:
-            raise self._refused(first_line(error)) from error
-        if lacking := [name for name in LIST_COLUMNS if name not in names]:
-            raise self._refused(f"it has no column {', '.join(lacking)}")
-
-    def _open(self, storage: Storage) -> Any:
-        return pq.ParquetFile(storage.open_input(self.path))
-
-    def _refused(self, what: str) -> InputError:
-        return InputError(
-            f"dedup.hash_lists: {self.path} is not a hash list ({what}): make it with jobs.make_hash_list"
-        )
+        return read_hash_list(storage, self.path)
 
 
 def units_of(images: Snapshot, removed: Snapshot | None = None) -> Iterator[KeptImages]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from curation.dedup.duplicates import DROP_REASONS
+from curation.dedup.hash_list import check_hash_list
 from curation.errors import OutputError
 from curation.io.backend import FileStat
 from curation.lake.files import Snapshot
@@ -99,7 +100,7 @@ class DuplicatesStage(Stage):
 def check_hash_lists(context: Context) -> None:
     """Raise InputError if a hash list cannot be used; before images are fetched, which takes hours."""
     for path in context.config.dedup.hash_lists:
-        ListedPictures(path).check(context.storage)
+        check_hash_list(context.storage, path)
 
 
 def withdraw_duplicates(context: Context) -> None:

@@ -1,0 +1,108 @@
+"""The task that hashes pictures of files, tar archives and Parquet files, for a hash list."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curation.errors import InputError
+from curation.images.decode import ImageLimits, verify
+from curation.images.failures import DecodeError
+from curation.io.failures import first_line
+from curation.io.gzip_stream import DamagedError
+from curation.io.storage import Storage
+from curation.io.tar_members import read_member, tar_members
+
+FILES_PER_UNIT = 256
+ROWS_AT_ONCE = 64
+CONTAINERS = (".tar", ".parquet")
+
+
+@dataclass(frozen=True)
+class PictureFile:
+    """A picture, or a tar archive or Parquet file with pictures, and the name that the list gives it."""
+
+    path: str
+    name: str
+
+    def __str__(self) -> str:
+        return self.path
+
+    @property
+    def is_container(self) -> bool:
+        """Return whether the file holds many pictures."""
+        return self.path.lower().endswith(CONTAINERS)
+
+
+class HashedPictures(msgspec.Struct):
+    """The hashes of pictures, as name, SHA-256 and perceptual hash, and why others cannot be decoded."""
+
+    rows: list[tuple[str, str, str]]
+    failed: dict[str, int]
+
+
+@dataclass(frozen=True)
+class HashPictures:
+    """Hashes the pictures of some files; `image_column` is that of Parquet files."""
+
+    storage: Storage
+    limits: ImageLimits
+    image_column: str
+
+    def __call__(self, _: int, files: Sequence[PictureFile]) -> HashedPictures:
+        """Return the hashes. Raises InputError if a file cannot be read completely."""
+        rows: list[tuple[str, str, str]] = []
+        failed: Counter[str] = Counter()
+        for file in files:
+            for name, data in self._pictures(file):
+                try:
+                    rows.append((name, sha256(data).hexdigest(), verify(data, self.limits).phash))
+                except DecodeError as error:
+                    failed[error.reason] += 1
+        return HashedPictures(rows, failed)
+
+    def _pictures(self, file: PictureFile) -> Iterator[tuple[str, bytes]]:
+        """Yield the name and the bytes of every picture."""
+        try:
+            if file.path.lower().endswith(".tar"):
+                yield from self._members(file)
+            elif file.path.lower().endswith(".parquet"):
+                yield from self._rows(file)
+            else:
+                yield file.name, self.storage.read_bytes(file.path)
+        except (DamagedError, pa.ArrowException, OSError) as error:
+            raise InputError(f"--inputs: {file.path}: {first_line(error)}: replace the file") from error
+
+    def _members(self, file: PictureFile) -> Iterator[tuple[str, bytes]]:
+        with self.storage.open_input(file.path) as archive:
+            for member in tar_members(archive):
+                if member.is_file:
+                    yield f"{file.name}#{member.name}", read_member(archive, member)
+
+    def _rows(self, file: PictureFile) -> Iterator[tuple[str, bytes]]:
+        with self.storage.open_input(file.path) as source:
+            parquet = pq.ParquetFile(source, page_checksum_verification=True)
+            if self.image_column not in parquet.schema_arrow.names:
+                raise InputError(
+                    f"--image_column: {file.path} has no column {self.image_column!r}: it has "
+                    f"{', '.join(parquet.schema_arrow.names)}"
+                )
+            number = 0
+            for batch in parquet.iter_batches(ROWS_AT_ONCE, columns=[self.image_column], use_threads=False):
+                for value in batch.column(0).to_pylist():
+                    data = value.get("bytes") if isinstance(value, dict) else value
+                    yield f"{file.name}#{number}", data if isinstance(data, bytes) else b""
+                    number += 1
+
+
+def units_of_files(files: Sequence[PictureFile]) -> list[list[PictureFile]]:
+    """Cut files into work units: archives and tables alone, other files `FILES_PER_UNIT` at a time."""
+    containers = [[file] for file in files if file.is_container]
+    others = [file for file in files if not file.is_container]
+    return [*containers, *(others[i : i + FILES_PER_UNIT] for i in range(0, len(others), FILES_PER_UNIT))]
