@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curation.report.contact_sheet import SheetPicture
+from curation.report.duplicate_pairs import DuplicatePair
 
 ORDER = ("ingest", "match", "totals", "balance", "images", "duplicates", "shards")
 OPTIONAL_STAGES = {"duplicates"}  # those that run only if the config asks for them
@@ -90,7 +91,7 @@ class Report:
     `recipe_spec` is the frozen configuration of the recipe, `runs` has the run of every stage that has run, and
     `thresholds` the rows of that table. `languages` are the languages that have matches, those with the most first, and
     `names` the names of languages. `samples` are matched pairs. `pictures` are the contact sheet, chosen from the first
-    `sheet_rows` rows of the shards.
+    `sheet_rows` rows of the shards. `pairs` are examples of duplicates.
     """
 
     batch: str
@@ -107,6 +108,7 @@ class Report:
     samples: Sequence[SamplePair] = ()
     sheet_rows: int = 0
     pictures: Sequence[SheetPicture] = ()
+    pairs: Sequence[DuplicatePair] = ()
 
     @property
     def stages(self) -> list[str]:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 
-import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 
 from curation.dedup.hash_list import write_hash_list
 from curation.errors import InputError
@@ -22,103 +19,25 @@ from jobs.runtime.plan import plan
 from jobs.status import read_status
 from jobs.tasks.dedup import sources
 from jobs.tasks.verify.tables import check_tables
-from support.in_process import change, prepare, without_spark
+from support.duplicates import (
+    COPIES,
+    FIRST,
+    ON,
+    SECOND,
+    SIMILAR,
+    first_night,
+    in_shards,
+    name_of,
+    removed,
+    rows,
+    run_night,
+    similar,
+)
+from support.in_process import change, prepare
 from support.lakes import TABLES, digests
-from support.nights import ENTRIES, TEXTS, picture, publish_entries
+from support.nights import picture
 
 ALL_TABLES = (*TABLES, "duplicates")
-ON = {"exact": True, "near_radius": 4}
-
-
-def similar(number):
-    """The picture of a number, larger and with other bytes."""
-    image = Image.open(io.BytesIO(picture(number)))
-    stored = io.BytesIO()
-    image.resize((2 * image.width, 2 * image.height), Image.Resampling.BICUBIC).save(stored, "PNG")
-    return stored.getvalue()
-
-
-def write_pictures(folder, pictures):
-    """Write pictures by name, and a JSONL file that refers to them; return its path."""
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for number, (name, data) in enumerate(pictures.items()):
-        (folder / name).write_bytes(data)
-        rows.append({"url": None, "ref": str(folder / name), "text": [TEXTS[number % 3]]})
-    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    return [str(folder / "rows.jsonl")]
-
-
-FIRST = {f"{n}.png": picture(n) for n in range(20)}
-COPIES = {"copy0.png": picture(0), "copy1.png": picture(1), "again1.png": picture(1)}
-SIMILAR = {"large2.png": similar(2), "large3.png": similar(3)}
-SECOND = {
-    "copy4.png": picture(4),
-    "large5.png": similar(5),
-    "copy50.png": picture(50),
-    **{f"{n}.png": picture(n) for n in range(50, 60)},
-}
-
-
-def context_of(folder, dedup):
-    return change(
-        prepare(folder),
-        ingest={"inputs": write_pictures(folder / "b1", {**FIRST, **COPIES, **SIMILAR, "bad.png": b"none"})},
-        balance={"selection": "all"},
-        dedup=dedup,
-    )
-
-
-def second_of(context, folder):
-    return change(context, batch="b2", ingest={"inputs": write_pictures(folder / "b2", SECOND)})
-
-
-def run(context):
-    return {outcome.stage: outcome for outcome in nightly.run(context)}
-
-
-@pytest.fixture(scope="session")
-def nights_run(tmp_path_factory):
-    """The contexts of two nights with duplicates, and the outcomes of each."""
-    folder = tmp_path_factory.mktemp("duplicates")
-    first = context_of(folder, ON)
-    publish_entries(first, ENTRIES)
-    second = second_of(first, folder)
-    with pytest.MonkeyPatch.context() as patch:
-        without_spark(patch)
-        outcomes = run(first), run(second)
-    return first, second, outcomes
-
-
-@pytest.fixture
-def nights(nights_run, in_process, tmp_path):
-    """The contexts of two nights with duplicates, over a copy of their lake."""
-    lake = shutil.copytree(nights_run[0].config.lake, tmp_path / "lake")
-    return [change(context, lake=str(lake)) for context in nights_run[:2]]
-
-
-def rows(context, table):
-    files = context.lake.snapshot(table, {"recipe": "default", "batch": context.batch}).files
-    return [row for file in files for row in pq.read_table(file.path, partitioning=None).to_pylist()]
-
-
-def name_of(context):
-    """The name of each image's file, by id."""
-    files = context.lake.snapshot("pairs").files
-    pairs = [row for file in files for row in pq.read_table(file.path, partitioning=None).to_pylist()]
-    return {row["image_id"]: row["image_ref"].rpartition("/")[2] for row in pairs}
-
-
-def removed(context):
-    """By the name of each duplicate, the reason and the name of the image that is kept."""
-    names = name_of(context)
-    found = [row for row in rows(context, "duplicates") if row["reason"] != "benchmark"]
-    return {names[row["image_id"]]: (row["reason"], names[row["duplicate_of"]]) for row in found}
-
-
-def in_shards(context):
-    names = name_of(context)
-    return {names[row["image_id"]] for row in rows(context, "shards")}
 
 
 def states(context):
@@ -187,7 +106,7 @@ def test_other_units_give_the_same_bytes(nights, tmp_path, monkeypatch):
     first = change(nights[0], lake=str(tmp_path / "other" / "lake"), images={"shard_bytes": 20_000})
     prepare(tmp_path / "other")
     for context in (first, change(nights[1], lake=first.config.lake)):
-        run(context)
+        run_night(context)
     assert digests(first.lake, ALL_TABLES) == digests(nights[0].lake, ALL_TABLES)
 
 
@@ -225,16 +144,16 @@ def test_a_run_that_was_killed_before_its_shards_continues(nights, tmp_path, mon
     with monkeypatch.context() as patch:
         patch.setattr(ShardsStage, "execute", execute)
         with pytest.raises(Killed):
-            run(first)
-    outcomes = run(first)
+            run_night(first)
+    outcomes = run_night(first)
     assert [stage for stage, outcome in outcomes.items() if outcome.fresh] == ["shards", "report"]
     assert removed(first) == removed(nights[0])
     assert digests(first.lake)["shards"] == digests(nights[0].lake)["shards"][: len(digests(first.lake)["shards"])]
 
 
 def test_without_the_section_nothing_changes(in_process, tmp_path):
-    context = context_of(tmp_path, {})
-    run(context)
+    context = first_night(tmp_path, {})
+    run_night(context)
     assert "duplicates" not in {stage.stage for stage in plan(context, nightly.STEPS)}
     assert not any(stage == "duplicates" for _, stage in states(context))
     assert context.lake.snapshot("duplicates").version == -1
@@ -245,23 +164,23 @@ def test_without_the_section_nothing_changes(in_process, tmp_path):
 def test_turning_it_off_brings_the_images_back(nights):
     before = digests(nights[0].lake)["shards"]
     off = change(nights[0], dedup={"exact": False, "near_radius": None})
-    outcomes = run(off)
+    outcomes = run_night(off)
     assert "duplicates" not in outcomes
     assert in_shards(off) == {*FIRST, *COPIES, *SIMILAR}
     assert rows(off, "duplicates") == []
     assert ("b1", "duplicates") not in states(off)
     assert "was fetched" in Explainer(off).image(rows(off, "shards")[0]["image_id"]).verdict
-    run(nights[0])
+    run_night(nights[0])
     assert digests(nights[0].lake)["shards"] == before
 
 
 def test_a_later_batch_is_stale_when_an_earlier_one_changes(nights):
-    run(change(nights[0], dedup={"exact": True, "near_radius": None}))
+    run_night(change(nights[0], dedup={"exact": True, "near_radius": None}))
     found = states(nights[1])
     assert found["b1", "duplicates"] == found["b1", "shards"] == "fresh"
     assert found["b2", "images"] == "fresh"
     assert found["b2", "duplicates"] == found["b2", "shards"] == "stale"
-    run(nights[1])
+    run_night(nights[1])
     assert set(states(nights[1]).values()) == {"fresh"}
 
 
@@ -282,16 +201,16 @@ def test_a_duplicate_takes_the_place_of_an_original_that_is_taken_down(nights):
     assert in_shards(first) == before - {kept, "4.png"} | {other}
     assert any("b2: duplicates" in line for line in stale)
     assert "copy4.png" not in in_shards(second)
-    run(second)
+    run_night(second)
     assert "copy4.png" in in_shards(second)
     assert set(states(second).values()) == {"fresh"}
 
 
 def test_a_takedown_rebuilds_with_the_settings_of_the_last_run(in_process, tmp_path):
-    off = context_of(tmp_path, {})
-    run(off)
+    off = first_night(tmp_path, {})
+    run_night(off)
     on = change(off, dedup=ON)
-    run(on)
+    run_night(on)
     take_down(on, "19.png")
     assert len(removed(on)) == 5
     assert in_shards(on) == {*FIRST, *COPIES, *SIMILAR} - removed(on).keys() - {"19.png"}
@@ -308,14 +227,14 @@ def test_a_damaged_file_is_made_again(nights):
     nights[0].storage.delete_files([file.path])
     assert problems_of(nights[0]) == [f"{file.path}: missing: run jobs.fetch_images --recipe default --batch b1 again"]
     before = removed(nights[1])
-    run(nights[0])
-    run(nights[1])
+    run_night(nights[0])
+    run_night(nights[1])
     assert not problems_of(nights[0])
     assert removed(nights[1]) == before
 
 
 def test_batches_of_another_recipe_are_not_compared(nights):
-    other = run(change(nights[1], recipe="other"))
+    other = run_night(change(nights[1], recipe="other"))
     assert other["duplicates"].totals["earlier_images"] == 0
     assert other["duplicates"].drops == {"duplicate_exact": 1}
 
@@ -328,7 +247,7 @@ def test_pictures_of_a_hash_list_are_removed_whatever_else_they_are(nights, tmp_
     path = tmp_path / "list.parquet"
     assert make_hash_list.main(["--inputs", str(tmp_path / "bench"), "--output", str(path)]) == 0
     listing = change(nights[0], dedup={"hash_lists": [str(path)]})
-    outcomes = run(listing)
+    outcomes = run_night(listing)
     benchmark = {
         name_of(listing)[row["image_id"]]: (row["duplicate_of"], row["distance"] > 0)
         for row in rows(listing, "duplicates")
@@ -355,11 +274,11 @@ def test_a_changed_hash_list_is_read_again(nights, tmp_path):
         found = [listed[image] for image in ids]
         hashes = [{"name": r["image_id"], "sha256": r["original_sha256"], "phash": r["phash"]} for r in found]
         write_hash_list(listing.storage, path, hashes)
-        assert run(listing)["shards"].drops["benchmark_image"] == len(names)
+        assert run_night(listing)["shards"].drops["benchmark_image"] == len(names)
         assert in_shards(listing) == {*FIRST, *COPIES, *SIMILAR} - set(names)
 
 
 def test_a_hash_list_that_is_none_ends_before_images_are_fetched(nights, tmp_path):
     (tmp_path / "list.parquet").write_bytes(b"none")
     with pytest.raises(InputError, match=r"dedup.hash_lists: .*list.parquet is not a hash list .*make_hash_list"):
-        run(change(nights[0], images={"quality": 50}, dedup={"hash_lists": [str(tmp_path / "list.parquet")]}))
+        run_night(change(nights[0], images={"quality": 50}, dedup={"hash_lists": [str(tmp_path / "list.parquet")]}))

@@ -54,11 +54,18 @@ def _batches(lake: Lake, shards: Snapshot) -> Iterator[pa.RecordBatch]:
         yield from read_batches(lake.storage, file.path, COLUMNS, ROWS)
 
 
-def _picture(row: dict[str, Any]) -> SheetPicture | None:
+def thumbnail(image: bytes) -> str | None:
+    """Return a small JPEG of a stored picture as a `data:` URI; None if it does not decode."""
     try:
-        reduced = verify(row["image"], SMALL).image
+        reduced = verify(image, SMALL).image
     except (DecodeError, MemoryError):
         return None
-    thumbnail = encoded(Image.open(io.BytesIO(reduced)).convert("RGB"), "jpeg", QUALITY)
-    source = f"data:image/jpeg;base64,{b64encode(thumbnail).decode()}"
-    return SheetPicture(row["image_id"], source, row["width"], row["height"], row["text"], row["lang"])
+    small = encoded(Image.open(io.BytesIO(reduced)).convert("RGB"), "jpeg", QUALITY)
+    return f"data:image/jpeg;base64,{b64encode(small).decode()}"
+
+
+def _picture(row: dict[str, Any]) -> SheetPicture | None:
+    source = thumbnail(row["image"])
+    return (
+        SheetPicture(row["image_id"], source, row["width"], row["height"], row["text"], row["lang"]) if source else None
+    )

@@ -23,6 +23,7 @@ from curation.lake.schemas import SCHEMAS
 from curation.report import night_data as report
 from jobs.runtime.runs import find_run
 from jobs.tasks.report.contact_sheet import collect_sheet
+from jobs.tasks.report.duplicates import collect_pairs
 from metadata.languages import LanguageTable
 
 TOP = 10
@@ -68,6 +69,7 @@ def collect(lake: Lake, recipe: str, batch: str) -> report.Report:
         samples=list(sample_pairs(lake, lake.snapshot("matches", matched), lake.snapshot("curated", drawn), keys)),
         sheet_rows=sheet_rows,
         pictures=pictures,
+        pairs=collect_pairs(lake, drawn),
     )
 
 
