@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from support.vectors import expected, inputs
-from training.evaluation.forgetting import sequence_metrics
+from training.methods.forgetting import sequence_metrics
 
 
 def test_metrics_equal_the_vector():
