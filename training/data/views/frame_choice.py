@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from training.data.views.seeds import generator
 
+CLIP_VIP_FRAMES = 12
+
 
 def frame_indices(total: int, count: int, seed: int | None = None) -> list[int]:
     """Return the numbers of `count` frames of a video with `total`, in order and at equal distances.

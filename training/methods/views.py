@@ -1,0 +1,76 @@
+"""What a sample brings to a training step: views, each from a column and through a transform, as typed settings."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from training.data.views.augmentation import Augmentation
+from training.data.views.frame_choice import CLIP_VIP_FRAMES
+from training.data.views.text_edits import Edit
+from training.methods.base import Part
+
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class ImageView(Part):
+    """A random crop of an image."""
+
+    kind: Literal["image"] = "image"
+    column: str = Field("image", description="column with the encoded images")
+    area: tuple[Share, Share] = Field((0.9, 1.0), description="smallest and largest share of the image in a crop")
+    augment: Literal["none"] | Augmentation = Field("none", description="changes of a crop: none, moco or clip_italian")
+
+    @model_validator(mode="after")
+    def _ordered_area(self) -> Self:
+        if self.area[0] > self.area[1]:
+            raise ValueError(f"area: {self.area[0]} is more than {self.area[1]}: write the smaller share first")
+        return self
+
+
+class TextView(Part):
+    """A text, drawn from several sources in every epoch."""
+
+    kind: Literal["text"] = "text"
+    sources: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default={"published": 1.0},
+        min_length=1,
+        description="weight of every text of a source, such as published or rewrites; the original is in the first",
+    )
+    short_words: int = Field(0, ge=0, description="a text of fewer words is replaced by the original")
+    edits: tuple[Edit, ...] = Field((), description="edits of which one is drawn: swap, delete, synonym")
+    mask: float = Field(0.0, ge=0, lt=1, description="share of the tokens that are selected for masking")
+
+    @model_validator(mode="after")
+    def _some_weight(self) -> Self:
+        if not any(self.sources.values()):
+            raise ValueError("sources: all weights are 0: give one source a weight")
+        return self
+
+
+class FramesView(Part):
+    """Frames of a video."""
+
+    kind: Literal["frames"] = "frames"
+    column: str = Field("frames", description="column with the lists of encoded frames")
+    count: int = Field(CLIP_VIP_FRAMES, ge=1, description="number of frames that are read")
+    jitter: bool = Field(True, description="whether first and last frame are drawn")
+
+
+class VectorView(Part):
+    """A stored vector, such as an embedding of a teacher."""
+
+    kind: Literal["vector"] = "vector"
+    column: str = Field(description="column with the vectors")
+    size: int = Field(ge=1, description="numbers per vector")
+
+
+class KeyView(Part):
+    """A key that tells which rows belong together, such as that of an image with several texts."""
+
+    kind: Literal["key"] = "key"
+    column: str = Field("image_id", description="column with the keys")
+
+
+View = Annotated[ImageView | TextView | FramesView | VectorView | KeyView, Field(discriminator="kind")]
