@@ -13,10 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from curation.redaction import REDACTED, redact, redact_values
-from jobs.runtime.runs import MARKED_INCOMPLETE, digest
+from jobs.runtime.runs import MARKED_INCOMPLETE, SETTINGS, VERSIONS, digest
 
-SETTINGS = "settings"  # keys of a run's `inputs` that are not inputs
-VERSIONS = "table_versions"
 SHOWN_LENGTH = 60  # characters of a value in messages
 
 State = Literal["fresh", "missing", "interrupted", "incomplete", "stale", "damaged", "unknown"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections import Counter
@@ -9,9 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 
 from curation.errors import InputError
 from curation.io.backend import FileStat
+from curation.lake.schemas import SCHEMAS
+from curation.redaction import redact
 
 log = logging.getLogger(__name__)
 
@@ -97,3 +101,14 @@ def too_many_failed(stage: str, failed: Sequence[LedgerRow], files: int, limit: 
         f"{stage}: {len(failed)} of {files} input files failed, more than max_failed_inputs {limit:g} "
         f"allows: {named}{more}; nothing was published"
     )
+
+
+def ledger_table(rows: Iterable[LedgerRow], run_id: str, batch: str) -> pa.Table:
+    """Return the rows of a run as they are stored, without secrets in paths and errors."""
+    stored = [{"run_id": run_id, "batch": batch, **_columns(row)} for row in rows]
+    return pa.Table.from_pylist(stored, schema=SCHEMAS["ledger"])
+
+
+def _columns(row: LedgerRow) -> dict[str, Any]:
+    texts = {"path": redact(row.path), "error": row.error and redact(row.error)}
+    return {**msgspec.structs.asdict(row), **texts, "drops": json.dumps(dict(sorted(row.drops.items())))}

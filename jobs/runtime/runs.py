@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import BaseModel
 
+from curation import __version__
 from curation.lake.lake import Lake
 from curation.lake.schemas import SCHEMAS
+from curation.redaction import redact_values
 
+SETTINGS = "settings"  # keys of a run's `inputs` that are not inputs
+VERSIONS = "table_versions"
 MARKED_INCOMPLETE = "marked_incomplete"  # key of the totals of a run that `mark_incomplete` has marked
 
 
@@ -91,6 +97,44 @@ def recover_run(lake: Lake, run_id: str, table: str) -> dict[str, Any] | None:
         append_run(lake, committed)
         return _recorded(lake, run_id)
     return None
+
+
+def describe_run(
+    config: BaseModel,
+    *,
+    inputs: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    versions: Mapping[str, int],
+    totals: Mapping[str, Any],
+    drops: Mapping[str, int],
+    steps: Sequence[tuple[str, datetime]],
+) -> dict[str, Any]:
+    """Return the columns that describe a run which ends now, without secrets.
+
+    `settings` are the keys of its fingerprint, `versions` those of the tables that it read, and `steps` the names of
+    its steps with the times at which they ended; the first is the start of the run.
+    """
+    recorded = {**inputs, SETTINGS: settings, VERSIONS: versions}
+    seconds: dict[str, float] = {}
+    for (_, before), (name, after) in pairwise(steps):
+        seconds[name] = round(seconds.get(name, 0.0) + (after - before).total_seconds(), 3)
+    return {
+        "started": steps[0][1].isoformat(),
+        "finished": datetime.now(UTC).isoformat(),
+        "code_version": __version__,
+        "config": _redacted_json(config),
+        "inputs": json.dumps(redact_values(recorded, by_name=False), sort_keys=True),
+        "totals": json.dumps(redact_values(totals, by_name=False), sort_keys=True),
+        "drops": json.dumps(dict(drops), sort_keys=True),
+        "seconds": json.dumps(seconds),
+    }
+
+
+def _redacted_json(config: BaseModel) -> str:
+    """Return the JSON of a config, without the secrets in it."""
+    values = config.model_dump(mode="json")
+    redacted = redact_values(values)
+    return config.model_dump_json() if redacted == values else json.dumps(redacted, ensure_ascii=False)
 
 
 def append_run(lake: Lake, row: Mapping[str, Any]) -> None:

@@ -18,23 +18,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Self
 
-import msgspec
-import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation import __version__
 from curation.lake.files import Snapshot, WrittenFile
 from curation.lake.lake import Lake
 from curation.lake.presence import file_problems
-from curation.lake.schemas import SCHEMAS
-from curation.redaction import know_secrets, redact, redact_values
+from curation.redaction import know_secrets
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
-from jobs.runtime.freshness import SETTINGS, VERSIONS, Freshness, assess, fingerprint_of
-from jobs.runtime.ledger import LedgerRow, failed_files, too_many_failed
+from jobs.runtime.freshness import Freshness, assess, fingerprint_of
+from jobs.runtime.ledger import LedgerRow, failed_files, ledger_table, too_many_failed
 from jobs.runtime.metrics import write_failure
 from jobs.runtime.partitions import WriterFactory
-from jobs.runtime.runs import Outcome, append_run, earlier_outcome, find_run, recover_run
+from jobs.runtime.runs import Outcome, append_run, describe_run, earlier_outcome, find_run, recover_run
 
 log = logging.getLogger(__name__)
 
@@ -172,10 +168,8 @@ class StageRun:
 
     def append_ledger(self, ledger: Sequence[LedgerRow]) -> None:
         """Add one row per input file to the ledger."""
-        if not ledger:
-            return
-        rows = [{"run_id": self.run_id, "batch": self.batch, **_ledger_columns(row)} for row in ledger]
-        self.lake.append("ledger", pa.Table.from_pylist(rows, schema=SCHEMAS["ledger"]))
+        if ledger:
+            self.lake.append("ledger", ledger_table(ledger, self.run_id, self.batch))
 
     def check_failed(self, ledger: Sequence[LedgerRow]) -> list[LedgerRow]:
         """Return the rows of the input files that failed.
@@ -200,26 +194,22 @@ class StageRun:
         self.lake.storage.delete_folder(self.staging)
 
     def _row(self, publication: Publication) -> dict[str, Any]:
-        seconds: dict[str, float] = {}
-        for (_, before), (name, after) in zip(self._steps, self._steps[1:], strict=False):
-            seconds[name] = round(seconds.get(name, 0.0) + (after - before).total_seconds(), 3)
+        """Return the row of this run, which ends now."""
         return {
             "run_id": self.run_id,
             "stage": self.name,
             "batch": self.batch,
-            "started": self.started.isoformat(),
-            "finished": datetime.now(UTC).isoformat(),
-            "code_version": __version__,
             "fingerprint": self.fingerprint,
             "complete": publication.complete,
-            "config": _redacted_json(self.config),
-            "inputs": json.dumps(
-                redact_values({**self.inputs, SETTINGS: self.fingerprint_keys, VERSIONS: self.versions}, by_name=False),
-                sort_keys=True,
+            **describe_run(
+                self.config,
+                inputs=self.inputs,
+                settings=self.fingerprint_keys,
+                versions=self.versions,
+                totals=publication.totals,
+                drops=publication.drops,
+                steps=self._steps,
             ),
-            "totals": json.dumps(redact_values(publication.totals, by_name=False), sort_keys=True),
-            "drops": json.dumps(dict(publication.drops), sort_keys=True),
-            "seconds": json.dumps(seconds),
         }
 
 
@@ -307,15 +297,3 @@ class Stage(ABC):
             batch=self.batch,
             reads=self.reads,
         )
-
-
-def _ledger_columns(row: LedgerRow) -> dict[str, Any]:
-    texts = {"path": redact(row.path), "error": row.error and redact(row.error)}
-    return {**msgspec.structs.asdict(row), **texts, "drops": json.dumps(dict(sorted(row.drops.items())))}
-
-
-def _redacted_json(config: Config) -> str:
-    """Return the JSON of a config, without the secrets in it."""
-    values = config.model_dump(mode="json")
-    redacted = redact_values(values)
-    return config.model_dump_json() if redacted == values else json.dumps(redacted, ensure_ascii=False)

@@ -11,9 +11,9 @@ import pytest
 
 from curation.lake.tombstones import add_tombstones
 from jobs import balance, ingest, match, nightly, status
-from jobs.runtime.freshness import SETTINGS, State
+from jobs.runtime.freshness import State
 from jobs.runtime.plan import plan
-from jobs.runtime.runs import mark_incomplete
+from jobs.runtime.runs import SETTINGS, mark_incomplete
 from jobs.status import read_status
 from support.in_process import change, files_below, second_night
 from support.loopback import file_server, serving
