@@ -8,6 +8,7 @@ disagreement about the host of a URL, no proxy and no second look-up can lead an
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 import ssl
 from collections.abc import Callable, Sequence
@@ -18,6 +19,8 @@ from typing import Any
 import pycurl
 
 from curation.images.exchange import CLOSED, Exchange, Response
+
+KEPT_PER_REQUEST = 4  # as libcurl's own limit; pictures of many hosts take turns, so a connection rests for a while
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Transport:
     Args:
         headers: request headers as `Name: value`.
         max_bytes: limit of a body, as received.
-        connections: connections that are kept open.
+        connections: requests at the same time; up to `KEPT_PER_REQUEST` times as many connections are kept open.
         ca_file: trusted certificates (PEM) instead of the system's.
     """
 
@@ -55,7 +58,9 @@ class Transport:
         self._idle: list[Any] = []
         self._watched: dict[int, int] = {}  # the events that are waited for, by descriptor
         self._multi = pycurl.CurlMulti()
-        self._multi.setopt(pycurl.M_MAXCONNECTS, connections)
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        kept = max(connections, min(KEPT_PER_REQUEST * connections, descriptors // 2))
+        self._multi.setopt(pycurl.M_MAXCONNECTS, kept)
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
 
