@@ -21,6 +21,7 @@ from pydantic import BeforeValidator, Field
 from curation.cli.command import CommandOptions
 from curation.errors import InputError, OutputError, UsageError
 from curation.images import decode, fetch, statistics
+from curation.images.codec.heif import has_heif
 from curation.images.filters.apply import FAILED, is_reason_of
 from curation.images.filters.load import filter_keys, load_filters
 from curation.io.backend import FileStat
@@ -129,6 +130,7 @@ class ImagesStage(Stage):
         if row and context.fetch and any(each.reads_texts for each in self.filters):
             same_texts = recorded_inputs(row)["curated"] == list(self.curated.run_ids)
             row = row if same_texts else None  # its verdicts may be about other texts
+        _check_formats(context)
         stored = find_stored(context, row, self.fingerprint_keys, partition, self.curated.run_ids[0])
         kept = frozenset[str]() if context.retry_failed is None else retried_reasons(context)
         seed, finished = context.config.seed, find_finished(context, run)
@@ -237,6 +239,12 @@ def _plan(context: Context) -> tuple[Snapshot, list[list[Slice]]]:
     curated = require(context.lake, "fetch_images", "jobs.balance", "curated", **partition)
     section = context.config.images
     return curated, plan_buckets(curated, max(1, section.shard_bytes // section.assumed_image_bytes))
+
+
+def _check_formats(context: Context) -> None:
+    """Raise UsageError for a format whose package is not installed."""
+    if "heif" in context.config.images.formats and not has_heif():
+        raise UsageError("images.formats: heif needs the package pillow-heif: install worldcurate[heif] or remove it")
 
 
 def _block_lists(context: Context) -> list[FileStat]:

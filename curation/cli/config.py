@@ -148,10 +148,11 @@ class ImagesSection(Section):
     )
     min_side: int = Field(1, ge=1, description="images with a shorter side are rejected")
     max_pixels: int = Field(64_000_000, ge=1, description="images with more pixels are rejected without decoding")
-    formats: list[Literal["jpeg", "png", "webp", "gif", "avif", "bmp", "tiff"]] = Field(
+    formats: list[Literal["jpeg", "png", "webp", "gif", "avif", "heif", "bmp", "tiff"]] = Field(
         ["jpeg", "png", "webp", "gif", "avif"],
         min_length=1,
-        description="image formats that are decoded; others are rejected (format_refused)",
+        description="image formats that are decoded; others are rejected (format_refused); heif (HEIC) needs the "
+        "extra `heif`",
     )
     max_bytes: int = Field(20 << 20, ge=1, description="larger downloads are aborted and rejected")
     timeout_s: Annotated[float, Field(gt=0)] = Field(10.0, description="seconds per image, including retries")

@@ -38,11 +38,14 @@ from curation.images.codec.budget import BudgetedProcess, CpuTimeError, KilledEr
 from curation.images.codec.colors import color_profile, eight_bit, over_white
 from curation.images.codec.encode import LONGEST_SIDE, Encoding, encoded, is_storable
 from curation.images.codec.geometry import Fit, ResizeMode, Size, fit
+from curation.images.codec.heif import HEIF, register_heif
+from curation.images.codec.jpeg import jpeg_pixels
 from curation.images.codec.phash import phash
 from curation.images.codec.pixels import Pixels
 from curation.images.codec.resample import resample
 from curation.images.failures import DecodeError
-from curation.images.precheck import FORMATS, check_bytes, check_pixels, check_scans
+from curation.images.precheck import FORMATS, check_bytes, check_pixels, check_scans, kind_of
+from curation.jit.compiler import Bytes
 
 # Our reasons cover Pillow's warnings about damaged files; a line on stderr for each would flood the log.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -85,7 +88,7 @@ class ImageLimits:
             178,956,970.
         min_side: of the original, in pixels.
         quality: of JPEG or WebP, 1 to 100.
-        formats: some of `curation.images.precheck.FORMATS`.
+        formats: some of `curation.images.precheck.SIGNATURES`.
         max_aspect: the longer side of the original divided by the shorter, at most.
         resize: the resize mode.
         encode: the format of images whose pixels or metadata change; `original` stores every image as it was received,
@@ -143,13 +146,17 @@ def decode(
     Args:
         data: the bytes of the file.
         limits: what is stored, and how.
-        costly: decodes, instead of this function, images of more than `CHEAP_PIXELS` and of other than
-            `CHEAP_FORMATS`.
+        costly: opens and decodes, instead of this function, images of other than `CHEAP_FORMATS`, and decodes those of
+            more than `CHEAP_PIXELS`.
 
     Raises DecodeError.
     """
+    if HEIF in limits.formats:
+        register_heif()
     with _named_failures(data):
         usable = check_bytes(data, limits.formats, limits.max_pixels)
+        if costly and kind_of(data) not in {*CHEAP_FORMATS, None}:
+            return costly(data, limits)
         image = Image.open(io.BytesIO(usable), formats=limits.formats)
         original, rotation = image.size, None
         _check_size(original, len(usable), limits)
@@ -159,7 +166,9 @@ def decode(
             return costly(data, limits)
         planned = fit(original, limits.resize, limits.max_side, LONGEST_SIDE[limits.encode])
         extent = _draft(image, planned.scaled)
-        image.load()
+        decoded = jpeg_pixels(image, usable)
+        if decoded is None:
+            image.load()
         rotation, to_srgb = _rotation(image), color_profile(image)
         keep = (
             original == planned.scaled == planned.canvas  # not `image.size`: the draft has reduced it
@@ -167,7 +176,7 @@ def decode(
             and to_srgb is None
             and is_storable(image, len(usable))
         )
-        scaled = _resized(image, extent, planned, to_srgb)
+        scaled = _resized(image, decoded, extent, planned, to_srgb)
         pixels = _upright(_on_canvas(scaled, planned.canvas), rotation)
     if limits.encode == "original":
         stored, size = data, original[::-1] if rotation in SIDEWAYS else original
@@ -247,18 +256,24 @@ def _draft(image: Image.Image, size: Size) -> tuple[float, float]:
 
 
 def _resized(
-    image: Image.Image, extent: tuple[float, float], planned: Fit, to_srgb: ImageCms.ImageCmsTransform | None
+    image: Image.Image,
+    decoded: Bytes | None,
+    extent: tuple[float, float],
+    planned: Fit,
+    to_srgb: ImageCms.ImageCmsTransform | None,
 ) -> Image.Image:
-    """Return a decoded image as RGB over white, resized, without the file's metadata."""
+    """Return an image, loaded or `decoded`, as RGB over white, resized, without the file's metadata."""
     is_cmyk = image.mode == "CMYK"
-    image = eight_bit(image, to_srgb)
     across, down = (max(1, int(a / b / REDUCING_GAP)) for a, b in zip(extent, planned.scaled, strict=True))
-    if across > 1 or down > 1:
-        image = image.reduce((across, down))
-        extent = extent[0] / across, extent[1] / down
-    image = over_white(image)
-    if image.size != planned.scaled:
-        image = Image.fromarray(resample(np.asarray(image), planned.scaled, extent))
+    if decoded is None or across > 1 or down > 1:
+        image = eight_bit(image, to_srgb) if decoded is None else Image.fromarray(decoded)
+        if across > 1 or down > 1:
+            image = image.reduce((across, down))
+            extent = extent[0] / across, extent[1] / down
+        decoded = np.asarray(over_white(image))
+    if decoded.shape[1::-1] != planned.scaled:
+        decoded = resample(decoded, planned.scaled, extent)
+    image = Image.fromarray(decoded)
     if to_srgb is not None and not is_cmyk:  # on the few pixels that remain
         image = ImageCms.applyTransform(image, to_srgb) or image
     return image

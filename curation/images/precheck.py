@@ -24,8 +24,9 @@ SIGNATURES = {
     "BMP": re.compile(rb"BM"),
     "TIFF": re.compile(rb"II[*+]\0|MM\0[*+]"),
     "AVIF": re.compile(rb".{4}ftypavi[fs]", re.DOTALL),
+    "HEIF": re.compile(rb".{4}ftyp(?:he[iv][cxms]|m[is]f1.{4}(?:.{4}){0,8}?hei[cx])", re.DOTALL),
 }
-FORMATS = tuple(SIGNATURES)
+FORMATS = tuple(name for name in SIGNATURES if name != "HEIF")  # that Pillow reads by itself
 
 FREE_PIXELS = 16_000_000  # up to here, a picture of one color may have any number of bytes
 MAX_PIXELS_PER_BYTE = 1000  # above; a white PNG has 344, a white JPEG 85
@@ -40,13 +41,18 @@ SOS, EOI, WITHOUT_LENGTH = 0xDA, 0xD9, frozenset({0x01, *range(0xD0, 0xDA)})
 TEXT_CHUNKS = frozenset({b"tEXt", b"zTXt", b"iTXt", b"iCCP"})
 
 
+def kind_of(data: bytes) -> str | None:
+    """Return the format that the first bytes of a file tell, or None."""
+    return next((name for name, signature in SIGNATURES.items() if signature.match(data)), None)
+
+
 def check_bytes(data: bytes, formats: Sequence[str], max_pixels: int) -> bytes:
     """Return the bytes to decode: `data`, without text and color profiles beyond `MAX_TEXT`.
 
     Raises DecodeError for a format that is not in `formats`, for more segments, chunks or scans than pictures have, and
     for a WebP whose size is out of bounds: its decoder would allocate all pixels when it is opened.
     """
-    kind = next((name for name, signature in SIGNATURES.items() if signature.match(data)), None)
+    kind = kind_of(data)
     if kind is not None and kind not in formats:
         raise DecodeError("format_refused")
     if kind == "PNG":
