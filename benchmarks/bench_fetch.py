@@ -1,14 +1,17 @@
-"""Measure the fetcher and the picture work on one core's task, beside img2dataset, on a loopback server of 1,000 hosts.
+"""Measure the fetcher and the picture work of one task beside img2dataset, on a loopback server of 1,000 hosts.
 
 Both reduce pictures of 800 x 600 pixels to at most 256 and store JPEG of quality 95. Start-up is excluded by measuring
-a run of few URLs too and dividing the differences. Then the same URLs are fetched while one host in 20 hangs and one
-in 20 fails. img2dataset runs in an environment of its own: IMG2DATASET names its Python; without it, only ours runs.
+a run of few URLs too and dividing the differences. SSIM compares the stored pictures with a Lanczos reduction. With
+`--bad_hosts`, the same URLs are fetched while one host in 20 hangs and one in 20 fails, and ours prints its longest
+task beside its deadline. img2dataset runs in an environment of its own: IMG2DATASET names its Python; without it, only
+ours runs.
 
-    [IMG2DATASET=…/bin/python] python benchmarks/bench_fetch.py [--tiny] [URLS]    (default: 20000)
+    [IMG2DATASET=…/bin/python] python benchmarks/bench_fetch.py [--tiny] [--bad_hosts] [URLS]    (default: 20000)
 """
 
 from __future__ import annotations
 
+import io
 import os
 import resource
 import socket
@@ -19,29 +22,49 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import pyarrow.parquet as pq
+from bench_image_codecs import ssim
 from common import ROOT, run, scaled, table
-from image_site import HOSTS, host
+from image_site import HOSTS, PICTURES, host, pictures
+from PIL import Image
 
+BAD_HOSTS = "--bad_hosts" in sys.argv
+sys.argv = [argument for argument in sys.argv if argument != "--bad_hosts"]
 URLS = scaled(20_000, 300)
 FEW = scaled(400, 40)
 ROUNDS = scaled(3, 1)
 TIMEOUT_S = 2.0
+TASK_TIMEOUT_S = 60.0  # of ours, per task of TASK_ROWS URLs
+TASK_ROWS = 4096
 
 OURS = """
-import sys
+import sys, time
+from collections import Counter
+from pathlib import Path
+import pyarrow as pa, pyarrow.parquet as pq
 from curation.images.decode import ImageLimits
 from curation.images.download import FetchSettings
 from curation.images.fetch import Fetcher
 from curation.images.rows import fetch_and_verify
-from collections import Counter
-urls = open(sys.argv[1]).read().split()
+urls, out = Path(sys.argv[1]).read_text().split(), Path(sys.argv[3])
+timeout_s, task_timeout_s, task_rows = float(sys.argv[2]), float(sys.argv[4]), int(sys.argv[5])
 hosts = tuple({url.split("/")[2] for url in urls})
-settings = FetchSettings(timeout_s=float(sys.argv[2]), allow_private_hosts=hosts)
-with Fetcher(settings) as fetcher:
-    rows = fetch_and_verify([(str(n), url, None) for n, url in enumerate(urls)], fetcher, ImageLimits())
-    print(Counter(row["reason"] for row in rows))
+reasons, longest = Counter(), 0.0
+out.mkdir()
+with Fetcher(FetchSettings(timeout_s=timeout_s, task_timeout_s=task_timeout_s, allow_private_hosts=hosts)) as fetcher:
+    for start in range(0, len(urls), task_rows):
+        rows, began = [(url, url, None) for url in urls[start : start + task_rows]], time.monotonic()
+        fetched = list(fetch_and_verify(rows, fetcher, ImageLimits()))
+        longest = max(longest, time.monotonic() - began)
+        reasons.update(row["reason"] for row in fetched)
+        stored = {"url": [row["image_id"] for row in fetched], "jpg": [row["image"] for row in fetched]}
+        pq.write_table(pa.table(stored), out / f"{start}.parquet")
+(out / "longest").write_text(str(longest))
+print(reasons, file=sys.stderr)
 """
 THEIRS = """
 import sys
@@ -50,6 +73,16 @@ download(url_list=sys.argv[1], output_folder=sys.argv[3], output_format="parquet
          resize_mode="keep_ratio_largest", resize_only_if_bigger=True, encode_quality=95, processes_count=1,
          thread_count=128, timeout=float(sys.argv[2]), number_sample_per_shard=10000, enable_wandb=False, retries=2)
 """
+
+
+@dataclass(frozen=True)
+class Run:
+    """CPU seconds of a process with its children, its seconds, its longest task, and mean SSIM of its pictures."""
+
+    cpu: float
+    seconds: float
+    longest: float
+    quality: float
 
 
 @contextmanager
@@ -67,26 +100,45 @@ def serving(delay_ms: float) -> Iterator[int]:
             server.kill()
 
 
-def measure(python: str, script: str, urls: list[str]) -> tuple[float, float]:
-    """Return the CPU seconds and the seconds of a process, its children included, that fetches some URLs."""
+def measure(python: str, script: str, urls: list[str]) -> Run:
+    """Fetch some URLs in a process."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "NO_ALBUMENTATIONS_UPDATE": "1", "WANDB_MODE": "disabled"}
     with tempfile.TemporaryDirectory() as folder:
-        listed = Path(folder, "urls.txt")
+        listed, out = Path(folder, "urls.txt"), Path(folder, "out")
         listed.write_text("\n".join(urls))
         before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-        command = [python, "-c", script, str(listed), str(TIMEOUT_S), f"{folder}/out"]
+        command = [python, "-c", script, str(listed), str(TIMEOUT_S), str(out), str(TASK_TIMEOUT_S), str(TASK_ROWS)]
         subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return cpu, time.perf_counter() - began
+        after, seconds = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter() - began
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        longest = float((out / "longest").read_text()) if (out / "longest").exists() else 0.0
+        return Run(cpu, seconds, longest, quality(out))
 
 
-def rates(python: str, script: str, port: int, total: int, prefix: str = "") -> tuple[float, float]:
-    """Return the URLs per CPU second and per second, without the start-up."""
+def quality(folder: Path) -> float:
+    """Return the mean SSIM of the stored pictures, one of each kind, against a Lanczos reduction of the original."""
+    stored: dict[int, bytes] = {}
+    for path in sorted(folder.glob("*.parquet")):
+        rows = pq.read_table(path, columns=["url", "jpg"]).to_pylist()
+        stored |= {int(row["url"].rpartition("/")[2]) % PICTURES: row["jpg"] for row in rows if row["jpg"]}
+    return statistics.mean(
+        ssim(np.asarray(image), np.asarray(original.resize(image.size, Image.Resampling.LANCZOS)))
+        for image, original in ((_opened(data), _opened(ORIGINALS[number])) for number, data in stored.items())
+    )
+
+
+def _opened(data: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(data)).convert("RGB")
+
+
+ORIGINALS = [body for _, body in pictures()]
+
+
+def measured(python: str, script: str, port: int, total: int, prefix: str) -> tuple[float, float, Run]:
+    """Return the URLs per CPU second and per second, without the start-up, and the run."""
     urls = [f"http://{host(n % HOSTS)}:{port}{prefix}/{n}" for n in range(total)]
-    few_cpu, few_s = measure(python, script, urls[-FEW:])
-    cpu, seconds = measure(python, script, urls)
-    return (total - FEW) / (cpu - few_cpu), (total - FEW) / (seconds - few_s)
+    few, whole = measure(python, script, urls[-FEW:]), measure(python, script, urls)
+    return (total - FEW) / (whole.cpu - few.cpu), (total - FEW) / (whole.seconds - few.seconds), whole
 
 
 def main() -> None:
@@ -95,26 +147,38 @@ def main() -> None:
     ways = {"ours": (sys.executable, OURS)}
     if peer := os.environ.get("IMG2DATASET"):
         ways["img2dataset"] = (peer, THEIRS)
-    cells, ratios = [], {}
+    cells, per_second = [], {}
     for delay_ms in (0, 100):
         with serving(delay_ms) as port:
-            for bad in ("", "/bad"):
-                taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+            for bad in ("", "/bad") if BAD_HOSTS else ("",):
+                taken: dict[str, list[tuple[float, float, Run]]] = {name: [] for name in ways}
                 for _ in range(ROUNDS):
                     for name, (python, script) in ways.items():
-                        taken[name].append(rates(python, script, port, total, bad))
+                        taken[name].append(measured(python, script, port, total, bad))
                 for name, rounds in taken.items():
-                    per_cpu, per_s = (statistics.median(values) for values in zip(*rounds, strict=True))
+                    cpu, wall = (statistics.median(values) for values in list(zip(*rounds, strict=True))[:2])
+                    per_second[delay_ms, name, bad] = wall
+                    share = f"{wall / per_second[delay_ms, name, '']:.0%}"
+                    longest = max(run.longest for *_, run in rounds)
+                    deadline = f"{longest:.1f} of {TASK_TIMEOUT_S:.0f} s" if longest else ""
+                    similarity = f"{statistics.mean(run.quality for *_, run in rounds):.4f}"
                     hosts = "5% hang, 5% fail" if bad else "good"
-                    cells.append([f"{delay_ms} ms", hosts, name, f"{per_cpu:.0f}", f"{per_s:.0f}"])
-                    ratios[f"{delay_ms} ms, {name}{', bad hosts' if bad else ''}"] = per_s
-    columns = ["latency", "hosts", "program", "URLs per CPU second", "URLs per second"]
+                    cells.append(
+                        [f"{delay_ms} ms", hosts, name, f"{cpu:.0f}", f"{wall:.0f}", share, deadline, similarity]
+                    )
+    columns = [
+        "latency", "hosts", "program", "URLs per CPU second", "URLs per second", "of clean", "longest task", "SSIM",
+    ]  # fmt: skip
     kept = {
-        f"{delay} ms, with bad hosts": ratios[f"{delay} ms, ours, bad hosts"] / ratios[f"{delay} ms, ours"]
+        f"{delay} ms, with bad hosts": per_second[delay, "ours", "/bad"] / per_second[delay, "ours", ""]
         for delay in (0, 100)
+        if BAD_HOSTS
     }
     table(f"{total} URLs", columns, cells, name="fetch", ratios=kept)
 
 
 if __name__ == "__main__":
-    run(main)
+    if BAD_HOSTS:
+        run(main)  # the floors are shares of the clean throughput
+    else:
+        main()

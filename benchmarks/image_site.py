@@ -31,7 +31,7 @@ def pictures() -> list[tuple[str, bytes]]:
         image = Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(0.7))
         kind = {0: "PNG", 10: "WEBP"}.get(number % 20, "JPEG")
         sink = io.BytesIO()
-        (image.resize((200, 150)) if kind == "PNG" else image).save(sink, kind, quality=88)
+        (image.resize((200, 150)) if kind == "PNG" else image).save(sink, kind, quality=75)
         made.append((f"image/{kind.lower()}", sink.getvalue()))
     return made
 
