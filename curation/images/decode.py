@@ -40,6 +40,7 @@ from curation.images.codec.encode import LONGEST_SIDE, Encoding, encoded, is_sto
 from curation.images.codec.geometry import Fit, ResizeMode, Size, fit
 from curation.images.codec.heif import HEIF, register_heif
 from curation.images.codec.jpeg import jpeg_pixels
+from curation.images.codec.orientation import SIDEWAYS, rotation_of, upright
 from curation.images.codec.phash import phash
 from curation.images.codec.pixels import Pixels
 from curation.images.codec.resample import resample
@@ -64,18 +65,6 @@ DECODE_CPU_S = 10.0  # of larger images; the slowest image of 64 million pixels 
 DECODE_MEMORY = 2 << 30  # of larger images; the largest takes 1 GB
 OUT_OF_MEMORY = "out_of_memory"
 REDUCING_GAP = 3  # the factor by which the filter reduces; a mean of pixels reduces by the rest, first
-
-ORIENTATION_TAG = 0x0112
-UPRIGHT = {  # EXIF 2.3, section 4.6.4 A: the operation that turns the image upright
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-SIDEWAYS = frozenset(UPRIGHT[orientation] for orientation in range(5, 9))  # these exchange width and height
 
 
 @dataclass(frozen=True)
@@ -169,7 +158,7 @@ def decode(
         decoded = jpeg_pixels(image, usable)
         if decoded is None:
             image.load()
-        rotation, to_srgb = _rotation(image), color_profile(image)
+        rotation, to_srgb = rotation_of(image), color_profile(image)
         keep = (
             original == planned.scaled == planned.canvas  # not `image.size`: the draft has reduced it
             and rotation is None
@@ -177,7 +166,7 @@ def decode(
             and is_storable(image, len(usable))
         )
         scaled = _resized(image, decoded, extent, planned, to_srgb)
-        pixels = _upright(_on_canvas(scaled, planned.canvas), rotation)
+        pixels = upright(_on_canvas(scaled, planned.canvas), rotation)
     if limits.encode == "original":
         stored, size = data, original[::-1] if rotation in SIDEWAYS else original
     else:
@@ -185,7 +174,7 @@ def decode(
     shown = None
     if limits.with_pixels:
         visible = min(scaled.width, planned.canvas[0]), min(scaled.height, planned.canvas[1])
-        shown = Pixels.of(_upright(_on_canvas(scaled, visible), rotation))
+        shown = Pixels.of(upright(_on_canvas(scaled, visible), rotation))
     return StoredImage(stored, *size, sha256(stored).hexdigest(), phash(pixels), shown)
 
 
@@ -287,15 +276,3 @@ def _on_canvas(image: Image.Image, size: Size) -> Image.Image:
     left, top = ((a - b) // 2 for a, b in zip(size, image.size, strict=True))
     canvas.paste(image, (left, top))
     return canvas
-
-
-def _upright(image: Image.Image, rotation: Image.Transpose | None) -> Image.Image:
-    return image if rotation is None else image.transpose(rotation)
-
-
-def _rotation(image: Image.Image) -> Image.Transpose | None:
-    """Return the operation that turns the image upright, or None."""
-    try:
-        return UPRIGHT.get(image.getexif().get(ORIENTATION_TAG, 1))
-    except Exception:  # a damaged EXIF block, which raises nearly every type, does not invalidate the image
-        return None

@@ -15,7 +15,8 @@ from PIL import Image, ImageCms, ImageOps
 
 from curation.images import decode as decode_module
 from curation.images.codec.budget import BudgetedProcess, CpuTimeError, KilledError
-from curation.images.decode import REASONS, UPRIGHT, ImageLimits, decode, verify
+from curation.images.codec.orientation import UPRIGHT
+from curation.images.decode import REASONS, ImageLimits, decode, verify
 from curation.images.failures import DecodeError
 from support.scenes import encoded, scene
 
