@@ -58,6 +58,23 @@ def huge_png(width: int = 20_000, height: int = 20_000) -> bytes:
     )
 
 
+def png_with_text_bomb() -> bytes:
+    """A picture with a text of 64 MB in 64 KB."""
+    text = chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(64 << 20)))
+    return PNG[:33] + text + PNG[33:]
+
+
+def webp_of_36_bytes() -> bytes:
+    """The header of a WebP of 16,383 x 16,383 pixels."""
+    frame = b"\x2f" + (16_382 | 16_382 << 14).to_bytes(4, "little") + bytes(11)
+    return b"RIFF" + struct.pack("<I", 28) + b"WEBPVP8L" + struct.pack("<I", len(frame)) + frame
+
+
+def jpeg_of_4000_scans() -> bytes:
+    data = encoded(photo(), "JPEG", progressive=True)
+    return data[:-2] + data[data.rfind(b"\xff\xda") : -2] * 4000 + data[-2:]
+
+
 def slowly(start: bytes, drop: bytes) -> Iterator[bytes]:
     yield start
     while True:
@@ -101,6 +118,10 @@ CASES: dict[str, tuple[bytes | Iterator[bytes], str | None, tuple[int, int] | No
     "brotli": (ok(b"\x0b\x02\x80body\x03", "Content-Encoding: br"), "content_encoding", None),
     "not-gzip": (ok(JPEG, "Content-Encoding: gzip"), "content_encoding", None),
     "huge-png": (ok(huge_png()), "too_many_pixels", None),
+    "png-text-bomb": (ok(png_with_text_bomb()), None, (40, 30)),
+    "webp-bomb": (ok(webp_of_36_bytes()), "too_many_pixels", None),
+    "bmp": (ok(encoded(photo(), "BMP")), "format_refused", None),
+    "jpeg-scans": (ok(jpeg_of_4000_scans()), "too_many_parts", None),
     "html-as-jpeg": (ok(b"<!DOCTYPE html><html>not here</html>", "Content-Type: image/jpeg"), "not_an_image", None),
     "svg": (ok(b'<svg xmlns="http://www.w3.org/2000/svg"/>', "Content-Type: image/svg+xml"), "not_an_image", None),
     "pdf": (ok(b"%PDF-1.7\n1 0 obj\n", "Content-Type: image/png"), "not_an_image", None),
@@ -111,6 +132,8 @@ CASES: dict[str, tuple[bytes | Iterator[bytes], str | None, tuple[int, int] | No
     "to-azure": (redirect("http://168.63.129.16/"), "private_address", None),
     "to-metadata6": (redirect("http://[fd00:ec2::254]/"), "private_address", None),
     "to-loopback": (redirect("http://127.0.0.2/"), "private_address", None),
+    "to-loopback-hex": (redirect("http://0x7f000001/"), "private_address", None),
+    "to-loopback6": (redirect("http://[::1]/"), "private_address", None),
     "to-file": (redirect("file:///etc/passwd"), "bad_url", None),
     "to-port": (redirect("http://127.0.0.1:22/"), "private_address", None),
     "to-gopher": (redirect("gopher://127.0.0.1/"), "bad_url", None),
@@ -120,6 +143,7 @@ CASES: dict[str, tuple[bytes | Iterator[bytes], str | None, tuple[int, int] | No
     "one-pixel": (ok(encoded(photo(1, 1), "PNG")), None, (1, 1)),
     "line": (ok(encoded(photo(1, 10_000), "PNG")), None, (1, 64)),
     "animated": (ok(ANIMATED), None, (40, 30)),
+    "animated-webp": (ok(encoded(photo(), "WEBP", save_all=True, append_images=[photo().rotate(90)])), None, (40, 30)),
     "cmyk": (ok(encoded(photo().convert("CMYK"), "JPEG")), None, (40, 30)),
     "sixteen-bit": (ok(encoded(Image.linear_gradient("L").convert("I;16"), "PNG")), None, (64, 64)),
     "palette-alpha": (ok(PALETTE), None, (40, 30)),
@@ -149,7 +173,7 @@ def settings(server: RawServer, **options) -> FetchSettings:
 
 def test_every_case_has_its_reason_and_costs_nothing_else(site):
     names = [name for case in CASES for name in (case, "good")]
-    with Fetcher(settings(site)) as fetcher:
+    with Fetcher(settings(site, timeout_s=4.0)) as fetcher:
         rows = list(fetch_and_verify([(name, site.url(f"/{name}"), None) for name in names], fetcher, LIMITS))
     assert [row["image_id"] for row in rows] == names
     found = {row["image_id"]: (row["reason"], (row["width"], row["height"])) for row in rows}
