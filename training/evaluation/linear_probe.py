@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from curation.errors import InputError
-from training.evaluation.classification import classification_metrics
 from training.evaluation.labeled_images import Labeled
+from training.evaluation.metrics.classification import classification_metrics
 
 MAX_ITERATIONS = 1000  # as in CLIP, arXiv 2103.00020, section A.3, whose solver is L-BFGS too
 SHOWN = 3

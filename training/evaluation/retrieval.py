@@ -18,8 +18,8 @@ from training.data.shard_reader import ShardReader
 from training.evaluation.captioned_images import CaptionedImage
 from training.evaluation.embed import ImageSource, StoredImage, embed_images, embed_texts
 from training.evaluation.encoder import Encoder
-from training.evaluation.geometry import alignment, uniformity
-from training.evaluation.recall import recalls
+from training.evaluation.metrics.geometry import alignment, uniformity
+from training.evaluation.metrics.recall import recalls
 
 CaptionSets = defaultdict[str, dict[tuple[int, str], None]]  # by language; the dictionaries are ordered sets
 

@@ -10,10 +10,10 @@ from torch.nn.functional import normalize
 
 from curation.errors import InputError
 from training.evaluation.class_prompts import Prompts
-from training.evaluation.classification import classification_metrics
 from training.evaluation.embed import embed_texts
 from training.evaluation.encoder import Encoder
 from training.evaluation.labeled_images import Labeled
+from training.evaluation.metrics.classification import classification_metrics
 
 
 def zero_shot(encoder: Encoder, images: Labeled, prompts: Prompts) -> Iterator[dict[str, Any]]:

@@ -14,7 +14,7 @@ from support.shards import draw
 from training.data.transforms import decode
 from training.evaluation.captioned_images import CaptionedImage, captioned_images
 from training.evaluation.embed import StoredImage
-from training.evaluation.recall import recalls
+from training.evaluation.metrics.recall import recalls
 from training.evaluation.retrieval import embed_captioned, retrieval
 from training.evaluation.stored_rows import Columns
 

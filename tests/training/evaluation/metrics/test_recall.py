@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.encoders import vector
-from training.evaluation import recall
-from training.evaluation.recall import recalls
+from training.evaluation.metrics import recall
+from training.evaluation.metrics.recall import recalls
 
 
 def slow_recall(queries, items, is_correct, k) -> float:

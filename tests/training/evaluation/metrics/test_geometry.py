@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.encoders import vector
-from training.evaluation import geometry
-from training.evaluation.geometry import alignment, uniformity
+from training.evaluation.metrics import geometry
+from training.evaluation.metrics.geometry import alignment, uniformity
 
 
 @given(st.integers(2, 20), st.integers(0, 1000))

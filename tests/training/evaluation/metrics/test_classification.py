@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.evaluation.classification import classification_metrics, wilson_interval
+from training.evaluation.metrics.classification import classification_metrics, wilson_interval
 
 
 @given(st.integers(1, 12), st.integers(1, 40), st.integers(0, 1000))
