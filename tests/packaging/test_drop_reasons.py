@@ -10,9 +10,10 @@ from curation.images import decode, fetch, ref_roots
 from curation.images.filters.apply import FAILED
 from curation.images.filters.uniformity import LowEntropy, NearUniform
 from curation.readers import robots
+from jobs.tasks.models.text_image import TextImageScore
 
 ROOT = Path(__file__).resolve().parents[2]
-FILTERS = {NearUniform.name, LowEntropy.name, FAILED}
+FILTERS = {NearUniform.name, LowEntropy.name, TextImageScore.name, FAILED}
 PERSONAL = {"email", "card", "phone"}  # steps made from their kind
 UNUSABLE = {"not_text", "empty_text", "no_reference"}  # of values that give no occurrence
 

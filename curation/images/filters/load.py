@@ -60,6 +60,8 @@ def _load(path: str, parameters: str) -> ImageFilter:
         ) from error
     try:
         made: ImageFilter = kind(**json.loads(parameters))
+    except UsageError:
+        raise
     except Exception as error:
         raise UsageError(f"images.filters: {path} refuses its parameters ({_line(error)}): correct them") from error
     if problem := _problem(made):
