@@ -15,6 +15,7 @@ BAR, GAP = 9, 2
 SMALLEST = 0.003  # so that a share above 0 stays visible
 
 WIDTH, HEIGHT = 320, 210
+HISTOGRAM_HEIGHT = 120
 LEFT, RIGHT, TOP, BOTTOM = 40, 312, 22, 180
 
 
@@ -76,6 +77,32 @@ def rank_chart(
         drawn.append(Markup('<polyline class="curve" points="{}"/>').format(" ".join(line)))
     return Markup('<svg class="rank" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
         WIDTH, HEIGHT, label, Markup("").join(drawn)
+    )
+
+
+def histogram(counts: Sequence[int], bins: Sequence[str], ticks: Sequence[tuple[int, str]], label: str) -> Markup:
+    """Draw a bar for each bin, and lines with labels between bins.
+
+    Args:
+        counts: the height of each bar.
+        bins: the range of each bin, which its tooltip shows with the count.
+        ticks: (number of bins to the left, label) of the labeled lines.
+        label: description for screen readers; the bins that have a count are added.
+    """
+    most, width, bottom = max(counts, default=0) or 1, WIDTH / len(counts), HISTOGRAM_HEIGHT - 18
+    drawn = []
+    for index, (count, name) in enumerate(zip(counts, bins, strict=True)):
+        height = max(count / most * (bottom - 4), 1.0) if count else 0.0
+        bar = Markup('<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"><title>{}</title></rect>')
+        drawn.append(bar.format(index * width + 0.5, bottom - height, width - 1, height, f"{name}: {count:,}"))
+    drawn.append(_grid_line(0, bottom, WIDTH, bottom))
+    for position, text in ticks:
+        x, anchor = position * width, {0: "start", len(counts): "end"}.get(position, "middle")
+        drawn.append(_grid_line(x, bottom, x, bottom + 4))
+        drawn.append(_label(x, HISTOGRAM_HEIGHT - 3, anchor, text))
+    described = "; ".join(f"{name}: {count:,}" for count, name in zip(counts, bins, strict=True) if count)
+    return Markup('<svg class="histogram" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
+        WIDTH, HISTOGRAM_HEIGHT, f"{label}: {described}", Markup("").join(drawn)
     )
 
 
@@ -148,8 +175,12 @@ def _grid_line(x1: float, y1: float, x2: float, y2: float) -> Markup:
 
 
 def _tick(x: float, y: float, anchor: str, value: int) -> Markup:
-    text = Markup('<text class="tick" x="{}" y="{}" text-anchor="{}">{}</text>')
-    return text.format(f"{x:.1f}", f"{y:.1f}", anchor, tick_label(value))
+    return _label(x, y, anchor, tick_label(value))
+
+
+def _label(x: float, y: float, anchor: str, text: str) -> Markup:
+    label = Markup('<text class="tick" x="{}" y="{}" text-anchor="{}">{}</text>')
+    return label.format(f"{x:.1f}", f"{y:.1f}", anchor, text)
 
 
 def _log_share(value: float, end: int) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from curation.report import charts
+from curation.report import charts, image_section
 from curation.report.html import environment
 from curation.report.night_data import LanguageCounts, Report, StageRun
 from curation.report.unlisted import describe_unlisted
@@ -62,6 +62,8 @@ def render(report: Report) -> str:
         dropped_samples=report.figure("ingest", "dropped_samples") or {},
         unlisted=report.figure("match", "texts_without_list") or {},
         curves=list(curves(report)),
+        histograms=list(image_section.histograms(report)),
+        failures=image_section.failures_by_host(report),
         timings=list(timings(report)),
     )
 
