@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,21 +13,22 @@ from typing import Any, NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]  # exported only where torch has them
 
 from curation.cli.log import LogOptions, report_error
 from curation.errors import UsageError, WorldcurateError
 from curation.io.failures import first_line
 from training.heartbeat import Heartbeat, watch
+from training.launcher import check_environment, is_first_to_report, open_store
 
 T = TypeVar("T")
 
-LAUNCHER_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # set by torchrun
+# For joining the other ranks and for an exchange within a step. A lost rank is noticed sooner, by its closed
+# connections or its heartbeat.
+STEP_TIMEOUT = timedelta(minutes=10)
 
 # Rank 0 indexes, trains a tokenizer, evaluates and saves while the other ranks wait. A rank that dies meanwhile closes
 # its connections, which ends the wait at once.
 MAIN_TIMEOUT = timedelta(hours=24)
-STORE_TIMEOUT = timedelta(seconds=20)
 LOST_RANK = "processes: another rank is lost ({}): read its log, then start all ranks again with resume: true"
 
 
@@ -117,21 +118,6 @@ def peak_memory(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def check_environment(environment: Mapping[str, str]) -> None:
-    """Raise UsageError unless the variables describe a single process or one that torchrun started."""
-    given = [name for name in LAUNCHER_VARIABLES if environment.get(name)]
-    missing = [name for name in LAUNCHER_VARIABLES if not environment.get(name)]
-    many = (environment.get("WORLD_SIZE") or "1") != "1"
-    if ("RANK" in given or many) and missing:
-        raise UsageError(
-            f"environment: {', '.join(given)} without {', '.join(missing)}: start the processes with torchrun, or "
-            f"unset these variables to train in a single process"
-        )
-    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_PORT"):
-        if "RANK" in given and not environment[name].isdecimal():
-            raise UsageError(f"environment: {name}={environment[name]!r} is not a number: start with torchrun")
-
-
 @contextmanager
 def join_process_group() -> Iterator[World]:
     """Join the processes that torchrun started (NCCL with GPUs, gloo without), or run as a single process.
@@ -151,25 +137,18 @@ def join_process_group() -> Iterator[World]:
     if cuda:
         torch.cuda.set_device(device)
     with _lost_peer_in_one_line():
-        dist.init_process_group("nccl" if cuda else "gloo", device_id=device if cuda else None)
+        dist.init_process_group("nccl" if cuda else "gloo", timeout=STEP_TIMEOUT, device_id=device if cuda else None)
         control = dist.new_group(backend="gloo", timeout=MAIN_TIMEOUT)
         world = World(dist.get_rank(), dist.get_world_size(), device, control)
-        with watch(_join_heartbeat(world), _end_process):
+        with watch(Heartbeat(open_store(), world.rank, world.size), _end_process):
             yield world
         dist.destroy_process_group()
 
 
-def _join_heartbeat(world: World) -> Heartbeat:
-    """Return this rank's heartbeat, with a connection of its own to the store of the launcher."""
-    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    store = TCPStore(address, port, is_master=False, timeout=STORE_TIMEOUT)
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # the store outlives a restart of the ranks
-    return Heartbeat(PrefixStore(f"worldcurate-{attempt}", store), world.rank, world.size)
-
-
 def _end_process(reason: str) -> None:
     """End this process with one line; its main thread may wait for the lost rank inside a library."""
-    report_error(LogOptions.read(sys.argv[1:]), LOST_RANK.format(reason))
+    if is_first_to_report(LOST_RANK):
+        report_error(LogOptions.read(sys.argv[1:]), LOST_RANK.format(reason))
     os._exit(RunInterruptedError.exit_code)
 
 
@@ -181,4 +160,6 @@ def _lost_peer_in_one_line() -> Iterator[None]:
     except RuntimeError as error:
         if not (isinstance(error, dist.DistError) or "gloo" in str(error)):  # gloo's errors have no type of their own
             raise
+        if not is_first_to_report(LOST_RANK):
+            raise SystemExit(RunInterruptedError.exit_code) from error
         raise RunInterruptedError(LOST_RANK.format(first_line(error))) from error

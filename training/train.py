@@ -48,6 +48,7 @@ from training.engine.resume import check_changes
 from training.engine.start import make_model, make_tokenizer
 from training.engine.trainer import RunStart, Trainer
 from training.evaluation.in_training import check_evaluations
+from training.launcher import reported_once
 
 log = logging.getLogger(__name__)
 
@@ -58,11 +59,12 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument(
         "--dry_run", action="store_true", help="train a few steps, write nothing, and print the plan of the run"
     )
-    config, options = load_with(parser, TrainConfig, argv, required=("lake", "output"))
-    with join_process_group() as world:
-        if not world.is_main:
-            logging.getLogger().setLevel(logging.WARNING)
-        summary = train(config, world, dry_run=options["dry_run"])
+    with reported_once():
+        config, options = load_with(parser, TrainConfig, argv, required=("lake", "output"))
+        with join_process_group() as world:
+            if not world.is_main:
+                logging.getLogger().setLevel(logging.WARNING)
+            summary = train(config, world, dry_run=options["dry_run"])
     if world.is_main:
         sys.stdout.write(json.dumps(summary) + "\n")
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+from datetime import timedelta
 
 import pytest
 import torch
@@ -10,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.errors import InputError, UsageError
-from training.distributed import check_environment, join_process_group
+from training.distributed import RunInterruptedError, join_process_group
+from training.launcher import check_environment, reported_once
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 def one_process(rank: int, port: int, results) -> None:
@@ -37,19 +46,28 @@ def one_process(rank: int, port: int, results) -> None:
             events.append(str(error))
         except SystemExit as error:
             events.append(error.code)
+        for text in ("shards: missing", f"rank {rank}: its disk is full"):
+            world.all_gather(lambda: None)
+            try:
+                with reported_once():
+                    raise InputError(text)
+            except InputError as error:
+                events.append(str(error))
+            except SystemExit as error:
+                events.append(error.code)
+        world.all_gather(lambda: None)
     results.put((rank, world.is_main, events))
 
 
 def test_results_reach_all_ranks_and_a_failure_ends_all_ranks_with_its_code():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     results = mp.get_context("spawn").SimpleQueue()
-    mp.spawn(one_process, (port, results), nprocs=2)
-    assert sorted(results.get() for _ in range(2)) == [
-        (0, True, ["made by 0", [0.5, 4.0], "no such shards", [0, 10], 3]),
-        (1, False, ["made by 0", [0.5, 4.0], 3, [0, 10], "no such shards"]),
-    ]
+    mp.spawn(one_process, (free_port(), results), nprocs=2)
+    (_, is_main, first), (_, other_is_main, second) = sorted(results.get() for _ in range(2))
+    assert (is_main, other_is_main) == (True, False)
+    assert first[:5] == ["made by 0", [0.5, 4.0], "no such shards", [0, 10], 3]
+    assert second[:5] == ["made by 0", [0.5, 4.0], 3, [0, 10], "no such shards"]
+    assert sorted([first[5], second[5]], key=str) == [3, "shards: missing"], "an error of all ranks is reported once"
+    assert [first[6], second[6]] == ["rank 0: its disk is full", "rank 1: its disk is full"]
 
 
 def test_without_torchrun_there_is_one_process():
@@ -92,3 +110,45 @@ def test_a_rank_without_an_address_is_refused_before_training(monkeypatch, capsy
     monkeypatch.setenv("RANK", "")
     with join_process_group() as world:
         assert world.size == 1
+
+
+def test_an_error_is_reported_if_the_store_does_not_answer(monkeypatch):
+    for name, value in (VARIABLES | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("training.launcher.REPORT_TIMEOUT", timedelta(seconds=0.2))
+    with pytest.raises(InputError, match="shards: missing"), reported_once():
+        raise InputError("shards: missing")
+
+
+def test_a_rank_that_never_joins_is_one_line(monkeypatch):
+    for name, value in (VARIABLES | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("training.distributed.STEP_TIMEOUT", timedelta(seconds=1))
+    with pytest.raises(RunInterruptedError, match=r"processes: another rank is lost \(.*\): read its log"):
+        join_process_group().__enter__()
+
+
+def wait_for_a_frozen_rank(rank: int, port: int, results) -> None:
+    """Wait for an exchange with a rank that is alive but does not run."""
+    variables = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ.update({key: str(value) for key, value in variables.items()})
+    with join_process_group() as world:
+        world.all_gather(lambda: None)
+        if rank == 1:
+            results.put(os.getpid())
+            os.kill(os.getpid(), signal.SIGSTOP)
+        world.all_gather(lambda: None)
+
+
+@pytest.mark.slow
+def test_a_rank_that_is_stopped_ends_the_others_within_a_minute():
+    spawn = mp.get_context("spawn")
+    results, port = spawn.SimpleQueue(), free_port()
+    ranks = [spawn.Process(target=wait_for_a_frozen_rank, args=(rank, port, results)) for rank in range(2)]
+    for process in ranks:
+        process.start()
+    frozen = results.get()
+    ranks[0].join(timeout=60)
+    os.kill(frozen, signal.SIGKILL)
+    ranks[1].join()
+    assert ranks[0].exitcode == 3
