@@ -6,10 +6,11 @@ import logging
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor
 
+from curation.errors import WorldcurateError
 from training.engine.checkpoint_writer import Snapshot, save
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,18 @@ class CheckpointSaver:
         if error := self._error:
             self._error = None
             raise error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        """Wait until the checkpoint is complete, so that nothing is written to the output folder afterwards."""
+        try:
+            self.wait()
+        except WorldcurateError as failure:
+            if error is None:
+                raise
+            log.warning("%s", failure)  # the error that ends the run is reported, too
 
     def _write(self, snapshot: Snapshot) -> None:
         log.info("saved %s", save(self._output, snapshot, keep=self._keep))

@@ -91,10 +91,10 @@ def load_model(checkpoint: Path) -> tuple[MetaClip2Model, Tokenizer]:
 
 
 def restore(checkpoint: Path, optimizer: Optimizer) -> None:
-    """Restore the state of the optimizer and of torch's random generator.
+    """Restore the state of the optimizer.
 
-    The hyper-parameters of the optimizer stay those it was made with, so the configuration determines them. Training
-    itself draws no random numbers; restoring the generator makes models with dropout resume exactly, too.
+    The hyper-parameters of the optimizer stay those it was made with, so the configuration determines them. There is no
+    random generator to restore, because every step seeds it.
 
     Raises DamagedCheckpointError if the file cannot be read or belongs to another model.
     """
@@ -102,7 +102,6 @@ def restore(checkpoint: Path, optimizer: Optimizer) -> None:
     try:
         saved = torch.load(checkpoint / OPTIMIZER_FILE, map_location="cpu", weights_only=True)
         optimizer.load_state_dict(saved["optimizer"])
-        torch.set_rng_state(saved["rng"])
     except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
         raise DamagedCheckpointError(
             f"resume: {checkpoint / OPTIMIZER_FILE} cannot be read ({first_line(error)}): set resume to another "

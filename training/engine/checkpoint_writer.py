@@ -7,6 +7,7 @@ left of it. Weights that are not finite are never saved.
 from __future__ import annotations
 
 import json
+import logging
 import pickle
 import shutil
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,8 @@ from training.engine.checkpoint import AVERAGE_FOLDER, LATEST, OPTIMIZER_FILE, T
 from training.engine.manifest import write_manifest
 from training.models.metaclip2 import image_size
 
+log = logging.getLogger(__name__)
+
 
 class Snapshot(NamedTuple):
     """All that a checkpoint stores.
@@ -36,7 +39,7 @@ class Snapshot(NamedTuple):
         weights: the weights of the model by name.
         averaged: the moving average of the weights, saved as a second model in the folder `ema`; None without one.
         tokenizer: its tokenizer.
-        optimizer: the state of the optimizer and of torch's random generator.
+        optimizer: the state of the optimizer.
         state: the state of the run.
     """
 
@@ -61,7 +64,7 @@ def take_snapshot(
     averaged: Mapping[str, Tensor] | None = None,
 ) -> Snapshot:
     """Return the present state of a run; it shares the memory of model and optimizer."""
-    saved = {"optimizer": optimizer.state_dict(), "rng": torch.get_rng_state()}
+    saved = {"optimizer": optimizer.state_dict()}
     return Snapshot(model, model.state_dict(), averaged, tokenizer, saved, state)
 
 
@@ -88,9 +91,6 @@ def save(output: Path, snapshot: Snapshot, *, keep: int) -> Path:
         temporary.rename(final)
         sync_path(folder)
         _write_latest(folder / LATEST, final.name)
-        # by time, not by step: after resuming from an earlier step, abandoned later steps are older
-        for old in sorted(folder.glob("step-*"), key=lambda path: path.stat().st_mtime_ns)[:-keep]:
-            shutil.rmtree(old)
     except (OSError, SafetensorError, RuntimeError) as error:  # torch and safetensors report a full disk in their way
         for leftover in folder.glob(f"{TEMP_PREFIX}*"):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -98,7 +98,32 @@ def save(output: Path, snapshot: Snapshot, *, keep: int) -> Path:
             f"output: cannot save {final} ({first_line(error)}): check the space on the disk, then continue with "
             f"resume: true; earlier checkpoints are unchanged"
         ) from error
+    _remove_old(final, keep)
     return final
+
+
+def _remove_old(newest: Path, keep: int) -> None:
+    """Remove all but the `keep` newest checkpoints: first those that the run has left by resuming before their step.
+
+    A checkpoint that cannot be removed is only named in the log.
+    """
+    step = _step_and_number(newest)
+
+    def age(path: Path) -> tuple[bool, tuple[int, int]]:
+        return _step_and_number(path) <= step, _step_and_number(path)
+
+    old = sorted((path for path in newest.parent.glob("step-*") if path != newest), key=age)
+    for path in old[: max(0, len(old) + 1 - keep)]:
+        try:
+            shutil.rmtree(path)
+        except OSError as error:
+            log.warning("output: cannot remove the old checkpoint %s (%s): remove it by hand", path, first_line(error))
+
+
+def _step_and_number(folder: Path) -> tuple[int, int]:
+    """Return the step in the name of a checkpoint, and the number of its copy."""
+    _, step, *number = folder.name.split("-")
+    return int(step), int(number[0]) if number else 1
 
 
 def _write(folder: Path, snapshot: Snapshot) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple, Self
+
+from torch import nn
 
 from training.config import TrainConfig
 from training.distributed import World
@@ -12,11 +14,24 @@ from training.distributed import World
 MEASURED_STEPS = 10
 
 
+class Parameters(NamedTuple):
+    """Number of parameters of a model, and of those that are trained."""
+
+    total: int
+    trained: int
+
+    @classmethod
+    def of(cls, model: nn.Module) -> Self:
+        """Count the parameters of a model."""
+        counts = [(p.numel(), p.requires_grad) for p in model.parameters()]
+        return cls(sum(count for count, _ in counts), sum(count for count, is_trained in counts if is_trained))
+
+
 def describe_run(
     config: TrainConfig,
     world: World,
     *,
-    parameters: int,
+    parameters: Parameters,
     samples: int,
     languages: Counter[str],
     times: Mapping[str, float],
@@ -27,7 +42,7 @@ def describe_run(
     Args:
         config: its configuration.
         world: the processes.
-        parameters: number of parameters of the model.
+        parameters: how many the model has.
         samples: number of samples of an epoch.
         languages: number of samples of each language; empty if every epoch draws others.
         times: what `StepTimes` measured on real steps.
@@ -35,8 +50,9 @@ def describe_run(
     """
     seen = config.total_steps * config.batch_size
     return {
-        "parameters": parameters,
-        "state_bytes_per_rank": parameters * state_bytes(world, average=config.ema_decay is not None),
+        "parameters": parameters.total,
+        "trained_parameters": parameters.trained,
+        "state_bytes_per_rank": state_bytes(parameters, world, average=config.ema_decay is not None),
         "peak_memory_bytes": peak_memory,
         "processes": world.size,
         "steps": config.total_steps,
@@ -49,10 +65,10 @@ def describe_run(
     }
 
 
-def state_bytes(world: World, *, average: bool) -> int:
-    """Return the bytes per parameter on rank 0, all in fp32, without activations.
+def state_bytes(parameters: Parameters, world: World, *, average: bool) -> int:
+    """Return the bytes of a run's state on rank 0, all in fp32, without activations.
 
-    They are 4 for the weights, 4 for the gradient, 8 for the moments of AdamW, 4 for the buffers in which DDP adds up
-    gradients, and 4 for an average of the weights.
+    They are 4 per parameter for the weights and 4 for an average of them; and per trained parameter 4 for the gradient,
+    8 for the moments of AdamW and 4 for the buffers in which DDP adds up gradients.
     """
-    return 16 + (4 if world.size > 1 else 0) + (4 if average else 0)
+    return parameters.total * (8 if average else 4) + parameters.trained * (16 if world.size > 1 else 12)

@@ -45,7 +45,7 @@ class RunLog:
     def __init__(self, output: Path, step: int, total: int, batch_size: int) -> None:
         self._output, self._total, self._batch_size = output, total, batch_size
         self._last = (step, time.monotonic())
-        self._tensorboard = SummaryWriter(output / "tensorboard", purge_step=step)
+        self._tensorboard = SummaryWriter(output / "tensorboard", purge_step=step + 1)
         earlier = [line for line, _ in read_lines(output, step)]
         self._jsonl = (output / METRICS_FILE).open("w", encoding="utf-8")
         self._jsonl.writelines(earlier)

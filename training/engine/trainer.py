@@ -20,6 +20,7 @@ from transformers import MetaClip2Model
 
 from curation.balance.sampling import DrawKey
 from curation.errors import OutputError
+from curation.hashing import u64
 from curation.redaction import redact_values
 from training.config import TrainConfig
 from training.data.epoch_draw import draw_epoch
@@ -33,7 +34,7 @@ from training.engine import checkpoint
 from training.engine.background_save import CheckpointSaver
 from training.engine.checkpoint import ResumePoint, TrainingState
 from training.engine.checkpoint_writer import take_snapshot
-from training.engine.dry_run import MEASURED_STEPS, describe_run
+from training.engine.dry_run import MEASURED_STEPS, Parameters, describe_run
 from training.engine.objective import Objective
 from training.engine.optimizer import build_optimizer, learning_rate, set_learning_rate
 from training.engine.run_log import RunLog
@@ -115,7 +116,7 @@ class Trainer:
             self._log_of_run = RunLog(config.output_folder, self._step, config.total_steps, config.batch_size)
         if self._step >= config.total_steps:
             log.info("nothing to do: %d steps are done", self._step)
-        with self._stop_signals, self._log_of_run or nullcontext():
+        with self._stop_signals, self._log_of_run or nullcontext(), self._saver:
             for batch in self._times.batches(self._remaining_batches()):
                 result = self._train_on(batch)
                 self._times.end_step()
@@ -142,7 +143,7 @@ class Trainer:
         return describe_run(
             self._config,
             self._world,
-            parameters=sum(p.numel() for p in self._model.parameters()),
+            parameters=Parameters.of(self._model),
             samples=self._index.samples,
             languages=languages,
             times=self._times.take(),
@@ -212,6 +213,7 @@ class Trainer:
         rate = learning_rate(self._step, peak=config.lr, warmup=config.warmup, total=config.total_steps)
         set_learning_rate(self._optimizer, rate)
         self._optimizer.zero_grad(set_to_none=True)
+        torch.manual_seed(u64(config.seed, "dropout", str(self._step), str(self._world.rank)))
         loss = self._objective.backward(self._parallel, batch.images, batch.tokens)
         parameters = [p for p in self._model.parameters() if p.grad is not None]
         norm = get_total_norm([p.grad for p in parameters if p.grad is not None])

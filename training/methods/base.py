@@ -94,6 +94,15 @@ class Scale(Part):
     learned: bool = Field(True, description="whether it is trained")
     max: float = Field(100.0, gt=1, description="upper bound of a learned scale; the lower bound is 1")
 
+    @model_validator(mode="after")
+    def _initial_within_bounds(self) -> Self:
+        if self.learned and self.initial is not None and not 1 <= self.initial <= self.max:
+            raise ValueError(
+                f"initial: {self.initial:g} is not between 1 and max, {self.max:g}, the bounds of a learned scale: "
+                f"change one of them, or set learned: false"
+            )
+        return self
+
 
 class Phase(Part):
     """Which parameters are trained, and how fast. Patterns match whole parameter names; `*` matches any characters."""

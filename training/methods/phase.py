@@ -42,8 +42,8 @@ def set_scale(model: MetaClip2Model, scale: float) -> None:
 
 
 def clamp_scale(model: MetaClip2Model, scale: Scale) -> None:
-    """Clamp a learned scale to [1, max] (CLIP, arXiv 2103.00020, section 2.5)."""
-    if scale.learned:
+    """Clamp the scale to [1, max] if it is trained (CLIP, arXiv 2103.00020, section 2.5)."""
+    if model.logit_scale.requires_grad:
         with torch.no_grad():
             model.logit_scale.clamp_(0, math.log(scale.max))
 
