@@ -16,7 +16,7 @@ from curation.errors import InputError, UsageError
 log = logging.getLogger(__name__)
 
 LOCK_FILE = ".lock"
-WRONG_PLACE = {errno.EACCES, errno.EEXIST, errno.ENOENT, errno.ENOTDIR, errno.EPERM, errno.EROFS}
+NOT_WRITABLE = {errno.EACCES, errno.EEXIST, errno.ENOENT, errno.ENOTDIR, errno.EPERM, errno.EROFS}
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def lock_output(folder: Path) -> Iterator[None]:
         descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         problem = f"output: cannot write to {folder} ({error.strerror})"
-        if error.errno in WRONG_PLACE:
+        if error.errno in NOT_WRITABLE:
             raise UsageError(f"{problem}: choose a folder that this user can write to") from error
         raise InputError(f"{problem}: check the disk") from error
     try:

@@ -51,14 +51,6 @@ PRESETS = {
 }
 
 
-def build_model(preset: Preset, tokenizer: Tokenizer, *, side: int | None = None, seed: int = 0) -> MetaClip2Model:
-    """Return a model with random weights for this tokenizer and images of `side` pixels (default: the preset's).
-
-    Raises UsageError if the image side is not a multiple of the patch side.
-    """
-    return random_model(vision_config(preset, side=side), text_config(preset, tokenizer), seed=seed)
-
-
 def random_model(
     vision: MetaClip2VisionConfig, text: MetaClip2TextConfig, *, seed: int, bias: float | None = None
 ) -> MetaClip2Model:

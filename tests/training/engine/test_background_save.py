@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 import torch
@@ -8,13 +9,14 @@ from safetensors.torch import load_file
 from torch.optim import AdamW
 
 from curation.errors import InputError
+from support.models import build_model
 from training.data.sample_order import DataState
 from training.engine import checkpoint
 from training.engine.background_save import CheckpointSaver
 from training.engine.checkpoint import TrainingState
 from training.engine.checkpoint_writer import save, take_snapshot
 from training.engine.weight_average import WeightAverage
-from training.models.metaclip2 import PRESETS, Tower, build_model
+from training.models.metaclip2 import PRESETS, Tower
 
 SMALL = PRESETS["tiny"]._replace(
     image_size=16, context_length=16, embedding=8, vision=Tower(8, 1, 2), text=Tower(8, 1, 2)
@@ -78,6 +80,29 @@ def test_a_failed_save_is_raised_once_and_the_next_one_works(run, tmp_path, monk
     saver.save(run.snapshot(2))
     saver.wait()
     assert checkpoint.find(tmp_path).name == "step-00000002"
+
+
+def test_a_run_ends_only_after_its_background_save_and_reports_its_own_error(run, tmp_path, monkeypatch, caplog):
+    written = []
+
+    def save_slowly(*_, **__):
+        time.sleep(0.3)
+        written.append(True)
+        raise InputError("output: cannot save")
+
+    monkeypatch.setattr("training.engine.background_save.save", save_slowly)
+
+    def train_with_bug():
+        with CheckpointSaver(tmp_path, keep=3, background=True) as saver:
+            saver.save(run.snapshot(1))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        train_with_bug()
+    assert written
+    assert caplog.messages == ["output: cannot save"]
+    with pytest.raises(InputError, match="cannot save"), CheckpointSaver(tmp_path, keep=3, background=True) as saver:
+        saver.save(run.snapshot(1))
 
 
 def test_the_average_follows_its_formula_and_is_a_model_of_its_own(run, tmp_path):

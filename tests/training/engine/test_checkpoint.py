@@ -1,24 +1,31 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import resource
+import tempfile
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.optim import AdamW
 from transformers import AutoModel, AutoTokenizer
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from curation.errors import InputError, OutputError, StorageFullError
+from support.models import build_model
 from training.data.sample_order import DataState
 from training.engine import checkpoint
 from training.engine.checkpoint import TrainingState
-from training.engine.checkpoint_writer import _write, take_snapshot
+from training.engine.checkpoint_writer import _remove_old, _unused_path, _write, take_snapshot
 from training.engine.checkpoint_writer import save as save_checkpoint
 from training.engine.manifest import DamagedCheckpointError, check_manifest
-from training.models.metaclip2 import PRESETS, Tower, build_model
+from training.models.metaclip2 import PRESETS, Tower
 
 SMALL = PRESETS["tiny"]._replace(
     image_size=16, context_length=16, embedding=8, vision=Tower(8, 1, 2), text=Tower(8, 1, 2)
@@ -79,10 +86,41 @@ def test_the_newest_checkpoints_are_kept(saved):
     saved(3, keep=2)  # resumed from an earlier step: abandoned checkpoints are removed first, and none is overwritten
     saved(3, keep=2)
     assert sorted(p.name for p in (saved.output / "checkpoints").glob("step-*")) == [
-        "step-00000003",
         "step-00000003-2",
+        "step-00000003-3",
     ]
-    assert checkpoint.find(saved.output).name == "step-00000003"
+    assert checkpoint.find(saved.output).name == "step-00000003-3"
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=12), st.integers(1, 4), st.data())
+def test_pruning_follows_the_steps_and_not_a_clock(steps, keep, data):
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        saved: list[Path] = []
+        for step in steps:
+            folder = _unused_path(root / f"step-{step:08d}")
+            folder.mkdir()
+            moment = data.draw(st.integers(0, 2**32))  # of any clock
+            os.utime(folder, (moment, moment))
+            _remove_old(folder, keep)
+            saved.append(folder)
+            rest = {path for path in saved if path.exists()}
+            assert folder in rest
+            assert len(rest) == min(len(set(saved)), keep)
+            if all(earlier < later for earlier, later in pairwise(steps)):
+                assert rest == set(saved[-keep:])
+
+
+def test_an_old_checkpoint_that_cannot_be_removed_is_only_named(saved, monkeypatch, caplog):
+    saved(1)
+
+    def fail(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("training.engine.checkpoint_writer.shutil.rmtree", fail)
+    saved(2, keep=1)
+    assert checkpoint.find(saved.output).name == "step-00000002"
+    assert re.search(r"output: cannot remove the old checkpoint .*step-00000001 \(.*denied\)", caplog.text)
 
 
 class Killed(BaseException):

@@ -18,7 +18,7 @@ from support.shards import SMALL, ShardLake, shard_row
 from training.config import TrainConfig
 from training.data.shard_index import build_index
 from training.distributed import World
-from training.engine.dry_run import state_bytes
+from training.engine.dry_run import Parameters, state_bytes
 from training.engine.languages import count_languages, with_seen_pairs
 from training.train import main, train
 
@@ -91,4 +91,7 @@ def test_the_bytes_of_a_parameter_are_those_of_the_tensors_that_a_step_leaves():
     optimizer.step()
     moments = [value for value in optimizer.state[layer.weight].values() if value.ndim]
     tensors = [layer.weight, layer.weight.grad, *moments]
-    assert sum(t.nbytes for t in tensors) == layer.weight.numel() * state_bytes(ALONE, average=False)
+    assert sum(t.nbytes for t in tensors) == state_bytes(Parameters.of(layer), ALONE, average=False)
+    layer.weight.requires_grad_(False)
+    assert Parameters.of(layer) == (64 * 64, 0)
+    assert layer.weight.nbytes == state_bytes(Parameters.of(layer), ALONE, average=False), "a frozen weight has no more"

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from support.models import build_model
 from training.config import TrainConfig
 from training.engine.optimizer import build_optimizer, learning_rate, parameter_groups, set_learning_rate
-from training.models.metaclip2 import PRESETS, build_model
+from training.models.metaclip2 import PRESETS
 
 
 def test_the_learning_rate_rises_to_its_peak_and_falls_to_zero():

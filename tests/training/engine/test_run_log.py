@@ -54,6 +54,8 @@ def test_a_resumed_run_replaces_the_metrics_of_later_steps_and_half_a_line(tmp_p
     with RunLog(tmp_path, 2, 9, 4) as log:
         log.write(3, 0, {"loss": 30})
     assert [(line["step"], line["loss"]) for line in lines(tmp_path)] == [(1, 1), (2, 2), (3, 30)]
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload().Scalars("loss")
+    assert [(event.step, event.value) for event in events] == [(1, 1), (2, 2), (3, 30)]
 
 
 def test_a_terminal_shows_a_bar_with_the_time_left(tmp_path, monkeypatch):

@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from curation.errors import UsageError
+from support.models import build_model
 from training.engine.optimizer import parameter_groups
 from training.methods.base import Phase, Scale
 from training.methods.phase import clamp_scale, freeze, set_scale
-from training.models.metaclip2 import PRESETS, build_model
+from training.models.metaclip2 import PRESETS
 
 
 @pytest.fixture
@@ -63,10 +64,18 @@ def test_a_learned_scale_stays_within_its_bounds_and_a_fixed_one_where_it_is(mod
     set_scale(model, 150.0)
     clamp_scale(model, Scale(max=200))
     assert model.logit_scale.exp().item() == pytest.approx(150.0)
-    clamp_scale(model, Scale(learned=False))
-    assert model.logit_scale.exp().item() == pytest.approx(150.0)
-    freeze(model, Phase(scale=Scale(learned=False)))
-    assert "logit_scale" not in trained(model)
+    for phase in (Phase(scale=Scale(learned=False)), Phase(freeze=("logit_scale",))):
+        freeze(model, phase)
+        assert "logit_scale" not in trained(model)
+        clamp_scale(model, phase.scale)
+        assert model.logit_scale.exp().item() == pytest.approx(150.0)
+
+
+@pytest.mark.parametrize("keys", [{"initial": 101}, {"initial": 0.5}, {"initial": 20, "max": 19}])
+def test_a_learned_scale_does_not_start_outside_its_bounds(keys):
+    with pytest.raises(ValueError, match=r"initial: .* is not between 1 and max"):
+        Scale(**keys)
+    assert Scale(**keys, learned=False).initial == keys["initial"]
 
 
 def test_the_default_bound_is_that_of_clip(model):

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from curation.errors import UsageError
-from training.models.metaclip2 import PRESETS, TwoTowers, build_model, context_length, image_size
+from support.models import build_model
+from training.models.metaclip2 import PRESETS, TwoTowers, context_length, image_size
 
 
 def test_the_tiny_model_is_tiny_and_fits_its_tokenizer(tokenizer):
