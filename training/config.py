@@ -115,6 +115,11 @@ class TrainConfig(BaseSettings):
     eps: float = Field(1e-6, gt=0, description="epsilon of AdamW")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: autocast, with weights and loss in fp32")
 
+    parallel: Literal["ddp", "fsdp"] = Field(
+        "ddp",
+        description="ddp: every rank stores the whole model; fsdp: every rank stores a share of weights, gradients and "
+        "moments, for models that do not fit otherwise",
+    )
     compile: bool = Field(
         False, description="compile the encoders with torch.compile: slow first steps, then faster ones"
     )
@@ -192,6 +197,13 @@ class TrainConfig(BaseSettings):
     def _betas_below_one(cls, value: tuple[float, float]) -> tuple[float, float]:
         if not all(0 <= beta < 1 for beta in value):
             raise ValueError("both must be at least 0 and less than 1")
+        return value
+
+    @field_validator("compile")
+    @classmethod
+    def _compile_whole_encoders(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("parallel") == "fsdp":
+            raise ValueError("works with parallel: ddp, because encoders are compiled whole: turn one of them off")
         return value
 
     @field_validator("output")

@@ -26,6 +26,7 @@ from training.data.sample_order import DataState
 from training.data.tokenizer import Tokenizer
 from training.engine.manifest import DamagedCheckpointError
 from training.models.metaclip2 import context_length, read_model
+from training.parallel.tensors import share_out
 
 LATEST = "latest"
 TEMP_PREFIX = ".unfinished-"
@@ -100,9 +101,14 @@ def restore(checkpoint: Path, optimizer: Optimizer) -> None:
     """
     settings = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
     try:
-        saved = torch.load(checkpoint / OPTIMIZER_FILE, map_location="cpu", weights_only=True)
-        optimizer.load_state_dict(saved["optimizer"])
-    except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
+        saved = torch.load(checkpoint / OPTIMIZER_FILE, map_location="cpu", weights_only=True)["optimizer"]
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        moments = {
+            number: {key: share_out(value, parameters[number]) for key, value in values.items()}
+            for number, values in saved["state"].items()
+        }
+        optimizer.load_state_dict(saved | {"state": moments})
+    except (OSError, RuntimeError, ValueError, LookupError, EOFError, pickle.UnpicklingError) as error:
         raise DamagedCheckpointError(
             f"resume: {checkpoint / OPTIMIZER_FILE} cannot be read ({first_line(error)}): set resume to another "
             f"checkpoint in {checkpoint.parent}"

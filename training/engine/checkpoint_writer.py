@@ -10,9 +10,9 @@ import json
 import logging
 import pickle
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -49,6 +49,12 @@ class Snapshot(NamedTuple):
     tokenizer: Tokenizer
     optimizer: Mapping[str, Any]
     state: TrainingState
+
+    def convert(self, change: Callable[[Any], Any]) -> Self:
+        """Return a snapshot with changed tensors: `change` gets and returns nested mappings and sequences of them."""
+        return self._replace(
+            weights=change(self.weights), averaged=change(self.averaged), optimizer=change(self.optimizer)
+        )
 
     @property
     def models(self) -> dict[str, Mapping[str, Tensor]]:

@@ -52,7 +52,9 @@ def describe_run(
     return {
         "parameters": parameters.total,
         "trained_parameters": parameters.trained,
-        "state_bytes_per_rank": state_bytes(parameters, world, average=config.ema_decay is not None),
+        "state_bytes_per_rank": state_bytes(
+            parameters, world, average=config.ema_decay is not None, sharded=config.parallel == "fsdp"
+        ),
         "peak_memory_bytes": peak_memory,
         "processes": world.size,
         "steps": config.total_steps,
@@ -65,10 +67,14 @@ def describe_run(
     }
 
 
-def state_bytes(parameters: Parameters, world: World, *, average: bool) -> int:
+def state_bytes(parameters: Parameters, world: World, *, average: bool, sharded: bool = False) -> int:
     """Return the bytes of a run's state on rank 0, all in fp32, without activations.
 
     They are 4 per parameter for the weights and 4 for an average of them; and per trained parameter 4 for the gradient,
-    8 for the moments of AdamW and 4 for the buffers in which DDP adds up gradients.
+    8 for the moments of AdamW and 4 for the buffers in which DDP adds up gradients. Under FSDP a rank stores its share,
+    without such buffers.
     """
-    return parameters.total * (8 if average else 4) + parameters.trained * (16 if world.size > 1 else 12)
+    weights = parameters.total * (8 if average else 4)
+    if sharded:
+        return (weights + parameters.trained * 12) // world.size
+    return weights + parameters.trained * (16 if world.size > 1 else 12)

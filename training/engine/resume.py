@@ -58,6 +58,7 @@ FREE = (
     "storage",
     "start",
     "grad_checkpointing",
+    "parallel",
     "validation_pairs",
     "evaluations",
     "evaluate_every",

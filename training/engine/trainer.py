@@ -13,9 +13,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from transformers import MetaClip2Model
 
 from curation.balance.sampling import DrawKey
@@ -46,6 +43,7 @@ from training.evaluation.in_training import evaluate
 from training.evaluation.retrieval import held_out_retrieval
 from training.methods.phase import clamp_scale, freeze
 from training.models.metaclip2 import TwoTowers, enable_activation_checkpointing, image_size
+from training.parallel.shards import parallelize
 
 log = logging.getLogger(__name__)
 
@@ -86,10 +84,8 @@ class Trainer:
             self._model.text_model.compile(dynamic=True)
         if config.grad_checkpointing:
             enable_activation_checkpointing(self._model)
-        self._towers = TwoTowers(self._model).to(world.device)
-        self._parallel: nn.Module = self._towers
-        if world.size > 1:
-            self._parallel = DistributedDataParallel(self._towers)
+        self._towers = TwoTowers(self._model)
+        self._parallel = parallelize(self._towers, world, config.parallel)
         self._objective = Objective(config.loss, config.group, world, config.precision)
         self._optimizer = build_optimizer(self._model, config)
         self._step, self._data_state = 0, DataState()
@@ -97,7 +93,7 @@ class Trainer:
             self._step, self._data_state = start.resume.state.step, start.resume.state.progress
             checkpoint.restore(start.resume.folder, self._optimizer)
         self._average: WeightAverage | None = None
-        if world.is_main and config.ema_decay is not None:
+        if (world.is_main or self._parallel.is_sharded) and config.ema_decay is not None:
             self._average = WeightAverage(self._model, config.ema_decay)
             if start.resume and (folder := start.resume.folder / checkpoint.AVERAGE_FOLDER).exists():
                 self._average.restore(folder)
@@ -167,7 +163,7 @@ class Trainer:
         if is_due and not result.stop:  # a scheduler does not wait long after its signal
             self._evaluate()
         if last or result.stop or self._step % config.save_every == 0:
-            self._world.broadcast_from_main(lambda: self._save(stop=result.stop))
+            self._save(wait=last or result.stop)
         if result.stop and not last:
             self._world.fail(
                 RunInterruptedError(
@@ -214,14 +210,13 @@ class Trainer:
         set_learning_rate(self._optimizer, rate)
         self._optimizer.zero_grad(set_to_none=True)
         torch.manual_seed(u64(config.seed, "dropout", str(self._step), str(self._world.rank)))
-        loss = self._objective.backward(self._parallel, batch.images, batch.tokens)
-        parameters = [p for p in self._model.parameters() if p.grad is not None]
-        norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
+        loss = self._objective.backward(self._parallel.module, batch.images, batch.tokens)
+        norm = self._parallel.end_backward()
         asked = torch.tensor(float(self._stop_signals.received), device=norm.device)
         mean_loss, mean_norm, stop = self._world.means(torch.stack([loss, norm, asked]))
         self._check_finite(mean_loss, mean_norm)
         if config.max_grad_norm is not None:
-            clip_grads_with_norm_(parameters, config.max_grad_norm, norm)
+            self._parallel.clip_gradients(norm, config.max_grad_norm)
         self._optimizer.step()
         clamp_scale(self._model, config.phase.scale)
         if self._average:
@@ -271,25 +266,25 @@ class Trainer:
             return held_out_retrieval(encoder, index, config.open_storage(), config.validation_pairs)
 
         self._towers.eval()
-        found = evaluate(encoder, self._world, config.evaluations, held_out if index.samples else None)
+        with self._parallel.whole():
+            found = evaluate(encoder, self._world, config.evaluations, held_out if index.samples else None)
         self._towers.train()
         if self._log_of_run:
             self._log_of_run.write_evaluation(self._step, self._data_state.epoch, found)
 
-    def _save(self, *, stop: bool) -> None:
-        """Save a checkpoint, on rank 0 while the others wait; one after a signal is complete on return."""
-        config = self._config
+    def _save(self, *, wait: bool) -> None:
+        """Save a checkpoint, on rank 0 while the others wait: until it is complete, or until writing has started."""
         state = TrainingState(
             step=self._step,
             progress=self._data_state,
             version=self._split.train.version,
             run_ids=self._split.train.run_ids,
             samples=self._split.train.samples,
-            config=redact_values(config.model_dump(mode="json")),
+            config=redact_values(self._config.model_dump(mode="json")),
         )
         if self._log_of_run:
             self._log_of_run.write_page(state)
         averaged = self._average.weights if self._average else None
-        self._saver.save(take_snapshot(self._model, self._tokenizer, self._optimizer, state, averaged))
-        if stop or self._step == config.total_steps:
-            self._saver.wait()
+        present = take_snapshot(self._model, self._tokenizer, self._optimizer, state, averaged)
+        snapshot = present.convert(self._parallel.gather)
+        self._world.broadcast_from_main(lambda: self._saver.save(snapshot, wait=wait))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from curation.io.failures import first_line
 from training.engine.manifest import DamagedCheckpointError
+from training.parallel.tensors import local, share_out
 
 
 class WeightAverage:
@@ -29,8 +30,8 @@ class WeightAverage:
     @torch.no_grad()
     def update(self) -> None:
         """Add the present weights to the average."""
-        present = [p.detach() for p in self._parameters.values()]
-        torch._foreach_lerp_(list(self.weights.values()), present, 1 - self._decay)
+        present = [local(p.detach()) for p in self._parameters.values()]
+        torch._foreach_lerp_([local(value) for value in self.weights.values()], present, 1 - self._decay)
 
     @torch.no_grad()
     def restore(self, folder: Path) -> None:
@@ -38,7 +39,8 @@ class WeightAverage:
         try:
             for file in sorted(folder.glob("*.safetensors")):
                 for name, value in load_file(file).items():
-                    self.weights[name].copy_(value)
+                    average = self.weights[name]
+                    local(average).copy_(local(share_out(value, average)))
         except (OSError, SafetensorError, KeyError, RuntimeError) as error:
             raise DamagedCheckpointError(
                 f"resume: {folder} cannot be read ({first_line(error)}): set resume to another checkpoint"

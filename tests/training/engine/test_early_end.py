@@ -90,7 +90,7 @@ def test_a_signal_in_the_last_step_ends_the_run_as_done(lake, tmp_path, monkeypa
 
 def _slow_save(world: World):
     if world.is_main:
-        time.sleep(4)
+        time.sleep(8)
     return {}
 
 
@@ -119,8 +119,8 @@ def _one_rank(rank: int, port: int, lake: str, folder: Path, results) -> None:
                     do_in_step(one, 3, send(signal.SIGUSR1))
                 ends["signal"] = run(world, "signal")
             with patch.context() as one:
-                # collectives of the steps time out after 2 s; rank 0 evaluates for 4 s
-                dist.distributed_c10d._set_pg_timeout(timedelta(seconds=2), dist.group.WORLD)
+                # collectives of the steps time out after 5 s; rank 0 evaluates for 8 s
+                dist.distributed_c10d._set_pg_timeout(timedelta(seconds=5), dist.group.WORLD)
                 one.setattr("training.engine.trainer.held_out_retrieval", lambda *_: _slow_save(world))
                 ends["slow"] = run(world, "slow", validation_share=0.1)
                 dist.distributed_c10d._set_pg_timeout(timedelta(minutes=5), dist.group.WORLD)

@@ -1,0 +1,114 @@
+"""Runs of two ranks that store a share of the model each (FSDP2), beside those that store all of it (DDP)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModel
+
+from support.models import build_model
+from support.ranks import call_on_ranks
+from support.shards import SMALL, ShardLake, shard_row
+from training.config import TrainConfig
+from training.distributed import World
+from training.models.metaclip2 import PRESETS, TwoTowers
+from training.parallel.shards import Shards
+from training.parallel.tensors import local
+from training.train import train
+
+CPU = torch.device("cpu")
+KEYS = SMALL | {
+    "steps": 6,
+    "save_every": 3,
+    "ema_decay": 0.5,
+    "max_grad_norm": 1.0,
+    "group": {"accumulate": 2},
+    "validation_share": 0.1,
+    "phase": {"freeze": ["vision_model.embeddings.*"], "layer_decay": 0.9},
+    "lr": 3e-3,
+}
+RUNS = {
+    "ddp": {},
+    "fsdp": {"parallel": "fsdp"},
+    "ddp-to-fsdp": {"parallel": "fsdp", "resume": "ddp", "grad_checkpointing": True},
+    "fsdp-to-ddp": {"resume": "fsdp"},
+    "fsdp-to-fsdp": {"parallel": "fsdp", "resume": "fsdp", "save_in_background": False, "precision": "bf16"},
+}
+
+
+def config_of(name: str, lake: str, folder: Path, run: dict[str, object]) -> TrainConfig:
+    middle = {"resume": str(folder / str(run["resume"]) / "checkpoints" / "step-00000003")} if "resume" in run else {}
+    return TrainConfig(lake=lake, output=str(folder / name), **(KEYS | run | middle))
+
+
+def train_all(rank: int, size: int, lake: str, folder: Path, tokenizer) -> float:
+    """Train every run, one after another; return the share of the parameters that this rank stores."""
+    world = World(rank, size, CPU)
+    for name, run in RUNS.items():
+        train(config_of(name, lake, folder, run), world)
+    model = build_model(PRESETS["tiny"], tokenizer)
+    total = sum(p.numel() for p in model.parameters())
+    Shards(TwoTowers(model), world)
+    return sum(local(p).numel() for p in model.parameters()) / total
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, tokenizer) -> Path:
+    """The output folders of all runs, and of one that a single process resumed from a run of two."""
+    folder = tmp_path_factory.mktemp("parallel")
+    ShardLake(folder / "lake").publish([shard_row(n) for n in range(60)])
+    shares = call_on_ranks(train_all, 2, str(folder / "lake"), folder, tokenizer)
+    assert shares == pytest.approx([0.5, 0.5], abs=0.01)
+    train(config_of("fsdp-to-one", str(folder / "lake"), folder, {"resume": "fsdp"}), World(0, 1, CPU))
+    return folder
+
+
+def metrics_of(output: Path, name: str) -> dict[int, float]:
+    lines = map(json.loads, (output / "metrics.jsonl").read_text().splitlines())
+    return {line["step"]: line[name] for line in lines if name in line}
+
+
+def weights_of(output: Path, part: str = "") -> dict[str, torch.Tensor]:
+    return load_file(output / "checkpoints" / "step-00000006" / part / "model.safetensors")
+
+
+def test_the_losses_of_a_sharded_run_are_those_of_a_replicated_one(runs):
+    for metric in ("loss", "grad_norm", "logit_scale", "image_to_text_recall"):
+        one, other = (metrics_of(runs / name, metric) for name in ("ddp", "fsdp"))
+        assert one.keys() == other.keys() != set()
+        assert list(other.values()) == pytest.approx(list(one.values()), abs=1e-5, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["ddp-to-fsdp", "fsdp-to-ddp", "fsdp-to-one"])
+def test_a_run_resumes_in_another_form_and_with_another_number_of_ranks(runs, name):
+    expected, losses = metrics_of(runs / "ddp", "loss"), metrics_of(runs / name, "loss")
+    assert losses.keys() == {4, 5, 6}
+    assert losses == pytest.approx({step: expected[step] for step in losses}, abs=2e-5)
+    for part in ("", "ema"):
+        ours, theirs = weights_of(runs / name, part), weights_of(runs / "ddp", part)
+        assert ours.keys() == theirs.keys()
+        assert all(torch.allclose(ours[key], theirs[key], atol=2e-4) for key in ours)
+
+
+def test_a_sharded_run_in_bf16_stays_near_the_one_in_fp32(runs):
+    expected, losses = metrics_of(runs / "ddp", "loss"), metrics_of(runs / "fsdp-to-fsdp", "loss")
+    assert losses == pytest.approx({step: expected[step] for step in losses}, abs=0.05)
+
+
+def test_a_checkpoint_of_a_sharded_run_is_a_whole_model(runs):
+    folder = runs / "fsdp" / "checkpoints" / "step-00000006"
+    for part in (folder, folder / "ema"):
+        loaded = AutoModel.from_pretrained(part).state_dict()
+        saved = load_file(part / "model.safetensors")
+        assert loaded.keys() == saved.keys()
+        assert all(torch.equal(loaded[name], saved[name]) for name in saved)
+    assert not torch.equal(saved["visual_projection.weight"], weights_of(runs / "fsdp")["visual_projection.weight"])
+
+
+def test_compiling_whole_encoders_is_refused_with_shards():
+    with pytest.raises(ValueError, match="works with parallel: ddp"):
+        TrainConfig(steps=1, parallel="fsdp", compile=True)
