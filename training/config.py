@@ -172,6 +172,12 @@ class TrainConfig(BaseSettings):
         description="true: resume from the newest checkpoint in output, if there is one; or a checkpoint folder",
     )
     log_every: int = Field(10, ge=1, description="steps between progress lines in the log")
+    wandb_project: str | None = Field(
+        None, min_length=1, description="project of Weights & Biases to which metrics are sent, too; default: none"
+    )
+    mlflow_experiment: str | None = Field(
+        None, min_length=1, description="experiment of MLflow to which metrics are sent, too; default: none"
+    )
     save_every: int = Field(1000, ge=1, description="steps between checkpoints; the last step always saves one")
     save_in_background: bool = Field(
         True, description="copy the state to memory and write checkpoints while training continues"

@@ -46,6 +46,7 @@ from training.engine.manifest import check_manifest
 from training.engine.output_folder import lock_output
 from training.engine.resume import check_changes
 from training.engine.start import make_model, make_tokenizer
+from training.engine.trackers import check_packages
 from training.engine.trainer import RunStart, Trainer
 from training.evaluation.in_training import check_evaluations
 from training.launcher import reported_once
@@ -82,6 +83,7 @@ def train(config: TrainConfig, world: World, *, dry_run: bool = False) -> dict[s
         torch.use_deterministic_algorithms(True)
     with ExitStack() as stack:
         if not dry_run:
+            world.broadcast_from_main(lambda: check_packages(config))
             world.broadcast_from_main(lambda: stack.enter_context(lock_output(config.output_folder)))
         return _train(config, world, dry_run=dry_run)
 

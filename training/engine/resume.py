@@ -67,6 +67,8 @@ FREE = (
     "output",
     "resume",
     "log_every",
+    "wandb_project",
+    "mlflow_experiment",
     "save_every",
     "save_in_background",
     "keep_checkpoints",

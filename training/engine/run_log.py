@@ -21,6 +21,7 @@ from torch.utils.tensorboard import SummaryWriter
 from curation.cli.log import shows_progress_bar
 from curation.cli.progress import describe_duration
 from training.engine.checkpoint import TrainingState
+from training.engine.trackers import Trackers
 from training.evaluation.in_training import Evaluated
 from training.evaluation.results_table import main_figures
 from training.report.metrics_file import METRICS_FILE, read_lines
@@ -40,10 +41,11 @@ class RunLog:
         step: step to start from; metrics of later steps are removed.
         total: total number of steps.
         batch_size: pairs per step.
+        trackers: services that get the metrics, too.
     """
 
-    def __init__(self, output: Path, step: int, total: int, batch_size: int) -> None:
-        self._output, self._total, self._batch_size = output, total, batch_size
+    def __init__(self, output: Path, step: int, total: int, batch_size: int, trackers: Trackers | None = None) -> None:
+        self._output, self._total, self._batch_size, self._trackers = output, total, batch_size, trackers
         self._last = (step, time.monotonic())
         self._tensorboard = SummaryWriter(output / "tensorboard", purge_step=step + 1)
         earlier = [line for line, _ in read_lines(output, step)]
@@ -60,10 +62,12 @@ class RunLog:
         self._bar.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         self._bar.stop()
         self._tensorboard.close()
         self._jsonl.close()
+        if self._trackers:
+            self._trackers.close(failed=error is not None)
 
     def advance(self, step: int) -> None:
         """Show on the bar that a step is done."""
@@ -87,6 +91,8 @@ class RunLog:
         log.info("step %d of %d, epoch %d: %s%s", step, self._total, epoch, values, rest)
         for name, value in metrics.items():
             self._tensorboard.add_scalar(name, value, step)
+        if self._trackers:
+            self._trackers.write(step, {"epoch": epoch, **metrics})
         self._write_line({"step": step, "epoch": epoch, **metrics})
 
     def write_evaluation(self, step: int, epoch: int, found: Evaluated) -> None:

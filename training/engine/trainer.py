@@ -37,6 +37,7 @@ from training.engine.optimizer import build_optimizer, learning_rate, set_learni
 from training.engine.run_log import RunLog
 from training.engine.step_times import StepTimes
 from training.engine.stop_signals import StopSignals
+from training.engine.trackers import Trackers
 from training.engine.weight_average import WeightAverage
 from training.evaluation.encoder import trained_encoder
 from training.evaluation.in_training import evaluate
@@ -108,8 +109,7 @@ class Trainer:
     def run(self) -> dict[str, Any]:
         """Run the remaining steps and return the summary of the run."""
         config, started = self._config, time.monotonic()
-        if self._world.is_main:
-            self._log_of_run = RunLog(config.output_folder, self._step, config.total_steps, config.batch_size)
+        self._world.broadcast_from_main(self._open_log)
         if self._step >= config.total_steps:
             log.info("nothing to do: %d steps are done", self._step)
         with self._stop_signals, self._log_of_run or nullcontext(), self._saver:
@@ -128,6 +128,12 @@ class Trainer:
             "table_version": self._split.train.version,
             "checkpoint": str(checkpoint.find(config.output_folder)),
         }
+
+    def _open_log(self) -> None:
+        config = self._config
+        trackers = Trackers(config, redact_values(config.model_dump(mode="json")))
+        folder, steps = config.output_folder, config.total_steps
+        self._log_of_run = RunLog(folder, self._step, steps, config.batch_size, trackers)
 
     def dry_run(self, languages: Counter[str]) -> dict[str, Any]:
         """Train a few steps without writing anything, and return the plan of the run (`describe_run`)."""

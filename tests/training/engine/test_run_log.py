@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 
 import pytest
@@ -45,7 +46,9 @@ def test_a_step_is_logged_with_the_speed_since_the_last_line_and_the_time_left(t
     assert [line["pairs_per_second"] for line in lines(tmp_path)] == [8.0, 2.4]
 
 
-def test_a_resumed_run_replaces_the_metrics_of_later_steps_and_half_a_line(tmp_path):
+def test_a_resumed_run_replaces_the_metrics_of_later_steps_and_half_a_line(tmp_path, monkeypatch):
+    seconds = itertools.count(1_800_000_000)  # TensorBoard orders its files by the second of their start
+    monkeypatch.setattr("tensorboard.summary.writer.event_file_writer.time.time", lambda: float(next(seconds)))
     with RunLog(tmp_path, 0, 9, 4) as log:
         for step in (1, 2, 3):
             log.write(step, 0, {"loss": step})
