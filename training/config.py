@@ -16,10 +16,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from curation.cli.config import StorageSection
 from curation.cli.locations import Location, PathKey
-from curation.io.paths import is_s3
 from curation.io.storage import Storage
 from training.evaluation.evaluation_set import EvaluationSet
 from training.methods.base import Group, InfoNCE, Loss, Phase, Start
+from training.output.s3_copy import S3Copy, working_folder
 
 HELD_OUT = "held_out"  # the name of the evaluation on the held-out pairs
 BOOLEAN_WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
@@ -165,7 +165,9 @@ class TrainConfig(BaseSettings):
     )
 
     output: Location | None = Field(
-        None, description="folder for checkpoints and TensorBoard files, visible to every rank"
+        None,
+        description="folder for checkpoints and TensorBoard files, visible to every rank; or s3://bucket/prefix, to "
+        "which they are uploaded from a folder in the cache of the host",
     )
     resume: Annotated[bool | str, BeforeValidator(_boolean_or_path), PathKey(words=tuple(BOOLEAN_WORDS))] = Field(
         False,
@@ -212,13 +214,6 @@ class TrainConfig(BaseSettings):
             raise ValueError("works with parallel: ddp, because encoders are compiled whole: turn one of them off")
         return value
 
-    @field_validator("output")
-    @classmethod
-    def _local_output(cls, value: str | None) -> str | None:
-        if value is not None and is_s3(value):
-            raise ValueError("must be a folder on a disk visible to every rank, not on S3")
-        return value
-
     @field_validator("evaluations")
     @classmethod
     def _plain_names(cls, value: dict[str, EvaluationSet]) -> dict[str, EvaluationSet]:
@@ -238,9 +233,13 @@ class TrainConfig(BaseSettings):
 
     @property
     def output_folder(self) -> Path:
-        """The output folder of this run."""
+        """The output folder of this run, or its working folder if the output is on S3."""
         assert self.output is not None, "load_config requires this key"
-        return Path(self.output)
+        return working_folder(self.output)
+
+    def s3_copy(self) -> S3Copy | None:
+        """Return the output on S3; None if it is a folder."""
+        return S3Copy.of(self.output, self.open_storage())
 
     @property
     def total_steps(self) -> int:

@@ -34,6 +34,7 @@ import torch
 from curation.cli.run import run_command
 from curation.cli.settings import config_parser, load_with
 from curation.errors import InputError, UsageError
+from curation.io.paths import is_s3
 from curation.lake.lake import Lake
 from training.config import TrainConfig
 from training.data.loader import start_worker_server
@@ -42,14 +43,15 @@ from training.distributed import World, join_process_group
 from training.engine import checkpoint
 from training.engine.checkpoint import ResumePoint, TrainingState
 from training.engine.languages import count_languages, with_seen_pairs
-from training.engine.manifest import check_manifest
-from training.engine.output_folder import lock_output
 from training.engine.resume import check_changes
 from training.engine.start import make_model, make_tokenizer
 from training.engine.trackers import check_packages
 from training.engine.trainer import RunStart, Trainer
 from training.evaluation.in_training import check_evaluations
 from training.launcher import reported_once
+from training.output.lock import lock_output
+from training.output.manifest import check_manifest
+from training.output.s3_copy import S3Copy
 
 log = logging.getLogger(__name__)
 
@@ -85,11 +87,16 @@ def train(config: TrainConfig, world: World, *, dry_run: bool = False) -> dict[s
         if not dry_run:
             world.broadcast_from_main(lambda: check_packages(config))
             world.broadcast_from_main(lambda: stack.enter_context(lock_output(config.output_folder)))
+            if world.is_main and (s3_copy := config.s3_copy()):
+                stack.callback(s3_copy.upload_logs)
         return _train(config, world, dry_run=dry_run)
 
 
 def _train(config: TrainConfig, world: World, *, dry_run: bool) -> dict[str, Any]:
     resume = world.broadcast_from_main(lambda: _find_resume_point(config))
+    if resume and is_s3(_resume_source(config)):  # the hosts of other ranks have no copy of it yet
+        world.all_gather(lambda: _resume_folder(config) if os.environ.get("LOCAL_RANK", "0") == "0" else None)
+        resume = resume._replace(folder=_resume_folder(config) or resume.folder)
     world.broadcast_from_main(lambda: check_evaluations(config.evaluations))
     if config.num_workers:
         start_worker_server()
@@ -112,8 +119,7 @@ def _train(config: TrainConfig, world: World, *, dry_run: bool) -> dict[str, Any
 
 def _find_resume_point(config: TrainConfig) -> ResumePoint | None:
     """Return the checkpoint to resume from; None for a new run."""
-    source = Path(config.resume) if isinstance(config.resume, str) else config.output_folder
-    folder = checkpoint.find(source)
+    source, folder = _resume_source(config), _resume_folder(config)
     if folder is None:
         if isinstance(config.resume, str):
             raise InputError(f"resume: {source} contains no checkpoint: pass a checkpoint or an output folder")
@@ -123,8 +129,26 @@ def _find_resume_point(config: TrainConfig) -> ResumePoint | None:
     check_manifest(folder)
     state = TrainingState.read(folder)
     check_changes(config.with_streams(1, state.config), folder, state)
+    if config.resume is True and (s3_copy := config.s3_copy()):
+        s3_copy.continue_in_folder(folder.name)
     log.info("resuming from %s: %d steps are done", folder, state.step)
     return ResumePoint(folder, state)
+
+
+def _resume_source(config: TrainConfig) -> str:
+    assert config.output is not None, "load_config requires this key"
+    return config.resume if isinstance(config.resume, str) else config.output
+
+
+def _resume_folder(config: TrainConfig) -> Path | None:
+    """Return the folder of the checkpoint to resume from, if there is one; one on S3 is downloaded if it will be."""
+    source = _resume_source(config)
+    if not is_s3(source):
+        return checkpoint.find(Path(source))
+    s3_copy, name = S3Copy.locate(source, config.open_storage())
+    if name is None:
+        return None
+    return s3_copy.download(name) if config.resume else s3_copy.local_folder(name)
 
 
 def _index_shards(config: TrainConfig, state: TrainingState | None) -> TrainValSplit:

@@ -69,7 +69,7 @@ def test_warm_up_defaults_to_a_tenth_and_at_most_2000(load):
         ({"preset": "vit_z"}, "key `preset`: .*'vit_h_14'"),
         ({"betas": [0.9, 1.0]}, "key `betas`: both must be at least 0 and less than 1"),
         ({"validation_share": 1}, "key `validation_share`: .*less than 1"),
-        ({"output": "s3://bucket/run"}, "key `output`: must be a folder on a disk"),
+        ({"parallel": "fsdp", "compile": True}, "key `compile`: works with parallel: ddp"),
         ({"precision": "fp16"}, "key `precision`"),
         ({"lake": None}, "key `lake` is missing"),
     ],

@@ -11,7 +11,9 @@ from typing import Any, Self
 from torch import Tensor
 
 from curation.errors import WorldcurateError
+from training.engine.checkpoint import find
 from training.engine.checkpoint_writer import Snapshot, save
+from training.output.s3_copy import S3Copy
 
 log = logging.getLogger(__name__)
 
@@ -23,10 +25,11 @@ class CheckpointSaver:
         output: the output folder of the run.
         keep: number of newest checkpoints to keep.
         background: whether a copy of the state is written while training continues.
+        s3_copy: the copy of the output on S3, if there is one; the folder then holds the newest checkpoint only.
     """
 
-    def __init__(self, output: Path, *, keep: int, background: bool) -> None:
-        self._output, self._keep, self._background = output, keep, background
+    def __init__(self, output: Path, *, keep: int, background: bool, s3_copy: S3Copy | None = None) -> None:
+        self._output, self._keep, self._background, self._s3_copy = output, keep, background, s3_copy
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
 
@@ -55,6 +58,15 @@ class CheckpointSaver:
             self._error = None
             raise error
 
+    def newest(self) -> str | None:
+        """Return the location of the newest complete checkpoint, once a save in the background is complete."""
+        self.wait()
+        if self._s3_copy:
+            name = self._s3_copy.newest()
+            return self._s3_copy.location_of(name) if name else None
+        folder = find(self._output)
+        return str(folder) if folder else None
+
     def __enter__(self) -> Self:
         return self
 
@@ -68,7 +80,12 @@ class CheckpointSaver:
             log.warning("%s", failure)  # the error that ends the run is reported, too
 
     def _write(self, snapshot: Snapshot) -> None:
-        log.info("saved %s", save(self._output, snapshot, keep=self._keep))
+        if not self._s3_copy:
+            log.info("saved %s", save(self._output, snapshot, keep=self._keep))
+            return
+        folder = save(self._output, snapshot, keep=1, taken=self._s3_copy.names())
+        self._s3_copy.upload(folder, keep=self._keep)
+        log.info("saved %s", self._s3_copy.location_of(folder.name))
 
     def _write_and_note(self, snapshot: Snapshot) -> None:
         try:

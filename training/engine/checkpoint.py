@@ -24,11 +24,11 @@ from curation.errors import InputError, UsageError
 from curation.io.failures import first_line
 from training.data.sample_order import DataState
 from training.data.tokenizer import Tokenizer
-from training.engine.manifest import DamagedCheckpointError
 from training.models.metaclip2 import context_length, read_model
+from training.output.checkpoints import CHECKPOINTS, LATEST
+from training.output.manifest import DamagedCheckpointError
 from training.parallel.tensors import share_out
 
-LATEST = "latest"
 TEMP_PREFIX = ".unfinished-"
 OPTIMIZER_FILE = "optimizer.pt"
 AVERAGE_FOLDER = "ema"
@@ -77,8 +77,8 @@ def find(path: Path) -> Path | None:
     """Return the path if it is a checkpoint, else the newest checkpoint of this output folder; None without one."""
     if (path / "config.json").exists():
         return path
-    pointer = path / "checkpoints" / LATEST
-    return path / "checkpoints" / pointer.read_text(encoding="utf-8") if pointer.exists() else None
+    pointer = path / CHECKPOINTS / LATEST
+    return path / CHECKPOINTS / pointer.read_text(encoding="utf-8") if pointer.exists() else None
 
 
 def load_model(checkpoint: Path) -> tuple[MetaClip2Model, Tokenizer]:

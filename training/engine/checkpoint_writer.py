@@ -10,7 +10,7 @@ import json
 import logging
 import pickle
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -24,9 +24,10 @@ from curation.io.failures import first_line
 from curation.io.local_files import sync_path
 from training.data.tokenizer import Tokenizer
 from training.data.transforms import processor_config
-from training.engine.checkpoint import AVERAGE_FOLDER, LATEST, OPTIMIZER_FILE, TEMP_PREFIX, TrainingState
-from training.engine.manifest import write_manifest
+from training.engine.checkpoint import AVERAGE_FOLDER, OPTIMIZER_FILE, TEMP_PREFIX, TrainingState
 from training.models.metaclip2 import image_size
+from training.output.checkpoints import CHECKPOINTS, PREFIX, old_names, unused_name, write_latest
+from training.output.manifest import write_manifest
 
 log = logging.getLogger(__name__)
 
@@ -74,20 +75,22 @@ def take_snapshot(
     return Snapshot(model, model.state_dict(), averaged, tokenizer, saved, state)
 
 
-def save(output: Path, snapshot: Snapshot, *, keep: int) -> Path:
+def save(output: Path, snapshot: Snapshot, *, keep: int, taken: Collection[str] = ()) -> Path:
     """Write a checkpoint, set `latest` to it, remove all but the `keep` newest checkpoints, and return its folder.
+
+    It gets a name that no other checkpoint has, in the folder or in `taken`.
 
     Raises OutputError if a weight or a moment of the optimizer is not finite, or if the files read back differ, and
     StorageFullError if they cannot be written. The earlier checkpoints then stay, and `latest` names the same one.
     """
     _check_finite(snapshot)
-    folder = output / "checkpoints"
-    final = folder / f"step-{snapshot.state.step:08d}"
+    folder = output / CHECKPOINTS
+    final = folder / unused_name(snapshot.state.step, taken)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.glob(f"{TEMP_PREFIX}*"):
             shutil.rmtree(leftover)
-        final = _unused_path(final)
+        final = folder / unused_name(snapshot.state.step, {*_names(folder), *taken})
         temporary = folder / f"{TEMP_PREFIX}{final.name}"
         _write(temporary, snapshot)
         _check_copy(temporary, snapshot)
@@ -96,7 +99,7 @@ def save(output: Path, snapshot: Snapshot, *, keep: int) -> Path:
             sync_path(path)
         temporary.rename(final)
         sync_path(folder)
-        _write_latest(folder / LATEST, final.name)
+        write_latest(folder, final.name)
     except (OSError, SafetensorError, RuntimeError) as error:  # torch and safetensors report a full disk in their way
         for leftover in folder.glob(f"{TEMP_PREFIX}*"):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -109,27 +112,17 @@ def save(output: Path, snapshot: Snapshot, *, keep: int) -> Path:
 
 
 def _remove_old(newest: Path, keep: int) -> None:
-    """Remove all but the `keep` newest checkpoints: first those that the run has left by resuming before their step.
-
-    A checkpoint that cannot be removed is only named in the log.
-    """
-    step = _step_and_number(newest)
-
-    def age(path: Path) -> tuple[bool, tuple[int, int]]:
-        return _step_and_number(path) <= step, _step_and_number(path)
-
-    old = sorted((path for path in newest.parent.glob("step-*") if path != newest), key=age)
-    for path in old[: max(0, len(old) + 1 - keep)]:
+    """Remove all but the `keep` newest checkpoints; one that cannot be removed is only named in the log."""
+    for name in old_names(_names(newest.parent), newest.name, keep):
+        path = newest.with_name(name)
         try:
             shutil.rmtree(path)
         except OSError as error:
             log.warning("output: cannot remove the old checkpoint %s (%s): remove it by hand", path, first_line(error))
 
 
-def _step_and_number(folder: Path) -> tuple[int, int]:
-    """Return the step in the name of a checkpoint, and the number of its copy."""
-    _, step, *number = folder.name.split("-")
-    return int(step), int(number[0]) if number else 1
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.glob(f"{PREFIX}*")}
 
 
 def _write(folder: Path, snapshot: Snapshot) -> None:
@@ -188,17 +181,3 @@ def _tensors(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
     elif isinstance(value, list | tuple):
         for number, item in enumerate(value):
             yield from _tensors(item, f"{name}.{number}")
-
-
-def _unused_path(folder: Path) -> Path:
-    """Return the path, with a number appended if a resumed or killed run has already saved this step."""
-    names = (folder, *(folder.with_name(f"{folder.name}-{number}") for number in range(2, 1000)))
-    return next(name for name in names if not name.exists())
-
-
-def _write_latest(pointer: Path, name: str) -> None:
-    temporary = pointer.with_name(f".{LATEST}")
-    temporary.write_text(name, encoding="utf-8")
-    sync_path(temporary)
-    temporary.replace(pointer)
-    sync_path(pointer.parent)

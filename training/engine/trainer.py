@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
 from itertools import islice
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -99,7 +98,10 @@ class Trainer:
             if start.resume and (folder := start.resume.folder / checkpoint.AVERAGE_FOLDER).exists():
                 self._average.restore(folder)
         self._saver = CheckpointSaver(
-            config.output_folder, keep=config.keep_checkpoints, background=config.save_in_background
+            config.output_folder,
+            keep=config.keep_checkpoints,
+            background=config.save_in_background,
+            s3_copy=config.s3_copy(),
         )
         self._log_of_run: RunLog | None = None
         self._index = split.train  # the samples of the current epoch
@@ -126,7 +128,7 @@ class Trainer:
             "processes": self._world.size,
             "seconds": round(time.monotonic() - started, 1),
             "table_version": self._split.train.version,
-            "checkpoint": str(checkpoint.find(config.output_folder)),
+            "checkpoint": self._saver.newest() if self._world.is_main else None,
         }
 
     def _open_log(self) -> None:
@@ -235,17 +237,13 @@ class Trainer:
     def _check_finite(self, loss: float, norm: float) -> None:
         """End all ranks with OutputError if a number is not finite; the mean over ranks is finite only if all are."""
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            saved = self._world.broadcast_from_main(self._newest_checkpoint)
+            saved = self._world.broadcast_from_main(self._saver.newest)
             self._world.fail(
                 OutputError(
                     f"loss: loss {loss:g} and gradient norm {norm:g} in step {self._step + 1}: "
                     f"lower lr, lengthen the warm-up or set max_grad_norm; the last checkpoint is {saved}"
                 )
             )
-
-    def _newest_checkpoint(self) -> Path | None:
-        self._saver.wait()
-        return checkpoint.find(self._config.output_folder)
 
     def _log(self, result: StepResult) -> None:
         """Log the result of this step and the times of the steps since the last line."""

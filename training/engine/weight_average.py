@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from curation.io.failures import first_line
-from training.engine.manifest import DamagedCheckpointError
+from training.output.manifest import DamagedCheckpointError
 from training.parallel.tensors import local, share_out
 
 

@@ -5,14 +5,9 @@ import json
 import os
 import re
 import resource
-import tempfile
-from itertools import pairwise
-from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch.optim import AdamW
 from transformers import AutoModel, AutoTokenizer
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
@@ -22,10 +17,10 @@ from support.models import build_model
 from training.data.sample_order import DataState
 from training.engine import checkpoint
 from training.engine.checkpoint import TrainingState
-from training.engine.checkpoint_writer import _remove_old, _unused_path, _write, take_snapshot
+from training.engine.checkpoint_writer import _write, take_snapshot
 from training.engine.checkpoint_writer import save as save_checkpoint
-from training.engine.manifest import DamagedCheckpointError, check_manifest
 from training.models.metaclip2 import PRESETS, Tower
+from training.output.manifest import DamagedCheckpointError, check_manifest
 
 SMALL = PRESETS["tiny"]._replace(
     image_size=16, context_length=16, embedding=8, vision=Tower(8, 1, 2), text=Tower(8, 1, 2)
@@ -92,25 +87,6 @@ def test_the_newest_checkpoints_are_kept(saved):
     assert checkpoint.find(saved.output).name == "step-00000003-3"
 
 
-@given(st.lists(st.integers(1, 9), min_size=1, max_size=12), st.integers(1, 4), st.data())
-def test_pruning_follows_the_steps_and_not_a_clock(steps, keep, data):
-    with tempfile.TemporaryDirectory() as name:
-        root = Path(name)
-        saved: list[Path] = []
-        for step in steps:
-            folder = _unused_path(root / f"step-{step:08d}")
-            folder.mkdir()
-            moment = data.draw(st.integers(0, 2**32))  # of any clock
-            os.utime(folder, (moment, moment))
-            _remove_old(folder, keep)
-            saved.append(folder)
-            rest = {path for path in saved if path.exists()}
-            assert folder in rest
-            assert len(rest) == min(len(set(saved)), keep)
-            if all(earlier < later for earlier, later in pairwise(steps)):
-                assert rest == set(saved[-keep:])
-
-
 def test_an_old_checkpoint_that_cannot_be_removed_is_only_named(saved, monkeypatch, caplog):
     saved(1)
 
@@ -136,7 +112,7 @@ class Killed(BaseException):
         "write_manifest",
         "sync_path",
         "Path.rename",
-        "_write_latest",
+        "write_latest",
         "Path.replace",
     ],
 )
@@ -152,6 +128,7 @@ def test_a_killed_save_leaves_the_earlier_checkpoint_usable(saved, monkeypatch, 
         target = {
             "save_pretrained": "training.engine.checkpoint_writer.MetaClip2Model.save_pretrained",
             "torch.save": "torch.save",
+            "Path.replace": "training.output.checkpoints.Path.replace",
         }
         patch.setattr(target.get(at, f"training.engine.checkpoint_writer.{at}"), killed)
         with pytest.raises(Killed):

@@ -27,11 +27,9 @@ def write_manifest(folder: Path) -> None:
 def check_manifest(folder: Path) -> None:
     """Compare every file with the manifest. Raises DamagedCheckpointError that names the first difference."""
     try:
-        entries = json.loads((folder / MANIFEST).read_bytes())
+        entries = read_manifest((folder / MANIFEST).read_bytes(), str(folder))
     except FileNotFoundError:
-        raise _damaged(folder, f"{MANIFEST} is missing, so it was never completed") from None
-    except ValueError:
-        raise _damaged(folder, f"{MANIFEST} is broken") from None
+        raise _damaged(str(folder), f"{MANIFEST} is missing, so it was never completed") from None
     for name, entry in entries.items():
         try:
             size = (folder / name).stat().st_size
@@ -41,7 +39,16 @@ def check_manifest(folder: Path) -> None:
         except OSError as error:
             problem = f"cannot be read: {error.strerror}"
         if problem:
-            raise _damaged(folder, f"{name} {problem}")
+            raise _damaged(str(folder), f"{name} {problem}")
+
+
+def read_manifest(data: bytes, folder: str) -> dict[str, dict[str, object]]:
+    """Return the entries of a manifest by file name. Raises DamagedCheckpointError if it is broken."""
+    try:
+        entries: dict[str, dict[str, object]] = json.loads(data)
+    except ValueError:
+        raise _damaged(folder, f"{MANIFEST} is broken") from None
+    return entries
 
 
 def _entry(path: Path) -> dict[str, object]:
@@ -49,7 +56,8 @@ def _entry(path: Path) -> dict[str, object]:
         return {"size": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
-def _damaged(folder: Path, problem: str) -> DamagedCheckpointError:
+def _damaged(folder: str, problem: str) -> DamagedCheckpointError:
+    parent = folder.rpartition("/")[0]
     return DamagedCheckpointError(
-        f"resume: {folder} is damaged: {problem}: set resume to an earlier checkpoint in {folder.parent}"
+        f"resume: {folder} is damaged: {problem}: set resume to an earlier checkpoint in {parent}"
     )

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from curation.errors import InputError, UsageError
-from training.engine.output_folder import lock_output
+from training.output.lock import lock_output
 
 HOLD = """
 import sys
 from pathlib import Path
-from training.engine.output_folder import lock_output
+from training.output.lock import lock_output
 with lock_output(Path(sys.argv[1])):
     print("locked", flush=True)
     sys.stdin.read()
