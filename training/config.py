@@ -115,6 +115,9 @@ class TrainConfig(BaseSettings):
     eps: float = Field(1e-6, gt=0, description="epsilon of AdamW")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: autocast, with weights and loss in fp32")
 
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="auto: GPUs if there are any, or else the CPU; cuda: end the run if there is no GPU"
+    )
     parallel: Literal["ddp", "fsdp"] = Field(
         "ddp",
         description="ddp: every rank stores the whole model; fsdp: every rank stores a share of weights, gradients and "

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -119,14 +119,16 @@ def peak_memory(device: torch.device) -> int:
 
 
 @contextmanager
-def join_process_group() -> Iterator[World]:
+def join_process_group(device_kind: Literal["auto", "cpu", "cuda"] = "auto") -> Iterator[World]:
     """Join the processes that torchrun started (NCCL with GPUs, gloo without), or run as a single process.
 
-    Raises UsageError if only some of the variables are set that torchrun sets, and RunInterruptedError if another rank
-    is lost.
+    Raises UsageError if only some of the variables are set that torchrun sets, or if there is no GPU although one is
+    asked for, and RunInterruptedError if another rank is lost.
     """
     check_environment(os.environ)
-    cuda = torch.cuda.is_available()
+    cuda = device_kind != "cpu" and torch.cuda.is_available()
+    if device_kind == "cuda" and not cuda:
+        raise UsageError("device: torch finds no GPU: check the driver and the build of torch, or set device: auto")
     if not os.environ.get("RANK"):
         yield World(0, 1, torch.device("cuda" if cuda else "cpu"))
         return

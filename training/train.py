@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> None:
     )
     with reported_once():
         config, options = load_with(parser, TrainConfig, argv, required=("lake", "output"))
-        with join_process_group() as world:
+        with join_process_group(config.device) as world:
             if not world.is_main:
                 logging.getLogger().setLevel(logging.WARNING)
             summary = train(config, world, dry_run=options["dry_run"])

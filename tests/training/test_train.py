@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -284,10 +285,18 @@ def test_the_logit_scale_is_clamped(config):
     assert 1.0 <= summary["logit_scale"] <= 100.001
 
 
+def losses_of(output: Path) -> dict[int, float]:
+    """Return the loss of every step in the complete lines of a run's metrics."""
+    path = output / "metrics.jsonl"
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    metrics = [json.loads(line) for line in lines if line.endswith("\n")]
+    return {line["step"]: line["loss"] for line in metrics if "loss" in line}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("processes", [1, 2])
-def test_a_killed_run_resumes_to_the_same_result(train_yaml, lake, tmp_path, processes):
-    keys = SMALL | {"steps": 150, "save_every": 10, "resume": True, "lake": str(lake)}
+@pytest.mark.parametrize(("processes", "parallel"), [(1, "ddp"), (2, "ddp"), (2, "fsdp")])
+def test_a_killed_run_resumes_to_the_same_result(train_yaml, lake, tmp_path, processes, parallel):
+    keys = SMALL | {"steps": 80, "save_every": 5, "resume": True, "lake": str(lake), "parallel": parallel}
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
 
     def start(output: str) -> subprocess.Popen[str]:
@@ -296,22 +305,25 @@ def test_a_killed_run_resumes_to_the_same_result(train_yaml, lake, tmp_path, pro
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
-    killed = start("killed")
-    while checkpoint.find(tmp_path / "killed") is None:
-        assert killed.poll() is None
-        time.sleep(0.05)
-    ranks = Path(f"/proc/{killed.pid}/task/{killed.pid}/children").read_text().split()
-    for process in (*map(int, ranks), killed.pid):
-        os.kill(process, signal.SIGKILL)
-    killed.communicate()
-    step_reached = TrainingState.read(checkpoint.find(tmp_path / "killed")).step
-    assert 10 <= step_reached < 150, "killed too late to prove anything"
+    for step in (random.Random(processes).randrange(6, 20), 31):  # any, and one whose checkpoint is being written
+        killed = start("killed")
+        while max(losses_of(tmp_path / "killed"), default=0) < step:
+            assert killed.poll() is None
+            time.sleep(0.02)
+        ranks = Path(f"/proc/{killed.pid}/task/{killed.pid}/children").read_text().split()
+        for process in (*map(int, ranks), killed.pid):
+            os.kill(process, signal.SIGKILL)
+        killed.communicate()
+        assert 5 <= TrainingState.read(checkpoint.find(tmp_path / "killed")).step < 80, "killed too late"
     weights = {}
     for output in ("killed", "whole"):
         stdout, _ = start(output).communicate()
         summary = json.loads(stdout)
-        assert summary["steps"] == 150
+        assert summary["steps"] == 80
         weights[output] = load_file(Path(summary["checkpoint"]) / "model.safetensors")
+    losses, expected = losses_of(tmp_path / "killed"), losses_of(tmp_path / "whole")
+    assert losses.keys() == set(range(1, 81))
+    assert losses == pytest.approx(expected, abs=1e-6)
     assert all(torch.equal(weights["killed"][name], weights["whole"][name]) for name in weights["whole"])
 
 

@@ -58,6 +58,7 @@ FREE = (
     "storage",
     "start",
     "grad_checkpointing",
+    "device",
     "parallel",
     "validation_pairs",
     "evaluations",

@@ -43,18 +43,23 @@ def test_a_resumed_run_has_the_average_and_the_metrics_of_an_undisturbed_one(lak
     assert all(0 <= line["data_wait_share"] <= 1 and line["peak_memory_bytes"] > 1e7 for line in lines)
 
 
-def test_deterministic_mode_allows_only_deterministic_operations(lake, tmp_path):
+def test_deterministic_mode_allows_only_deterministic_operations_and_repeats_a_run(lake, tmp_path):
+    weights = []
     try:
-        train(TrainConfig(lake=str(lake), output=str(tmp_path), deterministic=True, **KEYS | {"steps": 1}), ALONE)
-        assert torch.are_deterministic_algorithms_enabled()
+        for name in ("one", "two"):
+            keys = KEYS | {"steps": 2, "grad_checkpointing": name == "two"}
+            summary = train(TrainConfig(lake=str(lake), output=str(tmp_path / name), deterministic=True, **keys), ALONE)
+            assert torch.are_deterministic_algorithms_enabled()
+            weights.append(load_file(Path(summary["checkpoint"]) / "model.safetensors"))
     finally:
         torch.use_deterministic_algorithms(False)
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
 @pytest.mark.slow
 def test_compiled_encoders_give_the_same_losses_and_the_same_names_of_weights(lake, tmp_path):
-    for name, compiled in (("eager", False), ("compiled", True)):
-        train(TrainConfig(lake=str(lake), output=str(tmp_path / name), compile=compiled, **KEYS), ALONE)
+    for name, keys in (("eager", {}), ("compiled", {"compile": True, "grad_checkpointing": True})):
+        train(TrainConfig(lake=str(lake), output=str(tmp_path / name), **keys, **KEYS), ALONE)
     losses = [[line["loss"] for line in metrics_of(tmp_path / name)] for name in ("eager", "compiled")]
     assert losses[1] == pytest.approx(losses[0], abs=1e-3)
     weights = [
