@@ -26,7 +26,7 @@ from training.output.manifest import MANIFEST, read_manifest
 log = logging.getLogger(__name__)
 
 CHUNK = 8 << 20
-CONTINUED = ("metrics.jsonl", "trackers.json")  # files that a run on another host goes on with
+CONTINUED = ("metrics.jsonl", "examples.json", "trackers.json")  # what a run on another host goes on with
 
 
 def working_folder(output: str) -> Path:
