@@ -45,6 +45,9 @@ STARTS = (tokenize.ENCODING, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
 ELSEWHERE = {
     "AWS_ACCESS_KEY_ID": "environment variable that boto3 reads",
     "commons.m": "site name in Wikimedia's page-view files",
+    "MLFLOW_TRACKING_URI": "environment variable that MLflow reads",
+    "WANDB_API_KEY": "environment variable that Weights & Biases reads",
+    "WANDB_MODE": "environment variable that Weights & Biases reads",
     "localhost": "host name",
     "python3": "command",
     "srp": "ISO 639-3 code",
