@@ -33,18 +33,19 @@ class CheckpointSaver:
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
 
-    def save(self, snapshot: Snapshot, *, wait: bool = False) -> None:
+    def save(self, snapshot: Snapshot, *, wait: bool = False, is_copy: bool = False) -> None:
         """Save a checkpoint, or start to, once the previous one is complete. Raises the errors of both.
 
         Args:
             snapshot: what to save.
             wait: whether to return only when it is saved.
+            is_copy: whether the snapshot shares no memory with the run.
         """
         self.wait()
         if wait or not self._background:
             self._write(snapshot)
             return
-        copy = snapshot.convert(_copy)
+        copy = snapshot if is_copy else snapshot.convert(_copy)
         # not a daemon: a process that ends with an error completes its last checkpoint first
         self._thread = threading.Thread(target=self._write_and_note, args=(copy,), name="save checkpoint")
         self._thread.start()

@@ -291,4 +291,5 @@ class Trainer:
         averaged = self._average.weights if self._average else None
         present = take_snapshot(self._model, self._tokenizer, self._optimizer, state, averaged)
         snapshot = present.convert(self._parallel.gather)
-        self._world.broadcast_from_main(lambda: self._saver.save(snapshot, wait=wait))
+        is_copy = self._parallel.is_sharded
+        self._world.broadcast_from_main(lambda: self._saver.save(snapshot, wait=wait, is_copy=is_copy))

@@ -63,10 +63,13 @@ class Shards(Replicas):
                 unit.reshard()
 
     def gather(self, value: Any) -> Any:
-        """Return nested mappings and sequences with whole tensors on rank 0; every rank must call it."""
-        if isinstance(value, DTensor):
-            whole = value.full_tensor()
-            return whole.cpu() if self._world.is_main else None
+        """Return nested mappings and sequences with copies of whole tensors in the memory of rank 0's CPU.
+
+        Every rank must call it; the others get None for each tensor.
+        """
+        if isinstance(value, Tensor):
+            whole = value.full_tensor() if isinstance(value, DTensor) else value.clone()
+            return whole.detach().cpu() if self._world.is_main else None
         if isinstance(value, Mapping):
             return {key: self.gather(item) for key, item in value.items()}
         return type(value)(map(self.gather, value)) if isinstance(value, list | tuple) else value

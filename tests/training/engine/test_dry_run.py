@@ -95,3 +95,6 @@ def test_the_bytes_of_a_parameter_are_those_of_the_tensors_that_a_step_leaves():
     layer.weight.requires_grad_(False)
     assert Parameters.of(layer) == (64 * 64, 0)
     assert layer.weight.nbytes == state_bytes(Parameters.of(layer), ALONE, average=False), "a frozen weight has no more"
+    four = World(0, 4, torch.device("cpu"))
+    assert state_bytes(Parameters(100, 60), four, average=True) == 100 * 8 + 60 * 16
+    assert state_bytes(Parameters(100, 60), four, average=True, sharded=True) == (100 * 8 + 60 * 12) // 4

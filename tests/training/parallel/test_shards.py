@@ -37,12 +37,16 @@ RUNS = {
     "ddp-to-fsdp": {"parallel": "fsdp", "resume": "ddp", "grad_checkpointing": True},
     "fsdp-to-ddp": {"resume": "fsdp"},
     "fsdp-to-fsdp": {"parallel": "fsdp", "resume": "fsdp", "save_in_background": False, "precision": "bf16"},
+    "fsdp-to-s3": {"parallel": "fsdp", "resume": "fsdp", "output": "s3://lake/sharded", "save_every": 1},
+    "s3-to-ddp": {"resume": "s3://lake/sharded/checkpoints/step-00000005"},
 }
 
 
 def config_of(name: str, lake: str, folder: Path, run: dict[str, object]) -> TrainConfig:
-    middle = {"resume": str(folder / str(run["resume"]) / "checkpoints" / "step-00000003")} if "resume" in run else {}
-    return TrainConfig(lake=lake, output=str(folder / name), **(KEYS | run | middle))
+    keys = {"lake": lake, "output": str(folder / name)} | KEYS | run
+    if run.get("resume") in RUNS:
+        keys["resume"] = str(folder / str(run["resume"]) / "checkpoints" / "step-00000003")
+    return TrainConfig(**keys)
 
 
 def train_all(rank: int, size: int, lake: str, folder: Path, tokenizer) -> float:
@@ -57,14 +61,16 @@ def train_all(rank: int, size: int, lake: str, folder: Path, tokenizer) -> float
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory, tokenizer) -> Path:
+def runs(tmp_path_factory, tokenizer, s3) -> Path:
     """The output folders of all runs, and of one that a single process resumed from a run of two."""
     folder = tmp_path_factory.mktemp("parallel")
     ShardLake(folder / "lake").publish([shard_row(n) for n in range(60)])
-    shares = call_on_ranks(train_all, 2, str(folder / "lake"), folder, tokenizer)
-    assert shares == pytest.approx([0.5, 0.5], abs=0.01)
-    train(config_of("fsdp-to-one", str(folder / "lake"), folder, {"resume": "fsdp"}), World(0, 1, CPU))
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WORLDCURATE_CACHE", str(folder / "cache"))
+        shares = call_on_ranks(train_all, 2, str(folder / "lake"), folder, tokenizer)
+        assert shares == pytest.approx([0.5, 0.5], abs=0.01)
+        train(config_of("fsdp-to-one", str(folder / "lake"), folder, {"resume": "fsdp"}), World(0, 1, CPU))
+        return folder
 
 
 def metrics_of(output: Path, name: str) -> dict[int, float]:
@@ -92,6 +98,10 @@ def test_a_run_resumes_in_another_form_and_with_another_number_of_ranks(runs, na
         ours, theirs = weights_of(runs / name, part), weights_of(runs / "ddp", part)
         assert ours.keys() == theirs.keys()
         assert all(torch.allclose(ours[key], theirs[key], atol=2e-4) for key in ours)
+
+
+def test_two_ranks_resume_from_s3(runs):
+    assert metrics_of(runs / "s3-to-ddp", "loss") == pytest.approx({6: metrics_of(runs / "ddp", "loss")[6]}, abs=2e-5)
 
 
 def test_a_sharded_run_in_bf16_stays_near_the_one_in_fp32(runs):
