@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from curation.cli.config import StorageSection
 from curation.cli.locations import Location, PathKey
 from curation.io.storage import Storage
+from training.data.epochs.mixture import Mixture
 from training.evaluation.evaluation_set import EvaluationSet
 from training.methods.base import Group, InfoNCE, Loss, Phase, Start
 from training.output.s3_copy import S3Copy, working_folder
@@ -28,6 +29,11 @@ BOOLEAN_WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": Fa
 def _boolean_or_path(value: Any) -> Any:
     """Convert the words for true and false to a boolean; any other text is a path and stays unchanged."""
     return BOOLEAN_WORDS.get(value.lower(), value) if isinstance(value, str) else value
+
+
+def _name(value: Any) -> Any:
+    """Convert a name that looks like a number to a string."""
+    return str(value) if isinstance(value, int) else value
 
 
 class TrainConfig(BaseSettings):
@@ -44,7 +50,11 @@ class TrainConfig(BaseSettings):
     alternatives: ClassVar[tuple[tuple[str, ...], ...]] = (("steps", "seen_pairs", "seen_english_pairs"),)
 
     lake: Location | None = Field(None, description="the lake: a folder or s3://bucket/prefix")
-    recipe: str = Field("default", description="recipe whose shards to train on")
+    recipe: Annotated[str | dict[str, Annotated[float, Field(gt=0)]], BeforeValidator(_name)] = Field(
+        "default",
+        description="recipe whose shards to train on; or several, each with its share of the pairs, such as "
+        "{worldwide: 3, captions: 1}",
+    )
     batches: Literal["all"] | list[str] = Field(
         "all", description="batches of the recipe to train on, such as 2024-05-31,2024-06-01; or all"
     )
@@ -57,6 +67,18 @@ class TrainConfig(BaseSettings):
         "published",
         description="published: the pairs that balance sampled; online: sample in every epoch from shards of every "
         "matched pair (balance.selection: all)",
+    )
+    languages: Literal["all"] | list[str] = Field(
+        "all", description="languages of the texts to train on, such as en,de,sw, and of the held-out pairs; or all"
+    )
+    language_temperature: float = Field(
+        1.0,
+        gt=0,
+        description="a language has a share of the pairs seen that is proportional to its share of the pairs to the "
+        "power of 1 / this: 1 keeps the shares, more lets rare languages occur more often",
+    )
+    max_repeats: int = Field(
+        10, ge=1, description="most times that an epoch repeats a pair of a rare language or of a preferred recipe"
     )
     storage: StorageSection = StorageSection()
 
@@ -229,6 +251,17 @@ class TrainConfig(BaseSettings):
         """Return the configuration with its number of streams, given the configuration of a run to resume, if any."""
         streams = self.shuffle_streams or (saved or {}).get("shuffle_streams") or world_size * max(1, self.num_workers)
         return self.model_copy(update={"shuffle_streams": streams})
+
+    @property
+    def recipes(self) -> tuple[str, ...]:
+        """The recipes to train on, sorted."""
+        return (self.recipe,) if isinstance(self.recipe, str) else tuple(sorted(self.recipe))
+
+    @property
+    def mixture(self) -> Mixture:
+        """How epochs mix recipes and languages."""
+        weights = {} if isinstance(self.recipe, str) else self.recipe
+        return Mixture(weights, self.language_temperature, self.max_repeats, self.seed)
 
     def open_storage(self) -> Storage:
         """Return the storage that these keys configure."""

@@ -37,6 +37,7 @@ from curation.errors import InputError, UsageError
 from curation.io.paths import is_s3
 from curation.lake.lake import Lake
 from training.config import TrainConfig
+from training.data.epochs.samples import EpochSamples
 from training.data.loader import start_worker_server
 from training.data.shard_index import TrainValSplit, build_index
 from training.distributed import World, join_process_group
@@ -102,9 +103,19 @@ def _train(config: TrainConfig, world: World, *, dry_run: bool) -> dict[str, Any
         start_worker_server()
     config = config.with_streams(world.size, resume.state.config if resume else None)
     split = world.broadcast_from_main(lambda: _index_shards(config, resume.state if resume else None))
+    samples = EpochSamples(
+        split,
+        config.open_storage(),
+        world,
+        mixture=config.mixture,
+        batch_size=config.batch_size,
+        draws=config.draw == "online",
+        languages=None if config.languages == "all" else config.languages,
+    )
     languages: Counter[str] = Counter()
-    if config.seen_english_pairs is not None or (dry_run and config.draw == "published"):
-        languages = world.broadcast_from_main(lambda: count_languages(split.train, config.open_storage()))
+    if config.seen_english_pairs is not None or dry_run:
+        first = samples.index(0)
+        languages = world.broadcast_from_main(lambda: count_languages(first, config.open_storage()))
     if config.seen_english_pairs is not None:
         config = with_seen_pairs(config, languages)
         log.info("seen_pairs: %d, of which %d are English", config.seen_pairs, config.seen_english_pairs)
@@ -113,7 +124,7 @@ def _train(config: TrainConfig, world: World, *, dry_run: bool) -> dict[str, Any
     else:
         tokenizer = world.broadcast_from_main(lambda: make_tokenizer(config, split))
         model = make_model(config, tokenizer)
-    trainer = Trainer(config, world, split, RunStart(model, tokenizer, resume))
+    trainer = Trainer(config, world, samples, RunStart(model, tokenizer, resume))
     return trainer.dry_run(languages) if dry_run else trainer.run()
 
 
@@ -156,14 +167,17 @@ def _index_shards(config: TrainConfig, state: TrainingState | None) -> TrainValS
     lake = Lake(config.lake, config.open_storage())
     lake.check_exists()
     if config.version is not None and not state:
-        _check_version(lake, config.recipe, config.version)
+        for recipe in config.recipes:
+            _check_version(lake, recipe, config.version)
     split = build_index(
         lake,
-        config.recipe,
+        *config.recipes,
         batches=config.batches,
         version=state.version if state else config.version,
         validation_share=config.validation_share,
         online=config.draw == "online",
+        languages=config.languages,
+        read_languages=config.language_temperature != 1,
     )
     index = split.train
     if state and index.run_ids != state.run_ids:

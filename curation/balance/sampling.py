@@ -87,11 +87,19 @@ def held_out_mask(image_ids: pa.Array, share: float) -> npt.NDArray[np.bool_]:
     return uniform_column(_hashes(0, "validation", image_ids)) < share
 
 
-def draw_texts(key: DrawKey, image_ids: pa.Array, texts: pa.ListArray) -> tuple[npt.NDArray[np.bool_], pa.Array]:
-    """Choose a text of each image and draw it; return which images are kept, and the chosen text of every image.
+class DrawnTexts(NamedTuple):
+    """Which images are kept, and the chosen text of every image with its language."""
 
-    `texts` has lists of structs with `text` and `keep_probability`, as in `curated` and `shards`. Raises ValueError if
-    an image has no text, or a text has no probability.
+    kept: npt.NDArray[np.bool_]
+    texts: pa.Array
+    languages: pa.Array
+
+
+def draw_texts(key: DrawKey, image_ids: pa.Array, texts: pa.ListArray) -> DrawnTexts:
+    """Choose a text of each image and draw it.
+
+    `texts` has lists of structs with `text`, `lang` and `keep_probability`, as in `curated` and `shards`. Raises
+    ValueError if an image has no text, or a text has no probability.
     """
     lengths = pc.list_value_length(texts).fill_null(0).to_numpy()
     flat = texts.flatten()
@@ -100,7 +108,8 @@ def draw_texts(key: DrawKey, image_ids: pa.Array, texts: pa.ListArray) -> tuple[
         raise ValueError("rows without texts to draw from")
     chosen = choose(key, image_ids, strings, np.concatenate([[0], np.cumsum(lengths)]))
     taken = strings.take(pa.array(chosen))
-    return keep_mask(key, image_ids, taken, keep.to_numpy()[chosen]), taken
+    kept = keep_mask(key, image_ids, taken, keep.to_numpy()[chosen])
+    return DrawnTexts(kept, taken, flat.field("lang").take(pa.array(chosen)))
 
 
 def choose_and_draw(matches: pa.RecordBatch, model: KeepProbabilities, seed: int, selection: str = "drawn") -> pa.Table:

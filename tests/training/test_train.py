@@ -25,11 +25,12 @@ from support import shards
 from support.shards import ShardLake, draw, shard_row
 from training.config import TrainConfig
 from training.distributed import World
-from training.engine import checkpoint
+from training.engine import checkpoint, trainer
 from training.engine.checkpoint import TrainingState
 from training.engine.optimizer import learning_rate
 from training.evaluation.embed import StoredImage, embed_images, embed_texts
 from training.evaluation.encoder import trained_encoder
+from training.evaluation.retrieval import read_pairs
 from training.losses.contrastive import contrastive_loss
 from training.models.metaclip2 import TwoTowers
 from training.train import main, train
@@ -239,11 +240,14 @@ def test_saving_memory_changes_the_loss_little(whole_run, config, tmp_path, keys
         assert loss == pytest.approx(whole, abs=tolerance)
 
 
-def test_retrieval_is_measured_on_the_held_out_pairs(config, tmp_path):
+def test_retrieval_is_measured_on_the_held_out_pairs_which_are_read_once(config, tmp_path, monkeypatch):
+    reads = []
+    monkeypatch.setattr(trainer, "read_pairs", lambda *keys: (reads.append(keys), read_pairs(*keys))[1])
     summary = train(config(validation_share=0.3, batch_size=8, validation_pairs=7), ALONE)
     assert summary["held_out_pairs"] == 7
     assert 0 <= summary["image_to_text_recall"] <= 1
     assert [step for step, _ in scalars(tmp_path / "out", "text_to_image_recall")] == [3, 6]
+    assert len(reads) == 1
 
 
 def test_held_out_pictures_that_cannot_be_read_are_counted_and_left_out(shard_lake, config):

@@ -6,6 +6,7 @@ import logging
 import multiprocessing
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -39,6 +40,8 @@ def load_batches(dataset: ShardDataset) -> Iterator[Batch]:
     With `pin_memory`, a thread copies every share once, into its rows of a pinned batch. The DataLoader would pin the
     shares, and merging them would copy them to memory that is not pinned.
     """
+    if dataset.config.num_workers:
+        start_worker_server()  # in this thread: only the main one can protect the server from signals
     if not dataset.config.pin_memory:
         return _merged(dataset, torch.empty)
     return read_ahead(_merged(dataset, partial(torch.empty, pin_memory=True)), PINNED_AHEAD)
@@ -67,8 +70,6 @@ def _steps(dataset: ShardDataset) -> Iterator[list[Batch]]:
         worker_init_fn=survive_stop_signals,
         multiprocessing_context="forkserver" if num_workers else None,
     )
-    if num_workers:
-        start_worker_server()
     with _without_main_module():
         loaded = iter(loader)
     shares: list[Batch] = []
@@ -143,6 +144,7 @@ def merge(shares: list[Batch], allocate: Allocate = torch.empty) -> Batch:
         whole(*(share.tokens for share in shares)),
         sum(share.row_groups for share in shares),
         [row for share in shares for row in share.replaced],
+        dict(sum((Counter(share.languages) for share in shares), Counter())),
     )
 
 

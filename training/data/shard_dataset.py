@@ -7,9 +7,11 @@ one into the memory of its share of the batch.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -25,7 +27,6 @@ from training.data.sample_order import DataState, EpochOrder, SampleOrder, worke
 from training.data.shard_index import ShardIndex
 from training.data.shard_reader import RowGroup, ShardReader
 from training.data.tokenizer import Tokenizer
-from training.data.transforms import Pixels
 
 
 class Batch(NamedTuple):
@@ -37,6 +38,7 @@ class Batch(NamedTuple):
         tokens: int32 (b, context length).
         row_groups: number of row groups that were read from storage since the batch before.
         replaced: images that cannot be decoded and were replaced, each with its place and the error.
+        languages: number of samples of each language.
     """
 
     positions: torch.Tensor
@@ -44,6 +46,7 @@ class Batch(NamedTuple):
     tokens: torch.Tensor
     row_groups: int = 0
     replaced: Sequence[str] = ()
+    languages: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -140,31 +143,36 @@ class ShardDataset(IterableDataset[Any]):
     def _load(self, reader: ShardReader, order: EpochOrder, groups: HeldGroups, epoch: int, positions: range) -> Batch:
         images = _empty_images(len(positions), self.config.image_size)
         pixels, texts, replaced = images.numpy(), [], []
+        languages: Counter[str] = Counter()
         for number, position in enumerate(positions):
             location = order.locate(position)
             seed = u64(self.config.order.seed, "crop", str(epoch), str(position))
             errors: list[InputError] = []
-            for row in self._rows_to_try(groups.group(location), location.row):
+            group = groups.group(location)
+            for row in self._rows_to_try(group, location.row):
                 try:
-                    texts.append(self._decode(groups.group(location), row, seed, pixels[number]))
+                    random_crop(group.image(row), seed, pixels[number])
+                    texts.append(group.text(row))
+                    languages[group.language(row)] += 1
                     break
                 except InputError as error:
                     errors.append(InputError(f"{reader.describe(location._replace(row=row))}: {error}"))
             else:
                 raise errors[0]
             replaced += [str(error) for error in errors]
-        return Batch(torch.tensor(positions, dtype=torch.int64), images, self._tokenizer(texts), replaced=replaced)
+        return Batch(
+            torch.tensor(positions, dtype=torch.int64),
+            images,
+            self._tokenizer(texts),
+            replaced=replaced,
+            languages=dict(languages),
+        )
 
     def _rows_to_try(self, group: RowGroup, row: int) -> Iterator[int]:
         """Yield a row, and the others of its group after it if they may replace it."""
         yield row
         if self.config.on_bad_row == "replace":
             yield from ((row + step) % len(group) for step in range(1, len(group)))
-
-    def _decode(self, group: RowGroup, row: int, seed: int, result: Pixels) -> str:
-        """Write the crop of an image to `result` and return its text."""
-        random_crop(group.image(row), seed, result)
-        return group.text(row)
 
 
 def _empty_images(count: int, size: int) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The index of the samples: the rows of a recipe's shards at one version of the table.
+"""The index of the samples: the rows of the shards of one or several recipes at one version of the table.
 
 Rank 0 builds the index once, from the Parquet footers and without reading images. It is small enough to broadcast: one
 bit per row says whether the row is a sample. Rows with a tombstone are never samples. The validation split consists of
@@ -6,8 +6,11 @@ the images whose hash is below its share. The hash depends only on the image_id,
 whatever its seed.
 
 With `draw: online`, the index covers all rows of shards of every matched pair (balance.selection: all), and
-`training.data.epoch_draw` derives an index of each epoch's draw from it. Their validation split is drawn once, with a
+`training.data.epochs.draw` derives an index of each epoch's draw from it. Their validation split is drawn once, with a
 key that is the same for every run.
+
+With a filter of languages, only pairs of these languages are samples. The filter reads the column `lang`; with `draw:
+online`, it applies to the text that an epoch draws.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from curation.lake.checked_file import open_parquet
 from curation.lake.files import Snapshot
 from curation.lake.lake import Lake
 from curation.lake.tombstones import Tombstones
+from training.data.row_languages import Codes, RowLanguages
 
 Bits = npt.NDArray[np.uint8]
 SCAN_THREADS = 16
@@ -51,7 +55,9 @@ class ShardIndex:
         group_rows: per row group, its number of rows.
         counts: per row group, its number of samples.
         bits: one bit per row, set for samples; every row group starts at a byte boundary.
+        recipes: per file, its recipe.
         key: key that chooses one of the matched texts of each row; None: the published choice.
+        languages: languages of all rows, if they were read.
     """
 
     version: int
@@ -62,7 +68,9 @@ class ShardIndex:
     group_rows: npt.NDArray[np.int64]
     counts: npt.NDArray[np.int64]
     bits: Bits
+    recipes: tuple[str, ...]
     key: DrawKey | None = None
+    languages: RowLanguages | None = None
 
     @property
     def samples(self) -> int:
@@ -73,10 +81,24 @@ class ShardIndex:
     def _byte_starts(self) -> npt.NDArray[np.int64]:
         return np.concatenate([[0], np.cumsum(-(-self.group_rows // 8))])
 
+    @cached_property
+    def _row_starts(self) -> npt.NDArray[np.int64]:
+        return np.concatenate([[0], np.cumsum(self.group_rows)])
+
+    def mask(self, group: int) -> npt.NDArray[np.bool_]:
+        """Return which rows of a row group are samples."""
+        start, end = self._byte_starts[group : group + 2]
+        return np.unpackbits(self.bits[start:end], count=int(self.group_rows[group])).astype(bool)
+
     def rows(self, group: int) -> npt.NDArray[np.int64]:
         """Return the row numbers of a row group's samples, ascending."""
-        start, end = self._byte_starts[group : group + 2]
-        return np.flatnonzero(np.unpackbits(self.bits[start:end], count=int(self.group_rows[group])))
+        return np.flatnonzero(self.mask(group))
+
+    def language_codes(self, group: int) -> Codes:
+        """Return the codes of the languages of a row group's rows; all are 0 if the languages were not read."""
+        if self.languages is None:
+            return np.zeros(int(self.group_rows[group]), np.uint16)
+        return self.languages.codes[self._row_starts[group] : self._row_starts[group + 1]]
 
     def describe(self, group: int, row: int) -> str:
         """Return file, row group and row for an error message."""
@@ -92,21 +114,45 @@ class TrainValSplit(NamedTuple):
 
 def build_index(
     lake: Lake,
-    recipe: str,
-    *,
+    *recipes: str,
     batches: Literal["all"] | Sequence[str] = "all",
     version: int | None = None,
     validation_share: float = 0.0,
     online: bool = False,
+    languages: Literal["all"] | Sequence[str] = "all",
+    read_languages: bool = False,
 ) -> TrainValSplit:
-    """Index the shards of a recipe at a version of the table (default: the newest).
+    """Index the shards of recipes at a version of the table (default: the newest).
+
+    Args:
+        lake: the lake.
+        recipes: the recipes.
+        batches: batches of each recipe.
+        version: version of the shards table.
+        validation_share: share of the images that are held out.
+        online: whether the shards hold every matched pair, to draw from in every epoch.
+        languages: languages of the samples; held-out ones have them too.
+        read_languages: whether the index has the languages of the rows; that of `online` never has them.
 
     Raises InputError if nothing is published, DamagedLakeError if a file is missing or damaged, and UsageError if a
-    batch has no shards, or unless the shards hold the curated draw or, with `online`, every matched pair.
+    batch has no shards, or unless the shards hold the curated draw or, with `online`, every
+    matched pair.
     """
-    snapshot = _select(lake, lake.snapshot("shards", {"recipe": recipe}, version), recipe, batches)
+    snapshots: list[Snapshot] = []
+    for recipe in recipes:
+        of_recipe = lake.snapshot("shards", {"recipe": recipe}, snapshots[0].version if snapshots else version)
+        snapshots.append(_select(lake, of_recipe, recipe, batches))
+    files_of_all = tuple(file for part in snapshots for file in part.files)
+    snapshot = Snapshot(snapshots[0].table, snapshots[0].version, files_of_all)
     _check_selection(lake, snapshot, online=online)
-    scan = _Scan(lake.storage, Tombstones.read(lake), validation_share, online=online)
+    scan = _Scan(
+        lake.storage,
+        Tombstones.read(lake),
+        validation_share,
+        online=online,
+        languages=None if languages == "all" else languages,
+        read_languages=read_languages,
+    )
     with ThreadPoolExecutor(SCAN_THREADS) as pool:
         files = list(pool.map(scan, [file.path for file in snapshot.files]))
     groups = [group for file in files for group in file]
@@ -157,24 +203,39 @@ def _selections(lake: Lake, snapshot: Snapshot) -> set[str]:
 
 
 class _Group(NamedTuple):
-    """A row group: its number of rows, and one bit per row for the training and the validation samples."""
+    """A row group: its number of rows, one bit per row for the training and the validation samples, and languages."""
 
     rows: int
     train: Bits
     validation: Bits
+    languages: pa.ChunkedArray | None
 
 
 class _Scan:
-    """Reads the footer of one file and, where needed, its image ids, URLs, texts and keep probabilities."""
+    """Reads the footer of one file and, where needed, its ids, URLs, languages, texts and keep probabilities."""
 
-    def __init__(self, storage: Storage, tombstones: Tombstones, validation_share: float, *, online: bool) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        tombstones: Tombstones,
+        validation_share: float,
+        *,
+        online: bool,
+        languages: Sequence[str] | None,
+        read_languages: bool,
+    ) -> None:
         self._storage = storage
         self._tombstones = tombstones
         self._share = validation_share
         self._draws = online and validation_share > 0
+        self._online = online
+        self._languages = None if languages is None else pa.array(languages, pa.string())
+        # an online draw has the languages of the texts that it draws
+        self._reads_languages = read_languages and not online
         self._columns = ["image_id"] if tombstones.image_ids or tombstones.hosts or validation_share else []
         self._columns += ["image_url"] if tombstones.hosts else []
         self._columns += ["text", "keep_probability"] if self._draws else []
+        self._columns += ["lang"] if self._reads_languages or self._languages is not None else []
 
     def __call__(self, path: str) -> list[_Group]:
         with open_parquet(self._storage, path) as file:
@@ -183,6 +244,7 @@ class _Scan:
     def _group(self, file: pq.ParquetFile, number: int) -> _Group:
         rows = file.metadata.row_group(number).num_rows
         keep, held_out, drawn = np.ones(rows, bool), np.zeros(rows, bool), np.ones(rows, bool)
+        chosen, languages = np.ones(rows, bool), None
         if self._columns:
             table = file.read_row_group(number, columns=self._columns).combine_chunks()
             keep = self._tombstones.keep_mask(table).to_numpy(zero_copy_only=False)
@@ -193,12 +255,17 @@ class _Scan:
                     table[name].combine_chunks() for name in ("image_id", "text", "keep_probability")
                 )
                 drawn = keep_mask(VALIDATION_KEY, images, texts, probabilities.to_numpy())
-        return _Group(rows, np.packbits(keep & ~held_out), np.packbits(keep & held_out & drawn))
+            if self._languages is not None:
+                chosen = pc.is_in(table["lang"], self._languages).to_numpy()
+            languages = table["lang"] if self._reads_languages else None
+        train = keep & ~held_out if self._online else keep & ~held_out & chosen
+        return _Group(rows, np.packbits(train), np.packbits(keep & held_out & drawn & chosen), languages)
 
 
 def _assemble(snapshot: Snapshot, groups: Sequence[Sequence[_Group]], bits: Sequence[Bits]) -> ShardIndex:
     """Concatenate the row groups of all files, with the bits of one split."""
     numbers = [(file_number, group) for file_number, file in enumerate(groups) for group in range(len(file))]
+    languages = [group.languages for file in groups for group in file if group.languages is not None]
     return ShardIndex(
         version=snapshot.version,
         run_ids=snapshot.run_ids,
@@ -208,4 +275,6 @@ def _assemble(snapshot: Snapshot, groups: Sequence[Sequence[_Group]], bits: Sequ
         group_rows=np.array([group.rows for file in groups for group in file], np.int64),
         counts=np.array([np.bitwise_count(part).sum() for part in bits], np.int64),
         bits=np.concatenate(bits) if bits else np.empty(0, np.uint8),
+        recipes=tuple(file.partition["recipe"] for file in snapshot.files),
+        languages=RowLanguages.of(languages) if languages else None,
     )

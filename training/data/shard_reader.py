@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation.balance.sampling import DrawKey, draw_texts
+from curation.balance.sampling import DrawKey, DrawnTexts, draw_texts
 from curation.errors import InputError
 from curation.io.storage import Storage
 from curation.lake.checked_file import named_damage, open_parquet
@@ -25,19 +25,21 @@ from training.data.shard_index import ShardIndex
 
 Integers = npt.NDArray[np.int64]
 
-DRAW_COLUMNS: Final = ("image_id", "texts.list.element.text", "texts.list.element.keep_probability")
+DRAW_COLUMNS: Final = ("image_id", *(f"texts.list.element.{name}" for name in ("text", "lang", "keep_probability")))
 MAX_OPEN_FILES: Final = 16  # an open file holds its footer and checksums, up to a few hundred KB
 
 
 class RowGroup:
-    """The samples of one row group in index order: the images in `rows` of the group, and their texts."""
+    """The samples of one row group in index order: the images in `rows` of the group, their texts and languages."""
 
-    def __init__(self, images: pa.ChunkedArray, rows: Integers, texts: pa.Array) -> None:
+    def __init__(self, images: pa.ChunkedArray, rows: Integers, texts: pa.Array, languages: pa.Array) -> None:
+        if 2 * len(rows) < len(images):  # hold only the images of the samples
+            images, rows = images.take(pa.array(rows)), np.arange(len(rows))
         column = images.chunk(0) if images.num_chunks == 1 else images.combine_chunks()
         _, offsets, data = column.buffers()
         self._offsets = np.frombuffer(offsets, np.int64, len(column) + 1, 8 * column.offset)
         self._data = memoryview(data or b"").cast("B")  # decoders refuse signed bytes
-        self._rows, self._texts = rows, texts
+        self._rows, self._texts, self._languages = rows, texts, languages
 
     def __getitem__(self, row: int) -> tuple[bytes, str]:
         return bytes(self.image(row)), self.text(row)
@@ -54,6 +56,10 @@ class RowGroup:
         """Return the text of a sample."""
         return str(self._texts[row].as_py())
 
+    def language(self, row: int) -> str:
+        """Return the language of a sample's text."""
+        return str(self._languages[row].as_py())
+
 
 class ShardReader:
     """Reads samples from the shards of an index.
@@ -66,11 +72,12 @@ class ShardReader:
         cache: where row groups are shared with the other workers of the host, if they need the same ones.
 
     Attributes:
+        index: the samples.
         num_loaded: number of row groups that `load` has read from storage.
     """
 
     def __init__(self, index: ShardIndex, storage: Storage, cache: GroupCache | None = None) -> None:
-        self._index = index
+        self.index = index
         self._storage = storage
         self._cache = cache
         self.num_loaded = 0
@@ -78,58 +85,67 @@ class ShardReader:
 
     def read(self, group: int, columns: tuple[str, ...]) -> pa.Table:
         """Return columns of all rows of a row group. Raises DamagedLakeError if its file is missing or damaged."""
-        with open_parquet(self._storage, self._index.files[self._index.group_file[group]]) as file:
-            return file.read_row_group(int(self._index.group_number[group]), columns=list(columns))
+        with open_parquet(self._storage, self.index.files[self.index.group_file[group]]) as file:
+            return file.read_row_group(int(self.index.group_number[group]), columns=list(columns))
 
     def load(self, group: int) -> RowGroup:
         """Return the samples of a row group. Raises DamagedLakeError if its file is missing or damaged."""
-        rows, key = self._index.rows(group), self._index.key
-        columns = ("image", "text") if key is None else ("image", *DRAW_COLUMNS)
+        rows, key = self.index.rows(group), self.index.key
+        columns = ("image", "text", "lang") if key is None else ("image", *DRAW_COLUMNS)
         read = partial(self._load, group, columns)
-        path, number = self._index.files[self._index.group_file[group]], self._index.group_number[group]
+        path, number = self.index.files[self.index.group_file[group]], self.index.group_number[group]
         table = self._cache.table(f"{path}|{number}|{columns}", read) if self._cache else read()
-        texts = table["text"].take(pa.array(rows)) if key is None else self._draw_from(group, table, key)[1]
-        return RowGroup(table["image"], rows, texts)
+        if key is None:
+            texts, languages = (table[name].take(pa.array(rows)) for name in ("text", "lang"))
+        else:
+            _, texts, languages = self._draw_from(group, table, key)
+        return RowGroup(table["image"], rows, texts, languages)
 
     def _load(self, group: int, columns: tuple[str, ...]) -> pa.Table:
         """Return columns of a row group as `read` does, and keep its file open."""
         self.num_loaded += 1
-        number = int(self._index.group_file[group])
+        number = int(self.index.group_file[group])
         if number not in self._open:
             while len(self._open) >= MAX_OPEN_FILES:
                 self._open.popitem(last=False)[1][1].close()
             files = ExitStack()
-            self._open[number] = files.enter_context(open_parquet(self._storage, self._index.files[number])), files
+            self._open[number] = files.enter_context(open_parquet(self._storage, self.index.files[number])), files
         self._open.move_to_end(number)
-        with named_damage(self._index.files[number]):
+        with named_damage(self.index.files[number]):
             table = self._open[number][0].read_row_group(
-                int(self._index.group_number[group]),
+                int(self.index.group_number[group]),
                 columns=list(columns),
                 use_threads=False,  # Arrow's threads free their buffers late
             )
         pa.default_memory_pool().release_unused()  # decoding took several times the memory of the result
         return table
 
-    def draw(self, group: int, key: DrawKey) -> tuple[npt.NDArray[np.bool_], pa.Array]:
+    def languages(self, group: int) -> pa.ChunkedArray | pa.Array:
+        """Return the languages of a row group's samples. Raises what `draw` raises."""
+        if self.index.key is not None:
+            return self.draw(group, self.index.key).languages
+        return self.read(group, ("lang",))["lang"].take(pa.array(self.index.rows(group)))
+
+    def draw(self, group: int, key: DrawKey) -> DrawnTexts:
         """Return which samples of a row group `key` draws, and the text it chooses for each sample.
 
         Raises InputError if the group cannot be read or has no texts or probabilities to draw from.
         """
         return self._draw_from(group, self.read(group, DRAW_COLUMNS), key)
 
-    def _draw_from(self, group: int, table: pa.Table, key: DrawKey) -> tuple[npt.NDArray[np.bool_], pa.Array]:
-        samples = table.select(["image_id", "texts"]).take(pa.array(self._index.rows(group)))
+    def _draw_from(self, group: int, table: pa.Table, key: DrawKey) -> DrawnTexts:
+        samples = table.select(["image_id", "texts"]).take(pa.array(self.index.rows(group)))
         try:
             return draw_texts(key, *(samples[name].combine_chunks() for name in ("image_id", "texts")))
         except (KeyError, ValueError) as error:
-            path = self._index.files[self._index.group_file[group]]
+            path = self.index.files[self.index.group_file[group]]
             raise InputError(
                 f"{path} has rows without texts or probabilities to draw from: balance and fetch again"
             ) from error
 
     def describe(self, location: SampleLocation) -> str:
         """Return a sample's file, row group and row for an error message."""
-        return self._index.describe(location.group, int(self._index.rows(location.group)[location.row]))
+        return self.index.describe(location.group, int(self.index.rows(location.group)[location.row]))
 
     def close(self) -> None:
         """Close the open files."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import pyarrow as pa
 
 from curation.balance.sampling import DrawKey
@@ -60,14 +59,9 @@ def sample_texts(index: ShardIndex, storage: Storage, key: DrawKey | None = None
 
 
 def _labeled_texts(reader: ShardReader, index: ShardIndex, group: int, key: DrawKey | None) -> list[Labeled]:
-    rows = pa.array(index.rows(group))
     if key is None:
-        table = reader.read(group, ("lang", "text")).take(rows)
+        table = reader.read(group, ("lang", "text")).take(pa.array(index.rows(group)))
         return list(zip(table["lang"].to_pylist(), table["text"].to_pylist(), strict=True))
-    mask, chosen = reader.draw(group, key)
-    candidates = reader.read(group, ("texts.list.element.lang", "texts.list.element.text"))["texts"].take(rows)
-    texts = []
-    for number in np.flatnonzero(mask).tolist():
-        text = chosen[number].as_py()
-        texts.append((next(one["lang"] for one in candidates[number].as_py() if one["text"] == text), text))
-    return texts
+    kept, texts, languages = reader.draw(group, key)
+    mask = pa.array(kept)
+    return list(zip(languages.filter(mask).to_pylist(), texts.filter(mask).to_pylist(), strict=True))

@@ -44,6 +44,7 @@ class TrainingState(BaseModel):
         run_ids: ids of the runs that wrote those shards.
         samples: number of samples to train on.
         config: the configuration of the run that saved the checkpoint.
+        seen_pairs_by_language: pairs trained on by the language of their text.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -54,6 +55,7 @@ class TrainingState(BaseModel):
     run_ids: tuple[str, ...]
     samples: int
     config: dict[str, Any]
+    seen_pairs_by_language: dict[str, int] = {}
 
     @classmethod
     def read(cls, checkpoint: Path) -> Self:

@@ -44,7 +44,7 @@ def describe_run(
         world: the processes.
         parameters: how many the model has.
         samples: number of samples of an epoch.
-        languages: number of samples of each language; empty if every epoch draws others.
+        languages: number of samples of each language in the first epoch.
         times: what `StepTimes` measured on real steps.
         peak_memory: most bytes of memory that a rank used in these steps.
     """

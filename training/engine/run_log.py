@@ -79,8 +79,8 @@ class RunLog:
         self._last = (step, now)
         speed = (step - last_step) / max(now - last_time, 1e-9)
         rest = f", about {describe_duration((self._total - step) / speed)} left" if step < self._total else ""
-        with_speed = {**metrics, "pairs_per_second": round(speed * self._batch_size, 1)}
-        self.write(step, epoch, with_speed, shown=SHOWN_METRICS, rest=rest)
+        pairs = {"seen_pairs": step * self._batch_size, "pairs_per_second": round(speed * self._batch_size, 1)}
+        self.write(step, epoch, {**metrics, **pairs}, shown=SHOWN_METRICS, rest=rest)
 
     def write(
         self, step: int, epoch: int, metrics: Mapping[str, float], *, shown: Sequence[str] = (), rest: str = ""

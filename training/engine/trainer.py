@@ -8,22 +8,21 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
+from functools import cache, partial
 from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
 from transformers import MetaClip2Model
 
-from curation.balance.sampling import DrawKey
 from curation.errors import OutputError
 from curation.hashing import u64
 from curation.redaction import redact_values
 from training.config import TrainConfig
-from training.data.epoch_draw import draw_epoch
+from training.data.epochs.samples import EpochSamples
 from training.data.loader import load_batches
 from training.data.sample_order import DataState, SampleOrder
 from training.data.shard_dataset import Batch, LoaderConfig, ShardDataset
-from training.data.shard_index import TrainValSplit
 from training.data.tokenizer import Tokenizer
 from training.distributed import RunInterruptedError, World, peak_memory
 from training.engine import checkpoint
@@ -31,6 +30,7 @@ from training.engine.background_save import CheckpointSaver
 from training.engine.checkpoint import ResumePoint, TrainingState
 from training.engine.checkpoint_writer import take_snapshot
 from training.engine.dry_run import MEASURED_STEPS, Parameters, describe_run
+from training.engine.languages import SeenLanguages
 from training.engine.objective import Objective
 from training.engine.optimizer import build_optimizer, learning_rate, set_learning_rate
 from training.engine.run_log import RunLog
@@ -40,12 +40,14 @@ from training.engine.trackers import Trackers
 from training.engine.weight_average import WeightAverage
 from training.evaluation.encoder import trained_encoder
 from training.evaluation.in_training import evaluate
-from training.evaluation.retrieval import held_out_retrieval
+from training.evaluation.retrieval import held_out_retrieval, read_pairs
 from training.methods.phase import clamp_scale, freeze
 from training.models.metaclip2 import TwoTowers, enable_activation_checkpointing, image_size
 from training.parallel.shards import parallelize
 
 log = logging.getLogger(__name__)
+
+LOGGED_LANGUAGES = 8  # the most frequent ones; the files of metrics have all
 
 
 class RunStart(NamedTuple):
@@ -70,12 +72,12 @@ class Trainer:
     Args:
         config: the configuration of the run.
         world: this process among all ranks; rank 0 logs, evaluates and saves.
-        split: the samples.
+        samples: the samples.
         start: the model, the tokenizer and the state to start from.
     """
 
-    def __init__(self, config: TrainConfig, world: World, split: TrainValSplit, start: RunStart) -> None:
-        self._config, self._world, self._split, self._tokenizer = config, world, split, start.tokenizer
+    def __init__(self, config: TrainConfig, world: World, samples: EpochSamples, start: RunStart) -> None:
+        self._config, self._world, self._samples, self._tokenizer = config, world, samples, start.tokenizer
         self._model = start.model.train()
         freeze(self._model, config.phase)
         if config.compile:
@@ -104,7 +106,9 @@ class Trainer:
             s3_copy=config.s3_copy(),
         )
         self._log_of_run: RunLog | None = None
-        self._index = split.train  # the samples of the current epoch
+        self._index = samples.all  # the samples of the current epoch
+        self._held_out = cache(partial(read_pairs, samples.validation, config.open_storage(), config.validation_pairs))
+        self._seen = SeenLanguages(world, start.resume.state.seen_pairs_by_language if start.resume else {})
         self._times = StepTimes()
         self._stop_signals = StopSignals()
 
@@ -127,7 +131,7 @@ class Trainer:
             "parameters": sum(p.numel() for p in self._model.parameters()),
             "processes": self._world.size,
             "seconds": round(time.monotonic() - started, 1),
-            "table_version": self._split.train.version,
+            "table_version": self._samples.all.version,
             "checkpoint": self._saver.newest() if self._world.is_main else None,
         }
 
@@ -156,9 +160,16 @@ class Trainer:
 
     def _remaining_batches(self) -> Iterator[Batch]:
         """Yield the batches of the remaining steps."""
-        if self._config.draw == "published":
-            return self._batches(self._config.total_steps - self._step)
-        return self._drawn_batches()
+        config = self._config
+        if not self._samples.differ:
+            yield from self._batches(config.total_steps - self._step)
+            return
+        while (remaining := config.total_steps - self._step) > 0:
+            epoch, position = self._data_state
+            self._index = self._samples.index(epoch)
+            yield from self._batches(min(remaining, (self._index.samples - position) // config.batch_size))
+            if self._step < config.total_steps:
+                self._data_state = DataState(epoch + 1)
 
     def _finish_step(self, result: StepResult) -> None:
         """Log and save if it is time to. If a rank was asked to stop, save, and end all with RunInterruptedError."""
@@ -171,25 +182,13 @@ class Trainer:
         if is_due and not result.stop:  # a scheduler does not wait long after its signal
             self._evaluate()
         if last or result.stop or self._step % config.save_every == 0:
+            shares = self._seen.exchange()
+            if self._log_of_run:
+                self._log_of_run.write(self._step, self._data_state.epoch, shares, shown=[*shares][:LOGGED_LANGUAGES])
             self._save(wait=last or result.stop)
         if result.stop and not last:
-            self._world.fail(
-                RunInterruptedError(
-                    f"signal: stopped after step {self._step} of {config.total_steps}, which is saved: continue with "
-                    f"resume: true"
-                )
-            )
-
-    def _drawn_batches(self) -> Iterator[Batch]:
-        """Yield the remaining batches; every epoch draws its own samples."""
-        config, storage, size = self._config, self._config.open_storage(), self._config.batch_size
-        while (remaining := config.total_steps - self._step) > 0:
-            epoch, position = self._data_state
-            key = DrawKey(config.seed, epoch)
-            self._index = draw_epoch(self._split.train, storage, key, self._world, batch_size=size)
-            yield from self._batches(min(remaining, (self._index.samples - position) // size))
-            if self._step < config.total_steps:
-                self._data_state = DataState(epoch + 1)
+            done = f"stopped after step {self._step} of {config.total_steps}, which is saved"
+            self._world.fail(RunInterruptedError(f"signal: {done}: continue with resume: true"))
 
     def _batches(self, steps: int) -> Iterator[Batch]:
         """Yield `steps` batches of the samples in the current index."""
@@ -230,6 +229,7 @@ class Trainer:
         if self._average:
             self._average.update()
         self._step += 1
+        self._seen.add(batch.languages)
         state = self._data_state.batch_start(config.batch_size, self._index.samples)
         self._data_state = state.advance(config.batch_size)
         return StepResult(mean_loss, mean_norm, stop > 0)
@@ -254,24 +254,25 @@ class Trainer:
             "logit_scale": float(self._model.logit_scale.detach().exp()),
             **self._times.take(),
             "peak_memory_bytes": peak_memory(self._world.device),
+            "epoch_pairs": self._index.samples,
         }
         if self._log_of_run:
             self._log_of_run.write_step(self._step, self._data_state.epoch, metrics)
 
     def _evaluate(self) -> None:
         """Measure the held-out pairs and the evaluation sets."""
-        config, index = self._config, self._split.validation
-        if not index.samples and not config.evaluations:
+        sets, has_held_out = self._config.evaluations, self._samples.validation.samples > 0
+        if not has_held_out and not sets:
             return
 
         encoder = trained_encoder(self._towers, self._tokenizer)
 
         def held_out() -> dict[str, float]:
-            return held_out_retrieval(encoder, index, config.open_storage(), config.validation_pairs)
+            return held_out_retrieval(encoder, self._held_out())
 
         self._towers.eval()
         with self._parallel.whole():
-            found = evaluate(encoder, self._world, config.evaluations, held_out if index.samples else None)
+            found = evaluate(encoder, self._world, sets, held_out if has_held_out else None)
         self._towers.train()
         if self._log_of_run:
             self._log_of_run.write_evaluation(self._step, self._data_state.epoch, found)
@@ -281,9 +282,10 @@ class Trainer:
         state = TrainingState(
             step=self._step,
             progress=self._data_state,
-            version=self._split.train.version,
-            run_ids=self._split.train.run_ids,
-            samples=self._split.train.samples,
+            version=self._samples.all.version,
+            run_ids=self._samples.all.run_ids,
+            samples=self._samples.all.samples,
+            seen_pairs_by_language=dict(self._seen.total),
             config=redact_values(self._config.model_dump(mode="json")),
         )
         if self._log_of_run:

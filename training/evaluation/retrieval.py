@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from torch import Tensor
 
 from curation.errors import InputError
 from curation.io.storage import Storage
+from training.data.sample_order import permutation
 from training.data.shard_index import ShardIndex
 from training.data.shard_reader import ShardReader
 from training.evaluation.captioned_images import CaptionedImage
@@ -90,12 +91,11 @@ def retrieval(encoder: Encoder, images: Captioned, *, equal_captions: bool) -> I
         }
 
 
-def held_out_retrieval(encoder: Encoder, index: ShardIndex, storage: Storage, limit: int) -> dict[str, float]:
-    """Return recall@1 on the first `limit` samples of an index, their number, and how many images were unreadable.
+def held_out_retrieval(encoder: Encoder, pairs: Sequence[tuple[bytes, str]]) -> dict[str, float]:
+    """Return recall@1 on images and their texts, their number, and how many images were unreadable.
 
     Pairs with an unreadable image are left out. Pairs with equal captions are not errors of each other.
     """
-    pairs = list(_pairs(index, storage, limit))
     unreadable: list[int] = []
     images = embed_images(encoder, [StoredImage("a held-out image", image) for image, _ in pairs], unreadable)
     skipped = set(unreadable)
@@ -107,11 +107,15 @@ def held_out_retrieval(encoder: Encoder, index: ShardIndex, storage: Storage, li
     return result
 
 
-def _pairs(index: ShardIndex, storage: Storage, limit: int) -> Iterator[tuple[bytes, str]]:
-    reader, remaining = ShardReader(index, storage), limit
-    for group in np.flatnonzero(index.counts).tolist():
-        rows = reader.load(group)
-        yield from (rows[row] for row in range(min(remaining, len(rows))))
-        remaining -= len(rows)
-        if remaining <= 0:
-            return
+def read_pairs(index: ShardIndex, storage: Storage, limit: int) -> list[tuple[bytes, str]]:
+    """Return image and text of `limit` samples of an index, or of all; row groups are read in random order.
+
+    Rows of a batch are in hash order, so these are a random sample of all batches and recipes.
+    """
+    pairs: list[tuple[bytes, str]] = []
+    with closing(ShardReader(index, storage)) as reader:
+        for group in permutation(len(index.counts), 0, "held-out", 0).tolist():
+            if len(pairs) < limit and index.counts[group]:
+                rows = reader.load(group)
+                pairs += [rows[row] for row in range(min(limit - len(pairs), len(rows)))]
+    return pairs

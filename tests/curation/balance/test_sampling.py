@@ -88,7 +88,7 @@ def test_choice_and_draw_are_those_of_the_oracle(rows, seed):
         (*row[:4], keep_of(row[1:4]), row[5]) for row in oracle_draw(rows, lambda _: 1.0, seed)
     ]
     # with the job's key, the trainer draws the same pairs from all matched pairs as the job
-    mask, texts = draw_texts(DrawKey(seed), *(everything[name].combine_chunks() for name in ("image_id", "texts")))
+    mask, texts, _ = draw_texts(DrawKey(seed), *(everything[name].combine_chunks() for name in ("image_id", "texts")))
     assert everything.filter(pa.array(mask)).equals(table)
     assert texts.equals(everything["text"].combine_chunks())
     for row in everything.to_pylist():

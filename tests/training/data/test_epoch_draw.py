@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ from curation.lake.tombstones import add_tombstones
 from support import shards
 from support.shards import matched_row, publish_matched, shard_row
 from training.config import TrainConfig
-from training.data.epoch_draw import _scan, draw_epoch
+from training.data.epochs.draw import _Scan, draw_epoch
+from training.data.epochs.mixture import Mixture
+from training.data.epochs.samples import EpochSamples
 from training.data.shard_index import build_index
 from training.data.shard_reader import ShardReader
 from training.distributed import World
@@ -55,7 +58,7 @@ def test_every_epoch_draws_the_pairs_of_the_oracle_and_epochs_differ(shard_lake)
     rows = [matched_row(n) for n in range(ROWS) if n != REMOVED]
     epochs = []
     for epoch in range(3):
-        drawn = draw_epoch(index, lake.storage, DrawKey(5, epoch), ALONE, batch_size=2)
+        drawn = draw_epoch(index, lake.storage, DrawKey(5, epoch), ALONE)
         epochs.append([(row["image"], text) for row in rows if (text := oracle(row, 5, epoch)) is not None])
         assert samples(drawn, lake) == epochs[-1]
         assert drawn.samples == len(epochs[-1])
@@ -67,11 +70,12 @@ def test_the_draw_does_not_depend_on_the_distribution_of_files_over_ranks(shard_
     lake = publish(shard_lake)
     index = build_index(lake, "default", online=True).train
     key = DrawKey(5, 1)
-    whole = _scan(index, lake.storage, key, range(len(index.files)))
+    scan = _Scan(ShardReader(index, lake.storage), key, None, read_languages=False)
+    whole = scan.files(range(len(index.files)))
     for size in (2, 3, 7):
-        parts = [_scan(index, lake.storage, key, range(rank, len(index.files), size)) for rank in range(size)]
+        parts = [scan.files(range(rank, len(index.files), size)) for rank in range(size)]
         assert sum(map(len, parts)) == len(whole)
-        assert all(np.array_equal(whole[group], bits) for part in parts for group, bits in part.items())
+        assert all(np.array_equal(whole[group].bits, drawn.bits) for part in parts for group, drawn in part.items())
 
 
 def test_held_out_pairs_are_the_same_for_every_run_and_never_trained_on(shard_lake):
@@ -91,9 +95,52 @@ def test_held_out_pairs_are_the_same_for_every_run_and_never_trained_on(shard_la
 
 def test_an_epoch_with_less_than_one_batch_is_refused(shard_lake):
     lake = publish(shard_lake, rows=40)
-    index = build_index(lake, "default", online=True).train
-    with pytest.raises(UsageError, match=r"batch_size: 39 is more than the \d+ pairs that epoch 2 draws from 40"):
-        draw_epoch(index, lake.storage, DrawKey(0, 2), ALONE, batch_size=39)
+    split = build_index(lake, "default", online=True)
+    samples = EpochSamples(split, lake.storage, ALONE, mixture=Mixture({}), batch_size=39, draws=True)
+    with pytest.raises(UsageError, match=r"batch_size: 39 is more than the \d+ pairs of epoch 2, drawn from 40"):
+        samples.index(2)
+
+
+def with_languages(rows: int) -> list[dict[str, object]]:
+    """Return matched rows whose texts have different languages, and all rows the column `lang` of none of them."""
+    result = []
+    for n in range(rows):
+        row = matched_row(n)
+        texts = [text | {"lang": ("en", "en", "de", "sw")[(n + k) % 4]} for k, text in enumerate(row["texts"])]
+        result.append(row | {"texts": texts, "lang": "other"})
+    return result
+
+
+def languages_of(index, lake) -> Counter[str]:
+    reader = ShardReader(index, lake.storage)
+    return sum((Counter(reader.languages(group).to_pylist()) for group in range(len(index.counts))), Counter())
+
+
+def test_a_filter_applies_to_the_text_that_an_epoch_draws(shard_lake):
+    rows = with_languages(ROWS)
+    shard_lake.publish(rows, group_rows=9, file_rows=41, selection="all")
+    lake = shard_lake.lake
+    split = build_index(lake, "default", online=True, languages=["de", "sw"])
+    assert split.train.samples == ROWS
+    keys = {"mixture": Mixture({}, seed=5), "batch_size": 2, "draws": True, "languages": ["de", "sw"]}
+    drawn = EpochSamples(split, lake.storage, ALONE, **keys).index(1)
+    lang_of = {(row["image"], text["text"]): text["lang"] for row in rows for text in row["texts"]}
+    expected = [(row["image"], text) for row in rows if (text := oracle(row, 5, 1)) is not None]
+    assert samples(drawn, lake) == [pair for pair in expected if lang_of[pair] in ("de", "sw")]
+    assert languages_of(drawn, lake) == Counter(lang_of[pair] for pair in samples(drawn, lake))
+
+
+def test_a_temperature_applies_to_the_languages_that_an_epoch_draws(shard_lake):
+    shard_lake.publish(with_languages(2000), group_rows=100, file_rows=500, selection="all")
+    lake = shard_lake.lake
+    split = build_index(lake, "default", online=True, read_languages=True)
+    plain, mixed = (
+        languages_of(EpochSamples(split, lake.storage, ALONE, mixture=mixture, batch_size=2, draws=True).index(0), lake)
+        for mixture in (Mixture({}, seed=5), Mixture({}, 2.0, seed=5))
+    )
+    total = sum(count**0.5 for count in plain.values())
+    for language, count in plain.items():
+        assert mixed[language] == pytest.approx(plain.total() * count**0.5 / total, rel=0.08)
 
 
 @pytest.mark.parametrize("damage", [{"texts": []}, {"texts": [{"text": "a", "entry_ids": [1]}]}])
@@ -101,7 +148,7 @@ def test_shards_without_texts_or_probabilities_are_named_in_the_error(shard_lake
     shard_lake.publish([matched_row(1), matched_row(2) | damage], selection="all")
     index = build_index(shard_lake.lake, "default", online=True).train
     with pytest.raises(InputError, match=r"r1\.parquet has rows without texts or probabilities to draw from"):
-        draw_epoch(index, shard_lake.lake.storage, DrawKey(0, 0), ALONE, batch_size=1)
+        draw_epoch(index, shard_lake.lake.storage, DrawKey(0, 0), ALONE)
 
 
 @pytest.fixture

@@ -86,7 +86,7 @@ def test_a_drawn_text_is_read_with_its_own_language(shard_lake):
     found = sample_texts(index, Storage(), key, limit=1000)
     drawn = []
     for group in range(len(index.counts)):
-        mask, chosen = ShardReader(index, Storage()).draw(group, key)
+        mask, chosen, _ = ShardReader(index, Storage()).draw(group, key)
         drawn += [text for text, is_kept in zip(chosen.to_pylist(), mask.tolist(), strict=True) if is_kept]
     assert [text for _, text in found] == drawn
     assert {language for language, _ in found} >= {"l0", "l1"}

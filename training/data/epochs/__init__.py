@@ -1,0 +1,1 @@
+"""The samples of an epoch, where epochs differ: draws from every matched pair, and mixtures."""
