@@ -288,10 +288,13 @@ class Trainer:
             seen_pairs_by_language=dict(self._seen.total),
             config=redact_values(self._config.model_dump(mode="json")),
         )
-        if self._log_of_run:
-            self._log_of_run.write_page(state)
         averaged = self._average.weights if self._average else None
         present = take_snapshot(self._model, self._tokenizer, self._optimizer, state, averaged)
         snapshot = present.convert(self._parallel.gather)
-        is_copy = self._parallel.is_sharded
-        self._world.broadcast_from_main(lambda: self._saver.save(snapshot, wait=wait, is_copy=is_copy))
+
+        def write() -> None:
+            if self._log_of_run:
+                self._log_of_run.write_page(state)
+            self._saver.save(snapshot, wait=wait, is_copy=self._parallel.is_sharded)
+
+        self._world.broadcast_from_main(write)

@@ -66,6 +66,16 @@ def test_a_checkpoint_restores_everything(saved, tokenizer):
         assert all(torch.equal(restored["state"][number][key], value) for key, value in moments.items())
 
 
+def test_the_state_of_a_generator_that_earlier_releases_saved_is_ignored(saved):
+    path = saved(1) / "optimizer.pt"
+    torch.save({**torch.load(path), "rng": torch.get_rng_state()}, path)
+    before = torch.get_rng_state()
+    fresh = AdamW(saved.model.parameters(), fused=True)
+    checkpoint.restore(path.parent, fresh)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert len(fresh.state) == len(saved.optimizer.state)
+
+
 def test_hugging_face_loads_a_checkpoint(saved, tokenizer):
     folder = saved(1)
     assert same_weights(AutoModel.from_pretrained(folder), saved.model)

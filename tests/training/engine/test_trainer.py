@@ -7,9 +7,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from support.models import build_model
 from support.shards import SMALL, ShardLake, shard_row
 from training.config import TrainConfig
 from training.distributed import World
+from training.models.metaclip2 import PRESETS
 from training.train import train
 
 ALONE = World(0, 1, torch.device("cpu"))
@@ -41,6 +43,24 @@ def test_a_resumed_run_has_the_average_and_the_metrics_of_an_undisturbed_one(lak
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
     assert [line["loss"] for line in lines[2:]] == [line["loss"] for line in metrics_of(tmp_path / "resumed")]
     assert all(0 <= line["data_wait_share"] <= 1 and line["peak_memory_bytes"] > 1e7 for line in lines)
+
+
+def test_a_resumed_run_draws_the_dropout_of_an_undisturbed_one(lake, tmp_path, tokenizer):
+    model = build_model(PRESETS["tiny"], tokenizer, side=16)
+    losses = {}
+    for dropout in (0.0, 0.5):
+        model.config.vision_config.attention_dropout = model.config.text_config.attention_dropout = dropout
+        start = tmp_path / f"start-{dropout}"
+        model.save_pretrained(start)
+        tokenizer.save(start)
+        keys = {"lake": str(lake), "start": {"checkpoint": str(start)}} | KEYS
+        whole = tmp_path / f"whole-{dropout}"
+        train(TrainConfig(output=str(whole), **keys), ALONE)
+        losses[dropout] = [line["loss"] for line in metrics_of(whole)]
+    middle = str(whole / "checkpoints" / "step-00000002")
+    train(TrainConfig(output=str(tmp_path / "resumed"), resume=middle, **keys), ALONE)
+    assert [line["loss"] for line in metrics_of(tmp_path / "resumed")] == losses[0.5][2:]
+    assert losses[0.5] != losses[0.0]
 
 
 def test_deterministic_mode_allows_only_deterministic_operations_and_repeats_a_run(lake, tmp_path):
