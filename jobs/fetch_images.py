@@ -19,12 +19,10 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field
 
 from curation.cli.command import CommandOptions
-from curation.errors import InputError, OutputError, UsageError
+from curation.errors import OutputError, UsageError
 from curation.images import decode, fetch, statistics
-from curation.images.codec.heif import has_heif
 from curation.images.filters.apply import FAILED, is_reason_of
 from curation.images.filters.load import filter_keys, load_filters
-from curation.io.backend import FileStat
 from curation.lake.files import DataFile, Snapshot
 from curation.lake.tombstones import Tombstones
 from jobs.runtime.context import Context
@@ -35,12 +33,12 @@ from jobs.runtime.runs import Outcome, digest, earlier_outcome, find_run
 from jobs.runtime.stage import Publication, Stage, StageRun
 from jobs.runtime.takedowns import relevant_digest
 from jobs.tasks.dedup.stage import DuplicatesStage, check_hash_lists, withdraw_duplicates
-from jobs.tasks.images.fetch import FetchBucket
-from jobs.tasks.images.inputs import ref_sources
+from jobs.tasks.images.fetch import FetchParts
+from jobs.tasks.images.inputs import block_lists, check_formats, ref_sources
 from jobs.tasks.images.progress import FetchProgress, find_finished
 from jobs.tasks.images.reuse import NOT_FETCHED, StoredImages, find_stored, retried_reasons
 from jobs.tasks.images.shard import BuildShard
-from jobs.tasks.images.splits import Slice, plan_buckets, plan_fetches, rows_per_fetch
+from jobs.tasks.images.splits import Slice, group_parts, plan_buckets, plan_fetches, rows_per_fetch
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +93,10 @@ class ImagesStage(Stage):
         row = run.freshness().row
         if row and not context.fetch and not made_with(row, self.name, self.fingerprint_keys):
             run.set_keys({**self.fingerprint_keys, "stored_by": row["fingerprint"]})  # not what a fetch would store
-        results = context.run_tasks("fetch_images", self.units, self._task(run, row))
+        tasks = context.run_tasks(
+            "fetch_images", group_parts(self.units, self.fetch_rows, context.cores), self._task(run, row)
+        )
+        results = [part for parts in tasks for part in parts]
         run.step("fetch")
         reasons: Counter[str] = Counter()
         for result in results:
@@ -121,8 +122,8 @@ class ImagesStage(Stage):
         drops = {"tombstone": hidden, **reasons}
         return Publication({"images": files}, totals, {k: n for k, n in drops.items() if n}, complete=complete)
 
-    def _task(self, run: StageRun, row: Mapping[str, Any] | None) -> FetchBucket:
-        """Return the task that fetches a part, with the images that earlier runs stored.
+    def _task(self, run: StageRun, row: Mapping[str, Any] | None) -> FetchParts:
+        """Return the task that fetches parts, with the images that earlier runs stored.
 
         Those are the published run, whose row is `row`, and killed runs that did the same work.
         """
@@ -130,18 +131,18 @@ class ImagesStage(Stage):
         if row and context.fetch and any(each.reads_texts for each in self.filters):
             same_texts = recorded_inputs(row)["curated"] == list(self.curated.run_ids)
             row = row if same_texts else None  # its verdicts may be about other texts
-        _check_formats(context)
+        check_formats(context)
         stored = find_stored(context, row, self.fingerprint_keys, partition, self.curated.run_ids[0])
         kept = frozenset[str]() if context.retry_failed is None else retried_reasons(context)
         seed, finished = context.config.seed, find_finished(context, run)
         killed = StoredImages(context.storage, seed, finished, retried=kept, references=True)
-        return FetchBucket(
+        return FetchParts(
             context.storage,
             self.section,
             self.tombstones,
             run.writers(),
             ref_sources(context, self.batch),
-            _block_lists(context),
+            block_lists(context),
             [killed, *stored],
             FetchProgress.of(run),
             seed,
@@ -239,20 +240,6 @@ def _plan(context: Context) -> tuple[Snapshot, list[list[Slice]]]:
     curated = require(context.lake, "fetch_images", "jobs.balance", "curated", **partition)
     section = context.config.images
     return curated, plan_buckets(curated, max(1, section.shard_bytes // section.assumed_image_bytes))
-
-
-def _check_formats(context: Context) -> None:
-    """Raise UsageError for a format whose package is not installed."""
-    if "heif" in context.config.images.formats and not has_heif():
-        raise UsageError("images.formats: heif needs the package pillow-heif: install worldcurate[heif] or remove it")
-
-
-def _block_lists(context: Context) -> list[FileStat]:
-    """Return the files of `images.block_hosts`. Raises UsageError if one cannot be read."""
-    try:
-        return [context.storage.stat(path) for path in context.config.images.block_hosts]
-    except InputError as error:
-        raise UsageError(f"images.block_hosts: {error}") from error
 
 
 def _warn_incomplete(fetched: int, written: int, reasons: Counter[str]) -> None:

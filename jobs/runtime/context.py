@@ -63,6 +63,11 @@ class Context:
         """The Spark session."""
         return session.start(self.name, self.config.spark)
 
+    @property
+    def cores(self) -> int:
+        """The number of tasks that run at the same time."""
+        return int(self.spark.sparkContext.defaultParallelism)
+
     def with_config(self, config: Config, lake: Lake | None = None) -> Context:
         """Return a context with another configuration, for the same lake or a view of it."""
         other = replace(self, config=config)

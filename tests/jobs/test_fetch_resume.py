@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -12,9 +13,18 @@ from curation.cli.config import ImagesSection
 from curation.errors import UsageError
 from jobs import balance, fetch_images, ingest, match
 from jobs.fetch_images import FetchOptions
+from jobs.runtime.context import Context
 from jobs.tasks.images import splits
-from jobs.tasks.images.fetch import FetchBucket
-from jobs.tasks.images.splits import MAX_FETCH_ROWS, Slice, plan_fetches, rows_per_fetch
+from jobs.tasks.images.fetch import FetchParts
+from jobs.tasks.images.splits import (
+    MAX_FETCH_ROWS,
+    Slice,
+    group_parts,
+    plan_buckets,
+    plan_fetches,
+    read_slices,
+    rows_per_fetch,
+)
 from support.in_process import change, prepare
 from support.lakes import digests
 from support.loopback import Answer
@@ -53,14 +63,15 @@ def small_parts(monkeypatch):
 
 def kill_after(monkeypatch, parts):
     """Let the fetch end when it has finished some parts and is inside the next."""
-    right = FetchBucket.__call__
+    right = FetchParts._open
 
-    def call(self, index, slices):
-        if index >= parts:
+    def open_part(self, part, columns):
+        if part.index >= parts:
             raise Killed
-        return right(self, index, slices)
+        return right(self, part, columns)
 
-    monkeypatch.setattr(FetchBucket, "__call__", call)
+    monkeypatch.setattr(FetchParts, "_open", open_part)
+    monkeypatch.setattr(Context, "cores", 1000)  # a task for each part
 
 
 @pytest.mark.parametrize("parts", [0, 1, 4])
@@ -80,6 +91,25 @@ def test_what_a_killed_run_has_fetched_is_not_requested_again(crawl, site, tmp_p
     prepare(tmp_path / "fresh")
     fetch(curate(fresh))
     assert digests(fresh.lake) == digests(context.lake)
+
+
+def test_a_slow_host_of_one_part_delays_no_other_part_of_the_task(crawl, site, monkeypatch, small_parts):
+    context = curate(change(crawl, images={**small_parts, "timeout_s": 60.0}))
+    monkeypatch.setattr(Context, "cores", 1)
+    total = context.lake.snapshot("curated").rows
+
+    def answered_last(answer):
+        until = time.monotonic() + 50
+        while len(site.requests) < total and time.monotonic() < until:
+            time.sleep(0.01)
+        assert len(site.requests) == total
+        return answer
+
+    parts = plan_buckets(context.lake.snapshot("curated"), 10)
+    first = read_slices(context.storage, parts[0][:1], ["image_url"])["image_url"][0].as_py()
+    site.faults["/" + first.rpartition("/")[2]].append(answered_last)
+    assert "timeout" not in fetch(context)["images"].drops
+    assert len(site.requests) == total > 30
 
 
 def test_a_damaged_file_of_a_killed_run_is_fetched_again(crawl, site, monkeypatch, small_parts):
@@ -225,6 +255,16 @@ def test_parts_cover_every_row_of_their_bucket_in_order(lengths, limit):
         assert all(len(part) == limit for part in own[:-1]) if limit else len(own) <= 1
         assert limit is None or all(len(part) <= limit for part in own)
     assert [owner for owner, _ in parts] == sorted(owner for owner, _ in parts)
+
+
+@given(st.integers(1, 300), st.integers(1, MAX_FETCH_ROWS), st.integers(1, 64))
+def test_the_tasks_of_small_batches_have_several_parts_and_use_all_cores(parts, rows, cores):
+    tasks = group_parts([[Slice("f", n, n + 1)] for n in range(parts)], rows, cores)
+    assert [(part.index, part.slices[0].start) for task in tasks for part in task] == [(n, n) for n in range(parts)]
+    sizes = [len(task) for task in tasks]
+    assert max(sizes) - min(sizes) <= 1
+    assert max(sizes) * rows <= MAX_FETCH_ROWS
+    assert len(tasks) == parts or len(tasks) % cores == 0, "no core is without a task while others have one more"
 
 
 @given(st.integers(0, 10**8))

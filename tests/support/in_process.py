@@ -20,7 +20,7 @@ from support.nights import NIGHT, TEXTS, picture, publish_metadata, run_here, wr
 def without_spark(patch: pytest.MonkeyPatch) -> None:
     """Let contexts run tasks in this process."""
     patch.setattr("jobs.runtime.context.run_tasks", run_here)
-    patch.setattr(Context, "spark", SimpleNamespace(conf={}))
+    patch.setattr(Context, "spark", SimpleNamespace(conf={}, sparkContext=SimpleNamespace(defaultParallelism=2)))
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
-"""The task that fetches the images of a part of the curated rows."""
+"""The task that fetches the images of some parts of the curated rows."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,13 +29,13 @@ from jobs.runtime.partitions import WriterFactory
 from jobs.tasks.images.progress import FetchProgress
 from jobs.tasks.images.reuse import NOT_FETCHED, StoredImages, find_all, order_range
 from jobs.tasks.images.shared_fetcher import shared_fetcher
-from jobs.tasks.images.splits import Slice, read_slices
+from jobs.tasks.images.splits import FetchPart, read_slices
 
 ROWS_AT_ONCE = 256
 
 
-class FetchedBucket(msgspec.Struct):
-    """The written rows of a bucket by reason, how many were stored before, how many a tombstone hides, statistics."""
+class FetchedPart(msgspec.Struct):
+    """The written rows of a part by reason, how many were stored before, how many a tombstone hides, statistics."""
 
     files: list[WrittenFile]
     reasons: dict[str, int]
@@ -45,10 +45,22 @@ class FetchedBucket(msgspec.Struct):
 
 
 @dataclass(frozen=True)
-class FetchBucket:
-    """Fetches the images of one bucket in the order of their ids, except for those that are stored.
+class _OpenPart:
+    """The rows of a part that tombstones keep, how many they hide, and the stored rows of images by id."""
 
-    Without `fetch`, the others are not requested and fail as `not_fetched`.
+    index: int
+    rows: pa.Table
+    hidden: int
+    images: Sequence[ImageRow]
+    stored: dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class FetchParts:
+    """Fetches the images of some parts, in each in the order of their ids, except for those that are stored.
+
+    All parts are requested at the same time and written one after the other, so that the last slow hosts of one delay
+    none of the next. Without `fetch`, images that are not stored are not requested and fail as `not_fetched`.
     """
 
     storage: Storage
@@ -62,33 +74,47 @@ class FetchBucket:
     seed: int
     fetch: bool = True
 
-    def __call__(self, index: int, slices: Sequence[Slice]) -> FetchedBucket:
-        """Return the written rows and how many were fetched or failed."""
-        columns, filters = [name for name, _ in IMAGE_COLUMNS], load_filters(self.section.filters)
-        rows = read_slices(self.storage, slices, [*columns, "text"] if filters else columns)
+    def __call__(self, _: int, parts: Sequence[FetchPart]) -> list[FetchedPart]:
+        """Return the written rows of each part and how many were fetched or failed."""
+        filters = load_filters(self.section.filters)
+        columns = [*(name for name, _ in IMAGE_COLUMNS), *(["text"] if filters else [])]
+        opened = [self._open(part, columns) for part in parts]
+        missing = [image for part in opened for image in part.images if image[0] not in part.stored]
+        filtering = FilterRun(filters, _texts(part.rows for part in opened)) if filters else None
+        fetched = self._fetched(missing, filtering)
+        ranges = {each.name: each.score_range for each in filters}
+        return [self._write(part, fetched, ranges) for part in opened]
+
+    def _open(self, part: FetchPart, columns: list[str]) -> _OpenPart:
+        """Read the rows of a part, and find their images that are stored."""
+        rows = read_slices(self.storage, part.slices, columns)
         usable = rows.filter(self.tombstones.keep_mask(rows)).sort_by("image_id")
-        stored = find_all(self.stored, usable)
-        reused = len(stored)
-        reasons: Counter[str] = Counter()
-        statistics, ranges = ImageStatistics(), {each.name: each.score_range for each in filters}
         images = list(zip(*(usable[name].to_pylist() for name in ("image_id", "image_url", "image_ref")), strict=True))
-        filtering = FilterRun(filters, _texts(usable)) if filters else None
-        fetched = self._fetched([image for image in images if image[0] not in stored], filtering)
-        schema = written_schema("images", scores=bool(filters))
-        with self.writers("images", index, schema=schema) as writer:
-            for start in range(0, len(images), ROWS_AT_ONCE):
-                part = images[start : start + ROWS_AT_ONCE]
+        return _OpenPart(part.index, usable, rows.num_rows - usable.num_rows, images, find_all(self.stored, usable))
+
+    def _write(
+        self, part: _OpenPart, fetched: Iterator[dict[str, Any]], ranges: Mapping[str, tuple[float, float]]
+    ) -> FetchedPart:
+        """Write the rows of a part: those that are stored, and the next of those that are fetched."""
+        reasons, statistics, reused = Counter[str](), ImageStatistics(), len(part.stored)
+        schema = written_schema("images", scores=bool(ranges))
+        with self.writers("images", part.index, schema=schema) as writer:
+            for start in range(0, len(part.images), ROWS_AT_ONCE):
+                images = part.images[start : start + ROWS_AT_ONCE]
                 made = [
-                    {"bucket": index, **(stored.pop(image_id) if image_id in stored else next(fetched))}
-                    for image_id, *_ in part
+                    {
+                        "bucket": part.index,
+                        **(part.stored.pop(image_id) if image_id in part.stored else next(fetched)),
+                    }
+                    for image_id, *_ in images
                 ]
                 reasons.update(row["reason"] or "ok" for row in made)
-                for row, (_, url, _) in zip(made, part, strict=True):
+                for row, (_, url, _) in zip(made, images, strict=True):
                     statistics.count(row, url, ranges)
                 writer.write(pa.Table.from_pylist(made, schema=schema))
-        self.progress.record(index, writer.files, order_range(self.seed, usable["image_id"].chunks))
+        self.progress.record(part.index, writer.files, order_range(self.seed, part.rows["image_id"].chunks))
         statistics.keep_hosts(HOSTS_PER_TASK)
-        return FetchedBucket(writer.files, reasons, rows.num_rows - usable.num_rows, reused, statistics)
+        return FetchedPart(writer.files, reasons, part.hidden, reused, statistics)
 
     def _fetched(self, images: Sequence[ImageRow], filters: FilterRun | None) -> Iterator[dict[str, Any]]:
         """Return the rows of images that are not stored, in their order."""
@@ -116,5 +142,9 @@ class FetchBucket:
         )
 
 
-def _texts(rows: pa.Table) -> dict[str, str]:
-    return dict(zip(rows["image_id"].to_pylist(), rows["text"].to_pylist(), strict=True))
+def _texts(tables: Iterable[pa.Table]) -> dict[str, str]:
+    """Return the texts of images by id."""
+    texts: dict[str, str] = {}
+    for rows in tables:
+        texts |= zip(rows["image_id"].to_pylist(), rows["text"].to_pylist(), strict=True)
+    return texts

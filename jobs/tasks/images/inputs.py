@@ -1,4 +1,4 @@
-"""The sources of a batch's image references: which files they may name, and how these files are read."""
+"""What the fetch reads beside the curated pairs: the sources of image references, and lists of hosts."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from curation.cli.ingest_config import SourceSection
+from curation.errors import InputError, UsageError
+from curation.images.codec.heif import has_heif
 from curation.images.ref_roots import RefRoots
 from curation.images.ref_sources import RefSource, RefSources
+from curation.io.backend import FileStat
 from curation.io.paths import is_http
 from jobs.runtime.context import Context
 from jobs.runtime.runs import find_run
@@ -36,6 +39,20 @@ def ref_sources(context: Context, batch: str) -> RefSources:
         roots = RefRoots.of_inputs(section.ref_roots, paths)
         sources.append(RefSource(roots, context.config.open_inputs(section), section.image_column or IMAGE_COLUMN))
     return RefSources(sources)
+
+
+def block_lists(context: Context) -> list[FileStat]:
+    """Return the files of `images.block_hosts`. Raises UsageError if one cannot be read."""
+    try:
+        return [context.storage.stat(path) for path in context.config.images.block_hosts]
+    except InputError as error:
+        raise UsageError(f"images.block_hosts: {error}") from error
+
+
+def check_formats(context: Context) -> None:
+    """Raise UsageError for a format whose package is not installed."""
+    if "heif" in context.config.images.formats and not has_heif():
+        raise UsageError("images.formats: heif needs the package pillow-heif: install worldcurate[heif] or remove it")
 
 
 def _position(sections: list[SourceSection], recorded: SourceSection) -> int:

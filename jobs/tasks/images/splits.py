@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +30,14 @@ class Slice:
         return f"rows {self.start} to {self.stop} of {self.path}"
 
 
+@dataclass(frozen=True)
+class FetchPart:
+    """Curated rows whose images are written together, and the number of their files."""
+
+    index: int
+    slices: Sequence[Slice]
+
+
 def plan_buckets(curated: Snapshot, rows_per_bucket: int) -> list[list[Slice]]:
     """Cut the curated rows, in their order, into buckets of a fixed number of rows; at least one bucket."""
     edges = np.cumsum([0, *(file.rows for file in curated.files)])
@@ -45,10 +54,10 @@ def plan_buckets(curated: Snapshot, rows_per_bucket: int) -> list[list[Slice]]:
 
 
 def rows_per_fetch(rows: int) -> int:
-    """Return how many of a batch's curated rows are fetched by one task.
+    """Return how many of a batch's curated rows are fetched and written as one part.
 
-    Small batches are spread over `TARGET_FETCHES` tasks, so that they use all cores. The tasks of large ones have so
-    many rows that the slow hosts at their end matter little, and so few that little is lost with a killed one.
+    Small batches have `TARGET_FETCHES` parts, so that they use all cores. The parts of large ones have so many rows
+    that the slow hosts at their end matter little, and so few that little is lost with a killed one.
     """
     return min(max(-(-rows // TARGET_FETCHES), MIN_FETCH_ROWS), MAX_FETCH_ROWS)
 
@@ -56,6 +65,17 @@ def rows_per_fetch(rows: int) -> int:
 def plan_fetches(buckets: Sequence[Sequence[Slice]], rows: int | None) -> list[tuple[int, list[Slice]]]:
     """Cut buckets into parts of at most `rows` rows, in order; return each part with its bucket. None cuts nothing."""
     return [(bucket, part) for bucket, slices in enumerate(buckets) for part in _cut(slices, rows)]
+
+
+def group_parts(parts: Sequence[Sequence[Slice]], fetch_rows: int, cores: int) -> list[list[FetchPart]]:
+    """Return the parts that each task fetches, in order: at most `MAX_FETCH_ROWS` rows, as evenly as possible.
+
+    The tasks of small batches have several parts, so that a core waits only once for the slow hosts at the end.
+    """
+    most = max(1, MAX_FETCH_ROWS // fetch_rows)
+    tasks = min(len(parts), cores * -(-len(parts) // (cores * most)))
+    edges = [len(parts) * task // tasks for task in range(tasks + 1)]
+    return [[FetchPart(index, parts[index]) for index in range(*edge)] for edge in pairwise(edges)]
 
 
 def _cut(slices: Sequence[Slice], rows: int | None) -> Iterator[list[Slice]]:
