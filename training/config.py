@@ -121,9 +121,9 @@ class TrainConfig(BaseSettings):
         None, ge=0, description="steps of linear warm-up; default: 2,000, or a tenth of all steps if that is fewer"
     )
     weight_decay: float = Field(
-        0.1, ge=0, description="weight decay of AdamW for matrices; vectors and scalars are not decayed"
+        0.1, ge=0, description="weight decay of the optimizer for matrices; vectors and scalars are not decayed"
     )
-    betas: tuple[float, float] = Field((0.9, 0.95), description="betas of AdamW")
+    betas: tuple[float, float] = Field((0.9, 0.95), description="betas of the optimizer")
     max_grad_norm: float | None = Field(
         None, gt=0, description="longer gradients are scaled down to this norm; default: gradients are not clipped"
     )

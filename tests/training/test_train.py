@@ -27,12 +27,12 @@ from training.config import TrainConfig
 from training.distributed import World
 from training.engine import checkpoint, trainer
 from training.engine.checkpoint import TrainingState
-from training.engine.optimizer import learning_rate
 from training.evaluation.embed import StoredImage, embed_images, embed_texts
 from training.evaluation.encoder import trained_encoder
 from training.evaluation.retrieval import read_pairs
 from training.losses.contrastive import contrastive_loss
 from training.models.metaclip2 import TwoTowers
+from training.optimizers.schedules import scheduled_rate
 from training.train import main, train
 
 ALONE = World(0, 1, torch.device("cpu"))
@@ -85,7 +85,7 @@ def test_a_run_reports_what_it_did(whole_run):
     assert [step for step, _ in losses] == list(range(1, 7))
     assert losses[-1][1] == pytest.approx(summary["loss"])
     assert losses[0][1] == pytest.approx(math.log(16), abs=1.0)
-    expected = [learning_rate(step, peak=4e-4, warmup=0, total=6) for step in range(6)]
+    expected = [scheduled_rate(step, peak=4e-4, warmup=0, total=6) for step in range(6)]
     assert [value for _, value in scalars(output, "lr")] == pytest.approx(expected)
 
 
@@ -151,7 +151,7 @@ def test_the_configuration_wins_over_the_saved_optimizer(whole_run, config, tmp_
     groups = torch.load(checkpoint.find(tmp_path / "out") / "optimizer.pt")["optimizer"]["param_groups"]
     assert [group["weight_decay"] for group in groups] == [0.3, 0.0]
     assert all(tuple(group["betas"]) == (0.8, 0.9) for group in groups)
-    assert groups[0]["lr"] == pytest.approx(learning_rate(3, peak=1e-5, warmup=0, total=4))
+    assert groups[0]["lr"] == pytest.approx(scheduled_rate(3, peak=1e-5, warmup=0, total=4))
 
 
 def test_a_resumed_run_stays_on_its_version_of_the_table(shard_lake, config):

@@ -1,8 +1,7 @@
-"""The learning-rate schedule and the parameter groups of AdamW."""
+"""The optimizer of a run, its parameter groups and learning rates."""
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any
 
@@ -10,16 +9,24 @@ from torch import nn
 from torch.optim import AdamW, Optimizer
 
 from training.config import TrainConfig
+from training.optimizers.adabelief import AdaBelief
+from training.optimizers.adaptive_clipping import clip_adaptively
+from training.optimizers.schedules import scheduled_rate
 
 LAYER = re.compile(r"(\w+)\.encoder\.layers\.(\d+)\.")
 BEFORE_LAYERS = re.compile(r"\w+\.(embeddings|pre_layrnorm)\.")
 
 
-def learning_rate(step: int, *, peak: float, warmup: int, total: int) -> float:
-    """Return the learning rate of a step (counted from 0): linear warm-up, then cosine decay to 0."""
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    return peak * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup))) / 2
+def learning_rate(step: int, config: TrainConfig) -> float:
+    """Return the learning rate of a step, counted from 0."""
+    return scheduled_rate(
+        step,
+        peak=config.lr,
+        warmup=config.warmup,
+        total=config.total_steps,
+        schedule=config.phase.schedule,
+        starts_at_zero=config.phase.warmup_from_zero,
+    )
 
 
 def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
@@ -29,7 +36,7 @@ def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
 
 
 def parameter_groups(model: nn.Module, weight_decay: float, layer_decay: float = 1.0) -> list[dict[str, Any]]:
-    """Group the trained parameters for AdamW: matrices are decayed; vectors (biases, norms) and scalars are not.
+    """Group the trained parameters: matrices are decayed; vectors (biases, norms) and scalars are not.
 
     `lr_scale` of a group is its share of the learning rate. With `layer_decay` d it is d^k for an encoder's layer
     that is k layers below the projection, and for its embeddings (BEiT, arXiv 2106.08254, appendix).
@@ -65,7 +72,19 @@ def _layer_scales(model: nn.Module, decay: float) -> dict[str, float]:
     return {name: decay**number for name, number in below.items()}
 
 
-def build_optimizer(model: nn.Module, config: TrainConfig) -> AdamW:
-    """Return AdamW over the trained parameters of a model, with the settings of a run."""
-    groups = parameter_groups(model, config.weight_decay, config.phase.layer_decay)
-    return AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
+def build_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
+    """Return the optimizer of the trained parameters of a model, with the settings of a run.
+
+    Adaptive clipping is a part of its steps, after the clipping of the whole gradient.
+    """
+    phase = config.phase
+    groups = parameter_groups(model, config.weight_decay, phase.layer_decay)
+    optimizer: Optimizer
+    if phase.optimizer == "adabelief":
+        optimizer = AdaBelief(groups, config.lr, betas=config.betas)
+    else:
+        optimizer = AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
+    if (limit := phase.adaptive_clip) is not None:
+        parameters = [parameter for group in groups for parameter in group["params"]]
+        optimizer.register_step_pre_hook(lambda *_: clip_adaptively(parameters, limit))
+    return optimizer

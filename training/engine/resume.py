@@ -108,7 +108,16 @@ def _effective(values: dict[str, Any]) -> dict[str, Any]:
     derived: dict[str, int | None] = {"steps": None, "seen_pairs": None}  # unknown until the languages are counted
     if config.seen_english_pairs is None:
         derived |= {"steps": config.total_steps, "warmup_steps": config.warmup}
-    return defaults | values | {"betas": list(config.betas)} | derived
+    return _filled(values, defaults) | {"betas": list(config.betas)} | derived
+
+
+def _filled(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Return values with the defaults of missing keys, also in sections."""
+    filled = defaults | values
+    for key, default in defaults.items():
+        if isinstance(default, dict) and isinstance(filled[key], dict):
+            filled[key] = _filled(filled[key], default)
+    return filled
 
 
 def _describe(keys: list[str], then: dict[str, Any], now: dict[str, Any]) -> str:

@@ -213,7 +213,7 @@ class Trainer:
     def _train_on(self, batch: Batch) -> StepResult:
         """Run one optimizer step. If loss or gradient are not finite, all ranks end before the update."""
         config = self._config
-        rate = learning_rate(self._step, peak=config.lr, warmup=config.warmup, total=config.total_steps)
+        rate = learning_rate(self._step, config)
         set_learning_rate(self._optimizer, rate)
         self._optimizer.zero_grad(set_to_none=True)
         torch.manual_seed(u64(config.seed, "dropout", str(self._step), str(self._world.rank)))

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from curation.cli.locations import Location
+from training.optimizers.schedules import Schedule
 
 
 class Part(BaseModel):
@@ -111,5 +112,20 @@ class Phase(Part):
     freeze: tuple[str, ...] = Field((), description="name patterns of parameters that stay as they are")
     layer_decay: float = Field(
         1.0, gt=0, le=1, description="factor of the learning rate from each layer of an encoder to the layer below"
+    )
+    optimizer: Literal["adamw", "adabelief"] = Field(
+        "adamw", description="adamw, or adabelief (arXiv 2010.07468), which has its own eps, 1e-16"
+    )
+    schedule: Schedule = Field(
+        "cosine", description="learning rate after the warm-up: cosine or linear fall to 0, or constant"
+    )
+    warmup_from_zero: bool = Field(
+        False, description="whether the first step of the warm-up has rate 0, as in optax, or peak / warmup_steps"
+    )
+    adaptive_clip: float | None = Field(
+        None,
+        gt=0,
+        description="largest ratio of the gradient's norm to that of the weights, for each row of a matrix and each "
+        "vector (arXiv 2102.06171); default: no limit",
     )
     scale: Scale = Scale()

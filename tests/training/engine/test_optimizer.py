@@ -1,20 +1,13 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from support.models import build_model
 from training.config import TrainConfig
 from training.engine.optimizer import build_optimizer, learning_rate, parameter_groups, set_learning_rate
 from training.models.metaclip2 import PRESETS
-
-
-def test_the_learning_rate_rises_to_its_peak_and_falls_to_zero():
-    rates = [learning_rate(step, peak=2.0, warmup=10, total=110) for step in range(111)]
-    assert rates[0] == pytest.approx(0.2)
-    assert rates[9] == rates[10] == max(rates) == 2.0
-    assert rates[60] == pytest.approx(1.0)
-    assert rates[110] == pytest.approx(0.0)
-    assert rates[10:] == sorted(rates[10:], reverse=True)
+from training.optimizers.adabelief import AdaBelief
 
 
 def test_only_matrices_decay(tokenizer):
@@ -76,3 +69,30 @@ def test_without_layer_decay_there_are_two_groups_in_the_order_of_the_model(toke
     assert [id(p) for p in matrices["params"]] == [id(p) for p in model.parameters() if p.ndim > 1]
     assert [id(p) for p in others["params"]] == [id(p) for p in model.parameters() if p.ndim <= 1]
     assert matrices["lr_scale"] == others["lr_scale"] == 1.0
+
+
+def test_learning_rates_follow_the_schedule_of_the_phase():
+    lengths = {"steps": 10, "warmup_steps": 2, "lr": 0.8}
+    plain = TrainConfig(**lengths)
+    assert [learning_rate(step, plain) for step in (0, 1, 6)] == pytest.approx([0.4, 0.8, 0.4])
+    linear = TrainConfig(**lengths, phase={"schedule": "linear", "warmup_from_zero": True})
+    assert [learning_rate(step, linear) for step in (0, 1, 4)] == pytest.approx([0.0, 0.4, 0.6])
+    assert learning_rate(9, TrainConfig(**lengths, phase={"schedule": "constant"})) == 0.8
+
+
+def test_adabelief_has_the_groups_and_betas_of_the_config(tokenizer):
+    model = build_model(PRESETS["tiny"], tokenizer)
+    optimizer = build_optimizer(model, TrainConfig(steps=1, betas=(0.9, 0.999), phase={"optimizer": "adabelief"}))
+    assert isinstance(optimizer, AdaBelief)
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.1, 0.0]
+    assert (optimizer.defaults["betas"], optimizer.defaults["eps"]) == ((0.9, 0.999), 1e-16)
+
+
+def test_adaptive_clipping_limits_gradients_before_the_step(tokenizer):
+    model = build_model(PRESETS["tiny"], tokenizer)
+    optimizer = build_optimizer(model, TrainConfig(steps=1, phase={"adaptive_clip": 0.01}))
+    weight = model.text_projection.weight
+    norms = weight.detach().norm(dim=1)
+    weight.grad = torch.ones_like(weight)
+    optimizer.step()
+    torch.testing.assert_close(weight.grad.norm(dim=1), 0.01 * norms)

@@ -76,3 +76,13 @@ def test_a_run_saved_before_a_section_of_keys_existed_had_its_defaults(caplog):
     assert caplog.messages == []
     with pytest.raises(UsageError, match="loss"):
         check_changes(TrainConfig(steps=10, loss="sigmoid"), Path("c"), state)
+
+
+def test_a_run_saved_before_a_key_of_a_section_existed_had_its_default(caplog):
+    state = saved_with()
+    for key in ("optimizer", "schedule", "adaptive_clip"):
+        del state.config["phase"][key]
+    check_changes(TrainConfig(steps=10), Path("c"), state)
+    assert caplog.messages == []
+    with pytest.raises(UsageError, match="adabelief"):
+        check_changes(TrainConfig(steps=10, phase={"optimizer": "adabelief"}), Path("c"), state)

@@ -1,11 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from support.vectors import expected, inputs
-from training.engine.optimizer import learning_rate
 from training.optimizers.schedules import scheduled_rate
 
 
@@ -16,10 +13,13 @@ def test_rates_that_start_at_zero_equal_the_vector():
         assert rate == pytest.approx(wanted, rel=1e-12, abs=1e-20)
 
 
-@given(step=st.integers(0, 99), warmup=st.integers(0, 99))
-def test_the_default_is_the_schedule_of_the_trainer(step, warmup):
-    lengths = {"peak": 0.3, "warmup": warmup, "total": 100}
-    assert scheduled_rate(step, **lengths) == learning_rate(step, **lengths)
+def test_by_default_the_rate_rises_to_its_peak_and_falls_to_zero_as_a_cosine():
+    rates = [scheduled_rate(step, peak=2.0, warmup=10, total=110) for step in range(111)]
+    assert rates[0] == pytest.approx(0.2)
+    assert rates[9] == rates[10] == max(rates) == 2.0
+    assert rates[60] == pytest.approx(1.0)
+    assert rates[110] == pytest.approx(0.0)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
 
 
 def test_linear_and_constant_schedules():
