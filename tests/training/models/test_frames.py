@@ -5,9 +5,10 @@ import torch
 from transformers import MetaClip2VisionConfig
 from transformers.models.metaclip_2.modeling_metaclip_2 import MetaClip2Attention
 
+from support.models import build_model
 from support.vectors import assert_close, expected, inputs
 from training.models.frames import FrameEncoder, attention_mask, resize_times
-from training.models.metaclip2 import PRESETS, TwoTowers, build_model
+from training.models.metaclip2 import PRESETS, TwoTowers
 
 
 @pytest.fixture(scope="module")
