@@ -31,11 +31,14 @@ KEYS = SMALL | {
     "phase": {"freeze": ["vision_model.embeddings.*"], "layer_decay": 0.9},
     "lr": 3e-3,
 }
+OTHER_OPTIMIZER = {"phase": {"optimizer": "adabelief", "adaptive_clip": 0.01}, "steps": 3}
 RUNS = {
     "ddp": {},
     "fsdp": {"parallel": "fsdp"},
     "ddp-to-fsdp": {"parallel": "fsdp", "resume": "ddp", "grad_checkpointing": True},
     "fsdp-to-ddp": {"resume": "fsdp"},
+    "ddp-adabelief": OTHER_OPTIMIZER,
+    "fsdp-adabelief": {"parallel": "fsdp", **OTHER_OPTIMIZER},
     "fsdp-to-fsdp": {"parallel": "fsdp", "resume": "fsdp", "save_in_background": False, "precision": "bf16"},
     "fsdp-to-s3": {"parallel": "fsdp", "resume": "fsdp", "output": "s3://lake/sharded", "save_every": 1},
     "s3-to-ddp": {"resume": "s3://lake/sharded/checkpoints/step-00000005"},
@@ -87,6 +90,12 @@ def test_the_losses_of_a_sharded_run_are_those_of_a_replicated_one(runs):
         one, other = (metrics_of(runs / name, metric) for name in ("ddp", "fsdp"))
         assert one.keys() == other.keys() != set()
         assert list(other.values()) == pytest.approx(list(one.values()), abs=1e-5, rel=1e-5)
+
+
+def test_another_optimizer_clips_and_updates_shares_as_it_does_the_whole(runs):
+    one, other = (metrics_of(runs / f"{name}-adabelief", "loss") for name in ("ddp", "fsdp"))
+    assert list(other.values()) == pytest.approx(list(one.values()), rel=1e-5)
+    assert list(one.values()) != list(metrics_of(runs / "ddp", "loss").values())[:3]
 
 
 @pytest.mark.parametrize("name", ["ddp-to-fsdp", "fsdp-to-ddp", "fsdp-to-one"])
