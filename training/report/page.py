@@ -17,6 +17,7 @@ from training.report.result_tables import ResultTable, share
 from training.report.run_data import RunReport, read_run
 
 PAGE_FILE = "run.html"
+SEEN = "seen_share/"  # metrics: the share of each language among all pairs seen
 GIB = 2.0**30
 BUSY_WAIT = 0.05  # share of waiting for data above which the page warns
 
@@ -93,6 +94,7 @@ def render(report: RunReport) -> str:
         warnings=list(warnings(report)),
         tiles=list(tiles(report)),
         curves=list(curves(report)),
+        languages=list(languages(report)),
         tables=[ResultTable.of(results) for results in report.results],
         headings=HEADINGS,
         titles=TITLES,
@@ -145,3 +147,16 @@ def curves(report: RunReport) -> Iterator[tuple[str, list[tuple[str, str]], Mark
         if lines:
             last = [(name, curve.show(points[-1][1])) for name, points in lines.items()]
             yield curve.title, last, line_chart(list(lines.values()), curve.title, curve.show)
+
+
+def languages(report: RunReport) -> Iterator[tuple[str, Markup, int | None, float, Markup]]:
+    """Yield for each language a bar, the number of pairs seen, their share, and the trend of the share."""
+    lines = [line for line in report.metrics if any(key.startswith(SEEN) for key in line)]
+    newest = {key: value for key, value in lines[-1].items() if key.startswith(SEEN)} if lines else {}
+    most = max(newest.values(), default=1.0) or 1.0
+    counts = report.state.get("seen_pairs_by_language", {})
+    for key, value in sorted(newest.items(), key=lambda item: -item[1]):
+        language = key.removeprefix(SEEN)
+        bar = charts.share_bars([("after", value / most)])
+        trend = charts.trend([line.get(key) for line in lines], f"trend of {language}")
+        yield language, bar, counts.get(language), value, trend

@@ -110,6 +110,16 @@ def test_tables_show_the_newest_results_with_their_mean(tmp_path):
     assert len(table.findall(".//svg[@class='trend']")) == 2
 
 
+def test_the_share_of_pairs_seen_is_shown_by_language(tmp_path):
+    shares = [{"seen_share/en": 0.75, "seen_share/he": 0.25}, {"seen_share/he": 0.375, "seen_share/en": 0.625}]
+    write_metrics(tmp_path, [{"step": step, "epoch": 0} | line for step, line in enumerate(shares)])
+    counts = {"seen_pairs_by_language": {"en": 5000, "he": 3000}}
+    state = {"step": 9, "progress": [1, 0], "samples": 7, "version": 0, "config": {"lake": "l"}} | counts
+    table = page_of(tmp_path, state).find(".//table")
+    rows = [[cell.text_content().strip() for cell in row] for row in table.iter("tr")][1:]
+    assert rows == [["en", "", "5,000", "62.5%", ""], ["he", "", "3,000", "37.5%", ""]]
+
+
 def test_texts_are_escaped_and_written_in_their_direction(tmp_path):
     write_metrics(tmp_path / HOSTILE.replace("/", ""), [result(10, HOSTILE, 0.25)])
     picture = Picture(source="data:image/jpeg;base64,", similarity=0.5, correct=True)
