@@ -3,8 +3,8 @@
     python -m jobs.make_hash_list --config c.yaml --inputs /data/imagenet/val --output /data/lists/imagenet.parquet
 
 An input is a folder, a glob or a file: pictures, tar archives of them, or Parquet files with a column of them. The list
-has the name, the SHA-256 and the perceptual hash of every picture; the hash is that of the picture as `images` would
-resize it. Writes the number of pictures to stdout.
+has the name, the SHA-256 and the perceptual hash of every picture, as `images` would resize it, and with `dedup.model`
+the hash of its embedding. Writes the number of pictures to stdout.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ from curation.cli.run import run_command
 from curation.dedup.hash_list import HASH_LIST, write_hash_list
 from curation.errors import InputError, UsageError
 from curation.images.decode import ImageLimits
+from curation.images.filters.load import model_digest
 from curation.io.paths import absolute, normalize_path
 from curation.io.storage import Storage
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
 from jobs.tasks.dedup.hash_pictures import HashPictures, PictureFile, units_of_files
+from jobs.tasks.models.image_hash import EmbeddingHasher, check_model
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +41,7 @@ class HashListOptions(CommandOptions):
     image_column: str = Field("image", description="column with the pictures of Parquet files")
 
 
-COMMAND = Command("python -m jobs.make_hash_list", __doc__ or "", HashListOptions, Config, sections=("images",))
+COMMAND = Command("python -m jobs.make_hash_list", __doc__ or "", HashListOptions, Config, sections=("images", "dedup"))
 
 
 def make_hash_list(argv: Sequence[str]) -> None:
@@ -51,7 +53,12 @@ def make_hash_list(argv: Sequence[str]) -> None:
     context, output = Context(config, "make_hash_list"), normalize_path(str(options.output))
     files = list(_files(context.storage, options.inputs))
     limits = ImageLimits(config.images.max_side, config.images.max_pixels, resize=config.images.resize)
-    task = HashPictures(context.storage, limits, options.image_column)
+    model, model_sha256 = config.dedup.model, ""
+    if model:
+        check_model(model)
+        model_sha256 = model_digest(model, "dedup.model")
+    embed = EmbeddingHasher(model) if model else None
+    task = HashPictures(context.storage, limits, options.image_column, embed)
     results = context.run_tasks("make_hash_list", units_of_files(files), task)
     rows = [dict(zip(HASH_LIST.names, row, strict=True)) for result in results for row in result.rows]
     failed: Counter[str] = Counter()
@@ -62,7 +69,7 @@ def make_hash_list(argv: Sequence[str]) -> None:
         raise InputError(f"--inputs: none of {count(failed.total(), 'file')} is a picture ({reasons}): give pictures")
     if failed:
         log.warning("make_hash_list: not in the list, because they cannot be decoded: %s", reasons)
-    write_hash_list(context.storage, output, rows)
+    write_hash_list(context.storage, output, rows, model_sha256)
     sys.stdout.write(f"{output}: {count(len(rows), 'picture')}\n")
 
 

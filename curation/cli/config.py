@@ -206,6 +206,15 @@ class DedupSection(Section):
         4, description="the same as near_radius, for the images of hash_lists; null = only the same bytes"
     )
 
+    model: Annotated[str, PathKey()] | None = Field(
+        None,
+        description="folder of the CLIP-like model with which hash_lists were made; images are compared with theirs by "
+        "embeddings too",
+    )
+    embedding_radius: Annotated[int, Field(ge=0, le=8)] = Field(
+        0, description="bits in which the hash of an embedding may differ from that of a listed image"
+    )
+
     @property
     def is_on(self) -> bool:
         """Return whether any images are removed."""

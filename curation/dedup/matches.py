@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from curation.dedup.near_duplicates import find_stored
-from curation.dedup.picture_hashes import perceptual_hashes, sha256_words
+from curation.dedup.picture_hashes import embedding_hashes, perceptual_hashes, sha256_words
 
 MATCHES = pa.schema(
     [
@@ -21,17 +21,20 @@ MATCHES = pa.schema(
 )
 
 
-def find_matches(pictures: pa.Table, stored: pa.Table, *, exact: bool, radius: int | None) -> pa.Table:
+def find_matches(
+    pictures: pa.Table, stored: pa.Table, *, exact: bool, radius: int | None, embedding_radius: int | None = None
+) -> pa.Table:
     """Return at most one match (schema `MATCHES`) per picture, in the order of the pictures.
 
-    It is the first stored picture with the same SHA-256, or else the first of those whose perceptual hash is nearest
-    and within the radius.
+    It is the first stored picture with the same SHA-256; or else the first of those whose perceptual hash is nearest
+    and within the radius; or else of those whose embedding has the nearest hash.
 
     Args:
         pictures: hashes of the pictures that are looked up (schema `HASHES`).
         stored: hashes of the others.
         exact: whether to compare the SHA-256.
         radius: bits in which perceptual hashes may differ; None to not compare them.
+        embedding_radius: the same for hashes of embeddings, if both have them.
     """
     none = np.full(len(pictures), -1, np.int64)
     same = _find_same(sha256_words(pictures), sha256_words(stored)) if exact else none
@@ -39,6 +42,11 @@ def find_matches(pictures: pa.Table, stored: pa.Table, *, exact: bool, radius: i
     if radius is not None:
         found = find_stored(perceptual_hashes(pictures), perceptual_hashes(stored), radius)
         near, distances = found.rows.astype(np.int64), found.distances
+    embeddings, others = embedding_hashes(pictures), embedding_hashes(stored)
+    if embedding_radius is not None and embeddings is not None and others is not None:
+        found = find_stored(embeddings, others, embedding_radius)
+        is_near = near >= 0
+        near, distances = np.where(is_near, near, found.rows), np.where(is_near, distances, found.distances)
     is_exact = same >= 0
     rows = np.flatnonzero(is_exact | (near >= 0))
     columns = [

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -10,6 +13,7 @@ import pyarrow.compute as pc
 from curation.dedup.across_batches import fixed_width
 from curation.dedup.hash_search import Hashes
 
+Embed: TypeAlias = Callable[[Sequence[bytes]], Hashes]
 SHA256_BYTES = 32
 HASHES = pa.schema(
     [
@@ -17,35 +21,49 @@ HASHES = pa.schema(
         ("pixels", pa.int64()),
         ("sha256", pa.binary(SHA256_BYTES)),
         ("phash", pa.uint64()),
+        ("embedding", pa.uint64()),  # hash of an embedding; null without a model
     ]
 )
 IMAGES_COLUMNS = ["image_id", "status", "width", "height", "image_sha256", "phash", "original_sha256"]
 
 
-def hashes_of_images(images: pa.RecordBatch) -> pa.Table:
+def hashes_of_images(images: pa.RecordBatch, embed: Embed | None = None) -> pa.Table:
     """Return the hashes (schema `HASHES`) of the fetched pictures among rows of the table `images`.
 
-    Rows that an earlier release wrote without `original_sha256` have the SHA-256 of the stored bytes.
+    Rows that an earlier release wrote without `original_sha256` have the SHA-256 of the stored bytes. `embed` adds the
+    hashes of the embeddings of the stored images.
     """
     fetched = images.filter(pc.equal(images["status"], "ok"))
     sha256 = fetched["image_sha256"]
     if "original_sha256" in fetched.schema.names:
         sha256 = pc.coalesce(fetched["original_sha256"], sha256)
     pixels = pc.multiply(fetched["width"].cast(pa.int64()), fetched["height"].cast(pa.int64()))
-    return _table(fetched["image_id"], pixels, sha256, fetched["phash"])
+    embeddings = embed(fetched["image"].to_pylist()) if embed else None
+    return _table(fetched["image_id"], pixels, sha256, fetched["phash"], embeddings)
 
 
 def hashes_of_list(listed: pa.Table) -> pa.Table:
     """Return the hashes (schema `HASHES`) of the pictures of a hash list. Raises ValueError for a bad digest."""
-    for column, digits in (("sha256", 2 * SHA256_BYTES), ("phash", 16)):
-        if not pc.all(pc.match_substring_regex(listed[column], f"^[0-9a-f]{{{digits}}}$").fill_null(False)).as_py():
+    for column, digits in (("sha256", 2 * SHA256_BYTES), ("phash", 16), ("embedding", 16)):
+        is_hex = pc.match_substring_regex(listed[column], f"^[0-9a-f]{{{digits}}}$")
+        without = pc.all(pc.is_null(listed[column])).as_py() and column == "embedding"
+        if not without and not pc.all(is_hex.fill_null(False)).as_py():
             raise ValueError(f"column {column} must consist of {digits} hexadecimal digits")
-    return _table(listed["name"], pa.array(np.zeros(len(listed), np.int64)), listed["sha256"], listed["phash"])
+    embeddings = None if listed["embedding"].null_count else _words(listed["embedding"])
+    pixels = pa.array(np.zeros(len(listed), np.int64))
+    return _table(listed["name"], pixels, listed["sha256"], listed["phash"], embeddings)
 
 
 def perceptual_hashes(pictures: pa.Table) -> Hashes:
     """Return the perceptual hashes of pictures."""
     return np.asarray(pictures["phash"].to_numpy(), np.uint64)
+
+
+def embedding_hashes(pictures: pa.Table) -> Hashes | None:
+    """Return the hashes of the embeddings of pictures; None if they have none."""
+    if pictures["embedding"].null_count:
+        return None
+    return np.asarray(pictures["embedding"].to_numpy(), np.uint64)
 
 
 def sha256_words(pictures: pa.Table) -> npt.NDArray[np.uint64]:
@@ -64,9 +82,18 @@ def parse_hex(digits: npt.NDArray[np.bytes_]) -> npt.NDArray[np.uint8]:
 
 
 def _table(
-    names: pa.ChunkedArray | pa.Array, pixels: pa.Array, sha256: pa.ChunkedArray | pa.Array, phash: pa.ChunkedArray
+    names: pa.ChunkedArray | pa.Array,
+    pixels: pa.Array,
+    sha256: pa.ChunkedArray | pa.Array,
+    phash: pa.ChunkedArray | pa.Array,
+    embeddings: Hashes | None,
 ) -> pa.Table:
     digests = parse_hex(fixed_width(sha256, 2 * SHA256_BYTES)).tobytes()
     binary = pa.FixedSizeBinaryArray.from_buffers(pa.binary(SHA256_BYTES), len(names), [None, pa.py_buffer(digests)])
-    hashes = np.ascontiguousarray(parse_hex(fixed_width(phash, 16))).view(">u8").ravel().astype(np.uint64)
-    return pa.Table.from_arrays([names, pixels, binary, pa.array(hashes)], schema=HASHES)
+    embedding = pa.nulls(len(names), pa.uint64()) if embeddings is None else pa.array(embeddings, pa.uint64())
+    return pa.Table.from_arrays([names, pixels, binary, pa.array(_words(phash)), embedding], schema=HASHES)
+
+
+def _words(digits: pa.ChunkedArray | pa.Array) -> Hashes:
+    """Return the 64-bit hashes that texts of 16 hexadecimal digits represent."""
+    return np.ascontiguousarray(parse_hex(fixed_width(digits, 16))).view(">u8").ravel().astype(np.uint64)

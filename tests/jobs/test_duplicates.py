@@ -272,7 +272,10 @@ def test_a_changed_hash_list_is_read_again(nights, tmp_path):
     for names in (["8.png"], ["8.png", "9.png"]):
         ids = [image for image, name in name_of(listing).items() if name in names]
         found = [listed[image] for image in ids]
-        hashes = [{"name": r["image_id"], "sha256": r["original_sha256"], "phash": r["phash"]} for r in found]
+        hashes = [
+            {"name": r["image_id"], "sha256": r["original_sha256"], "phash": r["phash"], "embedding": None}
+            for r in found
+        ]
         write_hash_list(listing.storage, path, hashes)
         assert run_night(listing)["shards"].drops["benchmark_image"] == len(names)
         assert in_shards(listing) == {*FIRST, *COPIES, *SIMILAR} - set(names)

@@ -42,7 +42,14 @@ def expected(names):
     limits = ImageLimits()
     rows = []
     for name, data in zip(names, PICTURES.values(), strict=True):
-        rows.append({"name": name, "sha256": hashlib.sha256(data).hexdigest(), "phash": verify(data, limits).phash})
+        rows.append(
+            {
+                "name": name,
+                "sha256": hashlib.sha256(data).hexdigest(),
+                "phash": verify(data, limits).phash,
+                "embedding": None,
+            }
+        )
     return sorted(rows, key=lambda row: row["name"])
 
 
@@ -133,10 +140,10 @@ def test_missing_flags_are_named(in_process, capsys):
 
 def test_a_file_that_is_no_list_is_refused(tmp_path):
     path = str(tmp_path / "list.parquet")
-    good = {"name": ["a"], "sha256": ["0" * 64], "phash": ["0" * 16]}
+    good = {"name": ["a"], "sha256": ["0" * 64], "phash": ["0" * 16], "embedding": ["0" * 16]}
     for bad, said in (
         ({**good, "phash": [1]}, "no text column phash"),
-        ({"name": ["a"]}, "no text column sha256, phash"),
+        ({"name": ["a"]}, "no text column sha256, phash, embedding"),
     ):
         pq.write_table(pa.table(bad), path)
         with pytest.raises(InputError, match=f"dedup.hash_lists: {path} is not a hash list .*{said}"):

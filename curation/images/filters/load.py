@@ -44,7 +44,7 @@ def filter_keys(sections: Sequence[ImageFilterSection]) -> dict[str, dict[str, A
     for position, (section, each) in enumerate(zip(sections, load_filters(sections), strict=True)):
         keys[each.name] = {**section.model_dump(exclude={"model"}), "position": position, "version": each.version}
         if section.model:
-            keys[each.name]["model_sha256"] = _digest(section.model)
+            keys[each.name]["model_sha256"] = model_digest(section.model, "images.filters")
     return keys
 
 
@@ -80,8 +80,11 @@ def _problem(made: ImageFilter) -> str | None:
     return None if low < high and math.isfinite(high - low) else f"has the score range {made.score_range}"
 
 
-def _digest(path: str) -> str:
-    """Return the SHA-256 of a model: of the names and contents of its file, or of the files of its folder."""
+def model_digest(path: str, key: str) -> str:
+    """Return the SHA-256 of a model: of the names and contents of its file, or of the files of its folder.
+
+    Raises UsageError, which names the key of the configuration, if it cannot be read.
+    """
     root, digest = Path(path), hashlib.sha256()
     try:
         files = sorted(file for file in root.rglob("*") if file.is_file()) if root.is_dir() else [root]
@@ -90,7 +93,7 @@ def _digest(path: str) -> str:
             name = file.relative_to(root.parent if root == file else root)
             digest.update(f"{name}\0{_file_digest(file, state.st_size, state.st_mtime_ns)}\0".encode())
     except OSError as error:
-        raise UsageError(f"images.filters: model {path} cannot be read ({error.strerror}): correct the path") from error
+        raise UsageError(f"{key}: model {path} cannot be read ({error.strerror}): correct the path") from error
     return digest.hexdigest()
 
 

@@ -6,13 +6,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import islice
 
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curation.dedup.picture_hashes import Embed
 from curation.errors import InputError
-from curation.images.decode import ImageLimits, verify
+from curation.images.decode import ImageLimits, StoredImage, verify
 from curation.images.failures import DecodeError
 from curation.io.failures import first_line
 from curation.io.gzip_stream import DamagedError
@@ -41,31 +43,43 @@ class PictureFile:
 
 
 class HashedPictures(msgspec.Struct):
-    """The hashes of pictures, as name, SHA-256 and perceptual hash, and why others cannot be decoded."""
+    """The rows of a hash list, as its columns are, and why other pictures cannot be decoded."""
 
-    rows: list[tuple[str, str, str]]
+    rows: list[tuple[str, str, str, str | None]]
     failed: dict[str, int]
 
 
 @dataclass(frozen=True)
 class HashPictures:
-    """Hashes the pictures of some files; `image_column` is that of Parquet files."""
+    """Hashes the pictures of some files; `image_column` is that of Parquet files, and `embed` hashes embeddings."""
 
     storage: Storage
     limits: ImageLimits
     image_column: str
+    embed: Embed | None = None
 
     def __call__(self, _: int, files: Sequence[PictureFile]) -> HashedPictures:
         """Return the hashes. Raises InputError if a file cannot be read completely."""
-        rows: list[tuple[str, str, str]] = []
+        rows: list[tuple[str, str, str, str | None]] = []
         failed: Counter[str] = Counter()
-        for file in files:
-            for name, data in self._pictures(file):
+        pictures = (picture for file in files for picture in self._pictures(file))
+        while batch := list(islice(pictures, ROWS_AT_ONCE)):
+            decoded: list[tuple[str, str, StoredImage]] = []
+            for name, data in batch:
                 try:
-                    rows.append((name, sha256(data).hexdigest(), verify(data, self.limits).phash))
+                    decoded.append((name, sha256(data).hexdigest(), verify(data, self.limits)))
                 except DecodeError as error:
                     failed[error.reason] += 1
+            embeddings = self._embeddings([image.image for _, _, image in decoded])
+            rows += [
+                (name, digest, image.phash, embedding)
+                for (name, digest, image), embedding in zip(decoded, embeddings, strict=True)
+            ]
         return HashedPictures(rows, failed)
+
+    def _embeddings(self, images: Sequence[bytes]) -> list[str | None]:
+        """Return the hashes of embeddings as hexadecimal digits; None without a model."""
+        return [f"{value:016x}" for value in self.embed(images).tolist()] if self.embed else [None] * len(images)
 
     def _pictures(self, file: PictureFile) -> Iterator[tuple[str, bytes]]:
         """Yield the name and the bytes of every picture."""

@@ -9,12 +9,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.dedup.hash_list import read_hash_list
-from curation.dedup.picture_hashes import HASHES, IMAGES_COLUMNS, hashes_of_images
+from curation.dedup.picture_hashes import HASHES, IMAGES_COLUMNS, Embed, hashes_of_images
 from curation.io.storage import Storage
 from curation.lake.files import DataFile, Snapshot
 from curation.lake.parquet_read import read_batches
 
 ROWS_PER_UNIT = 4 << 20
+ROWS_AT_ONCE = 8192
+ROWS_TO_EMBED = 64
 
 
 @dataclass(frozen=True)
@@ -27,16 +29,17 @@ class KeptImages:
     def __str__(self) -> str:
         return f"{len(self.images)} files of images from {self.images[0].path}"
 
-    def read(self, storage: Storage) -> pa.Table:
-        """Return the hashes (schema `HASHES`)."""
+    def read(self, storage: Storage, embed: Embed | None = None) -> pa.Table:
+        """Return the hashes (schema `HASHES`), with those of embeddings if `embed` makes them."""
         removed = [
             batch["image_id"] for file in self.removed for batch in read_batches(storage, file.path, ["image_id"])
         ]
         ids = pa.chunked_array(removed, pa.string())
+        columns, rows = ([*IMAGES_COLUMNS, "image"], ROWS_TO_EMBED) if embed else (IMAGES_COLUMNS, ROWS_AT_ONCE)
         parts = [
-            hashes_of_images(batch)
+            hashes_of_images(batch, embed)
             for file in self.images
-            for batch in read_batches(storage, file.path, IMAGES_COLUMNS)
+            for batch in read_batches(storage, file.path, columns, rows)
         ]
         table = pa.concat_tables([HASHES.empty_table(), *parts])
         return table.filter(pc.invert(pc.is_in(table["name"], ids))) if len(ids) else table

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 from curation.dedup.duplicates import DROP_REASONS
 from curation.dedup.hash_list import check_hash_list
 from curation.errors import OutputError
+from curation.images.filters.load import model_digest
 from curation.io.backend import FileStat
 from curation.lake.files import Snapshot
 from jobs.runtime.config import Config
@@ -22,6 +23,7 @@ from jobs.runtime.partitions import require
 from jobs.runtime.stage import Publication, Stage, StageRun
 from jobs.tasks.dedup.sources import KeptImages, ListedPictures, units_of
 from jobs.tasks.dedup.tasks import Choose, LookUp, Matched, StageHashes
+from jobs.tasks.models.image_hash import EmbeddingHasher, check_model
 
 ALGORITHM = 1
 
@@ -38,7 +40,8 @@ class DuplicatesStage(Stage):
         partition = {"recipe": context.config.recipe, "batch": self.batch}
         self.images = require(context.lake, "fetch_images", "jobs.fetch_images", "images", **partition)
         self.before = dict(_earlier_batches(context)) if self.section.among_images else {}
-        self.fingerprint_keys = {"dedup": self.section.model_dump(exclude={"hash_lists"}), "algorithm": ALGORITHM}
+        settings = self.section.model_dump(exclude={"hash_lists", "model"})
+        self.fingerprint_keys = {"dedup": settings, "model_sha256": _model_sha256(context), "algorithm": ALGORITHM}
         self.inputs = {
             "images": self.images.run_ids,
             "earlier": {batch: [*images.run_ids, *dups.run_ids] for batch, (images, dups) in self.before.items()},
@@ -65,14 +68,15 @@ class DuplicatesStage(Stage):
     def execute(self, run: StageRun) -> Publication:
         """Compare the images of the batch with lists, with earlier batches and with one another."""
         context, section = self.context, self.section
+        embed = EmbeddingHasher(section.model) if section.model and self.lists else None
         staged = context.run_tasks(
-            "duplicates: hashes", list(units_of(self.images)), StageHashes(context.storage, run.staging)
+            "duplicates: hashes", list(units_of(self.images)), StageHashes(context.storage, run.staging, embed)
         )
         hashes = [part.path for part in staged]
         run.step("hashes")
         lists: list[KeptImages | ListedPictures] = [ListedPictures(file.path) for file in self.lists]
         earlier = [unit for images, dups in self.before.values() for unit in units_of(images, dups)]
-        task = LookUp(context.storage, run.staging, hashes, section.exact, section.near_radius, section.list_radius)
+        task = LookUp(context.storage, run.staging, hashes, section)
         found = context.run_tasks("duplicates: look up", [*lists, *earlier], task)
         run.step("look_up")
         matched = Matched([part.path for part in found[: len(lists)]], [part.path for part in found[len(lists) :]])
@@ -98,9 +102,12 @@ class DuplicatesStage(Stage):
 
 
 def check_hash_lists(context: Context) -> None:
-    """Raise InputError if a hash list cannot be used; before images are fetched, which takes hours."""
-    for path in context.config.dedup.hash_lists:
-        check_hash_list(context.storage, path)
+    """Raise InputError if a hash list cannot be used, UsageError for a model; before images are fetched."""
+    section = context.config.dedup
+    if section.model:
+        check_model(section.model)
+    for path in section.hash_lists:
+        check_hash_list(context.storage, path, _model_sha256(context))
 
 
 def withdraw_duplicates(context: Context) -> None:
@@ -120,6 +127,12 @@ def _earlier_batches(context: Context) -> Iterator[tuple[str, tuple[Snapshot, Sn
         part = images.of(batch=batch)
         if part.files:
             yield batch, (part, duplicates.of(batch=batch))
+
+
+def _model_sha256(context: Context) -> str:
+    """Return the SHA-256 of the model; empty without one. Raises UsageError if it cannot be read."""
+    model = context.config.dedup.model
+    return model_digest(model, "dedup.model") if model else ""
 
 
 def _counters(reasons: Mapping[str, int]) -> dict[str, int]:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import msgspec
 import pyarrow as pa
 
+from curation.cli.config import DedupSection
 from curation.dedup.duplicates import choose_duplicates
 from curation.dedup.matches import MATCHES, best_matches, find_matches
-from curation.dedup.picture_hashes import HASHES
+from curation.dedup.picture_hashes import HASHES, Embed
 from curation.io.paths import join
 from curation.io.storage import Storage
 from curation.lake import shuffle
@@ -36,10 +37,11 @@ class StageHashes:
 
     storage: Storage
     folder: str
+    embed: Embed | None = None
 
     def __call__(self, index: int, images: KeptImages) -> Staged:
         """Return the staged file."""
-        hashes = images.read(self.storage)
+        hashes = images.read(self.storage, self.embed)
         path = join(self.folder, "hashes", shuffle.staged_name(index))
         shuffle.write_buckets(self.storage, path, HASHES, [hashes])
         return Staged(path, hashes.num_rows, hashes.num_rows)
@@ -52,17 +54,18 @@ class LookUp:
     storage: Storage
     folder: str
     hashes: Sequence[str]
-    exact: bool
-    radius: int | None
-    list_radius: int | None
+    section: DedupSection
 
     def __call__(self, index: int, source: KeptImages | ListedPictures) -> Staged:
         """Return the staged matches."""
         stored = source.read(self.storage)
         pictures = shuffle.read_table(self.storage, self.hashes, ALL, HASHES)
-        is_list = isinstance(source, ListedPictures)
-        radius = self.list_radius if is_list else self.radius
-        matches = find_matches(pictures, stored, exact=is_list or self.exact, radius=radius)
+        section = self.section
+        if isinstance(source, ListedPictures):
+            radius, near = section.list_radius, section.embedding_radius
+            matches = find_matches(pictures, stored, exact=True, radius=radius, embedding_radius=near)
+        else:
+            matches = find_matches(pictures, stored, exact=section.exact, radius=section.near_radius)
         path = join(self.folder, "matches", shuffle.staged_name(index))
         shuffle.write_buckets(self.storage, path, MATCHES, [matches])
         return Staged(path, matches.num_rows, stored.num_rows)

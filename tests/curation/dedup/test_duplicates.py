@@ -17,7 +17,7 @@ from curation.lake.schemas import SCHEMAS
 
 
 def pictures_of(rows):
-    columns = zip(*rows, strict=True) if rows else [[]] * 4
+    columns = zip(*((*row, None) for row in rows), strict=True) if rows else [[]] * 5
     return pa.Table.from_arrays(
         [pa.array(list(c), f.type) for c, f in zip(columns, HASHES, strict=True)], schema=HASHES
     )
@@ -87,6 +87,23 @@ def test_the_choice_is_that_of_the_definition(batch, listed, earlier, exact, rad
     assert {original for _, original, _ in chosen.values()} <= kept, "no picture is a duplicate of a removed one"
 
 
+@given(st.lists(st.integers(0, 15)), st.lists(st.integers(0, 15)), st.integers(0, 3))
+def test_embeddings_are_compared_where_nothing_else_matches(batch, stored, radius):
+    def table(prefix, values, phash):
+        picture = [(f"{prefix}{n:02d}", 1, digest(f"{prefix}{n}"), phash) for n in range(len(values))]
+        return pictures_of(picture).set_column(4, HASHES.field(4), pa.array(values, pa.uint64()))
+
+    pictures, others = table("b", batch, 0), table("s", stored, 2**64 - 1)
+    found = find_matches(pictures, others, exact=True, radius=4, embedding_radius=radius).to_pylist()
+    expected = []
+    for row, value in enumerate(batch):
+        least, first = min(((bits(value, other), n) for n, other in enumerate(stored)), default=(99, -1))
+        if least <= radius:
+            expected.append({"row": row, "exact": False, "distance": least, "name": f"s{first:02d}"})
+    assert found == expected
+    assert not len(find_matches(pictures, others, exact=True, radius=4))
+
+
 @given(rows, rows, st.integers(0, 30), st.integers(0, 4))
 def test_parts_give_the_same_matches_as_the_whole(batch, stored, cut, radius):
     batch, stored = pictures_of(named("b", batch)), pictures_of(named("s", stored))
@@ -111,16 +128,21 @@ def test_the_hashes_of_images_are_those_of_the_fetched_ones():
         {"image_id": "2" * 24, "status": "failed", "reason": "timeout"},
     ]
     batch = pa.RecordBatch.from_pylist(images, SCHEMAS["images"])
-    expected = [("0" * 24, 6, bytes.fromhex(two), 255), ("1" * 24, 6, bytes.fromhex(one), 255)]
+    expected = [("0" * 24, 6, bytes.fromhex(two), 255, None), ("1" * 24, 6, bytes.fromhex(one), 255, None)]
     assert [tuple(row.values()) for row in hashes_of_images(batch).to_pylist()] == expected
     old = hashes_of_images(batch.drop_columns(["original_sha256"]))
     assert {row["sha256"] for row in old.to_pylist()} == {bytes.fromhex(one)}
+    embedded = hashes_of_images(batch, lambda pictures: np.arange(len(pictures), dtype=np.uint64))
+    assert embedded["embedding"].to_pylist() == [0, 1]
 
 
 def test_a_list_with_a_bad_digest_is_refused():
-    good = pa.table({"name": ["a"], "sha256": ["0" * 64], "phash": ["0" * 16]})
-    assert hashes_of_list(good).to_pylist() == [{"name": "a", "pixels": 0, "sha256": bytes(32), "phash": 0}]
-    for column, value in (("sha256", "0" * 63), ("phash", "0" * 15 + "g"), ("phash", None)):
+    good = pa.table({"name": ["a"], "sha256": ["0" * 64], "phash": ["0" * 16], "embedding": ["f" * 16]})
+    row = {"name": "a", "pixels": 0, "sha256": bytes(32), "phash": 0, "embedding": 2**64 - 1}
+    assert hashes_of_list(good).to_pylist() == [row]
+    without = good.set_column(3, "embedding", pa.nulls(1, pa.string()))
+    assert hashes_of_list(without)["embedding"].to_pylist() == [None]
+    for column, value in (("sha256", "0" * 63), ("phash", "0" * 15 + "g"), ("phash", None), ("embedding", "0")):
         index = good.column_names.index(column)
         bad = good.set_column(index, column, pa.array([value], pa.string()))
         with pytest.raises(ValueError, match=f"column {column} must"):
