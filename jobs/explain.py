@@ -36,7 +36,7 @@ from jobs.runtime.partitions import find_published
 from jobs.runtime.spec import open_match_spec
 from metadata.languages import LanguageTable
 
-FETCH_COLUMNS = ("image_id", "status", "reason", "width", "height")
+FETCH_COLUMNS = ("image_id", "status", "reason", "width", "height", "scores")
 
 
 @dataclass(frozen=True)
@@ -152,11 +152,12 @@ class Explainer:
         if not rows:
             return "its image has not been fetched"
         [row] = rows
+        scores = "".join(f", {name} {score:.4g}" for name, score in row.get("scores") or ())
         if row["status"] != "ok":
-            return f"dropped by fetch_images: {row['status']}, {row['reason']}"
+            return f"dropped by fetch_images: {row['status']}, {row['reason']}{scores}"
         if duplicates := self._rows(self._snapshot("duplicates", **self.of_recipe), image_id=[image_id]):
             return self._duplicate(**duplicates[0])
-        return f"its image was fetched, {row['width']} x {row['height']} pixels"
+        return f"its image was fetched, {row['width']} x {row['height']} pixels{scores}"
 
     def _duplicate(self, reason: str, duplicate_of: str, distance: int, **_: str) -> str:
         """Return that an image is left out of the shards, and of which it is a duplicate."""

@@ -79,7 +79,8 @@ def find_rows(
 ) -> pa.Table:
     """Return the rows of a data file in which every column named in `filters` has one of the values given there.
 
-    Row groups whose statistics exclude all of these values are not read, which helps if the file is sorted.
+    Row groups whose statistics exclude all of these values are not read, which helps if the file is sorted. Columns
+    that the file does not have are left out.
     """
     with open_parquet(storage, path) as file:
         groups = [group for group in range(file.num_row_groups) if _may_match(file.metadata.row_group(group), filters)]
@@ -87,7 +88,7 @@ def find_rows(
         table = file.read_row_groups(groups, columns=needed, use_threads=False)
     for name, values in filters.items():
         table = table.filter(pc.is_in(table[name], pa.array(values, table.schema.field(name).type)))
-    return table if columns is None else table.select(columns)
+    return table if columns is None else table.select([name for name in columns if name in table.column_names])
 
 
 def _may_match(group: Any, filters: Mapping[str, Sequence[Any]]) -> bool:

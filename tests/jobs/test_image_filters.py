@@ -19,7 +19,8 @@ from curation.images.filters import load
 from curation.images.filters.uniformity import gray_entropy
 from curation.lake.schemas import SCHEMAS
 from curation.lake.tombstones import add_tombstones
-from jobs import fetch_images, nightly
+from jobs import fetch_images, nightly, status, verify
+from jobs.explain import Explainer
 from jobs.fetch_images import ImagesStage
 from support.in_process import change, write_crawl
 from support.lakes import digests
@@ -104,6 +105,35 @@ def test_each_drop_has_its_reason_and_each_score_is_stored_and_counted(crawl, ow
     assert histogram == {"range": [0.0, 8.0], "counts": [bins[n] for n in range(20)]}
     assert sum(done["images"].totals["scores"]["odd"]["counts"]) == fetched + expected["odd_width"]
     assert done["shards"].drops == {"without_image": expected.total()}
+
+
+def test_status_verify_and_explain_know_filters(crawl, own, monkeypatch):
+    scored = filtered(crawl, {"filter": ENTROPY, "min_bits": 7.0}, own())
+    run(scored)
+    assert verify.main(["--lake", crawl.lake.root]) == 0
+
+    def images_stage():
+        [stage] = [stage for stage in status.read_status(crawl).stages if stage.stage == "images"]
+        return stage.freshness
+
+    assert images_stage().state == "fresh"
+    explainer = Explainer(crawl)
+    for row in rows(crawl):
+        scores = "".join(f", {name} {score:.4g}" for name, score in (row["scores"] or {}).items())
+        end = f"{row['height']} pixels{scores}" if row["status"] == "ok" else f"failed, {row['reason']}{scores}"
+        assert explainer._fetched(row["image_id"]).endswith(end)
+    load._load.cache_clear()
+    monkeypatch.delitem(sys.modules, "odd_filter")
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if not (Path(path) / "odd_filter.py").exists()])
+    unknown = images_stage()
+    assert unknown.state == "unknown"
+    assert unknown.reason.startswith("images.filters: odd_filter:Odd cannot be imported")
+
+
+def test_images_of_a_night_without_filters_are_explained(crawl):
+    run(crawl)
+    [first, *_] = [row for row in rows(crawl) if row["status"] == "ok"]
+    assert Explainer(crawl)._fetched(first["image_id"]).endswith(f"x {first['height']} pixels")
 
 
 def test_without_filters_settings_and_files_are_as_before(crawl):
