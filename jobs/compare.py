@@ -19,6 +19,7 @@ from pydantic import Field
 from curation.balance.compare import COLUMNS, RecipeStats, RecipeStatsBuilder, comparison_table
 from curation.balance.counts import read_counts
 from curation.cli.command import Command, CommandOptions
+from curation.cli.lists import split_names
 from curation.cli.run import run_command
 from curation.errors import UsageError
 from curation.lake.parquet_read import read_batches
@@ -88,7 +89,7 @@ def compare(argv: Sequence[str]) -> None:
     if not options.recipes:
         raise UsageError(f"--recipes: missing: give names separated by commas (see {COMMAND.prog} --help)")
     context = Context(config, "compare")
-    stats = recipe_stats(context, options.recipes.split(","), [context.batch])
+    stats = recipe_stats(context, split_names(options.recipes), [context.batch])
     sys.stdout.write(format_comparison(stats, as_json=options.json_, languages=options.languages) + "\n")
 
 

@@ -21,6 +21,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from curation.cli.command import Command, CommandOptions
+from curation.cli.lists import split_names
 from curation.cli.run import run_command
 from curation.errors import OutputError, UsageError
 from curation.export.card import card
@@ -80,7 +81,7 @@ def run_export(context: Context, options: ExportOptions) -> list[Part]:
     version = options.version
     if version is None and recorded is not None:
         version = recorded["request"]["version"]
-    selection = select_shards(context, version, options.batches.split(",") if options.batches else None)
+    selection = select_shards(context, version, split_names(options.batches) if options.batches else None)
     tombstones = Tombstones.read(context.lake)
     settings = {"format": options.format, "shard_bytes": options.shard_bytes}
     plan = folder.begin(plan_export(context, selection, tombstones, settings))

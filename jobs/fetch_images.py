@@ -19,6 +19,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field
 
 from curation.cli.command import CommandOptions
+from curation.cli.lists import split_names
 from curation.errors import OutputError, UsageError
 from curation.images import decode, fetch, statistics
 from curation.images.filters.apply import FAILED, is_reason_of
@@ -255,7 +256,7 @@ def _reasons(value: str | tuple[str, ...] | None) -> tuple[str, ...] | None:
     """Return the reasons of a list separated by commas; none for `all`."""
     if not isinstance(value, str):
         return value
-    return () if value == ALL_REASONS else tuple(name.strip() for name in value.split(","))
+    return () if value == ALL_REASONS else split_names(value)
 
 
 def _check_reasons(context: Context) -> None:

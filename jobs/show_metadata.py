@@ -1,11 +1,12 @@
 """Show the content of a metadata version, and the sources of each entry.
 
-    python -m jobs.show_metadata --config c.yaml                                # every Wikipedia: its list, its entries
+    python -m jobs.show_metadata --config c.yaml                                # its Wikipedias, their lists
     python -m jobs.show_metadata --config c.yaml --lang zh --origin bigram      # the best entries of a language
     python -m jobs.show_metadata --config c.yaml --entry "New York" --lang en   # the sources of an entry
 
-Without `--lang` and `--entry` it prints, for every Wikipedia of the language table, whether it has a list of its own,
-is merged into another or into `other`, with the number of entries by origin; it exits with 4 if one is in no list.
+Without `--lang` and `--entry` it prints, for every Wikipedia of the version, whether it has a list of its own, is
+merged into another or into `other`, with the number of entries by origin. With `--complete` it prints all those of
+the language table, and exits with 4 if the version lacks one.
 Reads the published tables of the config's lake without Spark and writes to stdout.
 """
 
@@ -108,10 +109,12 @@ class MetadataView:
         return [row for file in snapshot.files for row in find_rows(self._storage, file.path, values).to_pylist()]
 
 
-def list_lines(version: str, lists: Sequence[tuple[Coverage, dict[str, int]]]) -> Iterator[str]:
-    """Yield one line per Wikipedia, and a summary."""
+def list_lines(
+    version: str, lists: Sequence[tuple[Coverage, dict[str, int]]], *, complete: bool = False
+) -> Iterator[str]:
+    """Yield one line per Wikipedia of the version (with `complete`, of the language table), and a summary."""
     yield "\t".join(("wikipedia", "list", *ORIGINS, "name"))
-    for each, counts in lists:
+    for each, counts in (row for row in lists if complete or row[0].built):
         how = each.status if each.built else f"{each.status}: not built"
         yield "\t".join((each.code, how, *(str(counts[origin]) for origin in ORIGINS), each.name))
     kinds = Counter(each.status.split()[0] for each, _ in lists if each.built)
@@ -142,6 +145,10 @@ class ShowOptions(CommandOptions):
     lang: str | None = Field(None, description="language key: show its best entries, or look up --entry there only")
     origin: Origin | None = Field(None, description="with --lang: show entries of this origin only")
     top: int = Field(TOP, ge=0, description="with --lang: number of entries per origin and Wikipedia")
+    complete: bool = Field(
+        False,
+        description="without --lang and --entry: show all Wikipedias; exit with 4 if some are not built",
+    )
     json_: bool = Field(False, alias="json", description="print JSON instead of lines")
 
 
@@ -170,8 +177,9 @@ def show(argv: Sequence[str]) -> None:
     else:
         lists = view.lists()
         values = [{"wikipedia": f.code, "lang": f.lang, "built": f.built, **counts} for f, counts in lists]
-        write(values, list(list_lines(view.manifest.version, lists)), as_json=options.json_)
-        if missing := [each.code for each, _ in lists if not each.built]:
+        lines = list_lines(view.manifest.version, lists, complete=options.complete)
+        write(values, list(lines), as_json=options.json_)
+        if options.complete and (missing := [each.code for each, _ in lists if not each.built]):
             more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
             raise OutputError(f"show_metadata: in no list: {', '.join(missing[:NAMED])}{more}: build them too")
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Self
 
+from curation.cli.lists import split_names
 from curation.errors import UsageError
 
 OTHER = "other"
@@ -113,12 +114,9 @@ def _rows(path: Path | Traversable, text: str) -> Iterator[tuple[int, Language]]
         if len(fields) != len(COLUMNS):
             raise UsageError(f"{path}, line {number}: {len(fields)} columns instead of {len(COLUMNS)}")
         code, name, labels, wordnets, merged_into, spacing, segmenter, sites, iso = fields
-        lists = (_list(labels), _list(wordnets), merged_into, spacing, segmenter, _list(sites), _list(iso))
-        yield number, Language(code, name, *lists)
-
-
-def _list(field: str) -> tuple[str, ...]:
-    return tuple(part for part in (item.strip() for item in field.split(",")) if part)
+        of_models = split_names(labels), split_names(wordnets)
+        of_wikis = split_names(sites), split_names(iso)
+        yield number, Language(code, name, *of_models, merged_into, spacing, segmenter, *of_wikis)
 
 
 def _validate(path: Path | Traversable, rows: list[tuple[int, Language]]) -> list[Language]:

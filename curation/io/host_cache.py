@@ -86,7 +86,7 @@ def check(storage: Storage, path: str, sha256: str) -> None:
 
 def _compare(path: str, actual: str, sha256: str) -> None:
     if actual != sha256:
-        remedy = "run `python -m jobs.verify --repair`, then the job that it names"
+        remedy = "run `python -m jobs.verify --config c.yaml --repair`, then the job that it names"
         raise DamagedLakeError(f"{path} is damaged: its checksum differs from the published one: {remedy}")
 
 

@@ -15,7 +15,7 @@ from curation.io.storage import Storage
 from curation.lake.checksums import BLOCK_BYTES, FileSums, block_count, footer_size, tail_size
 
 TAIL_BYTES: Final = 64 << 10  # read first: enough for the checksums and the footer of most files
-REMEDY: Final = "run `python -m jobs.verify --repair`, then the job that it names"
+REMEDY: Final = "run `python -m jobs.verify --config c.yaml --repair`, then the job that it names"
 
 
 def damaged(path: str, problem: str) -> DamagedLakeError:

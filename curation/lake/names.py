@@ -43,6 +43,13 @@ class LakeNames:
         """
         return [record["batch"] for _, record in self._declarations() if not record.get("removed")]
 
+    def declared_batches(self) -> list[str]:
+        """Return the batches in their order with those that were removed, which older versions of tables still have."""
+        records = [record for _, record in self._declarations()]
+        current = {record["batch"] for record in records if not record.get("removed")}
+        found = (r["batch"] for r in records if not r.get("removed") or r["batch"] not in current)
+        return list(dict.fromkeys(found))
+
     def _declarations(self) -> list[tuple[str, dict[str, Any]]]:
         paths = [file.path for file in self.storage.list_files(self.layout.batches)]
         for number in range(len(paths)):

@@ -11,7 +11,7 @@ from curation.errors import DamagedLakeError
 from curation.io.storage import Storage
 
 CHECKSUM: Final = "sha256"
-REPAIR: Final = "run `python -m jobs.verify --repair`, or restore the file from a copy"
+REPAIR: Final = "run `python -m jobs.verify --config c.yaml --repair`, or restore the file from a copy"
 
 
 def encode_record(record: Mapping[str, Any]) -> bytes:

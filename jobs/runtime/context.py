@@ -89,6 +89,11 @@ class Context:
         on_crash: Task[Unit, Result] | None = None,
         at_once: int | None = None,
     ) -> list[Result]:
-        """Run a task over work units on Spark and return their results in order (see `jobs.runtime.run_tasks`)."""
+        """Run a task over work units on Spark and return their results in order (see `jobs.runtime.run_tasks`).
+
+        Without work units Spark does not start.
+        """
+        if not units:
+            return []
         progress_s = self.config.progress_s
         return run_tasks(self.spark, name, units, task, progress_s=progress_s, on_crash=on_crash, at_once=at_once)

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
+from curation.cli.lists import split_names
 from curation.errors import InputError
 from metadata.dumps.decompress import read_blocks
 
@@ -54,7 +55,7 @@ katiguriya, klad, luokka, roinn-seòrsa, rummad, sokajy, thể loại, turkum, �
 
 
 def _names(text: str) -> frozenset[str]:
-    return frozenset(name.strip() for name in text.split(","))
+    return frozenset(split_names(text))
 
 
 # Links to files and categories show no text.

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -141,10 +141,15 @@ def count_views(
 
 
 def read_lemmas(
-    paths: Iterable[str], open_binary: OpenBinary, languages: LanguageTable, *, wiktionary: bool = False
+    paths: Iterable[str],
+    open_binary: OpenBinary,
+    languages: LanguageTable,
+    *,
+    wiktionary: bool = False,
+    codes: Collection[str] | None = None,
 ) -> Wordnets:
-    """Return the lemmas per Wikipedia from the wordnet files among the paths."""
-    return read_wordnets(wordnet_files(paths, wiktionary=wiktionary), open_binary, languages)
+    """Return the lemmas per Wikipedia (with `codes`, of these alone) from the wordnet files among the paths."""
+    return read_wordnets(wordnet_files(paths, wiktionary=wiktionary), open_binary, languages, codes)
 
 
 def source_list(

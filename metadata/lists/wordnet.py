@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import BinaryIO, Literal, cast
@@ -88,13 +88,17 @@ def find_wikipedia(file: WordnetFile, languages: LanguageTable) -> str | None:
 
 
 def read_wordnets(
-    files: Iterable[WordnetFile], open_binary: Callable[[str], BinaryIO], languages: LanguageTable
+    files: Iterable[WordnetFile],
+    open_binary: Callable[[str], BinaryIO],
+    languages: LanguageTable,
+    codes: Collection[str] | None = None,
 ) -> Wordnets:
     """Read the lemmas per Wikipedia; all files of a Wikipedia are merged.
 
-    A file made from Wiktionary is skipped if its Wikipedia has a hand-made wordnet.
+    A file made from Wiktionary is skipped if its Wikipedia has a hand-made wordnet. With `codes`, files of other
+    Wikipedias are not read.
     """
-    files = list(files)
+    files = [file for file in files if codes is None or find_wikipedia(file, languages) in {None, *codes}]
     hand_made = {find_wikipedia(file, languages) for file in files if not file.from_wiktionary} - {None}
     lemmas: dict[str, dict[str, None]] = {}
     wordnets = Wordnets({}, {}, {}, [], {})

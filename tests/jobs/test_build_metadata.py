@@ -406,6 +406,9 @@ def test_a_command_shows_every_wikipedia_and_where_each_entry_came_from(build, c
         return code, capsys.readouterr()
 
     code, said = show()
+    assert (code, len(said.out.splitlines())) == (0, 6), "a heading, 4 Wikipedias, a summary"
+    assert "326 not built" in said.out
+    code, said = show("--complete")
     assert code == 4
     assert "in no list: ab, ace" in said.err
     lines = {line.split("\t")[0]: line.split("\t")[1:] for line in said.out.splitlines()}

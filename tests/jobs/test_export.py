@@ -20,7 +20,7 @@ from curation.images.decode import ImageLimits, verify
 from curation.images.refs import ImageRefs, open_local
 from curation.io.storage import Storage
 from curation.lake.tombstones import add_tombstones
-from jobs import export, ingest
+from jobs import export, ingest, remove
 from support.in_process import change, files_below, prepare, second_night
 
 FORMATS = ("webdataset", "hf", "jsonl")
@@ -234,6 +234,26 @@ def test_an_export_is_of_one_version_whatever_is_published_later(run, night_here
     assert one == read_export(tmp_path / "first")
     assert both[: len(one)] == one
     assert len(both) == night_here.lake.snapshot("shards").rows > len(one)
+
+
+def test_batches_are_named_with_or_without_blanks(run, night_here, tmp_path):
+    second_night(night_here, tmp_path)
+    run("--format", "jsonl", "--output", str(tmp_path / "named"), "--batches", " b2, b1,")
+    run("--format", "jsonl", "--output", str(tmp_path / "all"))
+    assert contents(tmp_path / "named") == contents(tmp_path / "all")
+
+
+def test_an_old_version_is_exported_with_the_batches_that_were_removed_since(run, night_here, tmp_path, caplog):
+    second_night(night_here, tmp_path)
+    version = str(night_here.lake.snapshot("shards").version)
+    run("--format", "jsonl", "--output", str(tmp_path / "before"), "--version", version)
+    assert "removed since" not in caplog.text
+    assert remove.main(["--lake", night_here.config.lake, "--batch", "b1", "--yes"]) == 0
+    run("--format", "jsonl", "--output", str(tmp_path / "after"), "--version", version)
+    assert f"version {version} has batches that were removed since: b1" in caplog.text
+    assert read_export(tmp_path / "after") == read_export(tmp_path / "before")
+    run("--format", "jsonl", "--output", str(tmp_path / "newest"))
+    assert json.loads((tmp_path / "newest" / "manifest.json").read_text())["plan"]["request"]["batches"] == ["b2"]
 
 
 @pytest.mark.parametrize("name", ["webdataset", "hf"])

@@ -243,11 +243,20 @@ def test_the_share_of_decoded_pictures_grows_and_includes_smaller_shares(night_h
     for share in (0.0, 0.3, 0.7, 1.0):
         with pytest.MonkeyPatch.context() as patch:
             seen: list[bytes] = []
-            patch.setattr("jobs.tasks.verify.pictures.picture_problem", lambda image, _, seen=seen: seen.append(image))
-            counts = [DecodePictures(night_here.storage, share)(0, file.path).decoded for file in files]
+            patch.setattr("jobs.tasks.verify.pictures.picture_problem", lambda image, *_, seen=seen: seen.append(image))
+            counts = [DecodePictures(night_here.storage, share, 10**6)(0, file.path).decoded for file in files]
         assert sum(counts) == len(seen)
         chosen.append(set(seen))
     assert chosen[0] < chosen[1] < chosen[2] < chosen[3] == {row["image"] for row in pictures.values()}
+
+
+def test_pictures_are_decoded_up_to_the_pixels_that_the_config_allows(run, night_here):
+    rows = shard_rows(night_here)
+    largest = max(row["width"] * row["height"] for row in rows)
+    assert run("--decode", "1", "--images.max_pixels", str(largest))[0] == 0
+    code, problems, _ = run("--decode", "1", "--images.max_pixels", str(largest - 1))
+    assert code == 4
+    assert {problem["what"] for problem in problems} == {"it does not decode: too_many_pixels"}
 
 
 def shard_rows(context: Context) -> list[dict]:

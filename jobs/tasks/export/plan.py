@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,6 +16,8 @@ from curation.lake.tombstones import Tombstones
 from jobs.runtime.context import Context
 from jobs.runtime.runs import find_run
 from jobs.runtime.takedowns import relevant_digest
+
+log = logging.getLogger(__name__)
 
 ALGORITHM: Final = 1
 
@@ -41,8 +44,7 @@ def select_shards(context: Context, version: int | None, batches: Sequence[str] 
         raise UsageError(f"--version: {version}: the newest version of {lake.layout.table('shards')} is {newest}")
     snapshot = lake.snapshot("shards", {"recipe": recipe}, version)
     published = {file.partition["batch"] for file in snapshot.files}
-    known = lake.batches()
-    ordered = [batch for batch in known if batch in (published if batches is None else batches)]
+    ordered = [batch for batch in lake.declared_batches() if batch in (published if batches is None else batches)]
     missing = sorted(set(batches or ()) - published)
     if missing or not ordered:
         of_batches = f" batch={','.join(missing)}" if missing else ""
@@ -50,6 +52,8 @@ def select_shards(context: Context, version: int | None, batches: Sequence[str] 
         raise InputError(
             f"export: no shards for recipe={recipe}{of_batches} in {lake.root}{at}: run jobs.fetch_images first"
         )
+    if removed := sorted(set(ordered) - set(lake.batches())):
+        log.warning("export: version %d has batches that were removed since: %s", snapshot.version, ", ".join(removed))
     files = [file for batch in ordered for file in snapshot.of(batch=batch).files]
     for path, problem in file_problems(lake.storage, files).items():
         remedy = "export a newer version" if version is not None else "run jobs.fetch_images again"

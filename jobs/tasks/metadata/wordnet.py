@@ -40,7 +40,10 @@ class StagedLemmas(msgspec.Struct):
 
 @dataclass(frozen=True)
 class ReadWordnets:
-    """Reads the wordnet files and stages their lemmas: record batch n holds those of Wikipedia n of `codes`."""
+    """Reads the wordnet files and stages their lemmas: record batch n holds those of Wikipedia n of `codes`.
+
+    Files of other Wikipedias are not read, so the counters are of those that are built.
+    """
 
     storage: Storage
     table: LanguageTable
@@ -53,7 +56,7 @@ class ReadWordnets:
         started = time.monotonic()
         path = join(self.staging, shuffle.staged_name(index))
         paths = [file.path for file in source.files]
-        wordnets = read_lemmas(paths, self.storage.open_input, self.table, wiktionary=self.wiktionary)
+        wordnets = read_lemmas(paths, self.storage.open_input, self.table, wiktionary=self.wiktionary, codes=self.codes)
         by_code = (pa.table({"lemma": wordnets.lemmas.get(code, [])}, schema=LEMMAS) for code in self.codes)
         shuffle.write_buckets(self.storage, path, LEMMAS, by_code)
         notes = sorted({NOTES[file.kind] for file in wordnet_files(wordnets.rows) if file.kind in NOTES})

@@ -21,7 +21,6 @@ from jobs.tasks.verify.problems import Problem
 
 COLUMNS: Final = ["image_id", "image", "width", "height"]
 ROWS_AT_ONCE: Final = 256
-AS_STORED: Final = ImageLimits(resize="none", encode="original")  # decodes all pixels, and encodes nothing
 
 
 class CheckedPictures(msgspec.Struct):
@@ -37,6 +36,7 @@ class DecodePictures:
 
     storage: Storage
     share: float
+    max_pixels: int
 
     def __call__(self, _: int, path: str) -> CheckedPictures:
         """Return what was decoded and what failed."""
@@ -45,15 +45,16 @@ class DecodePictures:
             selected = uniform_column(u64_column(0, "verify", batch["image_id"])) < self.share
             for row in batch.filter(pa.array(selected)).to_pylist():
                 checked.decoded += 1
-                if problem := picture_problem(row["image"], (row["width"], row["height"])):
+                if problem := picture_problem(row["image"], (row["width"], row["height"]), self.max_pixels):
                     checked.failed[row["image_id"]] = problem
         return checked
 
 
-def picture_problem(image: bytes, size: tuple[int, int]) -> str | None:
+def picture_problem(image: bytes, size: tuple[int, int], max_pixels: int) -> str | None:
     """Return what is wrong with a stored picture of a recorded size (width, height); None if it decodes to it."""
+    decode_all = ImageLimits(resize="none", encode="original", max_pixels=max_pixels)  # all pixels; encodes nothing
     try:
-        decoded = verify(image, AS_STORED)
+        decoded = verify(image, decode_all)
     except DecodeError as error:
         return f"it does not decode: {error.reason}"
     except MemoryError:
@@ -66,7 +67,8 @@ def picture_problem(image: bytes, size: tuple[int, int]) -> str | None:
 def check_pictures(context: Context, files: Collection[DataFile], share: float) -> tuple[int, list[Problem]]:
     """Decode a share of the pictures in files of shards; return how many, and the problems."""
     paths = [file.path for file in files]
-    checked = context.run_tasks("decode", paths, DecodePictures(context.storage, share))
+    task = DecodePictures(context.storage, share, context.config.images.max_pixels)
+    checked = context.run_tasks("decode", paths, task)
     problems = [problem for path, result in zip(paths, checked, strict=True) for problem in _problems(path, result)]
     return sum(result.decoded for result in checked), problems
 

@@ -125,6 +125,9 @@ def test_a_batch_that_is_forgotten_leaves_the_order_of_the_others(lake):
     assert lake.declare_batch("a") == ["z", "m", "b", "a"]
     lake.forget_batch("a")
     assert lake.declare_batch("c") == ["z", "m", "b", "c"]
+    assert lake.declared_batches() == ["z", "a", "m", "b", "c"]
+    lake.declare_batch("a")
+    assert lake.declared_batches() == lake.batches() == ["z", "m", "b", "c", "a"]
 
 
 def test_racing_declarations_get_different_positions(lake):

@@ -53,7 +53,8 @@ def test_a_damaged_batch_file_is_named(tmp_path, content):
     (tmp_path / "lake" / "batches" / "00000000.json").write_bytes(content)
     for use in (lake.batches, lambda: lake.declare_batch("b2")):
         with pytest.raises(
-            DamagedLakeError, match=r"00000000\.json: damaged: .*: run `python -m jobs\.verify --repair`"
+            DamagedLakeError,
+            match=r"00000000\.json: damaged: .*: run `python -m jobs\.verify --config .* --repair`",
         ):
             use()
 

@@ -191,6 +191,19 @@ def test_an_unreadable_file_is_reported_and_the_others_are_read():
     assert found.lemmas["da"] == ["hund"]
 
 
+def test_only_files_of_the_named_wikipedias_are_read_and_counted():
+    files = {
+        "wn-data-ita.tab": "1-n\tlemma\tcane\n1-n\tlemma\n",
+        "wn-data-dan.tab": "1-n\tlemma\thund\n1-n\tlemma\n",
+        "wn-data-xyz.tab": "1-n\tlemma\tdog\n",
+    }
+    opened = wordnet_files(files)
+    found = read_wordnets(opened, lambda path: io.BytesIO(files[path].encode()), LANGUAGES, ["da", "en"])
+    assert found.lemmas == {"da": ["hund"]}
+    assert found.drops == {"wn-data-dan.tab": {"malformed": 1}, "wn-data-xyz.tab": {}}
+    assert found.unmapped == ["wn-data-xyz.tab"]
+
+
 @pytest.fixture(scope="module")
 def real(fixtures_dir):
     def read_folder(name):
