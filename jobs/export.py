@@ -2,11 +2,12 @@
 
     python -m jobs.export --config c.yaml --format webdataset --output /data/tars
     python -m jobs.export --config c.yaml --format hf --output s3://bucket/set --version 12 --batches 2024-05-31
+    python -m jobs.export --config c.yaml --format hf --output /data/set --dataset all
 
-Rows are exported in the order of the shards, at one version of their table, without images that a tombstone names.
-A run that was killed continues when it is started again, with the same bytes as without the kill. A finished export has
-a manifest, and a card with languages, thresholds and notices. An existing folder is continued only with the same
-settings.
+Rows are exported in the order of the shards or of a compacted dataset, at one version of the table, without images that
+a tombstone names. A run that was killed continues when it is started again, with the same bytes as without the kill. A
+finished export has a manifest, and a card with languages, thresholds and notices. An existing folder is continued only
+with the same settings.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from curation.lake.tombstones import Tombstones
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
 from jobs.tasks.export.parts import plan_parts
-from jobs.tasks.export.plan import plan_export, select_shards
+from jobs.tasks.export.plan import Selection, plan_export, select_dataset, select_shards
 from jobs.tasks.export.write import PartRows, WritePart
 from metadata.languages import LanguageTable
 
@@ -52,9 +53,13 @@ class ExportOptions(CommandOptions):
     )
     output: str | None = Field(None, description="folder or s3:// prefix of the export (required)")
     version: int | None = Field(
-        None, ge=0, description="version of the table `shards`; default: the newest, or that of the export to continue"
+        None,
+        ge=0,
+        description="version of the table `shards`, or `compacted` with --dataset; default: the newest, or that of the "
+        "export to continue",
     )
     batches: str | None = Field(None, description="batches, separated by commas; default: all that have shards")
+    dataset: str | None = Field(None, description="compacted dataset to export, in the place of batches (jobs.compact)")
     shard_bytes: int = Field(256 << 20, ge=1, description="approximate bytes per file")
 
 
@@ -81,7 +86,7 @@ def run_export(context: Context, options: ExportOptions) -> list[Part]:
     version = options.version
     if version is None and recorded is not None:
         version = recorded["request"]["version"]
-    selection = select_shards(context, version, split_names(options.batches) if options.batches else None)
+    selection = _select(context, options, version)
     tombstones = Tombstones.read(context.lake)
     settings = {"format": options.format, "shard_bytes": options.shard_bytes}
     plan = folder.begin(plan_export(context, selection, tombstones, settings))
@@ -100,6 +105,14 @@ def run_export(context: Context, options: ExportOptions) -> list[Part]:
     _check_rows(sum(file.rows for file in selection.files), parts)
     folder.finish(plan, parts, _other_files(plan, parts), started=started)
     return parts
+
+
+def _select(context: Context, options: ExportOptions, version: int | None) -> Selection:
+    if options.dataset is None:
+        return select_shards(context, version, split_names(options.batches) if options.batches else None)
+    if options.batches is not None:
+        raise UsageError("--batches, --dataset: a dataset has its own batches: give only one of them")
+    return select_dataset(context, version, options.dataset)
 
 
 def open_folder(context: Context, output: str) -> ExportFolder:

@@ -1,4 +1,4 @@
-"""Show the batches of a lake in order, and for each stage whether its output is up to date, and its size.
+"""Show the batches and datasets of a lake, and for each stage whether its output is up to date, and its size.
 
     python -m jobs.status --config c.yaml
 
@@ -24,7 +24,7 @@ from curation.cli.counts import count
 from curation.cli.run import run_command
 from curation.lake.schemas import PARTITIONS
 from curation.lake.view import LakeView
-from jobs import nightly
+from jobs import compact, nightly
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
 from jobs.runtime.inventory import Inventory, PublishedStage
@@ -57,10 +57,10 @@ class Status:
         yield f"{self.lake}: {count(len(self.batches), 'batch')}, stages: {counted or 'none'}; {size:,} bytes in tables"
 
     def _rows(self) -> Iterator[tuple[str, ...]]:
-        known = [*self.batches, *sorted({stage.partition["batch"] for stage in self.stages} - set(self.batches))]
+        known = [*self.batches, *sorted({stage.of for stage in self.stages} - set(self.batches))]
         for batch in known:
             for stage in self.stages:
-                if stage.partition["batch"] == batch:
+                if stage.of == batch:
                     name = stage.partition.get("recipe") or stage.partition.get("match_id") or ""
                     state, reason = stage.freshness.state, stage.freshness.reason
                     figures = (f"{stage.rows:,}", f"{stage.size:,}", stage.finished)
@@ -71,8 +71,9 @@ class Status:
         order = {batch: number for number, batch in enumerate(self.batches)}
         stages = [
             {
-                "batch": stage.partition["batch"],
-                "order": order.get(stage.partition["batch"]),
+                "batch": stage.partition.get("batch"),
+                "dataset": stage.partition.get("dataset"),
+                "order": order.get(stage.partition.get("batch", "")),
                 "stage": stage.stage,
                 "match_id": stage.partition.get("match_id"),
                 "recipe": stage.partition.get("recipe"),
@@ -91,7 +92,7 @@ class Status:
 def read_status(context: Context) -> Status:
     """Read the state of every published stage, and the size of every table, at one moment."""
     view = LakeView(context.lake.root, context.storage)
-    kinds = [kind for step in nightly.STEPS for kind in step.stages]
+    kinds = [kind for step in (*nightly.STEPS, compact.JOB) for kind in step.stages]
     stages = Inventory(context, kinds, view).stages()
     tables = {}
     for name in PARTITIONS:

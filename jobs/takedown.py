@@ -28,7 +28,7 @@ from curation.lake.takedown_names import TakedownNames, read_names
 from curation.lake.tombstones import Tombstones, add_tombstones
 from curation.lake.view import LakeView
 from curation.urls import ALGORITHM as URL_ALGORITHM
-from jobs import nightly, report
+from jobs import compact, nightly, report
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
 from jobs.runtime.inventory import Inventory, newly_stale
@@ -54,6 +54,7 @@ class TakedownOptions(CommandOptions):
     dry_run: bool = Field(False, description="only print what would be hidden and rebuilt")
 
 
+STEPS = (*nightly.STEPS, compact.JOB)
 COMMAND = Command("python -m jobs.takedown", __doc__ or "", TakedownOptions, Config, required=("lake",))
 
 
@@ -68,10 +69,10 @@ class Takedown:
         self.new = self.named.without(Tombstones.read(lake).names)
         self.found: SearchResult = search_tables(context, self.view, self.named)
         named = set(self.named.names)
-        recorded = (search for search in read_searches(lake) if search.names & named)
-        earlier = {b for search in recorded for run, b in search.batches.items() if search.found[run] & named}
-        self.batches = self.found.batches | earlier & set(self.view.batches())
-        self.rebuild = Rebuild(context, nightly.STEPS, self.view, self.batches)
+        searches = [self.found.search, *(search for search in read_searches(lake) if search.names & named)]
+        found = {run: b for search in searches for run, b in search.batches.items() if search.found[run] & named}
+        self.batches = set(found.values()) & set(self.view.batches())
+        self.rebuild = Rebuild(context, STEPS, self.view, self.batches, found)
 
     def lines(self) -> Iterator[str]:
         """Yield what is named, what was found, and what is rebuilt."""
@@ -91,7 +92,7 @@ class Takedown:
 
     def run(self, reason: str, day: date | None, *, purge: bool) -> list[str]:
         """Record the search, add the tombstones and rebuild; return the lines that say what happened."""
-        context, lake, kinds = self.context, self.context.lake, kinds_of(nightly.STEPS)
+        context, lake, kinds = self.context, self.context.lake, kinds_of(STEPS)
         before = Inventory(context, kinds, self.view).stages()
         if self.new.names:
             self._record()
@@ -104,7 +105,7 @@ class Takedown:
             for batch in (batch for batch in self.view.batches() if batch in found):
                 purge_pairs(context, batch, self.named)
         problems = self.rebuild.run(report.JOB)
-        removed = purge_files(lake, self.batches) if purge else []
+        removed = purge_files(lake, self.batches, self.rebuild.datasets) if purge else []
         after = Inventory(context, kinds, LakeView(lake.root, context.storage)).stages()
         lines = (
             [f"purged: {count(len(removed), 'file')}, {sum(file.size for file in removed):,} bytes"] if purge else []

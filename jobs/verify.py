@@ -78,8 +78,9 @@ def verify(argv: Sequence[str]) -> None:
 def _check_pictures(context: Context, inventory: Inventory, share: float) -> tuple[int, list[Problem]]:
     """Decode a share of the pictures in those shards that have no other problem; return how many, and the problems."""
     damaged = {problem.where for problem in inventory.problems}
-    shards = inventory.snapshots["shards"].files if share and "shards" in inventory.snapshots else ()
-    return check_pictures(context, [file for file in shards if file.path not in damaged], share)
+    tables = [inventory.snapshots[name] for name in ("shards", "compacted") if share and name in inventory.snapshots]
+    files = [file for table in tables for file in table.files]
+    return check_pictures(context, [file for file in files if file.path not in damaged], share)
 
 
 def _as_text(inventory: Inventory, decoded: int, problems: Sequence[Problem], done: Sequence[str]) -> str:

@@ -58,10 +58,14 @@ class TrainConfig(BaseSettings):
     batches: Literal["all"] | list[str] = Field(
         "all", description="batches of the recipe to train on, such as 2024-05-31,2024-06-01; or all"
     )
+    dataset: str | None = Field(
+        None, description="compacted dataset of each recipe to train on, in the place of its batches (jobs.compact)"
+    )
     version: int | None = Field(
         None,
         ge=0,
-        description="version of the shards table; default: the newest, or that of the run being resumed",
+        description="version of the table `shards`, or `compacted` with a dataset; default: the newest, or that of the "
+        "run being resumed",
     )
     draw: Literal["published", "online"] = Field(
         "published",
@@ -210,6 +214,13 @@ class TrainConfig(BaseSettings):
         True, description="copy the state to memory and write checkpoints while training continues"
     )
     keep_checkpoints: int = Field(3, ge=1, description="number of newest checkpoints to keep")
+
+    @field_validator("dataset")
+    @classmethod
+    def _all_batches(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.data.get("batches") != "all":
+            raise ValueError("has its own batches: remove the key `batches`")
+        return value
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:

@@ -168,11 +168,12 @@ def _index_shards(config: TrainConfig, state: TrainingState | None) -> TrainValS
     lake.check_exists()
     if config.version is not None and not state:
         for recipe in config.recipes:
-            _check_version(lake, recipe, config.version)
+            _check_version(lake, recipe, config.dataset, config.version)
     split = build_index(
         lake,
         *config.recipes,
         batches=config.batches,
+        dataset=config.dataset,
         version=state.version if state else config.version,
         validation_share=config.validation_share,
         online=config.draw == "online",
@@ -199,15 +200,18 @@ def _index_shards(config: TrainConfig, state: TrainingState | None) -> TrainValS
     return split
 
 
-def _check_version(lake: Lake, recipe: str, version: int) -> None:
-    """Raise UsageError if the table has no such version, or no shards of the recipe at it."""
-    versions = [int(commit["version"]) for commit in lake.commits("shards")]
-    if not versions or not lake.snapshot("shards", {"recipe": recipe}).files:
+def _check_version(lake: Lake, recipe: str, dataset: str | None, version: int) -> None:
+    """Raise UsageError if the table has no such version, or no shards of the recipe (or dataset) at it."""
+    name, partition = "shards", {"recipe": recipe}
+    if dataset is not None:
+        name, partition = "compacted", partition | {"dataset": dataset}
+    versions = [int(commit["version"]) for commit in lake.commits(name)]
+    if not versions or not lake.snapshot(name, partition).files:
         return  # whatever the version is: `build_index` says so
-    table, known = lake.layout.table("shards"), f"versions {min(versions)} to {max(versions)}"
+    table, known = lake.layout.table(name), f"versions {min(versions)} to {max(versions)}"
     if version not in versions:
         raise UsageError(f"version: {table} has no version {version}: choose one of its {known}")
-    if not lake.snapshot("shards", {"recipe": recipe}, version).files:
+    if not lake.snapshot(name, partition, version).files:
         raise UsageError(
             f"version: version {version} of {table} has no shards of recipe {recipe!r}: choose a later one"
         )

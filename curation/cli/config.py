@@ -126,6 +126,16 @@ def _typed(value: Any) -> Any:
     return float(value) if isinstance(value, str) and re.fullmatch(FLOAT, value) else value
 
 
+class CompactSection(Section):
+    """A dataset of the shards of many batches, in larger files and one order."""
+
+    dataset: str = Field("all", description="name of the dataset")
+    batches: Literal["all"] | list[str] = Field(
+        "all", description="batches whose shards it holds, such as 2024-05-31,2024-06-01; or all"
+    )
+    shard_bytes: int = Field(256 << 20, ge=1, description="bytes per file")
+
+
 class ImagesSection(Section):
     """Fetching, verifying and storing images."""
 

@@ -81,7 +81,8 @@ def _about(plan: Mapping[str, Any], parts: Sequence[Part]) -> str:
         "| | |",
         "|---|---|",
         f"| batches | {', '.join(request['batches'])} |",
-        f"| version of the table `shards` | {request['version']} |",
+        *([f"| compacted dataset | {request['dataset']} |"] if "dataset" in request else []),
+        f"| version of the table `{'compacted' if 'dataset' in request else 'shards'}` | {request['version']} |",
         *(f"| {key} | {_value(recipe[key])} |" for key in sorted(recipe)),
     ]
     return "\n".join(lines) + "\n"

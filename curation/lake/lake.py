@@ -95,6 +95,21 @@ class Lake(LakeNames):
         files.sort(key=lambda file: (tuple(file.partition.values()), file.name))
         return Snapshot(name, table.version(), tuple(files))
 
+    def dataset(self, recipe: str, name: str, version: int | None = None) -> Snapshot:
+        """Return the files of a compacted dataset at a version of the table `compacted` (default: the newest).
+
+        Raises UsageError if the recipe was never used, InputError if it has no such dataset.
+        """
+        snapshot = self.snapshot("compacted", {"recipe": recipe, "dataset": name}, version)
+        if not snapshot.files:
+            self.require_recipe(recipe)
+            files = self.snapshot("compacted", {"recipe": recipe}).files
+            names = ", ".join(sorted({file.partition["dataset"] for file in files}))
+            at = "" if version is None else f" at version {version} of the table compacted"
+            remedy = f"use one of {names}, or run jobs.compact first" if names else "run jobs.compact first"
+            raise InputError(f"dataset: recipe {recipe!r} has no dataset {name!r} in {self.root}{at}: {remedy}")
+        return snapshot
+
     def rows(self, name: str) -> pa.Table:
         """Return all rows of a small table (runs, ledger, tombstones); empty if it was never written.
 

@@ -16,6 +16,12 @@ from curation.lake.records import REPAIR, encode_record, read_record
 PARTITION_VALUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
+def check_name(key: str, name: str) -> None:
+    """Raise UsageError, which names the config key, for a name that cannot be a partition value."""
+    if not PARTITION_VALUE.fullmatch(name):
+        raise UsageError(f"{key}: {name!r} must consist of letters, digits, '.', '_' and '-'")
+
+
 class LakeNames:
     """The small files of a lake that give names their meaning.
 
@@ -62,8 +68,7 @@ class LakeNames:
 
         Raises UsageError for a name that cannot be a partition value.
         """
-        if not PARTITION_VALUE.fullmatch(batch):
-            raise UsageError(f"batch: {batch!r} must consist of letters, digits, '.', '_' and '-'")
+        check_name("batch", batch)
         known = self.batches()
         return known[: known.index(batch) + 1] if batch in known else [*known, batch]
 
@@ -96,8 +101,7 @@ class LakeNames:
 
     def check_recipe(self, name: str, spec: Mapping[str, Any]) -> None:
         """Raise UsageError if the recipe is frozen to another specification; an unused name may have any."""
-        if not PARTITION_VALUE.fullmatch(name):
-            raise UsageError(f"recipe: {name!r} must consist of letters, digits, '.', '_' and '-'")
+        check_name("recipe", name)
         if not self.knows_recipe(name):
             return
         frozen = self.recipe(name)

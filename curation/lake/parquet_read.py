@@ -49,7 +49,7 @@ def read_row_groups(
             rows = file.metadata.row_group(group).num_rows
             first, last = max(start - offset, 0), min(stop - offset, rows)
             if first < last:
-                yield file.read_row_group(group, columns=columns).slice(first, last - first)
+                yield file.read_row_group(group, columns=columns, use_threads=False).slice(first, last - first)
             offset += rows
 
 

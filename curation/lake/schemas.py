@@ -3,7 +3,7 @@
 Partition columns are stored in the table's log, not in the data files. Rows are sorted within a file and across the
 files of a partition, in name order: `pairs` and `matches` by image_id, `counts` and `totals` by lang and entry_id,
 `thresholds` by lang, `entries` by entry_id, `source_lists` by place, `images` by bucket and image_id, `duplicates` by
-image_id, and `curated` and `shards` by order hash (`curation.hashing.order_hash`) and image_id.
+image_id, and `curated`, `shards` and `compacted` by order hash (`curation.hashing.order_hash`) and image_id.
 """
 
 from __future__ import annotations
@@ -99,6 +99,14 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("scores", SCORES),  # only in files of runs that were asked for it
         ]
     ),
+    "compacted": pa.schema(
+        [
+            *CURATED_COLUMNS,
+            *PICTURE_COLUMNS,
+            ("texts", pa.list_(WEIGHTED_TEXT)),
+            ("scores", SCORES),  # null in rows of shards without it
+        ]
+    ),
     "runs": pa.schema(
         [
             ("run_id", pa.string()),
@@ -161,6 +169,7 @@ PARTITIONS: dict[str, tuple[str, ...]] = {
     "images": ("recipe", "batch"),
     "duplicates": ("recipe", "batch"),
     "shards": ("recipe", "batch"),
+    "compacted": ("recipe", "dataset"),
     "runs": (),
     "ledger": (),
     "tombstones": (),

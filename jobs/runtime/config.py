@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, CliImplicitFlag, SettingsConfigDict
 
 from curation.cli.config import (
     BalanceSection,
+    CompactSection,
     DedupSection,
     ImagesSection,
     MatchSection,
@@ -74,6 +75,7 @@ class Config(BaseSettings):
     balance: BalanceSection = BalanceSection()
     images: ImagesSection = ImagesSection()
     dedup: DedupSection = DedupSection()
+    compact: CompactSection = CompactSection()
     storage: StorageSection = StorageSection()
     spark: SparkSection = SparkSection()
     gc: GcSection = GcSection()

@@ -18,7 +18,7 @@ from curation.errors import InputError, WorldcurateError
 from curation.lake.view import LakeView
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
-from jobs.runtime.freshness import Freshness, assess
+from jobs.runtime.freshness import Freshness, assess, recorded_inputs
 from jobs.runtime.runs import find_run
 from jobs.runtime.stage import Stage
 
@@ -37,6 +37,11 @@ class PublishedStage:
     size: int = 0
 
     @property
+    def of(self) -> str:
+        """The batch, or the dataset that was compacted from several."""
+        return self.partition["batch"] if "batch" in self.partition else f"dataset {self.partition['dataset']}"
+
+    @property
     def key(self) -> tuple[str, tuple[tuple[str, str], ...]]:
         """Stage and partition."""
         return self.stage, tuple(sorted(self.partition.items()))
@@ -45,7 +50,8 @@ class PublishedStage:
         """Return batch, stage, match_id or recipe, and the reason of its state."""
         name = self.partition.get("recipe") or self.partition.get("match_id") or ""
         what = " ".join(filter(None, [self.stage, name]))
-        return f"batch {self.partition['batch']}: {what}: {self.freshness.reason}"
+        of = f"batch {self.of}" if "batch" in self.partition else self.of
+        return f"{of}: {what}: {self.freshness.reason}"
 
     @property
     def finished(self) -> str:
@@ -140,8 +146,12 @@ class Inventory:
 
     def _sources(self, stage: PublishedStage) -> Iterator[Any]:
         """Yield the keys of the stages that a stage is made from."""
-        batch, match_id = stage.partition["batch"], self._match_id(stage.partition)
-        if stage.stage == "match":
+        batch, match_id = stage.partition.get("batch", ""), self._match_id(stage.partition)
+        if stage.stage == "compact" and stage.freshness.row:
+            recipe = stage.partition["recipe"]
+            sources = recorded_inputs(stage.freshness.row)["shards"]
+            yield from (_key("shards", recipe=recipe, batch=source) for source in sources)
+        elif stage.stage == "match":
             yield _key("ingest", batch=batch)
         elif stage.stage == "totals":
             yield from (_key("match", match_id=match_id, batch=name) for name in self.view.batches_up_to(batch))
@@ -199,7 +209,8 @@ class Inventory:
         order = {batch: number for number, batch in enumerate(self.view.batches())}
         found = [partition for table in kind.tables for partition in self.view.partitions(table)]
         unique = {tuple(sorted(partition.items())): partition for partition in found}
-        return sorted(unique.values(), key=lambda part: (order.get(part["batch"], len(order)), *sorted(part.items())))
+        last = len(order)
+        return sorted(unique.values(), key=lambda part: (order.get(part.get("batch", ""), last), *sorted(part.items())))
 
     def _match_id(self, partition: Mapping[str, str]) -> str:
         recipe = self.recipes.get(partition.get("recipe", ""), {})

@@ -17,7 +17,7 @@ from jobs.runtime.context import Context
 from jobs.runtime.inventory import Inventory, newly_stale
 from jobs.runtime.stage import Stage
 
-TABLES = ("shards", "duplicates", "images", "curated", "thresholds", "totals", "counts", "matches", "pairs")
+TABLES = ("compacted", "shards", "duplicates", "images", "curated", "thresholds", "totals", "counts", "matches", "pairs")
 
 
 @dataclass(frozen=True)

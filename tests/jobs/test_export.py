@@ -243,13 +243,15 @@ def test_batches_are_named_with_or_without_blanks(run, night_here, tmp_path):
     assert contents(tmp_path / "named") == contents(tmp_path / "all")
 
 
-def test_an_old_version_is_exported_with_the_batches_that_were_removed_since(run, night_here, tmp_path, caplog):
+def test_an_old_version_is_exported_with_the_batches_that_were_removed_since(run, night_here, tmp_path, caplog, capsys):
     second_night(night_here, tmp_path)
-    version = str(night_here.lake.snapshot("shards").version)
-    run("--format", "jsonl", "--output", str(tmp_path / "before"), "--version", version)
+    version = night_here.lake.snapshot("shards").version
+    export.run_export(night_here, export.ExportOptions(format="jsonl", output=str(tmp_path / "before")))
     assert "removed since" not in caplog.text
     assert remove.main(["--lake", night_here.config.lake, "--batch", "b1", "--yes"]) == 0
-    run("--format", "jsonl", "--output", str(tmp_path / "after"), "--version", version)
+    capsys.readouterr()
+    pinned = export.ExportOptions(format="jsonl", output=str(tmp_path / "after"), version=version)
+    export.run_export(night_here, pinned)
     assert f"version {version} has batches that were removed since: b1" in caplog.text
     assert read_export(tmp_path / "after") == read_export(tmp_path / "before")
     run("--format", "jsonl", "--output", str(tmp_path / "newest"))

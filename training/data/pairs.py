@@ -28,7 +28,8 @@ class PairDataset(IterableDataset[Pair]):
         lake: a folder or `s3://bucket/prefix`.
         recipe: the recipe whose shards to read; it must hold the curated draw (balance.selection: drawn).
         batches: batches to read, or all.
-        version: version of the shards table; None: the newest.
+        dataset: compacted dataset to read in the place of batches.
+        version: version of the table; None: the newest.
         storage: options of the storage, such as the region; None: those of the environment.
     """
 
@@ -38,13 +39,14 @@ class PairDataset(IterableDataset[Pair]):
         recipe: str = "default",
         *,
         batches: Literal["all"] | Sequence[str] = "all",
+        dataset: str | None = None,
         version: int | None = None,
         storage: Storage | None = None,
     ) -> None:
         self._storage = storage or Storage()
         opened = Lake(lake, self._storage)
         opened.check_exists()
-        self._index = build_index(opened, recipe, batches=batches, version=version).train
+        self._index = build_index(opened, recipe, batches=batches, dataset=dataset, version=version).train
 
     def __len__(self) -> int:
         return self._index.samples

@@ -1,4 +1,4 @@
-"""The index of the samples: the rows of the shards of one or several recipes at one version of the table.
+"""The index of the samples: the rows of the shards, or compacted datasets, of recipes at one version of the table.
 
 Rank 0 builds the index once, from the Parquet footers and without reading images. It is small enough to broadcast: one
 bit per row says whether the row is a sample. Rows with a tombstone are never samples. The validation split consists of
@@ -47,7 +47,7 @@ class ShardIndex:
     """The samples of a set of shard files.
 
     Attributes:
-        version: version of the shards table.
+        version: version of the table.
         run_ids: ids of the runs that wrote the files, sorted.
         files: paths of the files.
         group_file: per row group, the index of its file.
@@ -116,19 +116,21 @@ def build_index(
     lake: Lake,
     *recipes: str,
     batches: Literal["all"] | Sequence[str] = "all",
+    dataset: str | None = None,
     version: int | None = None,
     validation_share: float = 0.0,
     online: bool = False,
     languages: Literal["all"] | Sequence[str] = "all",
     read_languages: bool = False,
 ) -> TrainValSplit:
-    """Index the shards of recipes at a version of the table (default: the newest).
+    """Index the shards of recipes, or datasets made of them, at a version of the table (default: the newest).
 
     Args:
         lake: the lake.
         recipes: the recipes.
         batches: batches of each recipe.
-        version: version of the shards table.
+        dataset: compacted dataset of each recipe to index in the place of its batches.
+        version: version of the table.
         validation_share: share of the images that are held out.
         online: whether the shards hold every matched pair, to draw from in every epoch.
         languages: languages of the samples; held-out ones have them too.
@@ -140,8 +142,8 @@ def build_index(
     """
     snapshots: list[Snapshot] = []
     for recipe in recipes:
-        of_recipe = lake.snapshot("shards", {"recipe": recipe}, snapshots[0].version if snapshots else version)
-        snapshots.append(_select(lake, of_recipe, recipe, batches))
+        at = snapshots[0].version if snapshots else version
+        snapshots.append(_select(lake, recipe, batches, at) if dataset is None else lake.dataset(recipe, dataset, at))
     files_of_all = tuple(file for part in snapshots for file in part.files)
     snapshot = Snapshot(snapshots[0].table, snapshots[0].version, files_of_all)
     _check_selection(lake, snapshot, online=online)
@@ -162,7 +164,8 @@ def build_index(
     )
 
 
-def _select(lake: Lake, snapshot: Snapshot, recipe: str, batches: Literal["all"] | Sequence[str]) -> Snapshot:
+def _select(lake: Lake, recipe: str, batches: Literal["all"] | Sequence[str], version: int | None) -> Snapshot:
+    snapshot = lake.snapshot("shards", {"recipe": recipe}, version)
     published = sorted({file.partition["batch"] for file in snapshot.files})
     if not published:
         lake.require_recipe(recipe)
@@ -197,7 +200,7 @@ def _selections(lake: Lake, snapshot: Snapshot) -> set[str]:
     rows = runs.filter(pc.is_in(runs["run_id"], pa.array(snapshot.run_ids, pa.string())))
     totals: list[str] = rows["totals"].to_pylist()
     # If a run was killed right after its commit, only the commit holds its row.
-    commits = [commit for commit in lake.commits("shards") if commit.get("run_id") in snapshot.run_ids]
+    commits = [commit for commit in lake.commits(snapshot.table) if commit.get("run_id") in snapshot.run_ids]
     totals += [json.loads(commit["run"])["totals"] for commit in commits if "run" in commit]
     return {json.loads(counters).get("selection", "drawn") for counters in totals}
 

@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 REFUSED = (
     "recipe",
     "batches",
+    "dataset",
     "version",
     "draw",
     "languages",
@@ -83,7 +84,7 @@ def check_changes(config: TrainConfig, folder: Path, state: TrainingState) -> No
     """Raise UsageError if a key that may not change differs from the checkpoint's run; report the others."""
     if config.version not in (None, state.version):
         raise UsageError(
-            f"version: {folder} was trained on version {state.version} of the shards table and cannot continue with "
+            f"version: {folder} was trained on version {state.version} of the table and cannot continue with "
             f"version {config.version}: remove the key, or start a new run in another output folder"
         )
     then, now = _effective(state.config), _effective(config.model_dump(mode="json"))

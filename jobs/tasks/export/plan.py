@@ -1,4 +1,4 @@
-"""Decides what is exported: the shards of some batches of a recipe, at one version of the table."""
+"""Decides what is exported: the shards of some batches of a recipe, or a compacted dataset, at one table version."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from typing import Any, Final
 
 from curation.errors import DamagedLakeError, InputError, UsageError
 from curation.lake.files import DataFile, Snapshot
+from curation.lake.lake import Lake
 from curation.lake.parquet_read import read_batches
 from curation.lake.presence import file_problems
 from curation.lake.tombstones import Tombstones
 from jobs.runtime.context import Context
+from jobs.runtime.freshness import recorded_inputs
 from jobs.runtime.runs import find_run
 from jobs.runtime.takedowns import relevant_digest
 
@@ -24,11 +26,21 @@ ALGORITHM: Final = 1
 
 @dataclass(frozen=True)
 class Selection:
-    """The exported part of the table `shards`: its version, the batches in the order of the lake, and its files."""
+    """The exported part of a table.
 
+    Attributes:
+        table: `shards` or `compacted`.
+        version: its version.
+        runs: the run that made the shards of each batch, in the order of the lake.
+        files: the files to export.
+        dataset: the compacted dataset.
+    """
+
+    table: str
     version: int
-    batches: Sequence[str]
+    runs: Mapping[str, str]
     files: Sequence[DataFile]
+    dataset: str | None = None
 
 
 def select_shards(context: Context, version: int | None, batches: Sequence[str] | None) -> Selection:
@@ -39,9 +51,7 @@ def select_shards(context: Context, version: int | None, batches: Sequence[str] 
     """
     lake, recipe = context.lake, context.config.recipe
     lake.require_recipe(recipe)
-    newest = lake.snapshot("shards").version
-    if version is not None and version > newest:
-        raise UsageError(f"--version: {version}: the newest version of {lake.layout.table('shards')} is {newest}")
+    _check_version(lake, "shards", version)
     snapshot = lake.snapshot("shards", {"recipe": recipe}, version)
     published = {file.partition["batch"] for file in snapshot.files}
     ordered = [batch for batch in lake.declared_batches() if batch in (published if batches is None else batches)]
@@ -55,10 +65,38 @@ def select_shards(context: Context, version: int | None, batches: Sequence[str] 
     if removed := sorted(set(ordered) - set(lake.batches())):
         log.warning("export: version %d has batches that were removed since: %s", snapshot.version, ", ".join(removed))
     files = [file for batch in ordered for file in snapshot.of(batch=batch).files]
+    _check_files(lake, files, version, "jobs.fetch_images")
+    return Selection("shards", snapshot.version, {file.partition["batch"]: file.run_id for file in files}, files)
+
+
+def select_dataset(context: Context, version: int | None, dataset: str) -> Selection:
+    """Return a compacted dataset of the recipe at a version of the table `compacted` (the newest by default).
+
+    Raises UsageError for an unknown recipe or version, InputError if there is no such dataset, and DamagedLakeError if
+    a file is missing.
+    """
+    lake = context.lake
+    _check_version(lake, "compacted", version)
+    snapshot = lake.dataset(context.config.recipe, dataset, version)
+    _check_files(lake, snapshot.files, version, "jobs.compact")
+    row = find_run(lake, snapshot.run_ids[0], "compacted")
+    if row is None:
+        raise DamagedLakeError(f"export: run {snapshot.run_ids[0]} is not recorded: run jobs.compact again")
+    sources = recorded_inputs(row)["shards"]
+    runs = {batch: sources[batch][0] for batch in lake.declared_batches() if batch in sources}
+    return Selection("compacted", snapshot.version, runs, snapshot.files, dataset)
+
+
+def _check_version(lake: Lake, table: str, version: int | None) -> None:
+    newest = lake.snapshot(table).version
+    if version is not None and version > newest:
+        raise UsageError(f"--version: {version}: the newest version of {lake.layout.table(table)} is {newest}")
+
+
+def _check_files(lake: Lake, files: Sequence[DataFile], version: int | None, job: str) -> None:
     for path, problem in file_problems(lake.storage, files).items():
-        remedy = "export a newer version" if version is not None else "run jobs.fetch_images again"
+        remedy = "export a newer version" if version is not None else f"run {job} again"
         raise DamagedLakeError(f"{path}: {problem}: {remedy}")
-    return Selection(snapshot.version, ordered, files)
 
 
 def plan_export(
@@ -68,20 +106,21 @@ def plan_export(
 
     `settings` are the format and its bounds.
     """
-    read = Snapshot("shards", selection.version, tuple(selection.files))
-    runs = {file.partition["batch"]: file.run_id for file in selection.files}
+    read = Snapshot(selection.table, selection.version, tuple(selection.files))
+    last = list(selection.runs)[-1]
     return {
         "request": {
             **settings,
             "recipe": context.config.recipe,
-            "batches": list(selection.batches),
+            **({"dataset": selection.dataset} if selection.dataset is not None else {}),
+            "batches": list(selection.runs),
             "version": selection.version,
             "tombstones": relevant_digest(context.lake, tombstones, read),
             "algorithm": ALGORITHM,
         },
-        "runs": runs,
+        "runs": dict(selection.runs),
         "recipe": context.lake.recipe(context.config.recipe),
-        "thresholds": _thresholds(context, selection.batches[-1], runs[selection.batches[-1]]),
+        "thresholds": _thresholds(context, last, selection.runs[last]),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from curation.io.storage import Storage
-from curation.lake.files import Snapshot
+from curation.lake.files import DataFile, Snapshot
 from curation.lake.parquet_read import read_rows
 from curation.lake.schemas import SCHEMAS
 
@@ -93,6 +93,33 @@ def _cut(slices: Sequence[Slice], rows: int | None) -> Iterator[list[Slice]]:
             room -= piece.stop - start
     if part or not slices:
         yield part
+
+
+def cut_by_bytes(files: Iterable[DataFile], row_bytes: Callable[[DataFile], int], limit: int) -> list[list[Slice]]:
+    """Cut the rows of some files, in order, into parts of about `limit` bytes; at least one part.
+
+    `row_bytes` estimates the bytes of a row of a file. A part has at least one row.
+    """
+    parts: list[list[Slice]] = [[]]
+    room = limit
+    for file in files:
+        each, start = row_bytes(file), 0
+        while start < file.rows:
+            fitting = max(room // each, 0 if parts[-1] else 1)
+            if not fitting:
+                parts.append([])
+                room = limit
+                continue
+            stop = min(file.rows, start + fitting)
+            parts[-1].append(Slice(file.path, start, stop))
+            room -= (stop - start) * each
+            start = stop
+    return parts
+
+
+def stored_row_bytes(file: DataFile) -> int:
+    """Return the bytes of a row of a file, all rows taken as equally large."""
+    return -(-file.size // max(1, file.rows))
 
 
 def read_slices(storage: Storage, slices: Sequence[Slice], columns: list[str]) -> pa.Table:

@@ -25,8 +25,9 @@ from jobs.runtime.freshness import recorded_inputs
 from jobs.runtime.partitions import WriterFactory
 from jobs.runtime.runs import Outcome, find_run, started_at
 from jobs.runtime.stage import Publication, StageRun
+from jobs.tasks.compact.progress import killed_runs
 
-TABLES = ("pairs", "matches", "curated", "images", "duplicates", "shards")  # those with rows of images
+TABLES = ("pairs", "matches", "curated", "images", "duplicates", "shards", "compacted")  # those with rows of images
 
 
 class KeptPairs(msgspec.Struct):
@@ -88,28 +89,33 @@ def purge_pairs(context: Context, batch: str, tombstones: Tombstones) -> Outcome
     return run.publish(Publication({"pairs": files}, totals, drops, complete=row["complete"]))
 
 
-def purge_files(lake: Lake, batches: set[str]) -> list[FileStat]:
-    """Delete the files of some batches that no current partition refers to; return them.
+def purge_files(lake: Lake, batches: set[str], datasets: Sequence[Mapping[str, str]]) -> list[FileStat]:
+    """Delete the files of some batches and compacted datasets that no current partition refers to; return them.
 
     Files of runs that started after the partition's owner stay: they may belong to a run that is going on. A run that
-    started before it cannot publish any more. The cached groups of the batches' input files are deleted too.
+    started before it cannot publish any more. The cached groups of the batches' input files are deleted too, and so are
+    the rows that killed runs of compact have staged.
     """
     removed = [
         file
         for table in TABLES
-        for partition, owner, current in _partitions(lake, table, batches)
+        for partition, owner, current in _partitions(lake, table, batches, datasets)
         for file in lake.storage.list_files(join(lake.layout.table(table), partition_folder(partition)))
         if file.path not in current and started_at(run_id_of(file.path)) <= started_at(owner)
     ]
     for batch in sorted(batches):
         removed += lake.storage.list_files(lake.layout.group_cache(batch))
+    for run_id in killed_runs(lake) if datasets else ():
+        removed += lake.storage.list_files(lake.layout.run_staging(run_id))
     lake.storage.delete_files([file.path for file in removed])
     return removed
 
 
-def _partitions(lake: Lake, table: str, batches: set[str]) -> Iterator[tuple[Mapping[str, str], str, set[str]]]:
-    """Yield the current partitions of some batches, with the run that owns each and the paths of its files."""
-    files = [file for file in lake.snapshot(table).files if file.partition["batch"] in batches]
+def _partitions(
+    lake: Lake, table: str, batches: set[str], datasets: Sequence[Mapping[str, str]]
+) -> Iterator[tuple[Mapping[str, str], str, set[str]]]:
+    """Yield the current partitions of batches and datasets, with the run that owns each and the paths of its files."""
+    files = [f for f in lake.snapshot(table).files if f.partition.get("batch") in batches or f.partition in datasets]
     for values, group in groupby(files, lambda file: tuple(file.partition.items())):
         current = list(group)
         yield dict(values), min(file.run_id for file in current), {file.path for file in current}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from curation.lake.lake import describe
 from curation.lake.schemas import PARTITIONS
 from curation.lake.view import LakeView
 from jobs.runtime.context import Context
+from jobs.runtime.freshness import recorded_inputs
 from jobs.runtime.inventory import Inventory
 from jobs.runtime.job import Job, run_job
 from jobs.runtime.runs import find_run
@@ -27,23 +28,37 @@ class Rebuild:
         context: gives access to the lake; only the keys of access of its config are used.
         steps: the jobs of a night, in order, with the one that reads the inputs.
         view: the lake as it was before the takedown, whose runs recorded the configs.
-        batches: the batches to rebuild.
+        batches: the batches to rebuild; datasets that have one of them are rebuilt too.
+        runs: runs whose datasets are rebuilt even if they have none of these batches.
     """
 
-    def __init__(self, context: Context, steps: Sequence[Job], view: LakeView, batches: set[str]) -> None:
+    def __init__(
+        self, context: Context, steps: Sequence[Job], view: LakeView, batches: set[str], runs: Collection[str] = ()
+    ) -> None:
         self.context = replace(context, fetch=False)
         self.context.__dict__.update(storage=context.storage, lake=context.lake)
         self.steps = [step for step in steps if step.stages and step.name != "ingest"]
         kinds = [kind for step in steps for kind in step.stages]
         self.view, self.inventory = view, Inventory(self.context, kinds, view)
         self.order = [batch for batch in view.batches() if batch in batches]
+        self.datasets = [part for part in view.partitions("compacted") if self._has_images(part, runs)]
 
     def partitions(self) -> Iterator[tuple[Job, dict[str, str]]]:
-        """Yield the partitions to rebuild with their job: all matches before the recipes, batches in their order."""
+        """Yield the partitions to rebuild with their job: matches, recipes (batches in order), datasets."""
         for step in self.steps:
+            if _table(step) == "compacted":
+                yield from ((step, partition) for partition in self.datasets)
+                continue
             published = self.view.partitions(_table(step))
             for batch in self.order:
                 yield from ((step, partition) for partition in published if partition["batch"] == batch)
+
+    def _has_images(self, partition: dict[str, str], runs: Collection[str]) -> bool:
+        """Return whether a dataset was made by one of some runs, or from a batch that is rebuilt."""
+        owners = self.view.snapshot("compacted", partition).run_ids
+        rows = (find_run(self.view, owner, "compacted") for owner in owners)
+        batches = {batch for row in rows if row for batch in recorded_inputs(row)["shards"]}
+        return not batches.isdisjoint(self.order) or not set(owners).isdisjoint(runs)
 
     def run(self, pages: Job) -> list[str]:
         """Rebuild the partitions, then the pages that exist; return the problems of those that could not be rebuilt."""
@@ -78,7 +93,7 @@ class Rebuild:
 
 def _table(step: Job) -> str:
     """Return the table whose partitions say where a job has run: its main table."""
-    return {"match": "matches", "balance": "curated", "fetch_images": "images"}[step.name]
+    return {"match": "matches", "balance": "curated", "fetch_images": "images", "compact": "compacted"}[step.name]
 
 
 def kinds_of(steps: Sequence[Job]) -> list[type[Stage]]:

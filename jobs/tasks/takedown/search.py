@@ -20,7 +20,7 @@ from curation.urls import host
 from jobs.runtime.context import Context
 from jobs.runtime.takedowns import Search
 
-TABLES = ("pairs", "matches", "curated")  # those that stages read with tombstones
+TABLES = ("pairs", "matches", "curated", "compacted")  # those that name every image of a lake
 
 
 class FoundImages(msgspec.Struct):
@@ -54,16 +54,17 @@ class SearchFile:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The search of a takedown: found images by table and batch (or recipe and batch), and what a record needs."""
+    """The search of a takedown: images by table, match_id or recipe, and batch or dataset, for a record too."""
 
     search: Search
     images: Counter[tuple[str, str, str]] = field(default_factory=Counter)
 
     def lines(self) -> list[str]:
-        """Return one line per table, recipe or match_id, and batch with images that will be hidden."""
+        """Return one line per table, recipe or match_id, and batch or dataset with images that will be hidden."""
         return [
-            f"{table}: batch {batch}{f', {name}' if name else ''}: {count(images, 'image')}"
-            for (table, name, batch), images in self.images.items()
+            f"{table}: {'dataset' if table == 'compacted' else 'batch'} {of}{f', {name}' if name else ''}: "
+            f"{count(images, 'image')}"
+            for (table, name, of), images in self.images.items()
         ]
 
     def images_in(self, table: str) -> int:
@@ -73,7 +74,7 @@ class SearchResult:
     @property
     def batches(self) -> set[str]:
         """The batches in which something was found."""
-        return set(self.search.batches.values())
+        return set(self.search.batches.values()) - {""}
 
 
 def search_tables(context: Context, view: LakeView, tombstones: Tombstones) -> SearchResult:
@@ -87,9 +88,10 @@ def search_tables(context: Context, view: LakeView, tombstones: Tombstones) -> S
     for (table, file), result in zip(files, results, strict=True):
         if result.images:
             part = file.partition
-            images[table, part.get("recipe") or part.get("match_id") or "", part["batch"]] += result.images
+            of = part.get("batch") or part["dataset"]
+            images[table, part.get("recipe") or part.get("match_id") or "", of] += result.images
             found.setdefault(file.run_id, set()).update(result.names)
-            batches[file.run_id] = part["batch"]
+            batches[file.run_id] = part.get("batch", "")  # a dataset is of several
     runs = frozenset(file.run_id for _, file in files)
     by_run = {run_id: frozenset(names) for run_id, names in found.items()}
     return SearchResult(Search(frozenset(tombstones.names), runs, by_run, batches), images)

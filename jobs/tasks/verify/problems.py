@@ -19,9 +19,12 @@ JOBS: Final = {
     "images": "jobs.fetch_images",
     "duplicates": "jobs.fetch_images",
     "shards": "jobs.fetch_images",
+    "compacted": "jobs.compact",
     "entries": "jobs.build_metadata",
     "source_lists": "jobs.build_metadata",
 }
+
+FLAGS: Final = {"recipe": "recipe", "batch": "batch", "dataset": "compact.dataset"}  # by partition key
 
 
 @dataclass(frozen=True)
@@ -68,5 +71,5 @@ def of_partition(table: str, partition: Mapping[str, str], run_id: str, what: st
 
 def job_of(table: str, partition: Mapping[str, str]) -> str:
     """Return the command that makes a partition."""
-    flags = "".join(f" --{key} {partition[key]}" for key in ("recipe", "batch") if key in partition)
+    flags = "".join(f" --{flag} {partition[key]}" for key, flag in FLAGS.items() if key in partition)
     return f"{JOBS[table]}{flags}"

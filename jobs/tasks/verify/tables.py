@@ -26,6 +26,7 @@ ROWS_COUNTED_AS: Final = {
     "images": "images",
     "duplicates": "duplicates",
     "shards": "written",
+    "compacted": "written",
 }
 # Table → (table that its run read, key of the run's inputs, figure that counts the rows read).
 READ_FROM: Final = {
@@ -149,6 +150,8 @@ def _contradictions(
     totals, drops, inputs = (json.loads(row[key]) for key in ("totals", "drops", "inputs"))
     if table in ROWS_COUNTED_AS and (counted := totals.get(ROWS_COUNTED_AS[table], part.rows)) != part.rows:
         yield f"it holds {part.rows} rows, its run counted {counted}"
+    if table == "compacted":
+        yield from _differs_from_shards(partition, part, inputs["shards"], snapshots)
     if table not in READ_FROM:
         return
     source, key, figure = READ_FROM[table]
@@ -157,6 +160,17 @@ def _contradictions(
         counted = totals.get(figure, 0) + (drops.get("tombstone", 0) if table in HIDDEN_ARE_NOT_COUNTED else 0)
         if counted != read.rows:
             yield f"its run read {counted} rows of {source}, which holds {read.rows}"
+
+
+def _differs_from_shards(
+    partition: Mapping[str, str], part: Snapshot, read: Mapping[str, Sequence[str]], snapshots: Mapping[str, Snapshot]
+) -> Iterator[str]:
+    """Yield the contradiction of a dataset to the shards that its run read, unless newer runs have replaced some."""
+    shards = snapshots.get("shards", Snapshot("shards", -1, ())).of(recipe=partition["recipe"])
+    sources = {batch: shards.of(batch=batch) for batch in read}
+    rows = sum(source.rows for source in sources.values())
+    if rows != part.rows and all(list(source.run_ids) == read[batch] for batch, source in sources.items()):
+        yield f"it holds {part.rows} rows, and the shards of its batches {rows}"
 
 
 def _source_partition(source: str, partition: Mapping[str, str], row: Mapping[str, Any]) -> dict[str, str]:

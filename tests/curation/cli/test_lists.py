@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from curation.cli.lists import split_names
 
-NAMES = st.text(st.sampled_from("ab -é"), min_size=1).map(str.strip).filter(None)
+NAMES = st.text(st.sampled_from("ab -é"), min_size=1).map(str.strip).filter(bool)
 SPACES = st.text(st.sampled_from(" \t"), max_size=2)
 
 

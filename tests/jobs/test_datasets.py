@@ -1,0 +1,180 @@
+"""The trainer and every command treat a compacted dataset as they treat shards."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from curation.errors import InputError, UsageError
+from curation.lake.files import Snapshot
+from curation.lake.tombstones import add_tombstones
+from jobs import compact, export, gc, remove, status, takedown, verify
+from jobs.runtime.context import Context
+from jobs.tasks.compact.rows import WriteBucket
+from jobs.tasks.verify.tables import check_counters
+from support.compaction import Killed, kill_at, read
+from support.in_process import change
+from training.data.pairs import PairDataset
+from training.data.shard_index import build_index
+
+
+@pytest.fixture
+def small(crawled, monkeypatch):
+    """A context whose dataset has several staged files and several buckets."""
+    monkeypatch.setattr(compact, "UNIT_BYTES", 9000)
+    return change(crawled[0], compact={"shard_bytes": 9000})
+
+
+@pytest.fixture
+def compacted(crawled):
+    """The context of a lake with two nights and a dataset of both."""
+    compact.run(crawled[0])
+    return crawled[0]
+
+
+def states(context: Context) -> dict[str, tuple[str, str]]:
+    stages = status.read_status(context).as_json()["stages"]
+    return {stage["dataset"]: (stage["state"], stage["reason"]) for stage in stages if stage["dataset"]}
+
+
+def command(module, context: Context, *flags: str) -> int:
+    return module.main(["--lake", context.config.lake, *flags])
+
+
+def test_the_status_says_whether_a_dataset_has_the_present_shards(compacted, capsys):
+    assert states(compacted) == {"all": ("fresh", "")}
+    compact.run(change(compacted, compact={"dataset": "one", "batches": ["b1"]}))
+    assert command(remove, compacted, "--batch", "b2", "--yes") == 0
+    assert "becomes stale: dataset all: compact default" in capsys.readouterr().out
+    assert states(compacted) == {"all": ("stale", "changed: shards"), "one": ("fresh", "")}
+    compact.run(compacted)
+    assert states(compacted) == {"all": ("fresh", ""), "one": ("fresh", "")}
+    assert read(compacted, dataset="all") == read(compacted, "shards", batch="b1")
+    command(status, compacted)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:3] for line in lines if "compact " in line] == [
+        ["dataset", n, "compact"] for n in ("all", "one")
+    ]
+
+
+def test_a_removed_recipe_takes_its_datasets_along(compacted):
+    assert command(remove, compacted, "--recipe", "default", "--yes") == 0
+    assert not compacted.lake.snapshot("compacted").files
+
+
+@pytest.mark.parametrize("purge", [False, True])
+def test_a_takedown_rebuilds_the_dataset_without_the_images(compacted, purge):
+    rows = read(compacted)
+    gone, old = rows[5], compacted.lake.snapshot("compacted").files
+    flags = ["--image_id", gone["image_id"], "--reason", "test", *(["--purge"] if purge else [])]
+    assert command(takedown, compacted, *flags) == 0
+    assert read(compacted) == [row for row in rows if row["image_id"] != gone["image_id"]]
+    assert states(compacted) == {"all": ("fresh", "")}
+    assert any(Path(file.path).exists() for file in old) != purge
+
+
+def test_until_the_rebuild_no_reader_uses_an_image_that_was_taken_down(compacted, tmp_path):
+    rows = read(compacted)
+    add_tombstones(compacted.lake, image_ids=[rows[5]["image_id"]], reason="test")
+    assert build_index(compacted.lake, "default", dataset="all").train.samples == len(rows) - 1
+    out = tmp_path / "out"
+    export.run_export(compacted, export.ExportOptions(format="jsonl", output=str(out), dataset="all"))
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert (manifest["rows"], manifest["drops"]) == (len(rows) - 1, {"tombstone": 1})
+
+
+def test_a_takedown_finds_images_of_batches_that_were_removed(compacted):
+    only = read(compacted, "shards", batch="b2")[0]["image_id"]
+    assert command(remove, compacted, "--batch", "b2", "--yes") == 0
+    assert command(takedown, compacted, "--image_id", only, "--reason", "test", "--purge") == 0
+    assert read(compacted) == read(compacted, "shards", batch="b1")
+
+
+def test_a_purge_removes_what_a_killed_run_has_staged(small, monkeypatch):
+    compact.run(small)
+    other = change(small, compact={"dataset": "other"})
+    with monkeypatch.context() as patch:
+        kill_at(patch, WriteBucket, 2, after=False)
+        with pytest.raises(Killed):
+            compact.run(other)
+    gone = read(small)[0]["image_id"]
+    assert command(takedown, small, "--image_id", gone, "--reason", "test", "--purge") == 0
+    assert not [file.path for file in small.storage.list_files(small.lake.layout.staging) if "arrow" in file.path]
+
+
+def test_verify_finds_damage_in_a_dataset_and_a_repair_lets_the_next_run_build_it_again(compacted, capsys):
+    rows, [file, *_] = read(compacted), compacted.lake.snapshot("compacted").files
+    assert command(verify, compacted, "--decode", "1") == 0
+    assert f"decoded: {2 * len(rows)} pictures" in capsys.readouterr().out
+    data = bytearray(Path(file.path).read_bytes())
+    data[len(data) // 3] ^= 1
+    Path(file.path).write_bytes(data)
+    assert command(verify, compacted) == 4
+    assert "run jobs.compact --recipe default --compact.dataset all again" in capsys.readouterr().out
+    assert command(verify, compacted, "--repair") == 0
+    assert compact.run(compacted)[0].fresh
+    assert command(verify, compacted) == 0
+    assert read(compacted) == rows
+
+
+def test_verify_compares_a_dataset_with_its_shards(compacted):
+    snapshots = {name: compacted.lake.snapshot(name) for name in ("shards", "compacted")}
+    assert not list(check_counters(compacted.lake, snapshots))
+    fewer = Snapshot("shards", 0, tuple(replace(file, rows=file.rows - 1) for file in snapshots["shards"].files))
+    problems = [
+        p.line() for p in check_counters(compacted.lake, snapshots | {"shards": fewer}) if p.table == "compacted"
+    ]
+    assert len(problems) == 1
+    assert "and the shards of its batches" in problems[0]
+
+
+def test_gc_removes_replaced_datasets_and_what_killed_runs_left(small, monkeypatch):
+    with monkeypatch.context() as patch:
+        kill_at(patch, WriteBucket, 2, after=False)
+        with pytest.raises(Killed):
+            compact.run(small)
+    larger = change(small, compact={"shard_bytes": 20_000})
+    compact.run(larger)
+    rows = read(larger)
+    gc.run(change(larger, gc={"retention_hours": 0}))
+    published = {file.path for file in larger.lake.snapshot("compacted").files}
+    assert {str(path) for path in (Path(larger.lake.root) / "compacted").rglob("*.parquet")} == published
+    assert read(larger) == rows
+
+
+@pytest.mark.parametrize("name", ["webdataset", "hf", "jsonl"])
+def test_an_export_of_a_dataset_has_its_rows_in_its_order(compacted, tmp_path, name):
+    out = tmp_path / "out"
+    options = export.ExportOptions(format=name, output=str(out), dataset="all")
+    parts = export.run_export(compacted, options)
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert (manifest["rows"], manifest["plan"]["request"]["batches"]) == (len(read(compacted)), ["b1", "b2"])
+    assert "| compacted dataset | all |" in (out / "README.md").read_text()
+    assert manifest["plan"]["thresholds"]
+    if name == "hf":
+        tables = [pq.ParquetFile(out / part.name).read(["image_id"]).to_pydict()["image_id"] for part in parts]
+        assert [each for ids in tables for each in ids] == [row["image_id"] for row in read(compacted)]
+    with pytest.raises(UsageError, match="give only one of them"):
+        export.run_export(compacted, options.model_copy(update={"batches": "b1"}))
+    with pytest.raises(InputError, match=r"no dataset 'may' in .*: use one of all, or run jobs\.compact first"):
+        export.run_export(compacted, options.model_copy(update={"dataset": "may", "output": str(tmp_path / "may")}))
+
+
+def test_the_trainer_reads_a_dataset_as_it_reads_shards(compacted):
+    dataset = list(PairDataset(compacted.lake.root, dataset="all"))
+    shards = list(PairDataset(compacted.lake.root))
+    assert [text for _, text in dataset] == [row["text"] for row in read(compacted)]
+    assert sorted((text, picture.tobytes()) for picture, text in dataset) == sorted(
+        (text, picture.tobytes()) for picture, text in shards
+    )
+    index = build_index(compacted.lake, "default", dataset="all", validation_share=0.3)
+    whole = build_index(compacted.lake, "default", validation_share=0.3)
+    assert (index.train.samples, index.validation.samples) == (whole.train.samples, whole.validation.samples)
+    with pytest.raises(UsageError, match="already hold the curated draw"):
+        build_index(compacted.lake, "default", dataset="all", online=True)
+    with pytest.raises(InputError, match="has no dataset 'may'"):
+        build_index(compacted.lake, "default", dataset="may")

@@ -1,0 +1,41 @@
+"""Compaction that is killed, and the rows that a dataset must have."""
+
+from __future__ import annotations
+
+import pyarrow.parquet as pq
+
+from curation.hashing import order_hash
+from jobs.runtime.context import Context
+
+
+class Killed(BaseException):
+    """Ends a job as a signal does."""
+
+
+def read(context: Context, table: str = "compacted", **partition: str) -> list[dict]:
+    """Read the rows of a table, in order, with pyarrow alone."""
+    files = context.lake.snapshot(table, partition).files
+    return [row for file in files for row in pq.ParquetFile(file.path).read().to_pylist()]
+
+
+def in_order(context: Context, seed: int = 0) -> list[dict]:
+    """The rows of the shards in the order that the dataset must have: equal images in the order of their batches."""
+    rows = [row for batch in context.lake.batches() for row in read(context, "shards", batch=batch)]
+    return sorted(rows, key=lambda row: (order_hash(seed, row["image_id"]), row["image_id"]))
+
+
+def kill_at(patch, task, number: int, *, after: bool) -> list[int]:
+    """Let the job end at its work unit `number` of a pass, before or after its work; note the units that were done."""
+    right, done = task.__call__, []
+
+    def call(self, index, unit):
+        if index == number and not after:
+            raise Killed
+        result = right(self, index, unit)
+        done.append(index)
+        if index == number:
+            raise Killed
+        return result
+
+    patch.setattr(task, "__call__", call)
+    return done
