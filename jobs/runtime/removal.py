@@ -1,4 +1,4 @@
-"""Takes a batch, a recipe, or one batch of a recipe out of a lake.
+"""Takes a batch, a recipe, one batch of a recipe, or a compacted dataset out of a lake.
 
 The partitions are removed from the current version of each table, last stage first, then the files beside the tables,
 and the name last. So a removal that was interrupted can be run again. The data files stay until gc removes them.
@@ -17,7 +17,18 @@ from jobs.runtime.context import Context
 from jobs.runtime.inventory import Inventory, newly_stale
 from jobs.runtime.stage import Stage
 
-TABLES = ("compacted", "shards", "duplicates", "images", "curated", "thresholds", "totals", "counts", "matches", "pairs")
+TABLES = (
+    "compacted",
+    "shards",
+    "duplicates",
+    "images",
+    "curated",
+    "thresholds",
+    "totals",
+    "counts",
+    "matches",
+    "pairs",
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +52,10 @@ class Removal:
 
 
 def plan_removal(context: Context, kinds: Sequence[type[Stage]], selection: Mapping[str, str]) -> Removal:
-    """Return what removing a batch, a recipe or both would do. `kinds` are the stages of a night, in order."""
+    """Return what removing a batch, a recipe, both, or a dataset of a recipe would do.
+
+    `kinds` are the stages of a night, in order, and that of datasets.
+    """
     lake = context.lake
     now = LakeView(lake.root, context.storage)
     after = LakeView(lake.root, context.storage, without=selection)
@@ -68,14 +82,10 @@ def remove(lake: Lake, removal: Removal) -> None:
         lake.storage.delete_files([lake.layout.recipe(removal.selection["recipe"])])
 
 
-def recipes_of(lake: Lake) -> list[str]:
-    """Return the names of the recipes that were used in a lake."""
-    files = lake.storage.list_files(lake.layout.recipes)
-    return [file.path.rpartition("/")[2].removesuffix(".json") for file in files]
-
-
 def _pages(lake: Lake, selection: Mapping[str, str]) -> Iterator[str]:
-    """Yield the paths that the pages of the removed nights have."""
-    for recipe in [selection["recipe"]] if "recipe" in selection else recipes_of(lake):
+    """Yield the paths that the pages of the removed nights have; a dataset has none."""
+    if "dataset" in selection:
+        return
+    for recipe in [selection["recipe"]] if "recipe" in selection else lake.recipes():
         for batch in [selection["batch"]] if "batch" in selection else lake.batches():
             yield lake.layout.batch_page(recipe, batch)

@@ -66,6 +66,20 @@ def test_a_removed_recipe_takes_its_datasets_along(compacted):
     assert not compacted.lake.snapshot("compacted").files
 
 
+def test_a_dataset_is_removed_without_its_recipe(compacted, capsys):
+    compact.run(change(compacted, compact={"dataset": "one", "batches": ["b1"]}))
+    flags = ("--recipe", "default", "--dataset", "all")
+    assert command(remove, compacted, *flags) == 0
+    assert capsys.readouterr().out.splitlines()[0].startswith("compacted: ")
+    assert command(remove, compacted, *flags, "--yes") == 0
+    assert states(compacted) == {"one": ("fresh", "")}
+    assert compacted.lake.snapshot("shards").files
+    assert compacted.lake.recipes() == ["default"]
+    assert command(remove, compacted, *flags) == 3
+    assert command(remove, compacted, "--dataset", "one") == 2
+    assert command(remove, compacted, *flags, "--batch", "b1") == 2
+
+
 @pytest.mark.parametrize("purge", [False, True])
 def test_a_takedown_rebuilds_the_dataset_without_the_images(compacted, purge):
     rows = read(compacted)

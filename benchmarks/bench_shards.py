@@ -1,0 +1,308 @@
+"""Measure how fast shards are written, compacted, verified and exported on one core, and in how much memory.
+
+Two batches are made, the second four times as large as the first: pictures of 256 x 192 pixels as JPEG with noise,
+with their curated rows. Each stage runs over the first in this process, without Spark, beside a plain loop that does
+the same to the same rows without checksums, bounds and receipts; both are measured in CPU time. Then each stage runs
+over either batch in a process of its own, whose peak of memory is printed: it does not grow with the batch.
+
+    python benchmarks/bench_shards.py [--tiny]
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import statistics
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from common import REPEATS, ROOT, run, scaled, table
+from PIL import Image
+
+from curation.hashing import order_hash
+from curation.lake.lake import Lake
+from curation.lake.parquet import PartitionWriter
+from curation.lake.schemas import SCHEMAS
+from jobs.compact import CompactStage
+from jobs.export import ExportOptions, run_export
+from jobs.fetch_images import ShardsStage
+from jobs.runtime.config import Config
+from jobs.runtime.context import Context
+from jobs.tasks.verify.pictures import check_pictures
+from jobs.tasks.verify.tables import check_tables
+
+ROWS, TIMES = scaled(6_000, 120), 4
+SHARD_BYTES = scaled(16 << 20, 400_000)
+PICTURES = 50  # different ones
+FORMATS = ("webdataset", "hf", "jsonl")
+MEGABYTE = 1e6
+
+
+class Here(Context):
+    """A context whose tasks run in this process."""
+
+    def run_tasks(self, _: str, units: Sequence[Any], task: Callable[[int, Any], Any], **__: Any) -> list[Any]:
+        """Run the tasks one after another."""
+        return [task(index, unit) for index, unit in enumerate(units)]
+
+
+def context_of(lake: str) -> Here:
+    """Return the context of a lake."""
+    config = Config(
+        lake=lake,
+        batch="b1",
+        images={"shard_bytes": SHARD_BYTES, "assumed_image_bytes": 24 << 10},
+        compact={"shard_bytes": SHARD_BYTES},
+    )
+    return Here(config, "bench_shards")
+
+
+def make_lake(folder: Path, rows: int) -> str:
+    """Publish the curated rows and the images of a batch, and its shards; return the lake."""
+    context = Here(Config(lake=str(folder), batch="b1", create=True), "bench_shards")
+    context.lake.freeze_recipe("default", {"seed": 0, "selection": "drawn"})
+    context.lake.declare_batch("b1")
+    pictures = [_picture(seed) for seed in range(PICTURES)]
+    ids = sorted((f"{number:024x}" for number in range(rows)), key=lambda each: order_hash(0, each))
+    texts = [f"a text of about the usual length, number {number} of many" for number in range(rows)]
+    curated = {
+        "image_id": ids,
+        "image_url": [f"https://example.org/{each}.jpg" for each in ids],
+        "source": ["alt"] * rows,
+        "text": texts,
+        "lang": ["en"] * rows,
+        "entry_ids": [[number % 1000] for number in range(rows)],
+        "keep_probability": [1.0] * rows,
+    }
+    _publish(context.lake, "curated", curated, rows)
+    images = {
+        "bucket": [0] * rows,
+        "image_id": ids,
+        "status": ["ok"] * rows,
+        "image": [pictures[number % PICTURES] for number in range(rows)],
+        "width": [256] * rows,
+        "height": [192] * rows,
+    }
+    per_bucket = max(1, SHARD_BYTES // (24 << 10))
+    _publish(context.lake, "images", images, per_bucket)
+    ShardsStage(context_of(str(folder))).run()
+    return str(folder)
+
+
+def _picture(seed: int) -> bytes:
+    noise = np.random.default_rng(seed).normal(0, 9, (192, 256, 3)) + np.linspace(40, 200, 256)[None, :, None]
+    sink = io.BytesIO()
+    Image.fromarray(noise.clip(0, 255).astype(np.uint8)).save(sink, "JPEG", quality=95)
+    return sink.getvalue()
+
+
+def _publish(lake: Lake, name: str, columns: dict[str, list[Any]], rows_per_file: int) -> None:
+    """Publish rows as files of some rows each, numbered like the parts of a fetch."""
+    rows, written = len(columns["image_id"]), []
+    for ordinal, start in enumerate(range(0, rows, rows_per_file)):
+        part = {key: values[start : start + rows_per_file] for key, values in columns.items()}
+        size = len(part["image_id"])
+        arrays = [pa.array(part.get(field.name, [None] * size), field.type) for field in SCHEMAS[name]]
+        folder = "recipe=default/batch=b1/20260101T000000-made"
+        with PartitionWriter(lake.storage, lake.layout.table(name), folder, ordinal, SCHEMAS[name]) as writer:
+            writer.write(pa.Table.from_arrays(arrays, schema=SCHEMAS[name]))
+        written += writer.files
+    partition = {"recipe": "default", "batch": "b1"}
+    lake.publish(name, partition, written, expected=(), metadata={"run_id": "20260101T000000-made"})
+
+
+# Our stages
+
+
+def write_shards(context: Here, _: Path) -> None:
+    """Join curated rows and images into shards."""
+    stage = ShardsStage(context)
+    stage.execute(stage._new_run())
+
+
+def compact(context: Here, _: Path) -> None:
+    """Shuffle the shards into a dataset."""
+    stage = CompactStage(context)
+    run = stage._new_run()
+    stage.execute(run)
+    run.remove_staging()
+
+
+def verify(context: Here, _: Path) -> None:
+    """Read and check every file."""
+    assert not [problem for problem in check_tables(context, read=True).problems if problem.table == "shards"]
+
+
+def decode(context: Here, _: Path) -> None:
+    """Decode every picture."""
+    assert not check_pictures(context, context.lake.snapshot("shards").files, 1.0)[1]
+
+
+def export_as(name: str) -> Callable[[Here, Path], None]:
+    """Return the export in a format."""
+
+    def export(context: Here, folder: Path) -> None:
+        with tempfile.TemporaryDirectory(dir=folder) as output:
+            run_export(context, ExportOptions(format=name, output=f"{output}/out", shard_bytes=SHARD_BYTES))
+
+    return export
+
+
+STAGES: dict[str, Callable[[Here, Path], None]] = {
+    "write shards": write_shards,
+    "compact": compact,
+    "verify": verify,
+    "verify --decode 1": decode,
+    **{f"export {name}": export_as(name) for name in FORMATS},
+}
+
+
+# Plain loops
+
+
+def plain_write(tables: Sequence[pa.Table], _: Sequence[str], folder: Path) -> None:
+    """Write the rows with pyarrow."""
+    for number, rows in enumerate(tables):
+        pq.write_table(rows, folder / f"{number}.parquet", compression="zstd")
+
+
+def plain_compact(_: Sequence[pa.Table], paths: Sequence[str], folder: Path) -> None:
+    """Sort all rows in memory and write them."""
+    rows = pa.concat_tables(pq.ParquetFile(path).read(use_threads=False) for path in paths)
+    order = np.argsort([order_hash(0, each) for each in rows["image_id"].to_pylist()], kind="stable")
+    pq.write_table(rows.take(pa.array(order)), folder / "all.parquet", compression="zstd")
+
+
+def plain_verify(_: Sequence[pa.Table], paths: Sequence[str], __: Path) -> None:
+    """Hash the files."""
+    for path in paths:
+        with open(path, "rb") as file:  # noqa: PTH123 - as in a script
+            hashlib.file_digest(file, "sha256")
+
+
+def plain_decode(tables: Sequence[pa.Table], _: Sequence[str], __: Path) -> None:
+    """Decode the pictures with Pillow."""
+    for rows in tables:
+        for image in rows["image"].to_pylist():
+            Image.open(io.BytesIO(image)).load()
+
+
+def plain_tars(_: Sequence[pa.Table], paths: Sequence[str], folder: Path) -> None:
+    """Write tars with the standard library."""
+    for number, path in enumerate(paths):
+        with tarfile.open(folder / f"{number}.tar", "w") as archive:
+            for row in pq.ParquetFile(path).read(use_threads=False).to_pylist():
+                parts = {"jpg": row.pop("image"), "txt": row["text"].encode(), "json": json.dumps(row).encode()}
+                for extension, data in parts.items():
+                    member = tarfile.TarInfo(f"{row['image_id']}.{extension}")
+                    member.size = len(data)
+                    archive.addfile(member, io.BytesIO(data))
+
+
+def plain_parquet(_: Sequence[pa.Table], paths: Sequence[str], folder: Path) -> None:
+    """Copy Parquet files row group by row group."""
+    plain_write([pq.ParquetFile(path).read(use_threads=False) for path in paths], paths, folder)
+
+
+def plain_json(_: Sequence[pa.Table], paths: Sequence[str], folder: Path) -> None:
+    """Write JSON Lines with the standard library."""
+    for number, path in enumerate(paths):
+        names = [name for name in SCHEMAS["shards"].names if name != "image"]
+        with gzip.open(folder / f"{number}.jsonl.gz", "wt", compresslevel=6) as file:
+            for row in pq.ParquetFile(path).read(names, use_threads=False).to_pylist():
+                file.write(json.dumps(row) + "\n")
+
+
+PLAIN = dict(
+    zip(
+        STAGES,
+        (plain_write, plain_compact, plain_verify, plain_decode, plain_tars, plain_parquet, plain_json),
+        strict=True,
+    )
+)
+
+
+def cpu_seconds(work: Callable[[], None]) -> float:
+    """Return the CPU time of some work in this process."""
+    started = time.process_time()
+    work()
+    return time.process_time() - started
+
+
+def measure_speed(lake: str, folder: Path) -> None:
+    """Print MB of shards per CPU second of each stage and of its plain loop, which take turns."""
+    context = context_of(lake)
+    files = context.lake.snapshot("shards").files
+    paths, size = [file.path for file in files], sum(file.size for file in files)
+    tables = [pq.ParquetFile(path).read(use_threads=False) for path in paths]
+    rows = []
+    for name, stage in STAGES.items():
+        ours, plain = [], []
+        for _ in range(min(3, REPEATS)):
+            ours.append(cpu_seconds(lambda stage=stage: stage(context, folder)))
+            with tempfile.TemporaryDirectory(dir=folder) as output:
+                loop = PLAIN[name]
+                plain.append(cpu_seconds(lambda loop=loop, output=output: loop(tables, paths, Path(output))))
+        speeds = [size / MEGABYTE / max(1e-9, statistics.median(each)) for each in (ours, plain)]
+        rows.append([name, *(f"{speed:,.0f}" for speed in speeds), f"{speeds[0] / speeds[1]:.2f}"])
+    title = f"MB of shards per CPU second ({size / MEGABYTE:,.0f} MB in {len(files)} files)"
+    table(title, ["stage", "ours", "plain loop", "ours / plain"], rows)
+
+
+def private_peak(stage: str, lake: str, folder: Path) -> float:
+    """Return the megabytes by which a stage raises the peak of private memory of a process of its own."""
+    command = [sys.executable, __file__, "--stage", stage, lake, str(folder)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=None, cwd=ROOT)
+    return float(done.stdout.splitlines()[-1])
+
+
+def run_stage(name: str, lake: str, folder: str) -> None:
+    """Run one stage in this process and print by how many megabytes it raised the peak of memory."""
+    context = context_of(lake)
+    context.lake.snapshot("shards")
+    before = _peak()
+    STAGES[name](context, Path(folder))
+    print((_peak() - before) / MEGABYTE)
+
+
+def _peak() -> int:
+    """Return the peak of resident memory of this process in bytes; unlike `ru_maxrss`, not that of its parent."""
+    with open("/proc/self/status") as file:  # noqa: PTH123 - a file of the kernel
+        return next(int(line.split()[1]) << 10 for line in file if line.startswith("VmHWM"))
+
+
+def measure_memory(lakes: Sequence[str], folder: Path) -> None:
+    """Print the memory of each stage over the small and the large batch."""
+    rows = []
+    for name in STAGES:
+        small, large = (private_peak(name, lake, folder) for lake in lakes)
+        rows.append([name, f"{small:,.0f}", f"{large:,.0f}"])
+    sizes = (f"{rows_of:,} rows" for rows_of in (ROWS, TIMES * ROWS))
+    table("Peak memory of a process, MB above its start", ["stage", *sizes], rows)
+
+
+def main() -> None:
+    """Make both batches and measure."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        lakes = [make_lake(folder / "small", ROWS), make_lake(folder / "large", TIMES * ROWS)]
+        measure_speed(lakes[0], folder)
+        measure_memory(lakes, folder)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--stage"]:
+        run_stage(*sys.argv[2:])
+    else:
+        run(main)
