@@ -36,7 +36,7 @@ def publish(root: Path, batches: dict[str, list[int]], **compact_keys) -> Contex
         made.lake.declare_batch(batch)
         rows = [{**shard_row(number), "page_url": batch} for number in numbers]
         rows.sort(key=lambda row: (order_hash(SEED, row["image_id"]), row["image_id"]))
-        made.publish(rows or [], batch=batch, group_rows=7, file_rows=20, run=f"20260101T000000-{batch}-x")
+        made.publish(rows, batch=batch, group_rows=7, file_rows=20, run=f"20260101T000000-{batch}-x")
     return Context(Config(lake=str(root), compact=compact_keys), "compact")
 
 
@@ -56,7 +56,9 @@ def test_a_dataset_has_the_rows_of_all_nights_in_the_order_of_one(crawled):
 
 @settings(max_examples=12, deadline=None)
 @given(
-    st.dictionaries(st.sampled_from(["b", "a", "c"]), st.lists(st.integers(0, 200), max_size=60), min_size=1),
+    st.dictionaries(
+        st.sampled_from(["b", "a", "c"]), st.lists(st.integers(0, 200), min_size=1, max_size=60), min_size=1
+    ),
     st.integers(500, 30_000),
     st.integers(1, 20_000),
 )

@@ -16,7 +16,7 @@ from jobs import compact, export, gc, remove, status, takedown, verify
 from jobs.runtime.context import Context
 from jobs.tasks.compact.rows import WriteBucket
 from jobs.tasks.verify.tables import check_counters
-from support.compaction import Killed, kill_at, read
+from support.compaction import Killed, in_order, kill_at, read
 from support.in_process import change
 from training.data.pairs import PairDataset
 from training.data.shard_index import build_index
@@ -82,11 +82,11 @@ def test_a_dataset_is_removed_without_its_recipe(compacted, capsys):
 
 @pytest.mark.parametrize("purge", [False, True])
 def test_a_takedown_rebuilds_the_dataset_without_the_images(compacted, purge):
-    rows = read(compacted)
-    gone, old = rows[5], compacted.lake.snapshot("compacted").files
+    gone, old = read(compacted)[5], compacted.lake.snapshot("compacted").files
     flags = ["--image_id", gone["image_id"], "--reason", "test", *(["--purge"] if purge else [])]
     assert command(takedown, compacted, *flags) == 0
-    assert read(compacted) == [row for row in rows if row["image_id"] != gone["image_id"]]
+    assert gone["image_id"] not in {row["image_id"] for row in read(compacted)}
+    assert read(compacted) == in_order(compacted)
     assert states(compacted) == {"all": ("fresh", "")}
     assert any(Path(file.path).exists() for file in old) != purge
 
@@ -117,7 +117,8 @@ def test_a_purge_removes_what_a_killed_run_has_staged(small, monkeypatch):
             compact.run(other)
     gone = read(small)[0]["image_id"]
     assert command(takedown, small, "--image_id", gone, "--reason", "test", "--purge") == 0
-    assert not [file.path for file in small.storage.list_files(small.lake.layout.staging) if "arrow" in file.path]
+    layout = small.lake.layout
+    assert not [file.path for file in small.storage.list_files(layout.staging) if layout.staging_run_id(file.path)]
 
 
 def test_verify_finds_damage_in_a_dataset_and_a_repair_lets_the_next_run_build_it_again(compacted, capsys):

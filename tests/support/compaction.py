@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import wraps
+
 import pyarrow.parquet as pq
 
 from curation.hashing import order_hash
@@ -28,6 +30,7 @@ def kill_at(patch, task, number: int, *, after: bool) -> list[int]:
     """Let the job end at its work unit `number` of a pass, before or after its work; note the units that were done."""
     right, done = task.__call__, []
 
+    @wraps(right)
     def call(self, index, unit):
         if index == number and not after:
             raise Killed
