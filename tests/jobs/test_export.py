@@ -20,7 +20,8 @@ from curation.images.decode import ImageLimits, verify
 from curation.images.refs import ImageRefs, open_local
 from curation.io.storage import Storage
 from curation.lake.tombstones import add_tombstones
-from jobs import export, ingest, remove
+from jobs import export, ingest
+from jobs.runtime.removal import plan_removal, remove
 from support.in_process import change, files_below, prepare, second_night
 
 FORMATS = ("webdataset", "hf", "jsonl")
@@ -243,13 +244,12 @@ def test_batches_are_named_with_or_without_blanks(run, night_here, tmp_path):
     assert contents(tmp_path / "named") == contents(tmp_path / "all")
 
 
-def test_an_old_version_is_exported_with_the_batches_that_were_removed_since(run, night_here, tmp_path, caplog, capsys):
+def test_an_old_version_is_exported_with_the_batches_that_were_removed_since(run, night_here, tmp_path, caplog):
     second_night(night_here, tmp_path)
     version = night_here.lake.snapshot("shards").version
     export.run_export(night_here, export.ExportOptions(format="jsonl", output=str(tmp_path / "before")))
     assert "removed since" not in caplog.text
-    assert remove.main(["--lake", night_here.config.lake, "--batch", "b1", "--yes"]) == 0
-    capsys.readouterr()
+    remove(night_here.lake, plan_removal(night_here, [], {"batch": "b1"}))
     pinned = export.ExportOptions(format="jsonl", output=str(tmp_path / "after"), version=version)
     export.run_export(night_here, pinned)
     assert f"version {version} has batches that were removed since: b1" in caplog.text
