@@ -65,9 +65,8 @@ class StageRows:
         """Return the staged file."""
         parts = [ORDERED.empty_table()]
         for each in source.slices:
-            for group in read_row_groups(self.storage, each.path, each.start, each.stop, SCHEMAS["shards"].names):
-                ranks = u64_column(self.seed, "order", group["image_id"].combine_chunks())
-                parts.append(group.append_column("order", pa.array(ranks)).cast(ORDERED))
+            groups = read_row_groups(self.storage, each.path, each.start, each.stop, SCHEMAS["shards"].names)
+            parts += map(self._ordered, groups)
         table = in_order(pa.concat_tables(parts))
         numbers = bucket_numbers(table["order"].to_numpy(), self.buckets)
         path = join(self.staging, shuffle.staged_name(source.number))
@@ -75,6 +74,13 @@ class StageRows:
         staged = StagedRows(path, self.storage.stat(path).size, table.num_rows)
         self.progress.record(source.number, staged)
         return staged
+
+    def _ordered(self, rows: pa.Table) -> pa.Table:
+        """Return rows of shards with their order hashes, and with the column `scores`, which their file may lack."""
+        ranks = u64_column(self.seed, "order", rows["image_id"].combine_chunks())
+        if "scores" not in rows.column_names:
+            rows = rows.append_column("scores", pa.nulls(rows.num_rows, SCHEMAS["compacted"].field("scores").type))
+        return rows.append_column("order", pa.array(ranks)).select(ORDERED.names).cast(ORDERED)
 
 
 def bucket_numbers(order: npt.NDArray[np.uint64], buckets: int) -> npt.NDArray[Any]:
