@@ -57,7 +57,7 @@ def make_hash_list(argv: Sequence[str]) -> None:
     if model:
         check_model(model)
         model_sha256 = model_digest(model, "dedup.model")
-    embed = EmbeddingHasher(model) if model else None
+    embed = EmbeddingHasher(model).hashes if model else None
     task = HashPictures(context.storage, limits, options.image_column, embed)
     results = context.run_tasks("make_hash_list", units_of_files(files), task)
     rows = [dict(zip(HASH_LIST.names, row, strict=True)) for result in results for row in result.rows]

@@ -68,7 +68,7 @@ class DuplicatesStage(Stage):
     def execute(self, run: StageRun) -> Publication:
         """Compare the images of the batch with lists, with earlier batches and with one another."""
         context, section = self.context, self.section
-        embed = EmbeddingHasher(section.model) if section.model and self.lists else None
+        embed = EmbeddingHasher(section.model).hashes if section.model and self.lists else None
         staged = context.run_tasks(
             "duplicates: hashes", list(units_of(self.images)), StageHashes(context.storage, run.staging, embed)
         )

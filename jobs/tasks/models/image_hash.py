@@ -32,7 +32,7 @@ class EmbeddingHasher:
 
     folder: str
 
-    def __call__(self, images: Sequence[bytes]) -> npt.NDArray[np.uint64]:
+    def hashes(self, images: Sequence[bytes]) -> npt.NDArray[np.uint64]:
         """Return the hashes of encoded images. Raises what reading the model raises."""
         if not images:
             return np.empty(0, np.uint64)

@@ -76,7 +76,7 @@ def test_hashes_are_those_of_the_model_in_any_batch(folder):
         pixels = processor(images=[Image.open(io.BytesIO(data)).convert("RGB") for data in images], return_tensors="pt")
         pooled = model.vision_model(pixel_values=pixels["pixel_values"]).pooler_output
         embeddings = torch.nn.functional.normalize(model.visual_projection(pooled).double(), dim=-1).numpy()
-    hasher = EmbeddingHasher(folder)
+    hasher = EmbeddingHasher(folder).hashes
     together = hasher(images)
     assert all(distance(a, b) <= 1 for a, b in zip(together, sign_bits(embeddings), strict=True))
     assert all(distance(a, hasher([data])[0]) <= 1 for a, data in zip(together, images, strict=True))
@@ -100,7 +100,7 @@ def test_pictures_are_removed_whose_embeddings_are_near_those_of_a_list(folder, 
     expected = {}
     for row in rows(context, "images"):
         if row["status"] == "ok":
-            [value] = EmbeddingHasher(folder)([row["image"]])
+            [value] = EmbeddingHasher(folder).hashes([row["image"]])
             bits, name = min((distance(value, other), name) for name, other in listed.items())
             if bits <= 3:
                 expected[names[row["image_id"]]] = (name, bits)
