@@ -1,7 +1,7 @@
 """An image filter that scores images with an ONNX model, such as a classifier of nudity or a detector of faces.
 
     pip install 'worldcurate[onnx]'          # for GPUs onnxruntime-gpu instead of onnxruntime
-    export PYTHONPATH=examples/image-filters # or spark.submit.pyFiles, so that executors can import this file
+    export PYTHONPATH=examples/image-filters # of the job and of every executor
 
     images:
       filters:

@@ -15,7 +15,7 @@ import pytest
 from curation.cli.config import ImagesSection
 from curation.errors import UsageError
 from curation.images.decode import ImageLimits, decode
-from curation.images.filters import load
+from curation.images.filters import apply, load
 from curation.images.filters.uniformity import gray_entropy
 from curation.lake.schemas import SCHEMAS
 from curation.lake.tombstones import add_tombstones
@@ -252,3 +252,16 @@ def test_runs_record_sizes_and_failures_by_host(crawl, site):
     assert (host, reasons) == ("127.0.0.1", {"http_404": sum(row["status"] == "failed" for row in rows(crawl))})
     recorded = [json.loads(row["totals"]) for row in crawl.lake.rows("runs").to_pylist() if row["stage"] == "images"]
     assert recorded == [totals]
+
+
+def test_the_split_into_tasks_changes_no_verdict(crawl, own, monkeypatch):
+    filters = ({"filter": ENTROPY, "min_bits": 7.0}, own())
+    results = []
+    for batch_images, shard_bytes in ((64, 1 << 20), (3, 3000), (1, 8000)):
+        monkeypatch.setattr(apply, "BATCH_IMAGES", batch_images)
+        part = change(crawl, batch=f"b{batch_images}", balance={"policy": "none", "t_en": None})
+        run(filtered(part, *filters, shard_bytes=shard_bytes))
+        wanted = [row for row in rows(crawl) if row["batch"] == part.batch]
+        results.append({row["image_id"]: (row["reason"], row["scores"], row["image_sha256"]) for row in wanted})
+    assert results[0] == results[1] == results[2]
+    assert {"low_entropy", "odd_width", "filter_failed"} <= {reason for reason, *_ in results[0].values()}
