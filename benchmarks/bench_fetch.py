@@ -40,6 +40,7 @@ ROUNDS = scaled(3, 1)
 TIMEOUT_S = 2.0
 TASK_TIMEOUT_S = 60.0  # of ours, per task of TASK_ROWS URLs
 TASK_ROWS = 4096
+COMPARED = 11  # pictures whose quality is compared
 
 OURS = """
 import sys, time
@@ -77,12 +78,12 @@ download(url_list=sys.argv[1], output_folder=sys.argv[3], output_format="parquet
 
 @dataclass(frozen=True)
 class Run:
-    """CPU seconds of a process with its children, its seconds, its longest task, and mean SSIM of its pictures."""
+    """CPU seconds of a process with its children, its seconds, its longest task, and some of its pictures by number."""
 
     cpu: float
     seconds: float
     longest: float
-    quality: float
+    pictures: dict[int, bytes]
 
 
 @contextmanager
@@ -112,26 +113,29 @@ def measure(python: str, script: str, urls: list[str]) -> Run:
         after, seconds = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter() - began
         cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         longest = float((out / "longest").read_text()) if (out / "longest").exists() else 0.0
-        return Run(cpu, seconds, longest, quality(out))
+        return Run(cpu, seconds, longest, compared(out))
 
 
-def quality(folder: Path) -> float:
-    """Return the mean SSIM of the stored pictures, one of each kind, against a Lanczos reduction of the original."""
+def compared(folder: Path) -> dict[int, bytes]:
+    """Return the stored pictures whose quality is compared, by number: a PNG, a WebP and JPEGs."""
     stored: dict[int, bytes] = {}
-    for path in sorted(folder.glob("*.parquet")):
+    for path in folder.glob("*.parquet"):
         rows = pq.read_table(path, columns=["url", "jpg"]).to_pylist()
         stored |= {int(row["url"].rpartition("/")[2]) % PICTURES: row["jpg"] for row in rows if row["jpg"]}
+    return {number: stored[number] for number in range(COMPARED) if number in stored}
+
+
+def similarity(stored: dict[int, bytes]) -> float:
+    """Return the mean SSIM of stored pictures against a Lanczos reduction of the originals."""
+    originals = pictures()
     return statistics.mean(
         ssim(np.asarray(image), np.asarray(original.resize(image.size, Image.Resampling.LANCZOS)))
-        for image, original in ((_opened(data), _opened(ORIGINALS[number])) for number, data in stored.items())
+        for image, original in ((_opened(data), _opened(originals[number][1])) for number, data in stored.items())
     )
 
 
 def _opened(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data)).convert("RGB")
-
-
-ORIGINALS = [body for _, body in pictures()]
 
 
 def measured(python: str, script: str, port: int, total: int, prefix: str) -> tuple[float, float, Run]:
@@ -161,11 +165,9 @@ def main() -> None:
                     share = f"{wall / per_second[delay_ms, name, '']:.0%}"
                     longest = max(run.longest for *_, run in rounds)
                     deadline = f"{longest:.1f} of {TASK_TIMEOUT_S:.0f} s" if longest else ""
-                    similarity = f"{statistics.mean(run.quality for *_, run in rounds):.4f}"
+                    quality = f"{similarity(rounds[-1][2].pictures):.4f}"
                     hosts = "5% hang, 5% fail" if bad else "good"
-                    cells.append(
-                        [f"{delay_ms} ms", hosts, name, f"{cpu:.0f}", f"{wall:.0f}", share, deadline, similarity]
-                    )
+                    cells.append([f"{delay_ms} ms", hosts, name, f"{cpu:.0f}", f"{wall:.0f}", share, deadline, quality])
     columns = [
         "latency", "hosts", "program", "URLs per CPU second", "URLs per second", "of clean", "longest task", "SSIM",
     ]  # fmt: skip
