@@ -159,6 +159,9 @@ MAX_TEXT_GROUPS, MIN_TEXT_GROUP = 4, 16  # groups per batch of texts; texts per 
 class TwoTowers(nn.Module):
     """Both encoders in one forward pass, as DDP requires.
 
+    Attributes:
+        text_groups: into how many groups of similar length a batch of texts is divided at most.
+
     Args:
         model: the wrapped MetaClip2Model.
     """
@@ -166,6 +169,7 @@ class TwoTowers(nn.Module):
     def __init__(self, model: MetaClip2Model) -> None:
         super().__init__()
         self.model = model
+        self.text_groups = MAX_TEXT_GROUPS
 
     def forward(self, images: Tensor, tokens: Tensor) -> Embeddings:
         """Return the embeddings of pairs, the logit scale, and the bias if the model has one.
@@ -194,6 +198,6 @@ class TwoTowers(nn.Module):
             self.model.get_text_features(
                 input_ids=tokens[rows, : lengths[rows[-1]]].to(self.model.device)
             ).pooler_output
-            for rows in by_length.chunk(max(1, min(MAX_TEXT_GROUPS, len(tokens) // MIN_TEXT_GROUP)))
+            for rows in by_length.chunk(max(1, min(self.text_groups, len(tokens) // MIN_TEXT_GROUP)))
         ]
         return normalize(torch.cat(parts).float(), dim=-1)[by_length.argsort().to(self.model.device)]

@@ -30,6 +30,7 @@ class Shards(Replicas):
     def _wrap(self, towers: TwoTowers) -> nn.Module:
         mesh = init_device_mesh(self._world.device.type, (self._world.size,))
         self._scalars = [p for p in towers.parameters() if p.ndim == 0]
+        towers.text_groups = 1  # every group would gather all layers of the text encoder again
         model = towers.model
         self._units: list[FSDPModule] = []
         for encoder in (model.vision_model, model.text_model):

@@ -52,15 +52,20 @@ def config_of(name: str, lake: str, folder: Path, run: dict[str, object]) -> Tra
     return TrainConfig(**keys)
 
 
-def train_all(rank: int, size: int, lake: str, folder: Path, tokenizer) -> float:
-    """Train every run, one after another; return the share of the parameters that this rank stores."""
+def train_all(rank: int, size: int, lake: str, folder: Path, tokenizer) -> tuple[float, int]:
+    """Train every run, one after another.
+
+    Return the share of the parameters that this rank stores, and how often a batch gathers a layer of the text encoder.
+    """
     world = World(rank, size, CPU)
     for name, run in RUNS.items():
         train(config_of(name, lake, folder, run), world)
     model = build_model(PRESETS["tiny"], tokenizer)
     total = sum(p.numel() for p in model.parameters())
-    Shards(TwoTowers(model), world)
-    return sum(local(p).numel() for p in model.parameters()) / total
+    towers, calls = Shards(TwoTowers(model), world).module, []
+    model.text_model.encoder.layers[0].register_forward_pre_hook(lambda *_: calls.append(1))
+    towers(torch.zeros(64, 64, 64, 3, dtype=torch.uint8), tokenizer(["a red circle", "a bar"] * 32))
+    return sum(local(p).numel() for p in model.parameters()) / total, len(calls)
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +75,9 @@ def runs(tmp_path_factory, tokenizer, s3) -> Path:
     ShardLake(folder / "lake").publish([shard_row(n) for n in range(60)])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WORLDCURATE_CACHE", str(folder / "cache"))
-        shares = call_on_ranks(train_all, 2, str(folder / "lake"), folder, tokenizer)
+        shares, gathered = zip(*call_on_ranks(train_all, 2, str(folder / "lake"), folder, tokenizer), strict=True)
         assert shares == pytest.approx([0.5, 0.5], abs=0.01)
+        assert gathered == (1, 1)
         train(config_of("fsdp-to-one", str(folder / "lake"), folder, {"resume": "fsdp"}), World(0, 1, CPU))
         return folder
 
