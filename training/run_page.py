@@ -20,7 +20,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from curation.cli.locations import Location
 from curation.cli.run import run_command
 from curation.cli.settings import load_config
-from curation.errors import InputError
+from curation.errors import InputError, UsageError
+from curation.io.paths import is_s3
 from training.engine import checkpoint
 from training.engine.checkpoint import TrainingState
 from training.report.metrics_file import METRICS_FILE
@@ -39,7 +40,10 @@ def main(argv: Sequence[str]) -> None:
     """Read the arguments and write the page."""
     prog = "python -m training.run_page"
     config = load_config(RunPageConfig, argv, prog=prog, description=__doc__ or "", required=("run",))
-    output = Path(config.run or "")
+    assert config.run is not None, "load_config requires this key"
+    if is_s3(config.run):
+        raise UsageError(f"run: {config.run} is on S3: open its run.html there, or pass a copy of it in a folder")
+    output = Path(config.run)
     if not (output / METRICS_FILE).exists():
         raise InputError(f"run: {output} has no {METRICS_FILE}: pass the output folder of a training run")
     folder = checkpoint.find(output)

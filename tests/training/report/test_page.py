@@ -87,6 +87,8 @@ def test_the_page_is_self_contained_and_made_again_from_the_files(trained, capsy
 
 
 def test_a_folder_without_a_run_exits_with_3(tmp_path, capsys):
+    assert run_command(main, ["--run", "s3://bucket/runs/1"]) == 2
+    assert "run: s3://bucket/runs/1 is on S3: open its run.html there" in capsys.readouterr().err
     assert run_command(main, ["--run", str(tmp_path)]) == 3
     assert "has no metrics.jsonl: pass the output folder of a training run" in capsys.readouterr().err
 
