@@ -89,7 +89,7 @@ def render(report: RunReport) -> str:
     return template.render(
         report=report,
         config=config,
-        shown={key: config[key] for key in SHOWN_KEYS if config.get(key) is not None},
+        shown={key: _short(config[key]) for key in SHOWN_KEYS if config.get(key) is not None},
         steps=total_steps(config),
         warnings=list(warnings(report)),
         tiles=list(tiles(report)),
@@ -99,6 +99,11 @@ def render(report: RunReport) -> str:
         headings=HEADINGS,
         titles=TITLES,
     )
+
+
+def _short(value: Any) -> Any:
+    """Return the name of a setting that has a kind, such as that of a loss; other settings are unchanged."""
+    return value.get("kind", value) if isinstance(value, Mapping) else value
 
 
 def total_steps(config: Mapping[str, Any]) -> int | None:

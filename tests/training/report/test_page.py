@@ -71,6 +71,7 @@ def test_a_run_writes_a_page_with_all_its_parts(trained):
     facts = page.find(".//dl[@class='facts']").text_content()
     assert "step 4, epoch 1" in facts
     assert "batch size 16" in facts
+    assert "loss info_nce" in facts
 
 
 def test_the_page_is_self_contained_and_made_again_from_the_files(trained, capsys):
