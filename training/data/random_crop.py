@@ -40,20 +40,21 @@ class CropBox(NamedTuple):
         return CropBox(left, top, max(left + 1, round(self.right * x)), max(top + 1, round(self.bottom * y)))
 
 
-def random_crop(data: bytes | memoryview, seed: int, result: Pixels) -> None:
+def random_crop(data: bytes | memoryview, seed: int, result: Pixels, area: tuple[float, float] = AREA) -> None:
     """Write a random crop of an encoded image, resized, to `result` (side, side, 3), such as an image of a batch.
 
-    The result depends only on image, seed and side. Raises InputError if the image cannot be decoded.
+    The result depends only on image, seed, side and the smallest and largest share of the area. Raises InputError if
+    the image cannot be decoded.
     """
-    cropped = _crop_jpeg(data, seed, len(result))
+    cropped = _crop_jpeg(data, seed, len(result), area)
     if cropped is None:
         image = np.array(decode(data))
         height, width = image.shape[:2]
-        cropped = _cut(image, random_box(width, height, seed))
+        cropped = _cut(image, random_box(width, height, seed, area))
     _resize(cropped, result)
 
 
-def _crop_jpeg(data: bytes | memoryview, seed: int, size: int) -> Pixels | None:
+def _crop_jpeg(data: bytes | memoryview, seed: int, size: int, area: tuple[float, float]) -> Pixels | None:
     """Return the crop at the smallest scale that has `size` pixels; None if Pillow must decode the image."""
     if bytes(data[:2]) != b"\xff\xd8" or _EXIF.search(data):
         return None
@@ -61,7 +62,7 @@ def _crop_jpeg(data: bytes | memoryview, seed: int, size: int) -> Pixels | None:
         height, width, color_space, _ = simplejpeg.decode_jpeg_header(data)
         if color_space not in ("YCbCr", "Gray", "RGB"):
             return None
-        box = random_box(width, height, seed)
+        box = random_box(width, height, seed, area)
         divisor = scale_divisor(min(box.right - box.left, box.bottom - box.top), size)
         image = simplejpeg.decode_jpeg(data, min_width=-(-width // divisor), min_height=-(-height // divisor))
     except ValueError:  # damaged: Pillow reads some of these images and names the defects of the others
@@ -87,19 +88,19 @@ def _resize(image: Pixels, result: Pixels) -> None:
     torch.ops.aten._upsample_bicubic2d_aa.out(channels_first, result.shape[:2], False, None, None, out=out)
 
 
-def random_box(width: int, height: int, seed: int) -> CropBox:
+def random_box(width: int, height: int, seed: int, area: tuple[float, float] = AREA) -> CropBox:
     """Return the rectangle of a random resized crop (Szegedy et al., arXiv 1409.4842, section 6).
 
-    Area and aspect ratio (on a logarithmic scale) are drawn until the rectangle fits into the image. If no try fits,
-    the result is the largest centered rectangle with an allowed ratio.
+    Area, between two shares of the image, and aspect ratio (on a logarithmic scale) are drawn until the rectangle fits
+    into the image. If no try fits, the result is the largest centered rectangle with an allowed ratio.
     """
     rng = np.random.Generator(np.random.PCG64(seed))
     for _ in range(TRIES):
-        area, log_aspect, x, y = rng.random(4)
-        area = width * height * (AREA[0] + area * (AREA[1] - AREA[0]))
+        share, log_aspect, x, y = rng.random(4)
+        pixels = width * height * (area[0] + share * (area[1] - area[0]))
         low, high = map(math.log, ASPECT)
         aspect = math.exp(low + log_aspect * (high - low))
-        w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        w, h = round(math.sqrt(pixels * aspect)), round(math.sqrt(pixels / aspect))
         if 0 < w <= width and 0 < h <= height:
             left, top = int(x * (width - w + 1)), int(y * (height - h + 1))
             return CropBox(left, top, left + w, top + h)

@@ -22,11 +22,11 @@ from curation.hashing import u64
 from curation.io.storage import Storage
 from training.data.group_cache import GroupCache
 from training.data.held_groups import HeldGroups
-from training.data.random_crop import random_crop
 from training.data.sample_order import DataState, EpochOrder, SampleOrder, worker_positions
 from training.data.shard_index import ShardIndex
 from training.data.shard_reader import RowGroup, ShardReader
 from training.data.tokenizer import Tokenizer
+from training.data.views.image_transform import PUBLISHED, ImageTransform
 
 
 class Batch(NamedTuple):
@@ -64,6 +64,7 @@ class LoaderConfig:
         cache_bytes: limit of the cache for row groups that several workers of a host need.
         on_bad_row: `fail` if an image cannot be decoded, or `replace` it and its text by those of the next row of the
             row group that can be.
+        transform: how images are shown.
     """
 
     order: SampleOrder
@@ -75,6 +76,7 @@ class LoaderConfig:
     pin_memory: bool = False
     cache_bytes: int = 4 << 30
     on_bad_row: Literal["fail", "replace"] = "fail"
+    transform: ImageTransform = PUBLISHED
 
 
 class ShardDataset(IterableDataset[Any]):
@@ -151,7 +153,7 @@ class ShardDataset(IterableDataset[Any]):
             group = groups.group(location)
             for row in self._rows_to_try(group, location.row):
                 try:
-                    random_crop(group.image(row), seed, pixels[number])
+                    self.config.transform.write(group.image(row), seed, pixels[number])
                     texts.append(group.text(row))
                     languages[group.language(row)] += 1
                     break

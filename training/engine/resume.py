@@ -51,6 +51,7 @@ REPORTED = (
     "max_grad_norm",
     "ema_decay",
     "on_bad_row",
+    "crop",
     "precision",
     "compile",
     "deterministic",

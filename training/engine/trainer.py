@@ -204,6 +204,7 @@ class Trainer:
             pin_memory=self._world.device.type == "cuda",
             cache_bytes=config.loader_cache_bytes,
             on_bad_row=config.on_bad_row,
+            transform=config.crop.transform,
         )
         storage = config.open_storage()
         return load_batches(

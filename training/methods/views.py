@@ -6,27 +6,43 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from training.data.views.augmentation import Augmentation
 from training.data.views.frame_choice import CLIP_VIP_FRAMES
+from training.data.views.image_transform import ImageTransform
 from training.data.views.text_edits import Edit
 from training.methods.base import Part
 
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
-class ImageView(Part):
-    """A random crop of an image."""
+class Crop(Part):
+    """How a visit shows an image."""
 
-    kind: Literal["image"] = "image"
-    column: str = Field("image", description="column with the encoded images")
-    area: tuple[Share, Share] = Field((0.9, 1.0), description="smallest and largest share of the image in a crop")
-    augment: Literal["none"] | Augmentation = Field("none", description="changes of a crop: none, moco or clip_italian")
+    area: tuple[Share, Share] = Field(
+        (0.9, 1.0), description="smallest and largest share of the image in a random crop, such as 0.5,1"
+    )
+    augment: Literal["none", "moco", "clip_italian"] = Field(
+        "none",
+        description="change of colors and geometry after the crop: none, moco (arXiv 2003.04297) or clip_italian "
+        "(arXiv 2108.08688)",
+    )
 
     @model_validator(mode="after")
     def _ordered_area(self) -> Self:
         if self.area[0] > self.area[1]:
             raise ValueError(f"area: {self.area[0]} is more than {self.area[1]}: write the smaller share first")
         return self
+
+    @property
+    def transform(self) -> ImageTransform:
+        """The transform of images with these settings."""
+        return ImageTransform(self.area, None if self.augment == "none" else self.augment)
+
+
+class ImageView(Crop):
+    """A random crop of an image."""
+
+    kind: Literal["image"] = "image"
+    column: str = Field("image", description="column with the encoded images")
 
 
 class TextView(Part):

@@ -138,6 +138,15 @@ def test_a_random_box_covers_most_of_an_image_with_a_usual_aspect_ratio(width, a
     assert 0.72 <= (right - left) / (bottom - top) <= 1.4
 
 
+@given(st.floats(0.1, 0.9), st.floats(0.1, 1.0), st.integers(0, 2**64 - 1))
+def test_a_random_box_has_a_share_of_the_image_between_both_bounds(first, second, seed):
+    low, high = sorted((first, second))
+    left, top, right, bottom = random_box(400, 400, seed, (low, high))
+    share = (right - left) * (bottom - top) / 400**2
+    if share != 1:  # the centered square, if no try fits
+        assert low - 0.01 <= share <= high + 0.01
+
+
 def test_random_boxes_differ():
     assert len({random_box(200, 200, seed) for seed in range(50)}) > 25
 
