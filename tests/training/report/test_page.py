@@ -59,7 +59,8 @@ def test_a_run_writes_a_page_with_all_its_parts(trained):
     ]  # fmt: skip
     assert len(page.findall(".//svg[@class='rank']")) == len(titles) + 2, "a chart for each set"
     sections = [title.text_content() for title in page.iter("h2")]
-    assert sections[1:4] == [
+    assert sections[1:5] == [
+        "Pairs seen by language",
         "shapes: image-text retrieval",
         "colors: zero-shot classification",
         "shapes: retrieval examples",
@@ -72,6 +73,8 @@ def test_a_run_writes_a_page_with_all_its_parts(trained):
     assert "step 4, epoch 1" in facts
     assert "batch size 16" in facts
     assert "loss info_nce" in facts
+    seen = [[cell.text_content().strip() for cell in row] for row in page.find(".//table").iter("tr")][1:]
+    assert [row[:4] for row in seen] == [["en", "", "64", "100.0%"]]
 
 
 def test_the_page_is_self_contained_and_made_again_from_the_files(trained, capsys):
