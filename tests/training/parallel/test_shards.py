@@ -63,9 +63,10 @@ def train_all(rank: int, size: int, lake: str, folder: Path, tokenizer) -> tuple
     model = build_model(PRESETS["tiny"], tokenizer)
     total = sum(p.numel() for p in model.parameters())
     towers, calls = Shards(TwoTowers(model), world).module, []
+    share = sum(local(p).numel() for p in model.parameters()) / total
     model.text_model.encoder.layers[0].register_forward_pre_hook(lambda *_: calls.append(1))
     towers(torch.zeros(64, 64, 64, 3, dtype=torch.uint8), tokenizer(["a red circle", "a bar"] * 32))
-    return sum(local(p).numel() for p in model.parameters()) / total, len(calls)
+    return share, len(calls)
 
 
 @pytest.fixture(scope="module")
