@@ -228,7 +228,8 @@ class ShardsStage(Stage):
 def run(context: Context) -> list[Outcome]:
     """Fetch the images of the batch's curated pairs, find duplicates if that is asked for, and write the shards."""
     _check_reasons(context)
-    check_hash_lists(context)
+    if context.fetch:  # a takedown rebuilds the images in any case
+        check_hash_lists(context)
     outcomes = [kind.open(context).run() for kind in JOB.stages if kind.applies(context.config)]
     if not DuplicatesStage.applies(context.config):
         withdraw_duplicates(context)

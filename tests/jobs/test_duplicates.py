@@ -185,11 +185,11 @@ def test_a_later_batch_is_stale_when_an_earlier_one_changes(nights):
 
 
 def take_down(context, *names):
-    """Take images down by the names of their files; return what the command says becomes stale."""
+    """Take images down by the names of their files; return what the command says."""
     ids = {name: image for image, name in name_of(context).items()}
     context = Context(Config(lake=context.config.lake), "takedown")
     plan = takedown.Takedown(context, read_names(context.storage, image_ids=[ids[name] for name in names]))
-    return [line for line in plan.run("asked", None, purge=True) if line.startswith("becomes stale")]
+    return plan.run("asked", None, purge=True)
 
 
 def test_a_duplicate_takes_the_place_of_an_original_that_is_taken_down(nights):
@@ -197,9 +197,9 @@ def test_a_duplicate_takes_the_place_of_an_original_that_is_taken_down(nights):
     before = in_shards(first)
     [kept] = {"0.png", "copy0.png"} & before
     [other] = {"0.png", "copy0.png"} - before
-    stale = take_down(first, kept, "4.png")
+    said = take_down(first, kept, "4.png")
     assert in_shards(first) == before - {kept, "4.png"} | {other}
-    assert any("b2: duplicates" in line for line in stale)
+    assert any(line.startswith("becomes stale: batch b2: duplicates") for line in said)
     assert "copy4.png" not in in_shards(second)
     run_night(second)
     assert "copy4.png" in in_shards(second)
@@ -214,6 +214,19 @@ def test_a_takedown_rebuilds_with_the_settings_of_the_last_run(in_process, tmp_p
     take_down(on, "19.png")
     assert len(removed(on)) == 5
     assert in_shards(on) == {*FIRST, *COPIES, *SIMILAR} - removed(on).keys() - {"19.png"}
+
+
+def test_a_takedown_removes_stored_images_although_a_hash_list_is_gone(nights, tmp_path):
+    path = tmp_path / "list.parquet"
+    write_hash_list(nights[0].storage, str(path), [])
+    listing = change(nights[0], dedup={"hash_lists": [str(path)]})
+    run_night(listing)
+    path.unlink()
+    ids = {name: image for image, name in name_of(listing).items()}
+    said = take_down(listing, "19.png")
+    assert [line.partition(": ")[0] for line in said if "list.parquet" in line] == ["not rebuilt"]
+    assert ids["19.png"] not in {row["image_id"] for row in rows(listing, "images")}
+    assert states(listing)["b1", "shards"] == "stale"
 
 
 def problems_of(context):

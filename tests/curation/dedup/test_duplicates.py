@@ -142,6 +142,7 @@ def test_a_list_with_a_bad_digest_is_refused():
     assert hashes_of_list(good).to_pylist() == [row]
     without = good.set_column(3, "embedding", pa.nulls(1, pa.string()))
     assert hashes_of_list(without)["embedding"].to_pylist() == [None]
+    assert len(hashes_of_list(good[:0])) == 0
     for column, value in (("sha256", "0" * 63), ("phash", "0" * 15 + "g"), ("phash", None), ("embedding", "0")):
         index = good.column_names.index(column)
         bad = good.set_column(index, column, pa.array([value], pa.string()))
