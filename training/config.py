@@ -20,7 +20,7 @@ from curation.io.storage import Storage
 from training.data.epochs.mixture import Mixture
 from training.evaluation.evaluation_set import EvaluationSet
 from training.methods.base import Group, InfoNCE, Loss, Phase, Start
-from training.methods.views import Crop
+from training.methods.views import Crop, StoredTexts
 from training.output.s3_copy import S3Copy, working_folder
 
 HELD_OUT = "held_out"  # the name of the evaluation on the held-out pairs
@@ -157,6 +157,7 @@ class TrainConfig(BaseSettings):
         False, description="use only deterministic operations, also on GPUs, where some are slower"
     )
     crop: Crop = Crop()
+    text: StoredTexts = StoredTexts()
     phase: Phase = Phase()
     loss: Loss = Field(InfoNCE(), description="loss over the pairs of a batch: info_nce or sigmoid")
     group: Group = Group()

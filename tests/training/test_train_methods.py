@@ -66,17 +66,19 @@ def test_a_resumed_run_with_every_part_of_a_method_equals_an_uninterrupted_one(r
     assert weights["logit_scale"].item() <= math.log(12) + 1e-6
 
 
-OTHER_OPTIMIZER = {
+OTHER_SETTINGS = {
+    "crop": {"area": (0.5, 1), "augment": "moco"},
+    "text": {"edits": ["swap", "delete"]},
     "betas": (0.9, 0.999),
     "phase": {"optimizer": "adabelief", "adaptive_clip": 0.01, "schedule": "linear", "warmup_from_zero": True},
 }
 
 
-def test_a_resumed_run_with_another_optimizer_equals_an_uninterrupted_one(run, tmp_path):
-    losses, weights = run("whole", **OTHER_OPTIMIZER, lr=0.01, warmup_steps=1)
+def test_a_resumed_run_with_other_views_and_another_optimizer_equals_an_uninterrupted_one(run, tmp_path):
+    losses, weights = run("whole", **OTHER_SETTINGS, lr=0.01, warmup_steps=1)
     _, with_adamw = run("adamw", lr=0.01, warmup_steps=1)
     middle = str(tmp_path / "whole" / "checkpoints" / "step-00000002")
-    rest, again = run("rest", **OTHER_OPTIMIZER, lr=0.01, warmup_steps=1, resume=middle)
+    rest, again = run("rest", **OTHER_SETTINGS, lr=0.01, warmup_steps=1, resume=middle)
     assert rest == {step: losses[step] for step in (3, 4)}
     assert all(torch.equal(weights[name], again[name]) for name in weights)
     assert not torch.equal(weights["text_projection.weight"], with_adamw["text_projection.weight"])

@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
@@ -27,6 +27,8 @@ from training.data.shard_index import ShardIndex
 from training.data.shard_reader import RowGroup, ShardReader
 from training.data.tokenizer import Tokenizer
 from training.data.views.image_transform import PUBLISHED, ImageTransform
+from training.data.views.seeds import view_seed
+from training.data.views.text_transform import TextTransform
 
 
 class Batch(NamedTuple):
@@ -65,6 +67,7 @@ class LoaderConfig:
         on_bad_row: `fail` if an image cannot be decoded, or `replace` it and its text by those of the next row of the
             row group that can be.
         transform: how images are shown.
+        text: which text of an image is shown, and how.
     """
 
     order: SampleOrder
@@ -77,6 +80,7 @@ class LoaderConfig:
     cache_bytes: int = 4 << 30
     on_bad_row: Literal["fail", "replace"] = "fail"
     transform: ImageTransform = PUBLISHED
+    text: TextTransform = field(default_factory=TextTransform)
 
 
 class ShardDataset(IterableDataset[Any]):
@@ -120,8 +124,9 @@ class ShardDataset(IterableDataset[Any]):
         config = self.config
         shares_streams = config.order.streams % (config.world_size * workers) > 0
         cache = GroupCache(config.cache_bytes) if shares_streams else None
+        with_matched = config.text.reads_matched
         state, left, counted = self.start, self.steps, 0
-        with closing(ShardReader(self.index, self._storage, cache)) as reader:
+        with closing(ShardReader(self.index, self._storage, cache, with_matched=with_matched)) as reader:
             while left > 0:
                 state = state.batch_start(config.batch_size, self.index.samples)
                 steps = min(left, (self.index.samples - state.position) // config.batch_size)
@@ -154,8 +159,9 @@ class ShardDataset(IterableDataset[Any]):
             for row in self._rows_to_try(group, location.row):
                 try:
                     self.config.transform.write(group.image(row), seed, pixels[number])
-                    texts.append(group.text(row))
-                    languages[group.language(row)] += 1
+                    text, language = self._text(group, row, epoch, position)
+                    texts.append(text)
+                    languages[language] += 1
                     break
                 except InputError as error:
                     errors.append(InputError(f"{reader.describe(location._replace(row=row))}: {error}"))
@@ -169,6 +175,11 @@ class ShardDataset(IterableDataset[Any]):
             replaced=replaced,
             languages=dict(languages),
         )
+
+    def _text(self, group: RowGroup, row: int, epoch: int, position: int) -> tuple[str, str]:
+        """Return the text that this visit shows, and its language."""
+        seed = view_seed(self.config.order.seed, "text", "text", epoch=epoch, position=position)
+        return self.config.text.show(group.text(row), group.language(row), group.matched(row), seed)
 
     def _rows_to_try(self, group: RowGroup, row: int) -> Iterator[int]:
         """Yield a row, and the others of its group after it if they may replace it."""

@@ -25,21 +25,32 @@ from training.data.shard_index import ShardIndex
 
 Integers = npt.NDArray[np.int64]
 
+MATCHED_COLUMNS: Final = ("texts.list.element.text", "texts.list.element.lang")
 DRAW_COLUMNS: Final = ("image_id", *(f"texts.list.element.{name}" for name in ("text", "lang", "keep_probability")))
 MAX_OPEN_FILES: Final = 16  # an open file holds its footer and checksums, up to a few hundred KB
 
 
 class RowGroup:
-    """The samples of one row group in index order: the images in `rows` of the group, their texts and languages."""
+    """The samples of one row group in index order: the images in `rows` of the group, their texts and languages.
 
-    def __init__(self, images: pa.ChunkedArray, rows: Integers, texts: pa.Array, languages: pa.Array) -> None:
+    `matched` has all matched texts of each image, as lists of structs; None: they were not read.
+    """
+
+    def __init__(
+        self,
+        images: pa.ChunkedArray,
+        rows: Integers,
+        texts: pa.Array,
+        languages: pa.Array,
+        matched: pa.ChunkedArray | None = None,
+    ) -> None:
         if 2 * len(rows) < len(images):  # hold only the images of the samples
             images, rows = images.take(pa.array(rows)), np.arange(len(rows))
         column = images.chunk(0) if images.num_chunks == 1 else images.combine_chunks()
         _, offsets, data = column.buffers()
         self._offsets = np.frombuffer(offsets, np.int64, len(column) + 1, 8 * column.offset)
         self._data = memoryview(data or b"").cast("B")  # decoders refuse signed bytes
-        self._rows, self._texts, self._languages = rows, texts, languages
+        self._rows, self._texts, self._languages, self._matched = rows, texts, languages, matched
 
     def __getitem__(self, row: int) -> tuple[bytes, str]:
         return bytes(self.image(row)), self.text(row)
@@ -60,6 +71,11 @@ class RowGroup:
         """Return the language of a sample's text."""
         return str(self._languages[row].as_py())
 
+    def matched(self, row: int) -> dict[str, str]:
+        """Return the languages of all matched texts of a sample's image by text; none if they were not read."""
+        texts = self._matched[row].as_py() if self._matched is not None else None
+        return {text["text"]: text["lang"] for text in texts or ()}
+
 
 class ShardReader:
     """Reads samples from the shards of an index.
@@ -70,14 +86,17 @@ class ShardReader:
         index: the samples.
         storage: access to the files.
         cache: where row groups are shared with the other workers of the host, if they need the same ones.
+        with_matched: whether `load` reads all matched texts of each image.
 
     Attributes:
         index: the samples.
         num_loaded: number of row groups that `load` has read from storage.
     """
 
-    def __init__(self, index: ShardIndex, storage: Storage, cache: GroupCache | None = None) -> None:
-        self.index = index
+    def __init__(
+        self, index: ShardIndex, storage: Storage, cache: GroupCache | None = None, *, with_matched: bool = False
+    ) -> None:
+        self.index, self._with_matched = index, with_matched
         self._storage = storage
         self._cache = cache
         self.num_loaded = 0
@@ -91,7 +110,9 @@ class ShardReader:
     def load(self, group: int) -> RowGroup:
         """Return the samples of a row group. Raises DamagedLakeError if its file is missing or damaged."""
         rows, key = self.index.rows(group), self.index.key
-        columns = ("image", "text", "lang") if key is None else ("image", *DRAW_COLUMNS)
+        columns: tuple[str, ...] = ("image", "text", "lang") if key is None else ("image", *DRAW_COLUMNS)
+        if self._with_matched and key is None:
+            columns += MATCHED_COLUMNS
         read = partial(self._load, group, columns)
         path, number = self.index.files[self.index.group_file[group]], self.index.group_number[group]
         table = self._cache.table(f"{path}|{number}|{columns}", read) if self._cache else read()
@@ -99,7 +120,12 @@ class ShardReader:
             texts, languages = (table[name].take(pa.array(rows)) for name in ("text", "lang"))
         else:
             _, texts, languages = self._draw_from(group, table, key)
-        return RowGroup(table["image"], rows, texts, languages)
+        matched = None
+        if self._with_matched:
+            if "texts" not in table.column_names:
+                raise self._without_texts(group)
+            matched = table["texts"].take(pa.array(rows))
+        return RowGroup(table["image"], rows, texts, languages, matched)
 
     def _load(self, group: int, columns: tuple[str, ...]) -> pa.Table:
         """Return columns of a row group as `read` does, and keep its file open."""
@@ -138,10 +164,11 @@ class ShardReader:
         try:
             return draw_texts(key, *(samples[name].combine_chunks() for name in ("image_id", "texts")))
         except (KeyError, ValueError) as error:
-            path = self.index.files[self.index.group_file[group]]
-            raise InputError(
-                f"{path} has rows without texts or probabilities to draw from: balance and fetch again"
-            ) from error
+            raise self._without_texts(group) from error
+
+    def _without_texts(self, group: int) -> InputError:
+        path = self.index.files[self.index.group_file[group]]
+        return InputError(f"{path} has rows without texts or probabilities to draw from: balance and fetch again")
 
     def describe(self, location: SampleLocation) -> str:
         """Return a sample's file, row group and row for an error message."""

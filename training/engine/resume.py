@@ -52,6 +52,7 @@ REPORTED = (
     "ema_decay",
     "on_bad_row",
     "crop",
+    "text",
     "precision",
     "compile",
     "deterministic",

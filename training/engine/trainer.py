@@ -205,6 +205,7 @@ class Trainer:
             cache_bytes=config.loader_cache_bytes,
             on_bad_row=config.on_bad_row,
             transform=config.crop.transform,
+            text=config.text.transform,
         )
         storage = config.open_storage()
         return load_batches(

@@ -9,7 +9,10 @@ from pydantic import Field, model_validator
 from training.data.views.frame_choice import CLIP_VIP_FRAMES
 from training.data.views.image_transform import ImageTransform
 from training.data.views.text_edits import Edit
+from training.data.views.text_transform import PUBLISHED_ONLY, TextTransform
 from training.methods.base import Part
+
+STORED = frozenset({"published", "matched"})
 
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -45,24 +48,51 @@ class ImageView(Crop):
     column: str = Field("image", description="column with the encoded images")
 
 
-class TextView(Part):
-    """A text, drawn from several sources in every epoch."""
+class Texts(Part):
+    """Which text of an image a visit shows; it is drawn anew in every epoch."""
 
-    kind: Literal["text"] = "text"
     sources: dict[str, Annotated[float, Field(ge=0)]] = Field(
-        default={"published": 1.0},
+        default=dict(PUBLISHED_ONLY),
         min_length=1,
-        description="weight of every text of a source, such as published or rewrites; the original is in the first",
+        description="weight of every text of a source: published, the text of the sample, or matched, all matched "
+        "texts of its image, whatever their keep probabilities and languages",
     )
-    short_words: int = Field(0, ge=0, description="a text of fewer words is replaced by the original")
+    short_words: int = Field(
+        0, ge=0, description="a drawn text of fewer words is replaced by the first text of the first source"
+    )
     edits: tuple[Edit, ...] = Field((), description="edits of which one is drawn: swap, delete, synonym")
-    mask: float = Field(0.0, ge=0, lt=1, description="share of the tokens that are selected for masking")
 
     @model_validator(mode="after")
     def _some_weight(self) -> Self:
         if not any(self.sources.values()):
             raise ValueError("sources: all weights are 0: give one source a weight")
         return self
+
+
+class StoredTexts(Texts):
+    """Which of the texts in the shards a visit shows; it is drawn anew in every epoch."""
+
+    edits: tuple[Literal["swap", "delete"], ...] = Field(
+        (), description="edits of which one is drawn: swap or delete one word in ten"
+    )
+
+    @model_validator(mode="after")
+    def _stored_sources(self) -> Self:
+        if unknown := sorted(set(self.sources) - STORED):
+            raise ValueError(f"sources: {unknown[0]!r} is not in the shards: choose among {', '.join(sorted(STORED))}")
+        return self
+
+    @property
+    def transform(self) -> TextTransform:
+        """The transform of texts with these settings."""
+        return TextTransform(self.sources, self.short_words, self.edits)
+
+
+class TextView(Texts):
+    """A text, drawn from several sources in every epoch."""
+
+    kind: Literal["text"] = "text"
+    mask: float = Field(0.0, ge=0, lt=1, description="share of the tokens that are selected for masking")
 
 
 class FramesView(Part):

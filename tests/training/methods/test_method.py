@@ -5,6 +5,7 @@ from pydantic import ValidationError
 
 from training.methods.method import Method
 from training.methods.terms import InfoNCETerm
+from training.methods.views import StoredTexts
 
 TEXT, IMAGE, KEY, FRAMES = ({"kind": kind} for kind in ("text", "image", "key", "frames"))
 
@@ -115,6 +116,11 @@ def test_settings_that_do_not_fit_each_other_are_refused_in_one_line(keys, line)
     (error,) = caught.value.errors()
     assert line in error["msg"]
     assert "\n" not in error["msg"]
+
+
+def test_texts_that_shards_do_not_have_are_refused():
+    with pytest.raises(ValidationError, match="sources: 'rewrites' is not in the shards: choose among matched, publ"):
+        StoredTexts(sources={"rewrites": 1})
 
 
 def test_unknown_keys_are_refused():

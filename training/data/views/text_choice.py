@@ -24,7 +24,8 @@ def choose_text(
     """
     choices = [(text, weight) for source, weight in weights.items() if weight for text in texts.get(source, ())]
     if not choices:
-        raise InputError(f"texts: the row has none of source {', '.join(weights)}: choose other sources of the view")
+        sources = ", ".join(source for source, weight in weights.items() if weight)
+        raise InputError(f"texts: the row has none of source {sources}: choose other sources of the view")
     left = uniform(seed) * sum(weight for _, weight in choices)
     chosen = choices[-1][0]  # rounding may leave a little at the end
     for text, weight in choices:

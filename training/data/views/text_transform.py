@@ -1,0 +1,53 @@
+"""How a visit shows the text of an image: drawn among its texts, and perhaps edited."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from curation.hashing import u64
+from training.data.views.text_choice import choose_text
+from training.data.views.text_edits import Edit, edit_text
+
+PUBLISHED_ONLY: Mapping[str, float] = MappingProxyType({"published": 1.0})
+
+
+@dataclass(frozen=True)
+class TextTransform:
+    """The transform of texts; its result depends only on the texts and a seed.
+
+    Attributes:
+        sources: weight of every text of a source: `published`, the text of the sample, or `matched`, all matched texts
+            of its image.
+        short_words: a drawn text of fewer words is replaced by the first text of the first source.
+        edits: kinds of edits of which one is drawn; without any, texts stay as they are.
+    """
+
+    sources: Mapping[str, float] = field(default_factory=lambda: dict(PUBLISHED_ONLY))
+    short_words: int = 0
+    edits: tuple[Edit, ...] = ()
+
+    @property
+    def reads_matched(self) -> bool:
+        """Whether other texts of an image than the one of the sample may be shown."""
+        return self.sources.get("matched", 0) > 0
+
+    def show(self, text: str, language: str, matched: Mapping[str, str], seed: int) -> tuple[str, str]:
+        """Return the text that a visit shows, and its language.
+
+        Raises InputError if the image has no text of the sources.
+
+        Args:
+            text: the text of the sample.
+            language: its language.
+            matched: the languages of all matched texts of the image, by text; empty unless `reads_matched`.
+            seed: decides the draw and the edit.
+        """
+        if self.reads_matched:
+            texts = {"published": [text], "matched": list(matched)}
+            text = choose_text(texts, self.sources, u64(seed, "source"), short_words=self.short_words)
+            language = matched.get(text, language)
+        if self.edits:
+            text = edit_text(text, self.edits, u64(seed, "edit"))
+        return text, language
