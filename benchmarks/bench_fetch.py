@@ -38,7 +38,7 @@ URLS = scaled(20_000, 300)
 FEW = scaled(400, 40)
 ROUNDS = scaled(3, 1)
 TIMEOUT_S = 2.0
-TASK_TIMEOUT_S = 60.0  # of ours, per task of TASK_ROWS URLs
+TASK_TIMEOUT_S = 120.0  # of ours, per task of TASK_ROWS URLs
 TASK_ROWS = 4096
 COMPARED = 11  # pictures whose quality is compared
 
