@@ -48,6 +48,7 @@ class CompactStage(Stage):
         self.sources = find_sources(context)
         self.section = section
         self.fingerprint_keys = {
+            "dataset": section.dataset,  # a killed run of another dataset is not continued
             "shard_bytes": section.shard_bytes,
             "seed": lake.recipe(recipe)["seed"],
             "algorithm": ALGORITHM,

@@ -14,30 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.errors import DamagedLakeError, InputError, UsageError
-from curation.hashing import order_hash
 from curation.lake.parquet import ROW_GROUP_BYTES
 from jobs import compact
-from jobs.runtime.config import Config
 from jobs.runtime.context import Context
 from jobs.tasks.compact.rows import StageRows, WriteBucket, bucket_numbers
-from support.compaction import Killed, in_order, kill_at, read
+from support.compaction import SEED, Killed, in_order, kill_at, make_lake, read
 from support.in_process import change, without_spark
-from support.shards import ShardLake, shard_row
-
-SEED = 5
-
-
-def publish(root: Path, batches: dict[str, list[int]], **compact_keys) -> Context:
-    """A lake with shards of batches, each in its order; a number stands for an image."""
-    made = ShardLake(root)
-    made.lake.create()
-    made.lake.freeze_recipe("default", {"seed": SEED, "selection": "drawn"})
-    for batch, numbers in batches.items():
-        made.lake.declare_batch(batch)
-        rows = [{**shard_row(number), "page_url": batch} for number in numbers]
-        rows.sort(key=lambda row: (order_hash(SEED, row["image_id"]), row["image_id"]))
-        made.publish(rows, batch=batch, group_rows=7, file_rows=20, run=f"20260101T000000-{batch}-x")
-    return Context(Config(lake=str(root), compact=compact_keys), "compact")
 
 
 def test_a_dataset_has_the_rows_of_all_nights_in_the_order_of_one(crawled):
@@ -63,7 +45,7 @@ def test_a_dataset_has_the_rows_of_all_nights_in_the_order_of_one(crawled):
     st.integers(1, 20_000),
 )
 def test_any_batches_come_back_row_by_row(tmp_path_factory, batches, shard_bytes, unit_bytes):
-    context = publish(tmp_path_factory.mktemp("lake") / "lake", batches, shard_bytes=shard_bytes)
+    context = make_lake(tmp_path_factory.mktemp("lake") / "lake", batches, shard_bytes=shard_bytes)
     with pytest.MonkeyPatch.context() as patch:
         without_spark(patch)
         patch.setattr(compact, "UNIT_BYTES", unit_bytes)
@@ -83,7 +65,7 @@ def test_buckets_are_equal_intervals_of_the_hash(hashes, buckets):
 
 def test_every_file_is_a_random_sample_of_all_nights(in_process, tmp_path):
     numbers = {"b1": range(400), "b2": range(400, 1000)}
-    context = publish(tmp_path / "lake", {batch: list(each) for batch, each in numbers.items()}, shard_bytes=40_000)
+    context = make_lake(tmp_path / "lake", {batch: list(each) for batch, each in numbers.items()}, shard_bytes=40_000)
     compact.run(context)
     files = context.lake.snapshot("compacted").files
     assert len(files) > 5
@@ -95,7 +77,7 @@ def test_every_file_is_a_random_sample_of_all_nights(in_process, tmp_path):
 
 def test_files_and_row_groups_have_about_the_bytes_that_are_asked_for(in_process, tmp_path):
     size = 60_000
-    context = publish(tmp_path / "lake", {"b1": list(range(900)), "b2": list(range(900, 2000))}, shard_bytes=size)
+    context = make_lake(tmp_path / "lake", {"b1": list(range(900)), "b2": list(range(900, 2000))}, shard_bytes=size)
     compact.run(context)
     files = context.lake.snapshot("compacted").files
     assert all(file.size < 1.3 * size for file in files)
@@ -187,6 +169,18 @@ def test_a_run_that_was_killed_after_its_commit_has_published(small, monkeypatch
     rows = read(small)
     assert not compact.run(small)[0].fresh
     assert read(small) == rows == in_order(small)
+
+
+def test_a_run_that_was_killed_after_its_commit_is_not_continued_for_another_dataset(small, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("jobs.runtime.stage.append_run", raises(Killed))
+        with pytest.raises(Killed):
+            compact.run(small)
+    other = change(small, compact={"dataset": "other"})
+    compact.run(other)
+    owners = [small.lake.snapshot("compacted", {"dataset": name}).run_ids for name in ("all", "other")]
+    assert owners[0] != owners[1]
+    assert sums(other) == sums(small)
 
 
 def raises(error):

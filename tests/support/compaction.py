@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from functools import wraps
+from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from curation.hashing import order_hash
+from jobs.runtime.config import Config
 from jobs.runtime.context import Context
+from support.shards import ShardLake, shard_row
+
+SEED = 5
 
 
 class Killed(BaseException):
@@ -42,3 +47,16 @@ def kill_at(patch, task, number: int, *, after: bool) -> list[int]:
 
     patch.setattr(task, "__call__", call)
     return done
+
+
+def make_lake(root: Path, batches: dict[str, list[int]], **compact_keys) -> Context:
+    """A lake with shards of batches, each in its order; a number stands for an image."""
+    made = ShardLake(root)
+    made.lake.create()
+    made.lake.freeze_recipe("default", {"seed": SEED, "selection": "drawn"})
+    for batch, numbers in batches.items():
+        made.lake.declare_batch(batch)
+        rows = [{**shard_row(number), "page_url": batch} for number in numbers]
+        rows.sort(key=lambda row: (order_hash(SEED, row["image_id"]), row["image_id"]))
+        made.publish(rows, batch=batch, group_rows=7, file_rows=20, run=f"20260101T000000-{batch}-x")
+    return Context(Config(lake=str(root), compact=compact_keys), "compact")
