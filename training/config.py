@@ -18,12 +18,11 @@ from curation.cli.config import StorageSection
 from curation.cli.locations import Location, PathKey
 from curation.io.storage import Storage
 from training.data.epochs.mixture import Mixture
-from training.evaluation.evaluation_set import EvaluationSet
+from training.evaluation.evaluation_set import HELD_OUT, EvaluationSet
 from training.methods.base import Group, InfoNCE, Loss, Phase, Start
 from training.methods.views import Crop, StoredTexts
 from training.output.s3_copy import S3Copy, working_folder
 
-HELD_OUT = "held_out"  # the name of the evaluation on the held-out pairs
 BOOLEAN_WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 

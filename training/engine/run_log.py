@@ -111,8 +111,8 @@ class RunLog:
                 if "language" in row:
                     self._tensorboard.add_scalar(f"{tag}/{row['language']}", row[figure], step)
         means = {tag: sum(of_languages) / len(of_languages) for tag, of_languages in values.items()}
-        if found.held_out or means:
-            self.write(step, epoch, {**found.held_out, **means})
+        if found.figures or means:
+            self.write(step, epoch, {**found.figures, **means})
         write_examples(self._output, found.examples)
 
     def write_page(self, state: TrainingState) -> None:

@@ -39,8 +39,8 @@ from training.engine.stop_signals import StopSignals
 from training.engine.trackers import Trackers
 from training.engine.weight_average import WeightAverage
 from training.evaluation.encoder import trained_encoder
+from training.evaluation.held_out import HeldOutResults, held_out_retrieval, read_pairs
 from training.evaluation.in_training import evaluate
-from training.evaluation.retrieval import held_out_retrieval, read_pairs
 from training.methods.phase import clamp_scale, freeze
 from training.models.metaclip2 import TwoTowers, enable_activation_checkpointing, image_size
 from training.parallel.shards import parallelize
@@ -269,7 +269,7 @@ class Trainer:
 
         encoder = trained_encoder(self._towers, self._tokenizer)
 
-        def held_out() -> dict[str, float]:
+        def held_out() -> HeldOutResults:
             return held_out_retrieval(encoder, self._held_out())
 
         self._towers.eval()

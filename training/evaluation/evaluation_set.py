@@ -11,6 +11,8 @@ from curation.cli.locations import Location
 from curation.errors import UsageError
 from training.evaluation.stored_rows import Columns
 
+HELD_OUT = "held_out"  # the name of the held-out pairs of a run among its evaluation sets
+
 
 class EvaluationSet(BaseModel):
     """Labeled images to classify, captioned images to retrieve, or both."""

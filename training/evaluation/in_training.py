@@ -9,25 +9,24 @@ from typing import NamedTuple
 from curation.errors import WorldcurateError
 from training.distributed import World
 from training.evaluation.encoder import Encoder
-from training.evaluation.evaluation_set import EvaluationSet
+from training.evaluation.evaluation_set import HELD_OUT, EvaluationSet
 from training.evaluation.examples import Example
+from training.evaluation.held_out import HeldOutResults
 from training.evaluation.measure import Result, check_inputs, measure
 
 log = logging.getLogger(__name__)
-
-HeldOut = Callable[[], Mapping[str, float]]
 
 
 class Evaluated(NamedTuple):
     """What an evaluation found.
 
     Attributes:
-        held_out: figures of the held-out pairs, if there are any.
-        results: the results of each set.
+        figures: figures over all held-out pairs, if there are any.
+        results: the results of each set, and of the held-out pairs as the set `held_out`.
         examples: examples of retrieval of each set that has captions.
     """
 
-    held_out: dict[str, float]
+    figures: dict[str, float]
     results: dict[str, list[Result]]
     examples: dict[str, list[Example]]
 
@@ -42,7 +41,10 @@ def check_evaluations(sets: Mapping[str, EvaluationSet]) -> None:
 
 
 def evaluate(
-    encoder: Encoder, world: World, sets: Mapping[str, EvaluationSet], held_out: HeldOut | None = None
+    encoder: Encoder,
+    world: World,
+    sets: Mapping[str, EvaluationSet],
+    held_out: Callable[[], HeldOutResults] | None = None,
 ) -> Evaluated:
     """Measure the held-out pairs on rank 0, and each set on one rank; every rank returns all results.
 
@@ -54,24 +56,25 @@ def evaluate(
         sets: the sets by name, in the same order on all ranks.
         held_out: a function that measures the held-out pairs; None: there are none.
     """
-    jobs = ([] if held_out is None else [None]) + list(sets)  # rank 0 has the first
+    names = ([HELD_OUT] if held_out else []) + list(sets)  # rank 0 has the first
 
     def work() -> Evaluated:
         part = Evaluated({}, {}, {})
-        for name in jobs[world.rank :: world.size]:
-            if name is not None:
+        for name in names[world.rank :: world.size]:
+            if name in sets:
                 part.results[name], part.examples[name] = _measure(encoder, name, sets[name])
-            elif held_out is not None:
-                part.held_out.update(held_out())
+            elif held_out:
+                figures, part.results[name], part.examples[name] = held_out()
+                part.figures.update(figures)
         return part
 
     parts = world.all_gather(work)
     results = {name: rows for part in parts for name, rows in part.results.items()}
     examples = {name: rows for part in parts for name, rows in part.examples.items()}
     return Evaluated(
-        parts[0].held_out,
-        {name: results[name] for name in sets},
-        {name: examples[name] for name in sets if examples[name]},
+        parts[0].figures,
+        {name: results[name] for name in names},
+        {name: examples[name] for name in names if examples[name]},
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from training.evaluation.captioned_images import CaptionedImage, captioned_images
 from training.evaluation.class_prompts import Classes, read_classes
@@ -13,10 +12,8 @@ from training.evaluation.evaluation_set import EvaluationSet
 from training.evaluation.examples import Example, retrieval_examples
 from training.evaluation.labeled_images import Labeled, embed_labeled, labeled_images
 from training.evaluation.linear_probe import linear_probe
-from training.evaluation.retrieval import Captioned, different_images, embed_captioned, retrieval
+from training.evaluation.retrieval import Captioned, Result, different_images, embed_captioned, retrieval
 from training.evaluation.zero_shot import zero_shot
-
-Result = dict[str, Any]
 
 
 def measure(encoder: Encoder, data: EvaluationSet, examples: list[Example] | None = None) -> Iterator[Result]:

@@ -1,27 +1,23 @@
-"""Image-text retrieval per language, and on the held-out pairs of a run."""
+"""Image-text retrieval per language."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from curation.errors import InputError
-from curation.io.storage import Storage
-from training.data.sample_order import permutation
-from training.data.shard_index import ShardIndex
-from training.data.shard_reader import ShardReader
 from training.evaluation.captioned_images import CaptionedImage
-from training.evaluation.embed import ImageSource, StoredImage, embed_images, embed_texts
+from training.evaluation.embed import ImageSource, embed_images, embed_texts
 from training.evaluation.encoder import Encoder
 from training.evaluation.metrics.geometry import alignment, uniformity
 from training.evaluation.metrics.recall import recalls
 
+Result = dict[str, Any]  # of one task and language
 CaptionSets = defaultdict[str, dict[tuple[int, str], None]]  # by language; the dictionaries are ordered sets
 
 
@@ -62,7 +58,7 @@ def different_images(images: Iterable[CaptionedImage], captions: CaptionSets | N
             yield image
 
 
-def retrieval(encoder: Encoder, images: Captioned, *, equal_captions: bool) -> Iterator[dict[str, Any]]:
+def retrieval(encoder: Encoder, images: Captioned, *, equal_captions: bool) -> Iterator[Result]:
     """Yield for each language the recall among its images and captions, with alignment and uniformity.
 
     Keys: `language`, `images`, `texts`, those of `recalls`, `shared_captions` (texts that are the caption of several
@@ -89,33 +85,3 @@ def retrieval(encoder: Encoder, images: Captioned, *, equal_captions: bool) -> I
             "image_uniformity": uniformity(selected),
             "text_uniformity": uniformity(texts),
         }
-
-
-def held_out_retrieval(encoder: Encoder, pairs: Sequence[tuple[bytes, str]]) -> dict[str, float]:
-    """Return recall@1 on images and their texts, their number, and how many images were unreadable.
-
-    Pairs with an unreadable image are left out. Pairs with equal captions are not errors of each other.
-    """
-    unreadable: list[int] = []
-    images = embed_images(encoder, [StoredImage("a held-out image", image) for image, _ in pairs], unreadable)
-    skipped = set(unreadable)
-    captions = [text for number, (_, text) in enumerate(pairs) if number not in skipped]
-    result: dict[str, float] = {"held_out_pairs": len(captions), "held_out_unreadable": len(skipped)}
-    if captions:
-        found = recalls(images, embed_texts(encoder, captions), range(len(captions)), captions)
-        result |= {f"{way}_recall": found[f"{way}_recall@1"] for way in ("image_to_text", "text_to_image")}
-    return result
-
-
-def read_pairs(index: ShardIndex, storage: Storage, limit: int) -> list[tuple[bytes, str]]:
-    """Return image and text of `limit` samples of an index, or of all; row groups are read in random order.
-
-    Rows of a batch are in hash order, so these are a random sample of all batches and recipes.
-    """
-    pairs: list[tuple[bytes, str]] = []
-    with closing(ShardReader(index, storage)) as reader:
-        for group in permutation(len(index.counts), 0, "held-out", 0).tolist():
-            if len(pairs) < limit and index.counts[group]:
-                rows = reader.load(group)
-                pairs += [rows[row] for row in range(min(limit - len(pairs), len(rows)))]
-    return pairs

@@ -22,6 +22,7 @@ from training.config import TrainConfig
 from training.distributed import RunInterruptedError, World, join_process_group
 from training.engine import checkpoint
 from training.engine.checkpoint import TrainingState
+from training.evaluation.held_out import HeldOutResults
 from training.models.metaclip2 import TwoTowers
 from training.train import train
 
@@ -91,7 +92,7 @@ def test_a_signal_in_the_last_step_ends_the_run_as_done(lake, tmp_path, monkeypa
 def _slow_save(world: World):
     if world.is_main:
         time.sleep(8)
-    return {}
+    return HeldOutResults({}, [], [])
 
 
 def _one_rank(rank: int, port: int, lake: str, folder: Path, results) -> None:

@@ -1,0 +1,85 @@
+"""Image-text retrieval on the held-out pairs of a run: over all of them, and per language."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import closing
+from typing import NamedTuple
+
+from curation.io.storage import Storage
+from training.data.sample_order import permutation
+from training.data.shard_index import ShardIndex
+from training.data.shard_reader import ShardReader
+from training.evaluation.embed import StoredImage, embed_images, embed_texts
+from training.evaluation.encoder import Encoder
+from training.evaluation.examples import Example, retrieval_examples
+from training.evaluation.metrics.recall import recalls
+from training.evaluation.retrieval import Captioned, Result, retrieval
+
+MIN_PAIRS = 20  # of a language; recall among fewer says little
+
+
+class HeldOutPair(NamedTuple):
+    """The bytes of an image, its text and the language of the text."""
+
+    image: bytes
+    text: str
+    language: str
+
+
+class HeldOutResults(NamedTuple):
+    """What was found on the held-out pairs.
+
+    Attributes:
+        figures: recall@1 over all pairs, the number of pairs, and how many images are unreadable.
+        results: the results of every language with at least `MIN_PAIRS` pairs.
+        examples: examples of retrieval in these languages.
+    """
+
+    figures: dict[str, float]
+    results: list[Result]
+    examples: list[Example]
+
+
+def held_out_retrieval(encoder: Encoder, pairs: Sequence[HeldOutPair]) -> HeldOutResults:
+    """Measure retrieval among the held-out pairs.
+
+    Pairs with an unreadable image are left out. Pairs with equal captions are not errors of each other.
+    """
+    unreadable: list[int] = []
+    sources = [StoredImage("a held-out image", pair.image) for pair in pairs]
+    images = embed_images(encoder, sources, unreadable)
+    skipped = set(unreadable)
+    measured = [number for number in range(len(pairs)) if number not in skipped]
+    captions = [pairs[number].text for number in measured]
+    figures: dict[str, float] = {"held_out_pairs": len(captions), "held_out_unreadable": len(skipped)}
+    by_language: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
+    for row, number in enumerate(measured):
+        by_language[pairs[number].language].append((row, captions[row]))
+    if captions:
+        found = recalls(images, embed_texts(encoder, captions), range(len(captions)), captions)
+        figures |= {f"{way}_recall": found[f"{way}_recall@1"] for way in ("image_to_text", "text_to_image")}
+    large = {language: rows for language, rows in sorted(by_language.items()) if len(rows) >= MIN_PAIRS}
+    if not large:
+        return HeldOutResults(figures, [], [])
+    captioned = Captioned(images, large)
+    results = [{"task": "retrieval", **result} for result in retrieval(encoder, captioned, equal_captions=True)]
+    return HeldOutResults(
+        figures, results, retrieval_examples(encoder, captioned, (sources[number] for number in measured))
+    )
+
+
+def read_pairs(index: ShardIndex, storage: Storage, limit: int) -> list[HeldOutPair]:
+    """Return `limit` samples of an index, or all; row groups are read in random order.
+
+    Rows of a batch are in hash order, so these are a random sample of all batches and recipes.
+    """
+    pairs: list[HeldOutPair] = []
+    with closing(ShardReader(index, storage)) as reader:
+        for group in permutation(len(index.counts), 0, "held-out", 0).tolist():
+            if len(pairs) < limit and index.counts[group]:
+                rows = reader.load(group)
+                numbers = range(min(limit - len(pairs), len(rows)))
+                pairs += [HeldOutPair(*rows[row], rows.language(row)) for row in numbers]
+    return pairs
