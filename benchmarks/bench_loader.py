@@ -3,14 +3,19 @@
 The pictures are generated JPEGs of 256 px of 17 KB, like thumbnails of photos. Every loader reads local files in a warm
 cache, decodes, crops a random rectangle and resizes it to 224 px. The rivals do so with Pillow, as their examples. Each
 measurement is a process of its own, and the loaders take turns. The rivals need another environment than worldcurate;
-`BENCH_PEERS=/path/to/python` names its interpreter (`pip install webdataset litdata mosaicml-streaming`). Without it,
-only ours is measured, beside a bare loop that decodes, crops and resizes the same bytes.
+`BENCH_PEERS=/path/to/python` names its interpreter (`pip install webdataset litdata mosaicml-streaming torchdata`).
+Without it, only ours is measured, beside a bare loop that decodes, crops and resizes the same bytes.
 
-    python benchmarks/bench_loader.py [--tiny] [PICTURES]    (default: 20000)
+    python benchmarks/bench_loader.py [--tiny] [--workers 1 2] [--encoded] [--resume ROWS] [PICTURES]
+
+`--encoded` leaves the decoder out: every loader yields bytes and texts. `--resume 10000000` measures instead how long
+the first batch takes at half of an epoch of so many rows, beside torchdata's StatefulDataLoader, which reads the rows
+before it again.
 """
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import os
@@ -20,12 +25,13 @@ import sys
 import tarfile
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from common import ROOT, run, scaled, table
-from loader_peers import BATCH, SIZE, measure
+from loader_peers import SIZE
 from PIL import Image
 
 from curation.io.storage import Storage
@@ -37,6 +43,7 @@ PICTURES = scaled(20_000, 600)
 DISTINCT = scaled(1000, 50)  # pictures that differ; the others repeat them
 ROUNDS = scaled(3, 1)
 SIDE = 256
+OURS = "from loader_ours import main; main()"  # loader processes do not import the main module
 
 
 def picture(number: int) -> bytes:
@@ -81,22 +88,37 @@ def write_pictures(folder: Path, count: int) -> None:
     lake.publish("shards", partition, writer.files, expected=(), metadata=metadata)
 
 
-def ours(folder: Path, workers: int) -> dict[str, float]:
-    """Measure our loader over one epoch."""
-    from training.data.loader import load_batches
-    from training.data.sample_order import DataState, SampleOrder
-    from training.data.shard_dataset import LoaderConfig, ShardDataset
-    from training.data.shard_index import build_index
-    from training.data.tokenizer import Tokenizer
+def measured(command: list[str]) -> dict[str, float]:
+    """Run one measurement in a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{Path(__file__).parent}", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
+    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return result
 
+
+def write_links(folder: Path, rows: int) -> None:
+    """Write a lake of so many rows, whose files are links to one file of small pictures."""
+    in_file = min(rows, scaled(100_000, 1000))
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(buffer, "JPEG")
     lake = Lake(str(folder / "lake"), Storage())
-    index = build_index(lake, "default").train
-    tokenizer = Tokenizer.train(["a picture, number 0"] * 9, vocab_size=300, context_length=77)
-    config = LoaderConfig(SampleOrder(0, max(1, workers)), image_size=SIZE, batch_size=BATCH, num_workers=workers)
-    steps = index.samples // BATCH
-    return measure(
-        lambda: load_batches(ShardDataset(index, lake.storage, tokenizer, config, start=DataState(), steps=steps))
-    )
+    empty = dict.fromkeys(("image_url", "source", "image_sha256", "phash"), "")
+    row = empty | {"text": "a picture", "lang": "en", "entry_ids": [1], "keep_probability": 1.0, "texts": []}
+    rows_of_file = [row | {"image_id": f"{n:024x}", "image": buffer.getvalue(), "width": 8} for n in range(in_file)]
+    shards, place = lake.layout.table("shards"), "recipe=default/batch=b1/r1"
+    with PartitionWriter(lake.storage, shards, place, 0, SCHEMAS["shards"]) as writer:
+        for start in range(0, in_file, 1000):
+            writer.write(pa.Table.from_pylist(rows_of_file[start : start + 1000], schema=SCHEMAS["shards"]))
+    (first,) = writer.files
+    files = [first]
+    for number in range(1, rows // in_file):
+        path = first.path.replace("000000", f"{number:06d}", 1)
+        os.link(Path(shards) / first.path, Path(shards) / path)
+        files.append(replace(first, path=path))
+    metadata = {"run_id": "r1", "run": json.dumps({"run_id": "r1", "totals": "{}"})}
+    lake.publish("shards", {"recipe": "default", "batch": "b1"}, files, expected=(), metadata=metadata)
 
 
 def bare_loop(count: int) -> float:
@@ -116,59 +138,77 @@ def bare_loop(count: int) -> float:
     return statistics.median(times)
 
 
-def measured(command: list[str]) -> dict[str, float]:
-    """Run one measurement in a process of its own."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
-    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return result
-
-
 def main() -> None:
-    """Measure every loader with one and two workers and print the tables."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else PICTURES
+    """Measure every loader and print the tables."""
+    parser = argparse.ArgumentParser(usage=__doc__)
+    parser.add_argument("pictures", nargs="?", type=int, default=PICTURES)
+    parser.add_argument("--workers", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--encoded", action="store_true")
+    parser.add_argument("--resume", type=int, metavar="ROWS")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as root:
+        if options.resume:
+            compare_resumes(Path(root), options.resume)
+        else:
+            write_pictures(Path(root), options.pictures)
+            compare(Path(root), options)
+
+
+def compare(root: Path, options: argparse.Namespace) -> None:
+    """Measure every loader with each number of workers."""
     peers = os.environ.get("BENCH_PEERS")
     rivals = ("webdataset", "litdata", "streaming") if peers else ()
-    here = Path(__file__)
-    ratios = {}
-    with tempfile.TemporaryDirectory() as root:
-        write_pictures(Path(root), count)
-        for workers in (1, 2):
-            commands = {"ours": [sys.executable, str(here), "--measure", root, str(workers)]}
-            for name in rivals:
-                commands[name] = [str(peers), str(here.with_name("loader_peers.py")), name, root, str(workers)]
-            rounds = [{name: measured(command) for name, command in commands.items()} for _ in range(ROUNDS)]
-            result = {
-                name: {key: statistics.median(part[name][key] for part in rounds) for key in rounds[0][name]}
-                for name in commands
-            }
-            bare = bare_loop(count)
-            best = min((result[name]["cpu_us"] for name in rivals), default=result["ours"]["cpu_us"])
-            rows = []
-            for name, row in result.items():
-                speeds = [f"{1e6 / row['cpu_us']:,.0f}", f"{best / row['cpu_us']:.2f}", f"{row['per_s']:,.0f}"]
-                memory = [f"{row['peak_mb']:,.0f}", f"{row['private_mb']:,.0f}"]
-                rows.append([name, *speeds, f"{row['first_s']:.1f}", *memory])
+    here, encoded = Path(__file__), ["--encoded"] if options.encoded else []
+    bare, ratios = bare_loop(options.pictures), {}
+    for workers in options.workers:
+        arguments = [str(root), str(workers), *encoded]
+        commands = {"ours": [sys.executable, "-c", OURS, *arguments]}
+        for name in rivals:
+            commands[name] = [str(peers), str(here.with_name("loader_peers.py")), name, *arguments]
+        rounds = [{name: measured(command) for name, command in commands.items()} for _ in range(ROUNDS)]
+        result = {
+            name: {key: statistics.median(part[name][key] for part in rounds) for key in rounds[0][name]}
+            for name in commands
+        }
+        best = min((result[name]["cpu_us"] for name in rivals), default=result["ours"]["cpu_us"])
+        rows = []
+        for name, row in result.items():
+            speeds = [f"{1e6 / row['cpu_us']:,.0f}", f"{best / row['cpu_us']:.2f}", f"{row['per_s']:,.0f}"]
+            memory = [f"{row['peak_mb']:,.0f}", f"{row['private_mb']:,.0f}"]
+            rows.append([name, *speeds, f"{row['first_s']:.1f}", *memory])
+        if not options.encoded:
             rows.append(["decode, crop and resize alone", f"{1e6 / bare:,.0f}", f"{best / bare:.2f}", "", "", "", ""])
-            table(
-                f"{count:,} pictures of {SIDE} px, workers: {workers}",
-                ["loader", "samples per CPU s", "× best rival", "samples/s", "first batch s", "peak MB", "private MB"],
-                rows,
-            )
-            ratios[f"{workers} workers"] = bare / result["ours"]["cpu_us"]
+        table(
+            f"{options.pictures:,} pictures of {SIDE} px{', not decoded' * options.encoded}, workers: {workers}",
+            ["loader", "samples per CPU s", "× best rival", "samples/s", "first batch s", "peak MB", "private MB"],
+            rows,
+        )
+        ratios[f"{workers} workers"] = bare / result["ours"]["cpu_us"]
+    if not options.encoded:
+        table(
+            "CPU time of the codec alone / of the loader",
+            ["workers", "share"],
+            [[name, f"{ratio:.2f}"] for name, ratio in ratios.items()],
+            name="share of the codec's speed",
+            ratios=ratios,
+        )
+
+
+def compare_resumes(root: Path, rows: int) -> None:
+    """Measure the first batch at half of an epoch of so many rows, which link one file many times."""
+    write_links(root, rows)
+    peers = os.environ.get("BENCH_PEERS")
+    commands = {"ours": [sys.executable, "-c", OURS, str(root), "1", "--resume"]}
+    if peers:
+        script = str(Path(__file__).with_name("loader_peers.py"))
+        commands["StatefulDataLoader"] = [str(peers), script, "stateful", str(root), "1"]
+    seconds = {name: measured(command) for name, command in commands.items()}
     table(
-        "CPU time of the codec alone / of the loader",
-        ["workers", "share"],
-        [[name, f"{ratio:.2f}"] for name, ratio in ratios.items()],
-        name="share of the codec's speed",
-        ratios=ratios,
+        f"first batch at half of {rows:,} rows, seconds from the start of the loader",
+        ["loader", "index", "first batch"],
+        [[name, f"{row.get('index_s', 0):.2f}", f"{row['first_s']:.2f}"] for name, row in seconds.items()],
     )
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--measure"]:
-        print(json.dumps(ours(Path(sys.argv[2]), int(sys.argv[3]))))
-    else:
-        run(main)
+    run(main)

@@ -1,7 +1,8 @@
-"""Measure one loader in a process of its own: `python loader_peers.py NAME FOLDER WORKERS`; prints JSON.
+"""Measure one loader in a process of its own: `python loader_peers.py NAME FOLDER WORKERS [--encoded]`; prints JSON.
 
-NAME is webdataset, litdata or streaming. They run in an environment of their own; `bench_loader.py` starts this script
-and shares `measure` with it. FOLDER has the pictures as WebDataset tars, from which the other formats are made once.
+NAME is webdataset, litdata, streaming, or stateful: how torchdata's StatefulDataLoader resumes. They run in an
+environment of their own; `bench_loader.py` starts this script and shares `measure` with it. FOLDER has the pictures as
+WebDataset tars, from which the other formats are made once.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 from unittest import mock
 
 SIZE, BATCH = 224, 256
+ENCODED = "--encoded" in sys.argv
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -75,7 +77,9 @@ def samples(folder: Path) -> Iterator[tuple[bytes, str]]:
 
 
 def transform(data: bytes) -> Any:
-    """Decode, crop and resize with Pillow, as the examples of these projects do."""
+    """Decode, crop and resize with Pillow, as the examples of these projects do; or return the bytes."""
+    if ENCODED:
+        return data
     import numpy as np
     from PIL import Image
 
@@ -89,6 +93,8 @@ def transform(data: bytes) -> Any:
 
 def collate(rows: list[tuple[Any, str]]) -> tuple[Any, list[str]]:
     """Stack pictures to one uint8 tensor."""
+    if ENCODED:
+        return [image for image, _ in rows], [text for _, text in rows]
     import numpy as np
     import torch
 
@@ -142,6 +148,41 @@ def streaming(folder: Path, workers: int) -> Iterable[Any]:
     return DataLoader(data, batch_size=BATCH, num_workers=workers, collate_fn=_collate_rows)
 
 
+def stateful(folder: Path) -> dict[str, float]:
+    """Return the seconds until the first batch at half of a lake's rows; those before it are read again."""
+    from torchdata.stateful_dataloader import StatefulDataLoader
+
+    data = rows_of_files(sorted((folder / "lake/shards").rglob("*.parquet")))
+    loader = StatefulDataLoader(data, batch_size=BATCH, num_workers=1, collate_fn=list)
+    for _ in zip(range(len(data) // 2 // BATCH), loader, strict=False):
+        pass
+    state = loader.state_dict()
+    began = time.perf_counter()
+    resumed = StatefulDataLoader(data, batch_size=BATCH, num_workers=1, collate_fn=list)
+    resumed.load_state_dict(state)
+    next(iter(resumed))
+    return {"first_s": time.perf_counter() - began}
+
+
+def rows_of_files(paths: list[Path]) -> Any:
+    """Return an iterable dataset of the encoded images and texts of Parquet files."""
+    import pyarrow.parquet as pq
+    from torch.utils.data import IterableDataset
+
+    class Rows(IterableDataset[tuple[bytes, str]]):
+        def __len__(self) -> int:
+            return sum(pq.read_metadata(path).num_rows for path in paths)
+
+        def __iter__(self) -> Iterator[tuple[bytes, str]]:
+            for path in paths:
+                with pq.ParquetFile(path) as file:
+                    for group in range(file.num_row_groups):
+                        table = file.read_row_group(group, columns=["image", "text"])
+                        yield from zip(table["image"].to_pylist(), table["text"].to_pylist(), strict=True)
+
+    return Rows()
+
+
 def _stub_torchvision() -> None:
     """Let streaming import torchvision, of which it uses nothing here and which needs the same build of torch."""
     for name in ("", ".transforms", ".transforms.functional", ".datasets", ".transforms.v2"):
@@ -154,5 +195,8 @@ def _stub_torchvision() -> None:
 if __name__ == "__main__":
     loaders = {"webdataset": webdataset, "litdata": litdata, "streaming": streaming}
     name, place, number = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+    if name == "stateful":
+        print(json.dumps(stateful(place)))
+        sys.exit()
     loaders[name](place, 0)  # makes its format
     print(json.dumps(measure(lambda: loaders[name](place, number))))

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -48,7 +47,7 @@ class Batch(NamedTuple):
     tokens: torch.Tensor
     row_groups: int = 0
     replaced: Sequence[str] = ()
-    languages: Mapping[str, int] = MappingProxyType({})
+    languages: Mapping[str, int] = {}
 
 
 @dataclass(frozen=True)
