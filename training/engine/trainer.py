@@ -39,7 +39,7 @@ from training.engine.stop_signals import StopSignals
 from training.engine.trackers import Trackers
 from training.engine.weight_average import WeightAverage
 from training.evaluation.encoder import trained_encoder
-from training.evaluation.held_out import HeldOutResults, held_out_retrieval, read_pairs
+from training.evaluation.held_out import held_out_retrieval, read_pairs
 from training.evaluation.in_training import evaluate
 from training.methods.phase import clamp_scale, freeze
 from training.models.metaclip2 import TwoTowers, enable_activation_checkpointing, image_size
@@ -266,15 +266,11 @@ class Trainer:
         sets, has_held_out = self._config.evaluations, self._samples.validation.samples > 0
         if not has_held_out and not sets:
             return
-
         encoder = trained_encoder(self._towers, self._tokenizer)
-
-        def held_out() -> HeldOutResults:
-            return held_out_retrieval(encoder, self._held_out())
-
+        held_out = (lambda: held_out_retrieval(encoder, self._held_out())) if has_held_out else None
         self._towers.eval()
         with self._parallel.whole():
-            found = evaluate(encoder, self._world, sets, held_out if has_held_out else None)
+            found = evaluate(encoder, self._world, sets, held_out)
         self._towers.train()
         if self._log_of_run:
             self._log_of_run.write_evaluation(self._step, self._data_state.epoch, found)
