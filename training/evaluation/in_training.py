@@ -12,7 +12,8 @@ from training.evaluation.encoder import Encoder
 from training.evaluation.evaluation_set import HELD_OUT, EvaluationSet
 from training.evaluation.examples import Example
 from training.evaluation.held_out import HeldOutResults
-from training.evaluation.measure import Result, check_inputs, measure
+from training.evaluation.measure import check_inputs, measure
+from training.evaluation.retrieval import Result
 
 log = logging.getLogger(__name__)
 
