@@ -21,7 +21,7 @@ metadata:
   wordnet: [data/omw, data/dict]
   wiktionary: true
 """
-STEPS = 400  # a third of the example's
+STEPS = 600  # half of the example's
 
 
 @pytest.mark.slow
