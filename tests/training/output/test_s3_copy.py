@@ -49,7 +49,7 @@ def copy(s3, tmp_path) -> S3Copy:
 
 
 def losses_of(text: str) -> dict[int, float]:
-    return {line["step"]: line["loss"] for line in map(json.loads, text.splitlines())}
+    return {line["step"]: line["loss"] for line in map(json.loads, text.splitlines()) if "loss" in line}
 
 
 def files_of(copy: S3Copy) -> set[str]:
