@@ -26,7 +26,7 @@ def test_the_trainers_draw_from_all_matched_pairs_is_the_jobs_draw(night_done):
     reader = ShardReader(index, context.storage)
     drawn = []
     for group in range(len(index.counts)):
-        mask, texts = reader.draw(group, DrawKey(context.config.seed))
+        mask, texts, _ = reader.draw(group, DrawKey(context.config.seed))
         ids = reader.read(group, ("image_id",))["image_id"].to_pylist()
         drawn += [(image, text.as_py()) for image, text, kept in zip(ids, texts, mask, strict=True) if kept]
     files = context.lake.snapshot("shards", {"recipe": "default"}).files

@@ -79,7 +79,7 @@ def test_a_flipped_bit_in_an_input_ends_the_next_stage_with_one_line(night, tabl
     code, line = command(consumer, changed, tmp_path, capsys)
     assert code == 4
     assert line.startswith(f"error: {path}: damaged: ")
-    assert "jobs.verify --repair" in line
+    assert "jobs.verify --config c.yaml --repair" in line
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]"], ids=["empty", "cut", "other"])

@@ -21,6 +21,8 @@ def value_of(kind: pa.DataType, draw: random.Random) -> Any:
         return None
     if pa.types.is_struct(kind):
         return {field.name: value_of(field.type, draw) for field in kind}
+    if pa.types.is_map(kind):
+        return [(f"key{number}", value_of(kind.item_type, draw)) for number in range(draw.randrange(5))]
     if pa.types.is_list(kind):
         return [value_of(kind.value_type, draw) for _ in range(draw.randrange(5))]
     if pa.types.is_integer(kind):

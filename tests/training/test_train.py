@@ -131,7 +131,7 @@ def test_resume_true_continues_from_the_newest_checkpoint_or_starts_a_new_run(co
 @pytest.mark.parametrize(
     ("keys", "line"),
     [
-        ({"version": 0}, "version: .* was trained on version 1 of the shards table and cannot continue with version 0"),
+        ({"version": 0}, "version: .* was trained on version 1 of the table and cannot continue with version 0"),
         ({"seed": 4}, r"trained with other settings \(seed 3 -> 4\)"),
         (
             {"validation_share": 0.5, "preset": "vit_b_32"},

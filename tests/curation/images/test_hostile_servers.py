@@ -15,7 +15,7 @@ from curation.images import rows as rows_module
 from curation.images.decode import ImageLimits
 from curation.images.download import Downloader, FetchSettings
 from curation.images.fetch import REASONS, Fetched, Fetcher
-from curation.images.rows import fetch_and_verify, image_row
+from curation.images.rows import fetch_and_verify, verified_row
 from curation.robots import DIRECTIVES
 from support.nights import picture
 from support.raw_server import RawServer, raw_server
@@ -218,10 +218,10 @@ def test_any_exception_of_a_decoder_costs_that_image_alone(monkeypatch, caplog, 
     monkeypatch.setattr(rows_module, "verify", fail)
     expected = "out_of_memory" if kind is MemoryError else "unexpected_error"
     with caplog.at_level(logging.WARNING):
-        row = image_row("x", Fetched("ok", None, b"bad"), ImageLimits())
+        row, _ = verified_row("x", Fetched("ok", None, b"bad"), ImageLimits())
     assert (row["status"], row["reason"], row["image"]) == ("failed", expected, None)
     assert kind is MemoryError or kind.__name__ in caplog.text
-    assert image_row("y", Fetched("ok", None, picture(1)), ImageLimits())["status"] == "ok"
+    assert verified_row("y", Fetched("ok", None, picture(1)), ImageLimits())[0]["status"] == "ok"
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
@@ -238,7 +238,7 @@ def test_an_interrupt_ends_the_task(fetcher, monkeypatch, kind):
             list(fetcher.fetch_many([("a", "http://a.example/", None)]))
     monkeypatch.setattr(rows_module, "verify", interrupt)
     with pytest.raises(kind):
-        image_row("x", Fetched("ok", None, b"bad"), ImageLimits())
+        verified_row("x", Fetched("ok", None, b"bad"), ImageLimits())
 
 
 def test_deep_recursion_in_a_reference_costs_that_image_alone(fetcher, tmp_path):

@@ -102,7 +102,7 @@ BOMB = bytes(4 << 20)
 # path: the answer, the reason (None: stored) and the stored size
 CASES: dict[str, tuple[bytes | Iterator[bytes], str | None, tuple[int, int] | None]] = {
     "slow-headers": (slowly(b"HTTP/1.1 200 OK\r\nX: ", b"x"), "timeout", None),
-    "drip-body": (slowly(ok(JPEG)[:-200], b"x" * 2), "timeout", None),
+    "drip-body": (slowly(ok(JPEG)[:-600], b"x"), "timeout", None),
     "endless-body": (endless(HEAD + b"\r\n", b"x" * 65536), "too_large", None),
     "endless-header": (endless(HEAD + b"X: ", b"x" * 65536), "bad_response", None),
     "headers": (HEAD + b"".join(b"X-%d: y\r\n" % n for n in range(100_000)) + b"\r\n", "bad_response", None),
