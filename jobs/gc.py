@@ -44,10 +44,9 @@ def run(context: Context) -> list[Outcome]:
 
 def vacuum_table(context: Context, name: str) -> list[FileStat]:
     """Remove the data files of a table that no version within the retention needs; return them."""
-    table = context.lake.table(name)
+    table, root, section = context.lake.table(name), context.lake.layout.table(name), context.config.gc
     if table is None:
-        return []
-    root, section = context.lake.layout.table(name), context.config.gc
+        return _clear_table(context, name)
     sizes = {file.path: file for file in context.storage.list_files(root)}
     paths = table.vacuum(
         retention_hours=section.retention_hours,
@@ -56,6 +55,19 @@ def vacuum_table(context: Context, name: str) -> list[FileStat]:
         full=True,
     )
     files = [sizes.get(path, FileStat(path, 0, "")) for path in sorted(join(root, path) for path in paths)]
+    _log(context, name, files)
+    return files
+
+
+def _clear_table(context: Context, name: str) -> list[FileStat]:
+    """Remove the old files of a table that has no version, because its runs were killed before any published."""
+    storage, root = context.storage, context.lake.layout.table(name)
+    if any(storage.list_files(join(root, "_delta_log"))):
+        return []
+    before = datetime.now(UTC) - timedelta(hours=context.config.gc.retention_hours)
+    files = [storage.stat(path) for path in sorted(storage.older_files(root, before))]
+    if not context.config.gc.dry_run:
+        storage.delete_files([file.path for file in files])
     _log(context, name, files)
     return files
 

@@ -109,17 +109,48 @@ def test_a_takedown_finds_images_of_batches_that_were_removed(compacted):
     assert read(compacted) == read(compacted, "shards", batch="b1")
 
 
-def test_a_purge_removes_what_a_killed_run_has_staged(small, monkeypatch):
-    compact.run(small)
-    other = change(small, compact={"dataset": "other"})
+def kill_compaction(context, monkeypatch) -> None:
+    """Kill a compaction after its third bucket, while a file of the next is half written."""
     with monkeypatch.context() as patch:
-        kill_at(patch, WriteBucket, 2, after=False)
+        kill_at(patch, WriteBucket, 2, after=True)
         with pytest.raises(Killed):
-            compact.run(other)
-    gone = read(small)[0]["image_id"]
-    assert command(takedown, small, "--image_id", gone, "--reason", "test", "--purge") == 0
-    layout = small.lake.layout
-    assert not [file.path for file in small.storage.list_files(layout.staging) if layout.staging_run_id(file.path)]
+            compact.run(context)
+    [folder] = {file.parent for file in below(context, "compacted") if context.config.compact.dataset in str(file)}
+    (folder / ".000003.0000-x.parquet.tmp").write_bytes(b"PAR1")
+
+
+def below(context: Context, name: str) -> list[Path]:
+    """The data files of a table, and the working files of runs for `_staging`."""
+    files = (path for path in Path(context.lake.root, name).rglob("*") if path.is_file())
+    return [path for path in files if not {"_delta_log", "groups"} & set(path.parts)]
+
+
+@pytest.mark.parametrize("is_published", [False, True])
+def test_a_purge_leaves_nothing_that_a_killed_run_has_written(small, monkeypatch, is_published):
+    if is_published:
+        compact.run(small)
+    kill_compaction(change(small, compact={"dataset": "other"}), monkeypatch)
+    assert below(small, "_staging")
+    gone = read(small, "shards")[0]["image_id"]
+    flags = ("--image_id", gone, "--reason", "test", "--purge")
+    assert command(takedown, small, *flags) == 0
+    assert not below(small, "_staging")
+    published = {file.path for file in small.lake.snapshot("compacted").files}
+    assert {str(path) for path in below(small, "compacted")} == published
+    assert gone not in {row["image_id"] for row in read(small)}
+    assert bool(published) == is_published
+
+
+def test_gc_removes_what_killed_runs_left_of_a_table_that_was_never_published(small, monkeypatch):
+    kill_compaction(small, monkeypatch)
+    left = below(small, "compacted")
+    gc.run(change(small, gc={"retention_hours": 1}))
+    gc.run(change(small, gc={"retention_hours": 0, "dry_run": True}))
+    assert below(small, "compacted") == left
+    gc.run(change(small, gc={"retention_hours": 0}))
+    assert not below(small, "compacted")
+    compact.run(small)
+    assert read(small) == in_order(small)
 
 
 def test_verify_finds_damage_in_a_dataset_and_a_repair_lets_the_next_run_build_it_again(compacted, capsys):

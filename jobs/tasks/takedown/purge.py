@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import groupby
 
 import msgspec
@@ -93,8 +94,8 @@ def purge_files(lake: Lake, batches: set[str], datasets: Sequence[Mapping[str, s
     """Delete the files of some batches and compacted datasets that no current partition refers to; return them.
 
     Files of runs that started after the partition's owner stay: they may belong to a run that is going on. A run that
-    started before it cannot publish any more. The cached groups of the batches' input files are deleted too, and so are
-    the rows that killed runs of compact have staged.
+    started before it cannot publish any more. The cached groups of the batches' input files are deleted too, and so is
+    all that unfinished runs of compact have written, whatever their dataset: it may have rows of any batch.
     """
     removed = [
         file
@@ -105,10 +106,34 @@ def purge_files(lake: Lake, batches: set[str], datasets: Sequence[Mapping[str, s
     ]
     for batch in sorted(batches):
         removed += lake.storage.list_files(lake.layout.group_cache(batch))
-    for run_id in killed_runs(lake) if datasets else ():
-        removed += lake.storage.list_files(lake.layout.run_staging(run_id))
+    unfinished = list(_unfinished_datasets(lake))
+    removed = list({file.path: file for file in [*removed, *unfinished]}.values())
     lake.storage.delete_files([file.path for file in removed])
     return removed
+
+
+def _unfinished_datasets(lake: Lake) -> Iterator[FileStat]:
+    """Yield the files of killed runs of compact, and of datasets that are not published; files half written too.
+
+    The data files come first: the working files name the runs, for a purge that is interrupted and run again.
+    """
+    killed, files, now = sorted(killed_runs(lake)), lake.snapshot("compacted").files, datetime.now(UTC)
+    kept, published = {file.path for file in files}, {_folder(file.path) for file in files}
+    paths = [
+        path
+        for path in lake.storage.older_files(lake.layout.table("compacted"), now)
+        if path not in kept
+        and "/_delta_log/" not in path
+        and (run_id_of(path) in killed or _folder(path) not in published)
+    ]
+    for run_id in killed:
+        paths += lake.storage.older_files(lake.layout.run_staging(run_id), now)
+    yield from map(lake.storage.stat, paths)
+
+
+def _folder(path: str) -> str:
+    """Return the folder of the partition of a data file."""
+    return path.rsplit("/", 2)[0]
 
 
 def _partitions(
