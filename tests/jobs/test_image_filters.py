@@ -16,6 +16,7 @@ from curation.cli.config import ImagesSection
 from curation.errors import UsageError
 from curation.images.decode import ImageLimits, decode
 from curation.images.filters import apply, load
+from curation.images.filters.base import Verdict
 from curation.images.filters.uniformity import gray_entropy
 from curation.lake.schemas import SCHEMAS
 from curation.lake.tombstones import add_tombstones
@@ -224,8 +225,26 @@ def test_a_night_whose_images_are_mostly_dropped_by_filters_is_complete_but_not_
     assert {row["reason"] for row in rows(crawl)} == {"low_entropy", "http_404"}
     broken = filtered(crawl, own())
     load.load_filters(broken.config.images.filters)
-    monkeypatch.setattr(sys.modules["odd_filter"].Odd, "__call__", lambda *_: None)
+
+    def only_synthetic(_, images):
+        return [Verdict(keep=True) for image in images if image.text == "a photo"]
+
+    monkeypatch.setattr(sys.modules["odd_filter"].Odd, "__call__", only_synthetic)
     assert not run(broken)["images"].complete
+
+
+def test_a_filter_that_fails_for_every_image_ends_the_stage_before_any_request(crawl, own, site, monkeypatch):
+    broken = filtered(crawl, own())
+    load.load_filters(broken.config.images.filters)
+
+    def without_model(_self, _images):
+        raise OSError("no weights\nin the folder")
+
+    monkeypatch.setattr(sys.modules["odd_filter"].Odd, "__call__", without_model)
+    with pytest.raises(UsageError, match=r"^images\.filters: odd fails for a synthetic image \(OSError: no weights in"):
+        run(broken)
+    assert not site.requests
+    assert not crawl.lake.snapshot("images").files
 
 
 def test_filters_that_keep_everything_change_no_image(crawl, tmp_path):

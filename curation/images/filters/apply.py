@@ -1,7 +1,8 @@
 """Apply image filters to the images of a task, a batch at a time.
 
-Images wait until they make a batch or the task has no more. A filter that raises, or whose answer has the wrong form,
-is asked again about each image alone; images for which that fails too are dropped (filter_failed).
+Each filter is first asked about a synthetic image, so that one whose model does not load ends the stage before any
+download. Then images wait until they make a batch or the task has no more. A filter that raises, or whose answer has
+the wrong form, is asked again about each image alone; images for which that fails too are dropped (filter_failed).
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import numpy as np
+
+from curation.errors import UsageError
 from curation.images.codec.pixels import Pixels
 from curation.images.filters.base import DecodedImage, ImageFilter, Verdict
 
@@ -80,14 +84,34 @@ class FilterRun:
 
     def _warn(self, each: ImageFilter, error: Exception) -> None:
         """Log the first failure of a filter in this task."""
-        if each.name in self._warned:
-            return
-        self._warned.add(each.name)
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{frame.filename}:{frame.lineno}"
-        log.warning(
-            "images.filters: %s failed for an image: %s: %s at %s", each.name, type(error).__name__, error, place
-        )
+        if each.name not in self._warned:
+            self._warned.add(each.name)
+            log.warning("images.filters: %s failed for an image: %s", each.name, _describe(error))
+
+
+def check_filters(filters: Sequence[ImageFilter], side: int) -> None:
+    """Ask each filter about a synthetic image of `side` x `side` pixels, a gradient with the text `a photo`.
+
+    Raises UsageError that names the first filter that fails.
+    """
+    ramp = (np.arange(side) * 255 // side).astype(np.uint8)
+    pixels = np.empty((side, side, 3), np.uint8)
+    pixels[:, :, 0], pixels[:, :, 1], pixels[:, :, 2] = ramp[:, None], ramp, 255 - ramp
+    pixels.setflags(write=False)
+    for each in filters:
+        try:
+            _ask(each, [DecodedImage("0" * 24, "a photo", pixels)])
+        except Exception as error:  # whatever a filter does
+            raise UsageError(
+                f"images.filters: {each.name} fails for a synthetic image ({_describe(error)}): correct the filter or "
+                f"its model, or remove it"
+            ) from error
+
+
+def _describe(error: Exception) -> str:
+    """Return the type, the message and the origin of an exception in one line."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return " ".join(f"{type(error).__name__}: {error} at {frame.filename}:{frame.lineno}".split())
 
 
 def _ask(each: ImageFilter, images: Sequence[DecodedImage]) -> Sequence[Verdict]:

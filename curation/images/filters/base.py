@@ -47,7 +47,8 @@ class ImageFilter(Protocol):
     The verdict of an image must depend on nothing but the image, its text and the parameters of the filter: not on the
     other images of the batch, which are those that happened to arrive together. The constructor takes the parameters
     as keywords and raises an Exception if one is wrong. It runs before Spark starts and once per worker process, so it
-    loads nothing large; the first call does.
+    loads nothing large; the first call does. That call is about a synthetic image; an exception ends the stage before
+    images are requested.
 
     Attributes:
         name: names the drop reason and the score; a word of a-z, 0-9 and `_`, unique among the filters of a run.

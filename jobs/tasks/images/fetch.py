@@ -14,7 +14,7 @@ import pyarrow as pa
 from curation.cli.config import ImagesSection
 from curation.images.decode import ImageLimits
 from curation.images.fetch import ImageRow
-from curation.images.filters.apply import FilterRun
+from curation.images.filters.apply import FilterRun, check_filters
 from curation.images.filters.load import load_filters
 from curation.images.ref_sources import RefSources
 from curation.images.refs import ImageRefs
@@ -75,11 +75,16 @@ class FetchParts:
     fetch: bool = True
 
     def __call__(self, _: int, parts: Sequence[FetchPart]) -> list[FetchedPart]:
-        """Return the written rows of each part and how many were fetched or failed."""
+        """Return the written rows of each part and how many were fetched or failed.
+
+        Raises UsageError, before any request, if a filter fails for a synthetic image.
+        """
         filters = load_filters(self.section.filters)
         columns = [*(name for name, _ in IMAGE_COLUMNS), *(["text"] if filters else [])]
         opened = [self._open(part, columns) for part in parts]
         missing = [image for part in opened for image in part.images if image[0] not in part.stored]
+        if self.fetch and missing:
+            check_filters(filters, self.section.max_side)
         filtering = FilterRun(filters, _texts(part.rows for part in opened)) if filters else None
         fetched = self._fetched(missing, filtering)
         ranges = {each.name: each.score_range for each in filters}
