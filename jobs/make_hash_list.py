@@ -19,7 +19,7 @@ from pydantic import Field
 from curation.cli.command import Command, CommandOptions
 from curation.cli.counts import count
 from curation.cli.run import run_command
-from curation.dedup.hash_list import HASH_LIST, write_hash_list
+from curation.dedup.hash_list import HASH_LIST, HashSettings, write_hash_list
 from curation.errors import InputError, UsageError
 from curation.images.decode import ImageLimits
 from curation.images.filters.load import model_digest
@@ -69,7 +69,8 @@ def make_hash_list(argv: Sequence[str]) -> None:
         raise InputError(f"--inputs: none of {count(failed.total(), 'file')} is a picture ({reasons}): give pictures")
     if failed:
         log.warning("make_hash_list: not in the list, because they cannot be decoded: %s", reasons)
-    write_hash_list(context.storage, output, rows, model_sha256)
+    settings = HashSettings(config.images.resize, config.images.max_side, model_sha256)
+    write_hash_list(context.storage, output, rows, settings)
     sys.stdout.write(f"{output}: {count(len(rows), 'picture')}\n")
 
 

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from curation.dedup.hash_list import write_hash_list
+from curation.dedup.hash_list import HashSettings, write_hash_list
 from curation.errors import InputError
 from curation.lake.takedown_names import read_names
 from jobs import fetch_images, make_hash_list, nightly, takedown
@@ -218,7 +218,7 @@ def test_a_takedown_rebuilds_with_the_settings_of_the_last_run(in_process, tmp_p
 
 def test_a_takedown_removes_stored_images_although_a_hash_list_is_gone(nights, tmp_path):
     path = tmp_path / "list.parquet"
-    write_hash_list(nights[0].storage, str(path), [])
+    write_hash_list(nights[0].storage, str(path), [], HashSettings("keep_ratio", 256))
     listing = change(nights[0], dedup={"hash_lists": [str(path)]})
     run_night(listing)
     path.unlink()
@@ -289,9 +289,17 @@ def test_a_changed_hash_list_is_read_again(nights, tmp_path):
             {"name": r["image_id"], "sha256": r["original_sha256"], "phash": r["phash"], "embedding": None}
             for r in found
         ]
-        write_hash_list(listing.storage, path, hashes)
+        write_hash_list(listing.storage, path, hashes, HashSettings("keep_ratio", 256))
         assert run_night(listing)["shards"].drops["benchmark_image"] == len(names)
         assert in_shards(listing) == {*FIRST, *COPIES, *SIMILAR} - set(names)
+
+
+def test_a_hash_list_of_another_resize_mode_ends_before_images_are_fetched(nights, tmp_path):
+    (tmp_path / "one.png").write_bytes(picture(1))
+    path = str(tmp_path / "list.parquet")
+    assert make_hash_list.main(["--inputs", str(tmp_path / "one.png"), "--output", path]) == 0
+    with pytest.raises(InputError, match=r"made with images.resize keep_ratio, not border, so its hashes differ"):
+        run_night(change(nights[0], images={"resize": "border"}, dedup={"hash_lists": [path]}))
 
 
 def test_a_hash_list_that_is_none_ends_before_images_are_fetched(nights, tmp_path):

@@ -6,13 +6,14 @@ import hashlib
 import io
 import logging
 import tarfile
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from curation.dedup.hash_list import check_hash_list, read_hash_list
+from curation.dedup.hash_list import HashSettings, check_hash_list, read_hash_list
 from curation.errors import InputError
 from curation.images.decode import ImageLimits, verify
 from curation.io.storage import Storage
@@ -152,6 +153,23 @@ def test_a_file_that_is_no_list_is_refused(tmp_path):
     check_hash_list(Storage(), path)
     with pytest.raises(InputError, match="column sha256 must consist of 64 hexadecimal digits"):
         read_hash_list(Storage(), path)
+
+
+def test_a_list_whose_hashes_were_made_otherwise_is_refused_unless_only_bytes_are_compared(command, tmp_path):
+    command(write_folder(tmp_path / "val"), flags=["--images.resize", "border", "--images.max_side", "128"])
+    path, made = str(tmp_path / "lists" / "list.parquet"), HashSettings("border", 128)
+    check_hash_list(Storage(), path, made)
+    check_hash_list(Storage(), path)
+    for other, said in (
+        (replace(made, resize="keep_ratio"), "was made with images.resize border, not keep_ratio"),
+        (replace(made, max_side=256), "was made with images.max_side 128, not 256"),
+        (replace(made, model_sha256="0" * 64), "was not made with the model of dedup.model"),
+    ):
+        with pytest.raises(InputError, match=f"dedup.hash_lists: {path} {said}.*: make it again with this config"):
+            check_hash_list(Storage(), path, other)
+    pq.write_table(pq.read_table(path).replace_schema_metadata(None), path)
+    with pytest.raises(InputError, match=r"was made with images.resize an unknown value, not border"):
+        check_hash_list(Storage(), path, made)
 
 
 def test_copies_of_listed_pictures_are_near_them(command, tmp_path):

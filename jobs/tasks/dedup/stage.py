@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from curation.dedup.duplicates import DROP_REASONS
-from curation.dedup.hash_list import check_hash_list
+from curation.dedup.hash_list import HashSettings, check_hash_list
 from curation.errors import OutputError
 from curation.images.filters.load import model_digest
 from curation.io.backend import FileStat
@@ -103,11 +103,14 @@ class DuplicatesStage(Stage):
 
 def check_hash_lists(context: Context) -> None:
     """Raise InputError if a hash list cannot be used, UsageError for a model; before images are fetched."""
-    section = context.config.dedup
+    section, images = context.config.dedup, context.config.images
     if section.model:
         check_model(section.model)
+    settings = None
+    if section.list_radius is not None or section.model:
+        settings = HashSettings(images.resize, images.max_side, _model_sha256(context))
     for path in section.hash_lists:
-        check_hash_list(context.storage, path, _model_sha256(context))
+        check_hash_list(context.storage, path, settings)
 
 
 def withdraw_duplicates(context: Context) -> None:
