@@ -36,6 +36,14 @@ class OutputError(WorldcurateError):
     exit_code = 4
 
 
+class RebuildError(OutputError):
+    """A stage of a rebuild without downloads failed; `table` is its table (exit 4)."""
+
+    def __init__(self, table: str, error: WorldcurateError) -> None:
+        super().__init__(str(error))
+        self.table = table
+
+
 class StorageFullError(WorldcurateError):
     """An output could not be written: the disk or a quota is full, or files may not be so large (exit 5)."""
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,10 +19,11 @@ from pydantic import BeforeValidator, Field
 
 from curation.cli.command import CommandOptions
 from curation.cli.lists import split_names
-from curation.errors import OutputError, UsageError
-from curation.images import decode, fetch, statistics
-from curation.images.filters.apply import FAILED, is_reason_of
-from curation.images.filters.load import filter_keys, load_filters
+from curation.dedup.duplicates import DROP_REASONS
+from curation.errors import OutputError, RebuildError, WorldcurateError
+from curation.images import statistics
+from curation.images.filters.apply import is_reason_of
+from curation.images.ref_sources import RefSources
 from curation.lake.files import DataFile, Snapshot
 from curation.lake.tombstones import Tombstones
 from jobs.runtime.context import Context
@@ -33,9 +33,11 @@ from jobs.runtime.partitions import require
 from jobs.runtime.runs import Outcome, digest, earlier_outcome, find_run
 from jobs.runtime.stage import Publication, Stage, StageRun
 from jobs.runtime.takedowns import relevant_digest
-from jobs.tasks.dedup.stage import DuplicatesStage, check_hash_lists, withdraw_duplicates
+from jobs.tasks.dedup.stage import DuplicatesStage, withdraw_duplicates
+from jobs.tasks.images.checks import check_settings
 from jobs.tasks.images.fetch import FetchParts
-from jobs.tasks.images.inputs import block_lists, check_formats, ref_sources
+from jobs.tasks.images.filters import known_filters
+from jobs.tasks.images.inputs import block_lists, ref_sources
 from jobs.tasks.images.progress import FetchProgress, find_finished
 from jobs.tasks.images.reuse import NOT_FETCHED, StoredImages, find_stored, retried_reasons
 from jobs.tasks.images.shard import BuildShard
@@ -43,7 +45,8 @@ from jobs.tasks.images.splits import Slice, group_parts, plan_buckets, plan_fetc
 
 log = logging.getLogger(__name__)
 
-# 4: opt-outs, unpacking; 3: libjpeg reduces to one to two times the size, profiles; 2: X-Robots-Tag, formats, bounds
+# 5: asynchronous requests, limits of answers; 4: opt-outs, unpacking
+# 3: libjpeg reduces to one to two times the size, profiles; 2: X-Robots-Tag, formats, bounds
 ALGORITHM = 5
 ALL_REASONS = "all"
 FETCH_KEYS = {
@@ -65,11 +68,12 @@ class ImagesStage(Stage):
         self.units = [slices for _, slices in plan_fetches(buckets, self.fetch_rows)]
         self.section, self.tombstones = context.config.images, Tombstones.read(context.lake)
         self.fingerprint_keys = {"images": self.section.model_dump(include=FETCH_KEYS), "algorithm": ALGORITHM}
-        self.filters = load_filters(self.section.filters)
-        if self.filters:
-            self.fingerprint_keys["filters"] = filter_keys(self.section.filters)
+        partition = {"recipe": context.config.recipe, "batch": self.batch}
+        self.filters = known_filters(context, partition)
+        if self.filters.keys:
+            self.fingerprint_keys["filters"] = self.filters.keys
         self.inputs = {"curated": self.curated.run_ids}
-        self.outputs = {"images": {"recipe": context.config.recipe, "batch": self.batch}}
+        self.outputs = {"images": partition}
         self.reads = [self.curated]
 
     def earlier(self, run: StageRun) -> Outcome | None:
@@ -110,7 +114,7 @@ class ImagesStage(Stage):
                 f"{hidden} hidden by tombstones, results {dict(reasons)}"
             )
         fetched = reasons.pop("ok", 0)
-        filtered = sum(count for reason, count in reasons.items() if is_reason_of(self.filters, reason))
+        filtered = sum(count for reason, count in reasons.items() if is_reason_of(self.filters.keys, reason))
         complete = fetched + filtered >= written / 2
         if not complete:
             _warn_incomplete(fetched, written, reasons)
@@ -118,8 +122,7 @@ class ImagesStage(Stage):
         totals = {"images": written, "fetched": fetched, "buckets": len(self.units), "fetch_rows": self.fetch_rows}
         if reused := sum(result.reused for result in results):
             totals["reused"] = reused
-        ranges = {each.name: each.score_range for each in self.filters}
-        totals |= statistics.merged(result.statistics for result in results).totals(ranges)
+        totals |= statistics.merged(result.statistics for result in results).totals(self.filters.ranges)
         drops = {"tombstone": hidden, **reasons}
         return Publication({"images": files}, totals, {k: n for k, n in drops.items() if n}, complete=complete)
 
@@ -129,10 +132,9 @@ class ImagesStage(Stage):
         Those are the published run, whose row is `row`, and killed runs that did the same work.
         """
         context, partition = self.context, self.outputs["images"]
-        if row and context.fetch and any(each.reads_texts for each in self.filters):
+        if row and context.fetch and self.filters.read_texts:
             same_texts = recorded_inputs(row)["curated"] == list(self.curated.run_ids)
             row = row if same_texts else None  # its verdicts may be about other texts
-        check_formats(context)
         stored = find_stored(context, row, self.fingerprint_keys, partition, self.curated.run_ids[0])
         kept = frozenset[str]() if context.retry_failed is None else retried_reasons(context)
         seed, finished = context.config.seed, find_finished(context, run)
@@ -142,11 +144,12 @@ class ImagesStage(Stage):
             self.section,
             self.tombstones,
             run.writers(),
-            ref_sources(context, self.batch),
-            block_lists(context),
+            ref_sources(context, self.batch) if context.fetch else RefSources([]),
+            block_lists(context) if context.fetch else (),
             [killed, *stored],
             FetchProgress.of(run),
             seed,
+            self.filters,
             fetch=context.fetch,
         )
 
@@ -197,9 +200,7 @@ class ShardsStage(Stage):
         drops = {
             "tombstone": sum(result.tombstone for result in results),
             "without_image": sum(result.without_image for result in results),
-            "duplicate_exact": sum(result.duplicates.get("exact", 0) for result in results),
-            "duplicate_near": sum(result.duplicates.get("near", 0) for result in results),
-            "benchmark_image": sum(result.duplicates.get("benchmark", 0) for result in results),
+            **{drop: sum(result.duplicates.get(why, 0) for result in results) for why, drop in DROP_REASONS.items()},
         }
         if self.curated.rows != written + sum(drops.values()):
             raise OutputError(
@@ -227,10 +228,20 @@ class ShardsStage(Stage):
 
 def run(context: Context) -> list[Outcome]:
     """Fetch the images of the batch's curated pairs, find duplicates if that is asked for, and write the shards."""
-    _check_reasons(context)
     if context.fetch:  # a takedown rebuilds the images in any case
-        check_hash_lists(context)
-    outcomes = [kind.open(context).run() for kind in JOB.stages if kind.applies(context.config)]
+        check_settings(context)
+    outcomes, problem = [], None
+    for kind in JOB.stages:
+        try:
+            outcomes += [kind.open(context).run()] if kind.applies(context.config) else []
+        except WorldcurateError as error:
+            if context.fetch:
+                raise
+            if kind is not DuplicatesStage:
+                raise RebuildError(kind.tables[-1], error) from error
+            problem = RebuildError(kind.tables[-1], error)  # the shards are built with the published duplicates
+    if problem:
+        raise problem
     if not DuplicatesStage.applies(context.config):
         withdraw_duplicates(context)
     return outcomes
@@ -258,17 +269,6 @@ def _reasons(value: str | tuple[str, ...] | None) -> tuple[str, ...] | None:
     if not isinstance(value, str):
         return value
     return () if value == ALL_REASONS else split_names(value)
-
-
-def _check_reasons(context: Context) -> None:
-    """Raise UsageError if a reason of `--retry_failed` is none of the reasons for which images fail."""
-    filters = load_filters(context.config.images.filters)
-    for name in context.retry_failed or ():
-        is_known = name in fetch.REASONS | decode.REASONS | {FAILED} or re.fullmatch(r"http_\d{3}", name)
-        if not (is_known or is_reason_of(filters, name)):
-            raise UsageError(
-                f"--retry_failed: no reason is called {name!r}: give those that a summary of fetch_images names"
-            )
 
 
 class FetchOptions(CommandOptions):

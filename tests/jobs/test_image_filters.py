@@ -20,7 +20,7 @@ from curation.images.filters.base import Verdict
 from curation.images.filters.uniformity import gray_entropy
 from curation.lake.schemas import SCHEMAS
 from curation.lake.tombstones import add_tombstones
-from jobs import fetch_images, nightly, status, verify
+from jobs import fetch_images, nightly, status, takedown, verify
 from jobs.explain import Explainer
 from jobs.fetch_images import ImagesStage
 from support.in_process import change, write_crawl
@@ -284,3 +284,35 @@ def test_the_split_into_tasks_changes_no_verdict(crawl, own, monkeypatch):
         results.append({row["image_id"]: (row["reason"], row["scores"], row["image_sha256"]) for row in wanted})
     assert results[0] == results[1] == results[2]
     assert {"low_entropy", "odd_width", "filter_failed"} <= {reason for reason, *_ in results[0].values()}
+
+
+@pytest.mark.parametrize("lost", ["module", "blocked hosts"])
+def test_a_takedown_rebuilds_images_although_what_their_fetch_read_is_gone(crawl, own, tmp_path, lost):
+    hosts = tmp_path / "hosts.txt"
+    hosts.write_text("blocked.example")
+    run(filtered(crawl, {"filter": ENTROPY, "min_bits": 7.0}, own(), block_hosts=[str(hosts)]))
+    before, [first] = rows(crawl), recorded(crawl)
+    if lost == "module":
+        (tmp_path / "odd_filter.py").unlink()
+        sys.modules.pop("odd_filter")
+        load._load.cache_clear()
+    else:
+        hosts.unlink()
+    gone = next(row["image_id"] for row in before if row["status"] == "ok")
+    assert takedown.main(["--lake", crawl.lake.root, "--image_id", gone, "--reason", "asked", "--purge"]) == 0
+    assert gone not in {row["image_id"] for row in rows(crawl, "shards")}
+    new = {row["image_id"]: row for row in rows(crawl) if row["reason"] != "not_fetched"}
+    old = {row["image_id"]: row for row in before if row["image_id"] in new}
+    assert {name: row | {"bucket": 0} for name, row in new.items()} == {
+        name: row | {"bucket": 0} for name, row in old.items()
+    }
+    assert new.keys() | {gone} == {row["image_id"] for row in before}
+    second = recorded(crawl)[-1]
+    assert json.loads(second["inputs"])["settings"] == json.loads(first["inputs"])["settings"]
+    scores = json.loads(second["totals"])["scores"]
+    assert {name: each["range"] for name, each in scores.items()} == {"low_entropy": [0.0, 8.0], "odd": [20.0, 40.0]}
+
+
+def recorded(context):
+    found = [row for row in context.lake.rows("runs").to_pylist() if row["stage"] == "images"]
+    return sorted(found, key=lambda row: row["finished"])

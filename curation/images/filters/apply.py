@@ -11,7 +11,7 @@ import logging
 import math
 import re
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -126,9 +126,9 @@ def _is_valid(each: ImageFilter, verdict: Any) -> bool:
     """Return whether an answer is a verdict with a finite score, if any, and a reason of this filter, if needed."""
     if not isinstance(verdict, Verdict) or not (verdict.score is None or math.isfinite(verdict.score)):
         return False
-    return verdict.reason == "" or is_reason_of([each], verdict.reason)
+    return verdict.reason == "" or is_reason_of([each.name], verdict.reason)
 
 
-def is_reason_of(filters: Sequence[ImageFilter], reason: str) -> bool:
-    """Return whether a reason is one that a filter may give: its name, or its name, `_` and more."""
-    return any(re.fullmatch(rf"{each.name}(_[a-z0-9_]+)?", reason) for each in filters)
+def is_reason_of(names: Iterable[str], reason: str) -> bool:
+    """Return whether a reason is one that a filter of these names may give: the name, or the name, `_` and more."""
+    return any(re.fullmatch(rf"{name}(_[a-z0-9_]+)?", reason) for name in names)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ from curation.lake.files import WrittenFile
 from curation.lake.schemas import IMAGE_COLUMNS, written_schema
 from curation.lake.tombstones import Tombstones
 from jobs.runtime.partitions import WriterFactory
+from jobs.tasks.images.filters import KnownFilters
 from jobs.tasks.images.progress import FetchProgress
 from jobs.tasks.images.reuse import NOT_FETCHED, StoredImages, find_all, order_range
 from jobs.tasks.images.shared_fetcher import shared_fetcher
@@ -72,6 +73,7 @@ class FetchParts:
     stored: Sequence[StoredImages]
     progress: FetchProgress
     seed: int
+    known: KnownFilters
     fetch: bool = True
 
     def __call__(self, _: int, parts: Sequence[FetchPart]) -> list[FetchedPart]:
@@ -79,7 +81,7 @@ class FetchParts:
 
         Raises UsageError, before any request, if a filter fails for a synthetic image.
         """
-        filters = load_filters(self.section.filters)
+        filters = load_filters(self.section.filters) if self.fetch else ()
         columns = [*(name for name, _ in IMAGE_COLUMNS), *(["text"] if filters else [])]
         opened = [self._open(part, columns) for part in parts]
         missing = [image for part in opened for image in part.images if image[0] not in part.stored]
@@ -87,8 +89,7 @@ class FetchParts:
             check_filters(filters, self.section.max_side)
         filtering = FilterRun(filters, _texts(part.rows for part in opened)) if filters else None
         fetched = self._fetched(missing, filtering)
-        ranges = {each.name: each.score_range for each in filters}
-        return [self._write(part, fetched, ranges) for part in opened]
+        return [self._write(part, fetched) for part in opened]
 
     def _open(self, part: FetchPart, columns: list[str]) -> _OpenPart:
         """Read the rows of a part, and find their images that are stored."""
@@ -97,12 +98,10 @@ class FetchParts:
         images = list(zip(*(usable[name].to_pylist() for name in ("image_id", "image_url", "image_ref")), strict=True))
         return _OpenPart(part.index, usable, rows.num_rows - usable.num_rows, images, find_all(self.stored, usable))
 
-    def _write(
-        self, part: _OpenPart, fetched: Iterator[dict[str, Any]], ranges: Mapping[str, tuple[float, float]]
-    ) -> FetchedPart:
+    def _write(self, part: _OpenPart, fetched: Iterator[dict[str, Any]]) -> FetchedPart:
         """Write the rows of a part: those that are stored, and the next of those that are fetched."""
         reasons, statistics, reused = Counter[str](), ImageStatistics(), len(part.stored)
-        schema = written_schema("images", scores=bool(ranges))
+        schema = written_schema("images", scores=bool(self.known.keys))
         with self.writers("images", part.index, schema=schema) as writer:
             for start in range(0, len(part.images), ROWS_AT_ONCE):
                 images = part.images[start : start + ROWS_AT_ONCE]
@@ -115,7 +114,7 @@ class FetchParts:
                 ]
                 reasons.update(row["reason"] or "ok" for row in made)
                 for row, (_, url, _) in zip(made, images, strict=True):
-                    statistics.count(row, url, ranges)
+                    statistics.count(row, url, self.known.ranges)
                 writer.write(pa.Table.from_pylist(made, schema=schema))
         self.progress.record(part.index, writer.files, order_range(self.seed, part.rows["image_id"].chunks))
         statistics.keep_hosts(HOSTS_PER_TASK)

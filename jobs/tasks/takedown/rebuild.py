@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from curation.errors import OutputError, WorldcurateError
+from curation.errors import OutputError, RebuildError, WorldcurateError
 from curation.lake.lake import describe
 from curation.lake.schemas import PARTITIONS
 from curation.lake.view import LakeView
@@ -67,7 +67,8 @@ class Rebuild:
             try:
                 self._rebuild(step, partition)
             except WorldcurateError as error:
-                problems.append(f"{_table(step)} {describe(partition)}: {error}")
+                table = error.table if isinstance(error, RebuildError) else _table(step)
+                problems.append(f"{table} {describe(partition)}: {error}")
         for partition in self.view.partitions("curated"):
             page = self.context.lake.layout.batch_page(partition["recipe"], partition["batch"])
             if partition["batch"] in self.order and self.context.storage.exists(page):
