@@ -10,13 +10,13 @@ import sys
 
 from pydantic import Field
 
-from curation.images.filters.load import load_filters
 from jobs import balance, fetch_images, ingest, match, report
 from jobs.runtime.context import Context
 from jobs.runtime.job import Job, main, run_job
 from jobs.runtime.plan import plan
 from jobs.runtime.runs import Outcome
 from jobs.runtime.spec import open_match_spec, recipe_keys
+from jobs.tasks.images.checks import check_settings
 
 STEPS = (ingest.JOB, match.JOB, balance.JOB, fetch_images.JOB, report.JOB)
 
@@ -27,7 +27,7 @@ def run(context: Context) -> list[Outcome]:
     Config errors that would stop a later step are looked for first, before Spark starts and hours pass.
     """
     match_id = open_match_spec(context).match_id
-    load_filters(context.config.images.filters)
+    check_settings(context)
     context.lake.check_recipe(context.config.recipe, recipe_keys(context.config, match_id))
     if context.dry_run:
         sys.stdout.writelines(f"{stage.line()}\n" for stage in plan(context, STEPS))

@@ -216,17 +216,27 @@ def test_a_takedown_rebuilds_with_the_settings_of_the_last_run(in_process, tmp_p
     assert in_shards(on) == {*FIRST, *COPIES, *SIMILAR} - removed(on).keys() - {"19.png"}
 
 
-def test_a_takedown_removes_stored_images_although_a_hash_list_is_gone(nights, tmp_path):
+def test_a_takedown_rebuilds_the_shards_although_a_hash_list_is_gone(nights, tmp_path):
     path = tmp_path / "list.parquet"
     write_hash_list(nights[0].storage, str(path), [], HashSettings("keep_ratio", 256))
     listing = change(nights[0], dedup={"hash_lists": [str(path)]})
     run_night(listing)
+    before = in_shards(listing)
     path.unlink()
-    ids = {name: image for image, name in name_of(listing).items()}
     said = take_down(listing, "19.png")
-    assert [line.partition(": ")[0] for line in said if "list.parquet" in line] == ["not rebuilt"]
-    assert ids["19.png"] not in {row["image_id"] for row in rows(listing, "images")}
+    failed = [line for line in said if line.startswith("not rebuilt: ")]
+    assert len(failed) == 1
+    assert failed[0].startswith("not rebuilt: duplicates recipe=default batch=b1: ")
+    assert "list.parquet" in failed[0]
+    assert in_shards(listing) == before - {"19.png"}
     assert states(listing)["b1", "shards"] == "stale"
+
+
+def test_a_night_names_a_hash_list_that_is_gone_before_its_first_step(nights, tmp_path):
+    new = change(nights[0], batch="b9", dedup={"hash_lists": [str(tmp_path / "gone.parquet")]})
+    with pytest.raises(InputError, match=r"gone\.parquet"):
+        nightly.run(new)
+    assert not new.lake.snapshot("pairs", {"batch": "b9"}).files
 
 
 def problems_of(context):
