@@ -6,6 +6,7 @@ import ast
 import re
 from pathlib import Path
 
+from curation.dedup.duplicates import DROP_REASONS
 from curation.images import decode, fetch, ref_roots
 from curation.images.filters.apply import FAILED
 from curation.images.filters.uniformity import LowEntropy, NearUniform
@@ -87,4 +88,5 @@ def test_the_reasons_of_failed_images_are_listed():
 def test_the_reasons_of_the_other_stages_are_listed():
     reasons = documented()
     listed = {reason for stage in ("all", "match", "balance", "shards") for reason in reasons[stage]}
-    assert listed == keys_of_drops("jobs/match.py", "jobs/balance.py", "jobs/fetch_images.py")
+    counted = keys_of_drops("jobs/match.py", "jobs/balance.py", "jobs/fetch_images.py")
+    assert listed == counted | set(DROP_REASONS.values())
