@@ -51,7 +51,8 @@ class ImageFilter(Protocol):
     images are requested.
 
     Attributes:
-        name: names the drop reason and the score; a word of a-z, 0-9 and `_`, unique among the filters of a run.
+        name: names the drop reason and the score; a word of a-z, 0-9 and `_`. With `_` it begins neither the name of
+            another filter of the run nor a reason of failed images.
         version: changes whenever a verdict may change with the same parameters.
         score_range: the ends of the histogram of scores; scores beyond an end are counted in its last bin.
         reads_texts: whether verdicts depend on `DecodedImage.text`.

@@ -20,18 +20,25 @@ from curation.images.filters.base import ImageFilter
 
 ATTRIBUTES: Final = ("name", "version", "score_range", "reads_texts")
 NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
-OTHER_REASONS: Final = fetch.REASONS | decode.REASONS | {FAILED}
+# of images that no filter drops; runs count `ok` and `tombstone` beside them
+OTHER_REASONS: Final = fetch.REASONS | decode.REASONS | {FAILED, "http_404", "ok", "tombstone"}
 
 
 def load_filters(sections: Sequence[ImageFilterSection]) -> tuple[ImageFilter, ...]:
     """Return the filters of the configuration, in order; those that this process has loaded are used again.
 
-    Raises UsageError if one cannot be imported, refuses its parameters or is no filter, or if two have the same name.
+    Raises UsageError if one cannot be imported, refuses its parameters or is no filter, or if one claims the reasons of
+    another.
     """
     filters = tuple(_load(section.filter, json.dumps(section.parameters, sort_keys=True)) for section in sections)
     names = [each.name for each in filters]
     if repeated := next((name for name in names if names.count(name) > 1), None):
         raise UsageError(f"images.filters: two filters are named {repeated}: remove one, or give it another name")
+    for name in names:
+        if other := next((other for other in names if other.startswith(f"{name}_")), None):
+            raise UsageError(
+                f"images.filters: the reasons of the filter {other} start like those of {name}: give one another name"
+            )
     return filters
 
 
@@ -74,8 +81,10 @@ def _problem(made: ImageFilter) -> str | None:
     missing = [key for key in ATTRIBUTES if not hasattr(made, key)]
     if missing or not callable(made):
         return f"is no image filter, it lacks {', '.join(missing) or '__call__'}"
-    if not NAME.fullmatch(made.name) or made.name in OTHER_REASONS or made.name.startswith("http_"):
-        return f"has the name {made.name!r}, which is no word of a-z, 0-9 and _, or a reason of failed images"
+    if not NAME.fullmatch(made.name):
+        return f"has the name {made.name!r}, which is not a word of a-z, 0-9 and _"
+    if made.name.startswith("http_") or any(f"{reason}_".startswith(f"{made.name}_") for reason in OTHER_REASONS):
+        return f"has the name {made.name!r}, which is or begins a reason of failed images"
     low, high = made.score_range
     return None if low < high and math.isfinite(high - low) else f"has the score range {made.score_range}"
 

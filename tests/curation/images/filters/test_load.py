@@ -101,6 +101,9 @@ def test_an_unusable_filter_is_one_line(given, problem):
     assert re.match(r"images\.filters: [\w.]+:\w+ " + re.escape(problem), str(caught.value))
 
 
+BEGINNINGS = ("http", "too", "too_many", "task", "filter", "decode", "not", "ok", "tombstone")  # of other reasons
+
+
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
@@ -108,6 +111,7 @@ def test_an_unusable_filter_is_one_line(given, problem):
         ('"good"', '"timeout"', "has the name 'timeout'"),
         ('"good"', '"filter_failed"', "has the name 'filter_failed'"),
         ('"good"', '"http_404"', "has the name 'http_404'"),
+        *(('"good"', f'"{name}"', f"has the name {name!r}, which is or begins") for name in BEGINNINGS),
         ("(0.0, 1.0)", "(1.0, 1.0)", "has the score range"),
         ("(0.0, 1.0)", '(0.0, float("inf"))', "has the score range"),
         ("__call__", "other", "is no image filter, it lacks __call__"),
@@ -124,6 +128,20 @@ def test_an_unusable_class_is_one_line(module, old, new, problem):
 def test_two_filters_of_the_same_name_are_refused():
     with pytest.raises(UsageError, match=r"images\.filters: two filters are named near_uniform"):
         load_filters(sections(UNIFORM, {"filter": UNIFORM, "max_share": 0.5}))
+
+
+@pytest.mark.parametrize("other", ["near_uniform_large", "near"])
+def test_a_filter_whose_name_begins_that_of_another_is_refused_in_any_order(module, other):
+    module(GOOD.replace('"good"', f'"{other}"'))
+    for paths in ([UNIFORM, "own_filters:Good"], ["own_filters:Good", UNIFORM]):
+        with pytest.raises(UsageError, match=r"images\.filters: the reasons of the filter near_uniform\w* start like"):
+            load_filters(sections(*paths))
+
+
+@pytest.mark.parametrize("name", ["near_uniforms", "too2", "nothing", "oks"])
+def test_a_name_that_only_begins_with_the_same_letters_is_accepted(module, name):
+    module(GOOD.replace('"good"', f'"{name}"'))
+    assert [each.name for each in load_filters(sections(UNIFORM, "own_filters:Good"))] == ["near_uniform", name]
 
 
 @pytest.mark.parametrize("path", ["", "module", "module:", ":Name", "a b:Name", "module:Name.part"])
