@@ -88,8 +88,6 @@ def train(config: TrainConfig, world: World, *, dry_run: bool = False) -> dict[s
         if not dry_run:
             world.broadcast_from_main(lambda: check_packages(config))
             world.broadcast_from_main(lambda: stack.enter_context(lock_output(config.output_folder)))
-            if world.is_main and (s3_copy := config.s3_copy()):
-                stack.callback(s3_copy.upload_logs)
         return _train(config, world, dry_run=dry_run)
 
 

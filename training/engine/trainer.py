@@ -43,6 +43,7 @@ from training.evaluation.held_out import held_out_retrieval, read_pairs
 from training.evaluation.in_training import evaluate
 from training.methods.phase import clamp_scale, freeze
 from training.models.metaclip2 import TwoTowers, enable_activation_checkpointing, image_size
+from training.output.s3_copy import logs_uploaded
 from training.parallel.shards import parallelize
 
 log = logging.getLogger(__name__)
@@ -118,7 +119,8 @@ class Trainer:
         self._world.broadcast_from_main(self._open_log)
         if self._step >= config.total_steps:
             log.info("nothing to do: %d steps are done", self._step)
-        with self._stop_signals, self._log_of_run or nullcontext(), self._saver:
+        s3_copy = config.s3_copy() if self._log_of_run else None
+        with self._stop_signals, logs_uploaded(s3_copy), self._log_of_run or nullcontext(), self._saver:
             for batch in self._times.batches(self._remaining_batches()):
                 result = self._train_on(batch)
                 self._times.end_step()
@@ -138,8 +140,7 @@ class Trainer:
     def _open_log(self) -> None:
         config = self._config
         trackers = Trackers(config, redact_values(config.model_dump(mode="json")))
-        folder, steps = config.output_folder, config.total_steps
-        self._log_of_run = RunLog(folder, self._step, steps, config.batch_size, trackers)
+        self._log_of_run = RunLog(config.output_folder, self._step, config.total_steps, config.batch_size, trackers)
 
     def dry_run(self, languages: Counter[str]) -> dict[str, Any]:
         """Train a few steps without writing anything, and return the plan of the run (`describe_run`)."""

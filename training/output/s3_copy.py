@@ -12,6 +12,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -162,3 +164,13 @@ class S3Copy(NamedTuple):
         path.parent.mkdir(parents=True, exist_ok=True)
         with named_failure("read", source), self.storage.open_input(source) as stream, path.open("wb") as sink:
             shutil.copyfileobj(stream, sink, CHUNK)
+
+
+@contextmanager
+def logs_uploaded(copy: S3Copy | None) -> Iterator[None]:
+    """Upload the logs when the block ends, also with an error; do nothing without a copy."""
+    try:
+        yield
+    finally:
+        if copy:
+            copy.upload_logs()

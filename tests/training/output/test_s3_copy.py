@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 
-from curation.errors import InputError, UsageError
+from curation.cli.interruption import raise_on_sigterm
+from curation.errors import InputError, OutputError, UsageError
 from curation.io.storage import Storage
 from support.shards import SMALL, ShardLake, shard_row
 from training.config import TrainConfig
@@ -142,3 +145,28 @@ def test_an_upload_that_s3_refuses_is_one_line(copy, monkeypatch):
     with pytest.raises(InputError, match=f"cannot write {copy.location_of('step-00000001')}/a") as caught:
         S3Copy(copy.location, Storage()).upload(folder, keep=1)
     assert "\n" not in str(caught.value)
+
+
+def test_a_start_that_is_refused_leaves_the_logs_on_s3_alone(copy, lake):
+    keys = {"lake": str(lake), "output": copy.location} | KEYS
+    train(TrainConfig(**keys), ALONE)
+    copy.storage.write_bytes(f"{copy.location}/metrics.jsonl", b"of another host")
+    with pytest.raises(UsageError, match="already contains a run"):
+        train(TrainConfig(**keys), ALONE)
+    assert copy.storage.read_bytes(f"{copy.location}/metrics.jsonl") == b"of another host"
+
+
+def test_sigterm_during_the_last_upload_does_not_replace_the_error_of_the_run(copy, lake, monkeypatch):
+    upload, uploads = S3Copy.upload_logs, []
+
+    def terminate(copy):
+        os.kill(os.getpid(), signal.SIGTERM)
+        upload(copy)
+        uploads.append(1)
+
+    monkeypatch.setattr(S3Copy, "upload_logs", terminate)
+    config = TrainConfig(**{"lake": str(lake), "output": copy.location} | KEYS | {"lr": 1e30, "warmup_steps": 0})
+    with raise_on_sigterm(), pytest.raises(OutputError, match="loss"):
+        train(config, ALONE)
+    assert uploads == [1]
+    assert "metrics.jsonl" in files_of(copy)
