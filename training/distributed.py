@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import resource
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal, NoReturn, TypeVar
 
@@ -42,13 +43,15 @@ class RunInterruptedError(WorldcurateError):
 class World:
     """The rank of this process among `size` processes, and its device.
 
-    `control` is the group that sends objects between CPUs and waits for rank 0; None: the default group.
+    `control` is the group that sends objects between CPUs and waits for rank 0; None: the default group. `unwatched` is
+    set once a lost rank must no longer end this process.
     """
 
     rank: int
     size: int
     device: torch.device
     control: dist.ProcessGroup | None = None
+    unwatched: threading.Event = field(default_factory=threading.Event, compare=False)
 
     @property
     def is_main(self) -> bool:
@@ -104,6 +107,15 @@ class World:
             dist.all_reduce(total)
         return [value / self.size for value in total.tolist()]
 
+    @contextmanager
+    def unwatched_after_error(self) -> Iterator[None]:
+        """Run a block; if it fails, this process completes its work, a save above all, whatever becomes of other ranks."""
+        try:
+            yield
+        except BaseException:
+            self.unwatched.set()
+            raise
+
     def fail(self, error: WorldcurateError) -> NoReturn:
         """End every rank with an error that all ranks found together; only rank 0 reports it."""
         if self.is_main:
@@ -142,7 +154,7 @@ def join_process_group(device_kind: Literal["auto", "cpu", "cuda"] = "auto") -> 
         dist.init_process_group("nccl" if cuda else "gloo", timeout=STEP_TIMEOUT, device_id=device if cuda else None)
         control = dist.new_group(backend="gloo", timeout=MAIN_TIMEOUT)
         world = World(dist.get_rank(), dist.get_world_size(), device, control)
-        with watch(Heartbeat(open_store(), world.rank, world.size), _end_process):
+        with watch(Heartbeat(open_store(), world.rank, world.size), _end_process, world.unwatched):
             yield world
         dist.destroy_process_group()
 

@@ -65,12 +65,13 @@ class Heartbeat:
 
 
 @contextmanager
-def watch(heartbeat: Heartbeat, end: Callable[[str], None], interval: float = INTERVAL_S) -> Iterator[None]:
-    """Beat in a thread while the block runs; call `end` with the reason if a rank is lost.
+def watch(
+    heartbeat: Heartbeat, end: Callable[[str], None], stopped: threading.Event, interval: float = INTERVAL_S
+) -> Iterator[None]:
+    """Beat in a thread until the block ends or `stopped` is set; call `end` with the reason if a rank is lost.
 
     A block that ends with an error does not tell the other ranks that it is done, so they end too.
     """
-    stopped = threading.Event()
 
     def run() -> None:
         while not stopped.wait(interval):

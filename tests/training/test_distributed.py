@@ -3,7 +3,10 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
+from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 
 import pytest
 import torch
@@ -12,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.errors import InputError, UsageError
+from training import distributed, heartbeat
 from training.distributed import RunInterruptedError, join_process_group
 from training.launcher import check_environment, reported_once
 
@@ -138,6 +142,39 @@ def wait_for_a_frozen_rank(rank: int, port: int, results) -> None:
             results.put(os.getpid())
             os.kill(os.getpid(), signal.SIGSTOP)
         world.all_gather(lambda: None)
+
+
+def end_slowly(rank: int, port: int) -> None:
+    """End with an error, rank 0 only after a save that takes longer than the others have patience."""
+    variables = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ.update({key: str(value) for key, value in variables.items()})
+    heartbeat.PATIENCE_S = 0.5
+    distributed.watch = partial(heartbeat.watch, interval=0.1)
+    with join_process_group() as world:
+        world.all_gather(lambda: None)
+        if rank == 1:
+            os._exit(4)
+        with ended_by(partial(time.sleep, 3)), world.unwatched_after_error():
+            raise SystemExit(5)
+
+
+@contextmanager
+def ended_by(act):
+    try:
+        yield
+    finally:
+        act()
+
+
+def test_a_rank_that_ends_with_an_error_completes_its_save_although_the_others_have_ended():
+    spawn = mp.get_context("spawn")
+    port = free_port()
+    ranks = [spawn.Process(target=end_slowly, args=(rank, port)) for rank in range(2)]
+    for process in ranks:
+        process.start()
+    for process in ranks:
+        process.join(120)
+    assert [process.exitcode for process in ranks] == [5, 4]
 
 
 @pytest.mark.slow

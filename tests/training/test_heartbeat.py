@@ -61,7 +61,7 @@ def test_the_thread_reports_a_store_that_does_not_answer_once():
         def finish(self) -> None:
             pass
 
-    with watch(Silent(Gone(), 0, 2), end, interval=0.001):
+    with watch(Silent(Gone(), 0, 2), end, threading.Event(), interval=0.001):
         assert reported.wait(60)
     assert reasons == ["the launcher's store does not answer: connection refused"]
 
@@ -69,10 +69,10 @@ def test_the_thread_reports_a_store_that_does_not_answer_once():
 def test_a_block_that_ends_with_an_error_leaves_the_rank_undone():
     store = dist.HashStore()
     try:
-        with watch(Heartbeat(store, 0, 2), lambda _: None, interval=60):
+        with watch(Heartbeat(store, 0, 2), lambda _: None, threading.Event(), interval=60):
             raise KeyError
     except KeyError:
         assert store.add("beats-0", 0) == 0
-    with watch(Heartbeat(store, 0, 2), lambda _: None, interval=60):
+    with watch(Heartbeat(store, 0, 2), lambda _: None, threading.Event(), interval=60):
         pass
     assert store.add("beats-0", 0) > 0

@@ -120,7 +120,8 @@ class Trainer:
         if self._step >= config.total_steps:
             log.info("nothing to do: %d steps are done", self._step)
         s3_copy = config.s3_copy() if self._log_of_run else None
-        with self._stop_signals, logs_uploaded(s3_copy), self._log_of_run or nullcontext(), self._saver:
+        run_log, unwatched = self._log_of_run or nullcontext(), self._world.unwatched_after_error()
+        with self._stop_signals, logs_uploaded(s3_copy), run_log, self._saver, unwatched:
             for batch in self._times.batches(self._remaining_batches()):
                 result = self._train_on(batch)
                 self._times.end_step()

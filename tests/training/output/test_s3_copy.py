@@ -156,17 +156,17 @@ def test_a_start_that_is_refused_leaves_the_logs_on_s3_alone(copy, lake):
     assert copy.storage.read_bytes(f"{copy.location}/metrics.jsonl") == b"of another host"
 
 
-def test_sigterm_during_the_last_upload_does_not_replace_the_error_of_the_run(copy, lake, monkeypatch):
-    upload, uploads = S3Copy.upload_logs, []
+def test_neither_sigterm_nor_a_lost_rank_ends_the_last_upload_of_a_run_with_an_error(copy, lake, monkeypatch):
+    upload, uploads, world = S3Copy.upload_logs, [], World(0, 1, torch.device("cpu"))
 
     def terminate(copy):
         os.kill(os.getpid(), signal.SIGTERM)
         upload(copy)
-        uploads.append(1)
+        uploads.append(world.unwatched.is_set())
 
     monkeypatch.setattr(S3Copy, "upload_logs", terminate)
     config = TrainConfig(**{"lake": str(lake), "output": copy.location} | KEYS | {"lr": 1e30, "warmup_steps": 0})
     with raise_on_sigterm(), pytest.raises(OutputError, match="loss"):
-        train(config, ALONE)
-    assert uploads == [1]
+        train(config, world)
+    assert uploads == [True]
     assert "metrics.jsonl" in files_of(copy)
