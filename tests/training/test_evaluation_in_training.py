@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,11 @@ from support.evaluation_sets import write_sets
 from support.shards import SMALL, ShardLake, shard_row
 from training.config import TrainConfig
 from training.distributed import World
+from training.engine.checkpoint import TrainingState, find
 from training.evaluate import main
+from training.evaluation.measure import measure
+from training.models.metaclip2 import TwoTowers
+from training.report.page import PAGE_FILE
 from training.train import train
 
 ALONE = World(0, 1, torch.device("cpu"))
@@ -85,6 +91,46 @@ def test_a_set_that_cannot_be_measured_is_named_and_the_run_goes_on(lake, tmp_pa
     warned = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert [line.partition(":")[0] for line in warned] == ["evaluations.shapes", "evaluations.colors"]
     assert all("7.png" in line for line in warned)
+
+
+def test_a_set_that_does_not_fit_into_memory_is_named_and_the_others_are_measured(lake, tmp_path, monkeypatch, caplog):
+    def measure_or_fail(encoder, data, examples):
+        if data.captions:
+            raise torch.OutOfMemoryError("CUDA out of memory.\nmore")
+        return measure(encoder, data, examples)
+
+    monkeypatch.setattr("training.evaluation.in_training.measure", measure_or_fail)
+    summary = train(config(lake, tmp_path / "out", evaluations=write_sets(tmp_path / "sets")), ALONE)
+    assert summary["steps"] == 4
+    assert [row["evaluation"] for row in results(tmp_path / "out")] == ["colors"]
+    assert "evaluations.shapes: not measured: CUDA out of memory." in caplog.messages
+
+
+def test_a_run_that_dies_in_an_evaluation_has_saved_the_step_before(lake, tmp_path, monkeypatch):
+    monkeypatch.setattr("training.evaluation.in_training.measure", lambda *_: sys.exit(9))
+    with pytest.raises(SystemExit):
+        train(config(lake, tmp_path / "out", evaluations=write_sets(tmp_path / "sets"), save_every=2), ALONE)
+    assert TrainingState.read(find(tmp_path / "out")).step == 2
+
+
+def test_the_page_has_the_results_of_the_last_step(lake, tmp_path):
+    train(config(lake, tmp_path / "out", evaluations=write_sets(tmp_path / "sets"), save_every=3), ALONE)
+    page = (tmp_path / "out" / PAGE_FILE).read_text(encoding="utf-8")
+    assert re.findall(r"At step (\d+)\.", page) == ["4"] * 2
+    assert "step 4, epoch" in page
+
+
+def test_a_run_in_bf16_is_measured_in_bf16(lake, tmp_path, monkeypatch):
+    seen = []
+    embed = TwoTowers.embed_images
+
+    def embed_and_note(self, images):
+        seen.append((self.training, torch.is_autocast_enabled("cpu")))
+        return embed(self, images)
+
+    monkeypatch.setattr(TwoTowers, "embed_images", embed_and_note)
+    train(config(lake, tmp_path / "out", evaluations=write_sets(tmp_path / "sets"), precision="bf16"), ALONE)
+    assert set(seen) == {(True, True), (False, True)}
 
 
 def test_a_mistake_in_a_set_is_found_before_the_first_step(lake, tmp_path):

@@ -56,6 +56,7 @@ class RunLog:
         console = Console(stderr=True)
         self._bar = Progress(*columns, console=console, transient=True, disable=not shows_progress_bar())
         self._task = self._bar.add_task("train", total=total, completed=step)
+        self._saved: TrainingState | None = None  # with the newest checkpoint
         self.metrics: dict[str, float] = {}
 
     def __enter__(self) -> Self:
@@ -96,7 +97,7 @@ class RunLog:
         self._write_line({"step": step, "epoch": epoch, **metrics})
 
     def write_evaluation(self, step: int, epoch: int, found: Evaluated) -> None:
-        """Write the figures of the held-out pairs, every result of the evaluation sets, and the examples for the page.
+        """Write the figures of the held-out pairs, every result of the evaluation sets, their examples, and the page.
 
         The log and the summary have the means over the languages of a set, as `SET/TASK/FIGURE`; so has TensorBoard,
         with each language as `SET/TASK/FIGURE/LANGUAGE`.
@@ -114,9 +115,12 @@ class RunLog:
         if found.figures or means:
             self.write(step, epoch, {**found.figures, **means})
         write_examples(self._output, found.examples)
+        if self._saved:
+            self.write_page(self._saved)
 
     def write_page(self, state: TrainingState) -> None:
-        """Write the run's page; a failure is logged, because training can do without it."""
+        """Write the run's page for a checkpoint; a failure is logged, because training can do without it."""
+        self._saved = state
         try:
             write_page(self._output, state.model_dump(mode="json"))
         except OSError as error:

@@ -174,23 +174,23 @@ class Trainer:
                 self._data_state = DataState(epoch + 1)
 
     def _finish_step(self, result: StepResult) -> None:
-        """Log and save if it is time to. If a rank was asked to stop, save, and end all with RunInterruptedError."""
+        """Log, save and evaluate if it is time to. If a rank was asked to stop, save, and end all ranks.
+
+        Raises RunInterruptedError on all ranks if one was asked to stop before the last step.
+        """
         config, last = self._config, self._step == self._config.total_steps
         if self._log_of_run:
             self._log_of_run.advance(self._step)
         if last or self._step % config.log_every == 0:
             self._log(result)
-        is_due = last or self._step % (config.evaluate_every or config.save_every) == 0
-        if is_due and not result.stop:  # a scheduler does not wait long after its signal
-            self._evaluate()
         if last or result.stop or self._step % config.save_every == 0:
-            shares = self._seen.exchange()
-            if self._log_of_run:
-                self._log_of_run.write(self._step, self._data_state.epoch, shares, shown=[*shares][:LOGGED_LANGUAGES])
             self._save(wait=last or result.stop)
-        if result.stop and not last:
+        if result.stop and not last:  # a scheduler does not wait long after its signal
             done = f"stopped after step {self._step} of {config.total_steps}, which is saved"
             self._world.fail(RunInterruptedError(f"signal: {done}: continue with resume: true"))
+        # after the save, so that a run which is killed in an evaluation resumes from this step
+        if last or self._step % (config.evaluate_every or config.save_every) == 0:
+            self._evaluate()
 
     def _batches(self, steps: int) -> Iterator[Batch]:
         """Yield `steps` batches of the samples in the current index."""
@@ -268,17 +268,18 @@ class Trainer:
         sets, has_held_out = self._config.evaluations, self._samples.validation.samples > 0
         if not has_held_out and not sets:
             return
-        encoder = trained_encoder(self._towers, self._tokenizer)
+        encoder = trained_encoder(self._towers, self._tokenizer, self._config.precision)
         held_out = (lambda: held_out_retrieval(encoder, self._held_out())) if has_held_out else None
         self._towers.eval()
         with self._parallel.whole():
-            found = evaluate(encoder, self._world, sets, held_out)
+            found = evaluate(encoder, self._world, sets, held_out, survives=not self._parallel.is_sharded)
         self._towers.train()
         if self._log_of_run:
             self._log_of_run.write_evaluation(self._step, self._data_state.epoch, found)
 
     def _save(self, *, wait: bool) -> None:
         """Save a checkpoint, on rank 0 while the others wait: until it is complete, or until writing has started."""
+        shares = self._seen.exchange()
         state = TrainingState(
             step=self._step,
             progress=self._data_state,
@@ -293,8 +294,9 @@ class Trainer:
         snapshot = present.convert(self._parallel.gather)
 
         def write() -> None:
-            if self._log_of_run:
-                self._log_of_run.write_page(state)
+            if log_of_run := self._log_of_run:
+                log_of_run.write(self._step, state.progress.epoch, shares, shown=[*shares][:LOGGED_LANGUAGES])
+                log_of_run.write_page(state)
             self._saver.save(snapshot, wait=wait, is_copy=self._parallel.is_sharded)
 
         self._world.broadcast_from_main(write)

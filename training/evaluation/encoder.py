@@ -38,13 +38,24 @@ class Encoder:
     encode_texts: Callable[[Sequence[str]], Tensor]
 
 
-def trained_encoder(towers: TwoTowers, tokenizer: Tokenizer) -> Encoder:
-    """Return the encoder of a model that training made; it sees the center square of an image."""
+def trained_encoder(towers: TwoTowers, tokenizer: Tokenizer, precision: str = "fp32") -> Encoder:
+    """Return the encoder of a model that training made; it sees the center square of an image.
+
+    Args:
+        towers: the model.
+        tokenizer: its tokenizer.
+        precision: `bf16` computes the encoders under autocast, as a training step does.
+    """
     size = image_size(towers.model)
+
+    def embed(encode: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
+        with torch.autocast(towers.model.device.type, torch.bfloat16, enabled=precision == "bf16"):
+            return encode(batch)
+
     return Encoder(
         prepare=lambda image: torch.from_numpy(resize(image, center_box(*image.size), size).copy()),
-        encode_images=towers.embed_images,
-        encode_texts=lambda texts: towers.embed_texts(tokenizer(texts)),
+        encode_images=lambda images: embed(towers.embed_images, images),
+        encode_texts=lambda texts: embed(towers.embed_texts, tokenizer(texts)),
     )
 
 

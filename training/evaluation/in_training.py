@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from curation.errors import WorldcurateError
+from curation.io.failures import first_line
 from training.distributed import World
 from training.evaluation.encoder import Encoder
 from training.evaluation.evaluation_set import HELD_OUT, EvaluationSet
@@ -46,6 +47,8 @@ def evaluate(
     world: World,
     sets: Mapping[str, EvaluationSet],
     held_out: Callable[[], HeldOutResults] | None = None,
+    *,
+    survives: bool = True,
 ) -> Evaluated:
     """Measure the held-out pairs on rank 0, and each set on one rank; every rank returns all results.
 
@@ -56,14 +59,17 @@ def evaluate(
         world: the ranks.
         sets: the sets by name, in the same order on all ranks.
         held_out: a function that measures the held-out pairs; None: there are none.
+        survives: whether the model can be trained on after an error inside it, such as a lack of memory. Otherwise
+            that error ends the run.
     """
+    caught = (WorldcurateError, OSError, *([RuntimeError] if survives else []))
     names = ([HELD_OUT] if held_out else []) + list(sets)  # rank 0 has the first
 
     def work() -> Evaluated:
         part = Evaluated({}, {}, {})
         for name in names[world.rank :: world.size]:
             if name in sets:
-                part.results[name], part.examples[name] = _measure(encoder, name, sets[name])
+                part.results[name], part.examples[name] = _measure(encoder, name, sets[name], caught)
             elif held_out:
                 figures, part.results[name], part.examples[name] = held_out()
                 part.figures.update(figures)
@@ -79,10 +85,13 @@ def evaluate(
     )
 
 
-def _measure(encoder: Encoder, name: str, data: EvaluationSet) -> tuple[list[Result], list[Example]]:
+def _measure(
+    encoder: Encoder, name: str, data: EvaluationSet, caught: tuple[type[Exception], ...]
+) -> tuple[list[Result], list[Example]]:
+    """Return the results of a set, and examples of retrieval; none, and a line in the log, after a caught error."""
     examples: list[Example] = []
     try:
         return list(measure(encoder, data, examples)), examples
-    except (WorldcurateError, OSError) as error:
-        log.warning("evaluations.%s: not measured: %s", name, error)
+    except caught as error:  # a lack of memory is a RuntimeError
+        log.warning("evaluations.%s: not measured: %s", name, first_line(error))
         return [], []

@@ -84,9 +84,12 @@ def test_a_run_that_a_signal_stopped_continues_to_the_weights_of_an_undisturbed_
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[1])
 
 
-def test_a_signal_in_the_last_step_ends_the_run_as_done(lake, tmp_path, monkeypatch):
+def test_a_signal_in_the_last_step_ends_the_run_as_done_with_its_evaluation(lake, tmp_path, monkeypatch):
     do_in_step(monkeypatch, 4, send(signal.SIGTERM))
-    assert train(TrainConfig(lake=str(lake), output=str(tmp_path / "o"), **KEYS), ALONE)["steps"] == 4
+    keys = KEYS | {"validation_share": 0.2}
+    summary = train(TrainConfig(lake=str(lake), output=str(tmp_path / "o"), **keys), ALONE)
+    assert summary["steps"] == 4
+    assert summary["held_out_pairs"] > 0
 
 
 def _slow_save(world: World):
