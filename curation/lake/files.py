@@ -46,6 +46,13 @@ class Snapshot:
         files = (f for f in self.files if all(f.partition[key] == value for key, value in partition.items()))
         return Snapshot(self.table, self.version, tuple(files))
 
+    def by(self, key: str) -> dict[str, Snapshot]:
+        """Return the parts of this snapshot by the value of a partition key."""
+        groups: dict[str, list[DataFile]] = {}
+        for file in self.files:
+            groups.setdefault(file.partition[key], []).append(file)
+        return {value: Snapshot(self.table, self.version, tuple(files)) for value, files in groups.items()}
+
     @property
     def rows(self) -> int:
         """Rows in all files."""

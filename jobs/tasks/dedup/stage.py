@@ -125,11 +125,11 @@ def withdraw_duplicates(context: Context) -> None:
 def _earlier_batches(context: Context) -> Iterator[tuple[str, tuple[Snapshot, Snapshot]]]:
     """Yield the earlier batches of the recipe with their published images and duplicates."""
     lake, recipe = context.lake, {"recipe": context.config.recipe}
-    images, duplicates = lake.snapshot("images", recipe), lake.snapshot("duplicates", recipe)
+    images, duplicates = lake.snapshot("images", recipe).by("batch"), lake.snapshot("duplicates", recipe)
+    removed = duplicates.by("batch")
     for batch in lake.batches_up_to(context.batch)[:-1]:
-        part = images.of(batch=batch)
-        if part.files:
-            yield batch, (part, duplicates.of(batch=batch))
+        if batch in images:
+            yield batch, (images[batch], removed.get(batch, Snapshot("duplicates", duplicates.version, ())))
 
 
 def _model_sha256(context: Context) -> str:
