@@ -69,6 +69,9 @@ class CompactStage(Stage):
         rows = sum(file.rows for file in files)
         if not read == sum(part.rows for part in staged) == rows:
             raise OutputError(f"compact: counts do not add up: read {read} rows of shards, {rows} written: run again")
+        stored = self._stored(run)
+        if lost := [file.path for file in files if stored.get(file.path) != file.size]:
+            raise OutputError(f"compact: {lost[0]} was removed while the dataset was made: run again")
         langs: Counter[str] = Counter()
         for bucket in written:
             langs.update(bucket.langs)
@@ -102,14 +105,18 @@ class CompactStage(Stage):
     def _write(self, run: StageRun, staged: list[str]) -> list[WrittenBucket]:
         """Write all buckets, apart from those that a killed run has written."""
         storage, progress = self.context.storage, Progress(self.context.storage, f"{run.staging}/written")
-        table = self.context.lake.layout.table("compacted")
-        folder = join(table, partition_folder(self.outputs["compacted"]), run.run_id)
-        sizes = {file.path: file.size for file in storage.list_files(folder)}
+        stored = self._stored(run)
         done = progress.finished(
-            WrittenBucket, lambda bucket: all(sizes.get(join(table, file.path)) == file.size for file in bucket.files)
+            WrittenBucket, lambda bucket: all(stored.get(file.path) == file.size for file in bucket.files)
         )
         task = WriteBucket(storage, staged, self.section.shard_bytes, run.writers(), progress)
         return run_rest(self.context, "compact: write", range(self._buckets), task, done)
+
+    def _stored(self, run: StageRun) -> dict[str, int]:
+        """Return the sizes of the run's files, by path below the table."""
+        table = self.context.lake.layout.table("compacted")
+        folder = join(table, partition_folder(self.outputs["compacted"]), run.run_id)
+        return {file.path.removeprefix(f"{table}/"): file.size for file in self.context.storage.list_files(folder)}
 
 
 def find_sources(context: Context) -> dict[str, Snapshot]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 from collections import Counter
+from functools import wraps
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.errors import DamagedLakeError, InputError, UsageError
+from curation.errors import DamagedLakeError, InputError, OutputError, UsageError
 from curation.lake.parquet import ROW_GROUP_BYTES
 from jobs import compact
 from jobs.runtime.context import Context
+from jobs.tasks.compact.progress import killed_runs
 from jobs.tasks.compact.rows import StageRows, WriteBucket, bucket_numbers
 from support.compaction import SEED, Killed, in_order, kill_at, make_lake, read
 from support.in_process import change, without_spark
@@ -213,3 +216,40 @@ def test_what_cannot_be_compacted_is_named(crawled):
         DamagedLakeError, match=r"missing: run jobs\.fetch_images again for batch b1, which rebuilds it"
     ):
         compact.run(crawled[0])
+
+
+@pytest.mark.parametrize(("retention", "is_continued"), [(168, True), (0, False)])
+def test_a_killed_run_that_gc_may_clear_before_the_end_is_not_continued(
+    in_process, tmp_path, monkeypatch, retention, is_continued
+):
+    context = make_lake(tmp_path / "lake", {"b1": list(range(200))}, shard_bytes=9000)
+    context = change(context, gc={"retention_hours": retention})
+    with monkeypatch.context() as patch:
+        kill_at(patch, WriteBucket, 2, after=True)
+        with pytest.raises(Killed):
+            compact.run(context)
+    [killed] = killed_runs(context.lake)
+    time.sleep(1)  # run ids have whole seconds
+    [outcome] = compact.run(context)
+    assert (outcome.run_id == killed) == is_continued
+    assert read(context) == in_order(context, SEED)
+
+
+def test_a_dataset_whose_files_were_removed_before_the_end_is_not_published(in_process, tmp_path, monkeypatch):
+    context = make_lake(tmp_path / "lake", {"b1": list(range(200))}, shard_bytes=9000)
+    right = WriteBucket.__call__
+
+    @wraps(right)
+    def removing(self, index, bucket):
+        written = right(self, index, bucket)
+        for file in written.files if bucket == 1 else ():
+            Path(context.lake.layout.table("compacted"), file.path).unlink()
+        return written
+
+    with monkeypatch.context() as patch:
+        patch.setattr(WriteBucket, "__call__", removing)
+        with pytest.raises(OutputError, match="was removed while the dataset was made: run again"):
+            compact.run(context)
+    assert not context.lake.snapshot("compacted").files
+    compact.run(context)
+    assert read(context) == in_order(context, SEED)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final, TypeVar
 
 import msgspec
@@ -63,14 +64,19 @@ def run_rest(
 
 
 def continue_killed(run: StageRun) -> None:
-    """Give a run the id of the newest killed run with its fingerprint that is not older than the published one."""
+    """Give a run the id of the newest killed run with its fingerprint that is not older than the published one.
+
+    `gc` judges working files by the age of their run. So a run that is older than half of `gc.retention_hours` is not
+    continued: its files could be removed while the run goes on.
+    """
     lake = run.lake
+    oldest = run.started - timedelta(hours=run.config.gc.retention_hours / 2)
     published = {run_id for table, part in run.outputs.items() for run_id in lake.snapshot(table, part).run_ids}
     since = max(map(started_at, published), default=None)
     newer = [
         run_id
         for run_id in killed_runs(lake, run.fingerprint)
-        if run_id not in published and (since is None or started_at(run_id) >= since)
+        if run_id not in published and started_at(run_id) >= max(since or oldest, oldest)
     ]
     if newer:
         run.run_id = max(newer)
