@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from curation.errors import UsageError
 from curation.images.filters.base import DecodedImage, Verdict
-
-PACKAGES: Final = ("torch", "transformers")
-DECIMALS: Final = 4  # the others depend on the machine and on the batch
+from jobs.tasks.models.pretrained import DECIMALS, check_model, load_model, unit_embeddings
 
 
 @dataclass(frozen=True)
@@ -45,16 +40,7 @@ class TextImageScore:
         """Check the parameters without loading the model. Raises UsageError or ValueError."""
         if not -1 <= self.min_score <= 1:
             raise ValueError("min_score must be from -1 to 1")
-        if missing := [name for name in PACKAGES if not find_spec(name)]:
-            raise UsageError(
-                f"images.filters: {self.name} needs {' and '.join(missing)}: run pip install 'worldcurate[train]'"
-            )
-        try:
-            kind = json.loads((Path(self.model) / "config.json").read_bytes())["model_type"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UsageError(
-                f"images.filters: {self.name}: {self.model} has no config.json of a model: give its folder as `model`"
-            ) from error
+        kind = check_model(self.model, f"images.filters: {self.name}")
         if not any(part in kind for part in ("clip", "siglip")):
             raise UsageError(
                 f"images.filters: {self.name}: {self.model} has a model of type {kind!r}: give one like CLIP or SigLIP"
@@ -89,32 +75,18 @@ class _Scorer:
                 return_tensors="pt",
             ).to(self.device)
             pixels = inputs.pop("pixel_values")
-            texts = _unit(self.model.get_text_features(**inputs))
-            products = _unit(self.model.get_image_features(pixel_values=pixels)) * texts
+            texts = unit_embeddings(self.model.get_text_features(**inputs))
+            products = unit_embeddings(self.model.get_image_features(pixel_values=pixels)) * texts
             return [round(score, DECIMALS) for score in products.sum(1).tolist()]
 
 
 @lru_cache(maxsize=4)
 def _load(folder: str, device: str) -> _Scorer:
-    """Read a model, once per process. Raises ValueError if weights are missing, and what transformers raises."""
-    import torch
-    from transformers import AutoModel, AutoProcessor
+    """Read a model, once per process. Raises what `load_model` and transformers raise."""
+    from transformers import AutoProcessor
 
-    torch.set_num_threads(1)  # a task has one core
-    model: Any
-    model, report = AutoModel.from_pretrained(
-        folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
-    )
-    if report["missing_keys"]:
-        raise ValueError(f"{folder} lacks weights of its model: {', '.join(sorted(report['missing_keys'])[:3])}")
+    model = load_model(folder, device)
     processor: Any = AutoProcessor.from_pretrained(folder, local_files_only=True)  # type: ignore[no-untyped-call]
     context = int(getattr(model.config, "text_config", model.config).max_position_embeddings)
     length = min(context, int(processor.tokenizer.model_max_length))
-    return _Scorer(model.to(device).eval(), processor, length, device)
-
-
-def _unit(features: Any) -> Any:
-    """Return unit embeddings; from transformers 5 on, most models return them in an object."""
-    from torch.nn.functional import normalize
-
-    return normalize(getattr(features, "pooler_output", features).float(), dim=-1)
+    return _Scorer(model, processor, length, device)

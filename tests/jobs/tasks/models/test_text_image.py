@@ -121,7 +121,7 @@ def configured(**keys):
 def test_wrong_parameters_are_one_line(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match=r"refuses its parameters \(TypeError: .*'model'"):
         configured()
-    with pytest.raises(UsageError, match=r"text_image_score: .* has no config.json of a model: give its folder"):
+    with pytest.raises(UsageError, match=r"text_image_score: .* has no config.json of a model: give the folder of one"):
         configured(model=str(tmp_path))
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(UsageError, match="has a model of type 'bert': give one like CLIP or SigLIP"):
@@ -129,7 +129,7 @@ def test_wrong_parameters_are_one_line(tmp_path, monkeypatch):
     (tmp_path / "config.json").write_text('{"model_type": "clip"}')
     with pytest.raises(UsageError, match="ValueError: min_score must be from -1 to 1"):
         configured(model=str(tmp_path), min_score=2)
-    monkeypatch.setattr("jobs.tasks.models.text_image.find_spec", lambda name: None if name == "torch" else name)
+    monkeypatch.setattr("jobs.tasks.models.pretrained.find_spec", lambda name: None if name == "torch" else name)
     with pytest.raises(UsageError, match=r"needs torch: run pip install 'worldcurate\[train\]'"):
         configured(model=str(tmp_path))
 
