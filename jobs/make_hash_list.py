@@ -21,14 +21,14 @@ from curation.cli.counts import count
 from curation.cli.run import run_command
 from curation.dedup.hash_list import HASH_LIST, HashSettings, write_hash_list
 from curation.errors import InputError, UsageError
-from curation.images.decode import ImageLimits
 from curation.images.filters.load import model_digest
 from curation.io.paths import absolute, normalize_path
 from curation.io.storage import Storage
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
-from jobs.tasks.dedup.hash_pictures import HashPictures, PictureFile, units_of_files
-from jobs.tasks.models.image_hash import EmbeddingHasher, check_model
+from jobs.tasks.dedup.hash_pictures import HashPictures, PictureFile, hash_limits, units_of_files
+from jobs.tasks.models.image_hash import EmbeddingHasher
+from jobs.tasks.models.pretrained import check_model
 
 log = logging.getLogger(__name__)
 
@@ -52,12 +52,12 @@ def make_hash_list(argv: Sequence[str]) -> None:
         raise UsageError(f"{', '.join(missing)}: missing: give {'them' if missing[1:] else 'it'} as flags")
     context, output = Context(config, "make_hash_list"), normalize_path(str(options.output))
     files = list(_files(context.storage, options.inputs))
-    limits = ImageLimits(config.images.max_side, config.images.max_pixels, resize=config.images.resize)
+    limits = hash_limits(config.images)
     model, model_sha256 = config.dedup.model, ""
     if model:
-        check_model(model)
+        check_model(model, "dedup.model")
         model_sha256 = model_digest(model, "dedup.model")
-    embed = EmbeddingHasher(model).hashes if model else None
+    embed = EmbeddingHasher(model, limits).hashes if model else None
     task = HashPictures(context.storage, limits, options.image_column, embed)
     results = context.run_tasks("make_hash_list", units_of_files(files), task)
     rows = [dict(zip(HASH_LIST.names, row, strict=True)) for result in results for row in result.rows]

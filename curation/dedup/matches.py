@@ -34,7 +34,7 @@ def find_matches(
         stored: hashes of the others.
         exact: whether to compare the SHA-256.
         radius: bits in which perceptual hashes may differ; None to not compare them.
-        embedding_radius: the same for hashes of embeddings, if both have them.
+        embedding_radius: the same for the hashes of embeddings of the pictures that have them.
     """
     none = np.full(len(pictures), -1, np.int64)
     same = _find_same(sha256_words(pictures), sha256_words(stored)) if exact else none
@@ -42,11 +42,10 @@ def find_matches(
     if radius is not None:
         found = find_stored(perceptual_hashes(pictures), perceptual_hashes(stored), radius)
         near, distances = found.rows.astype(np.int64), found.distances
-    embeddings, others = embedding_hashes(pictures), embedding_hashes(stored)
-    if embedding_radius is not None and embeddings is not None and others is not None:
-        found = find_stored(embeddings, others, embedding_radius)
+    if embedding_radius is not None:
+        similar, bits = _find_similar(pictures, stored, embedding_radius)
         is_near = near >= 0
-        near, distances = np.where(is_near, near, found.rows), np.where(is_near, distances, found.distances)
+        near, distances = np.where(is_near, near, similar), np.where(is_near, distances, bits)
     is_exact = same >= 0
     rows = np.flatnonzero(is_exact | (near >= 0))
     columns = [
@@ -65,6 +64,19 @@ def best_matches(parts: Iterable[pa.Table]) -> pa.Table:
     order = np.lexsort((distances, ~exact.astype(bool), rows))  # stable: equal ones stay in the order of the parts
     is_first = np.diff(rows[order], prepend=-1) > 0
     return table.take(pa.array(order[is_first]))
+
+
+def _find_similar(
+    pictures: pa.Table, stored: pa.Table, radius: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+    """Return by picture the stored row with the nearest embedding hash within the radius (-1 for none), and bits."""
+    rows, bits = np.full(len(pictures), -1, np.int64), np.zeros(len(pictures), np.int32)
+    (own, hashes), (others, other_hashes) = embedding_hashes(pictures), embedding_hashes(stored)
+    if len(own) and len(others):
+        found = find_stored(hashes, other_hashes, radius)
+        rows[own] = np.where(found.rows >= 0, others[found.rows], -1)
+        bits[own] = found.distances
+    return rows, bits
 
 
 def _find_same(digests: npt.NDArray[np.uint64], stored: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from curation.dedup.across_batches import fixed_width
 from curation.dedup.hash_search import Hashes
 
-Embed: TypeAlias = Callable[[Sequence[bytes]], Hashes]
+Embed: TypeAlias = Callable[[Sequence[bytes]], Sequence[int | None]]  # None for images that cannot be decoded
 SHA256_BYTES = 32
 HASHES = pa.schema(
     [
@@ -21,7 +21,7 @@ HASHES = pa.schema(
         ("pixels", pa.int64()),
         ("sha256", pa.binary(SHA256_BYTES)),
         ("phash", pa.uint64()),
-        ("embedding", pa.uint64()),  # hash of an embedding; null without a model
+        ("embedding", pa.uint64()),  # hash of an embedding; null without one
     ]
 )
 IMAGES_COLUMNS = ["image_id", "status", "width", "height", "image_sha256", "phash", "original_sha256"]
@@ -38,18 +38,18 @@ def hashes_of_images(images: pa.RecordBatch, embed: Embed | None = None) -> pa.T
     if "original_sha256" in fetched.schema.names:
         sha256 = pc.coalesce(fetched["original_sha256"], sha256)
     pixels = pc.multiply(fetched["width"].cast(pa.int64()), fetched["height"].cast(pa.int64()))
-    embeddings = embed(fetched["image"].to_pylist()) if embed else None
-    return _table(fetched["image_id"], pixels, sha256, fetched["phash"], embeddings)
+    embeddings = embed(fetched["image"].to_pylist()) if embed else [None] * len(fetched)
+    return _table(fetched["image_id"], pixels, sha256, fetched["phash"], pa.array(embeddings, pa.uint64()))
 
 
 def hashes_of_list(listed: pa.Table) -> pa.Table:
     """Return the hashes (schema `HASHES`) of the pictures of a hash list. Raises ValueError for a bad digest."""
     for column, digits in (("sha256", 2 * SHA256_BYTES), ("phash", 16), ("embedding", 16)):
         is_hex = pc.match_substring_regex(listed[column], f"^[0-9a-f]{{{digits}}}$")
-        without = column == "embedding" and listed[column].null_count == len(listed)
-        if not without and not pc.all(is_hex.fill_null(False), min_count=0).as_py():
+        if not pc.all(is_hex.fill_null(column == "embedding"), min_count=0).as_py():
             raise ValueError(f"column {column} must consist of {digits} hexadecimal digits")
-    embeddings = None if listed["embedding"].null_count else _words(listed["embedding"])
+    words = _words(listed["embedding"].fill_null("0" * 16))
+    embeddings = pa.array(words, mask=listed["embedding"].is_null().to_numpy().astype(bool))
     pixels = pa.array(np.zeros(len(listed), np.int64))
     return _table(listed["name"], pixels, listed["sha256"], listed["phash"], embeddings)
 
@@ -59,11 +59,11 @@ def perceptual_hashes(pictures: pa.Table) -> Hashes:
     return np.asarray(pictures["phash"].to_numpy(), np.uint64)
 
 
-def embedding_hashes(pictures: pa.Table) -> Hashes | None:
-    """Return the hashes of the embeddings of pictures; None if they have none."""
-    if pictures["embedding"].null_count:
-        return None
-    return np.asarray(pictures["embedding"].to_numpy(), np.uint64)
+def embedding_hashes(pictures: pa.Table) -> tuple[npt.NDArray[np.int64], Hashes]:
+    """Return the rows of the pictures that have hashes of embeddings, and the hashes."""
+    column = pictures["embedding"]
+    rows = np.flatnonzero(column.is_valid().to_numpy().astype(bool))
+    return rows, np.asarray(column.drop_null().to_numpy(), np.uint64)
 
 
 def sha256_words(pictures: pa.Table) -> npt.NDArray[np.uint64]:
@@ -86,12 +86,11 @@ def _table(
     pixels: pa.Array,
     sha256: pa.ChunkedArray | pa.Array,
     phash: pa.ChunkedArray | pa.Array,
-    embeddings: Hashes | None,
+    embeddings: pa.Array,
 ) -> pa.Table:
     digests = parse_hex(fixed_width(sha256, 2 * SHA256_BYTES)).tobytes()
     binary = pa.FixedSizeBinaryArray.from_buffers(pa.binary(SHA256_BYTES), len(names), [None, pa.py_buffer(digests)])
-    embedding = pa.nulls(len(names), pa.uint64()) if embeddings is None else pa.array(embeddings, pa.uint64())
-    return pa.Table.from_arrays([names, pixels, binary, pa.array(_words(phash)), embedding], schema=HASHES)
+    return pa.Table.from_arrays([names, pixels, binary, pa.array(_words(phash)), embeddings], schema=HASHES)
 
 
 def _words(digits: pa.ChunkedArray | pa.Array) -> Hashes:

@@ -6,16 +6,17 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import islice
 
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curation.cli.config import ImagesSection
 from curation.dedup.picture_hashes import Embed
 from curation.errors import InputError
 from curation.images.decode import ImageLimits, StoredImage, verify
 from curation.images.failures import DecodeError
+from curation.images.precheck import FORMATS
 from curation.io.failures import first_line
 from curation.io.gzip_stream import DamagedError
 from curation.io.storage import Storage
@@ -62,24 +63,29 @@ class HashPictures:
         """Return the hashes. Raises InputError if a file cannot be read completely."""
         rows: list[tuple[str, str, str, str | None]] = []
         failed: Counter[str] = Counter()
-        pictures = (picture for file in files for picture in self._pictures(file))
-        while batch := list(islice(pictures, ROWS_AT_ONCE)):
-            decoded: list[tuple[str, str, StoredImage]] = []
-            for name, data in batch:
-                try:
-                    decoded.append((name, sha256(data).hexdigest(), verify(data, self.limits)))
-                except DecodeError as error:
-                    failed[error.reason] += 1
-            embeddings = self._embeddings([image.image for _, _, image in decoded])
-            rows += [
-                (name, digest, image.phash, embedding)
-                for (name, digest, image), embedding in zip(decoded, embeddings, strict=True)
-            ]
-        return HashedPictures(rows, failed)
+        decoded: list[tuple[str, str, StoredImage]] = []
+        for name, data in (picture for file in files for picture in self._pictures(file)):
+            try:
+                decoded.append((name, sha256(data).hexdigest(), verify(data, self.limits)))
+            except DecodeError as error:
+                failed[error.reason] += 1
+            if len(decoded) == ROWS_AT_ONCE:
+                rows += self._hashed(decoded)
+                decoded = []
+        return HashedPictures(rows + self._hashed(decoded), failed)
+
+    def _hashed(self, decoded: Sequence[tuple[str, str, StoredImage]]) -> list[tuple[str, str, str, str | None]]:
+        """Return the rows of pictures that are decoded."""
+        embeddings = self._embeddings([image.image for _, _, image in decoded])
+        return [
+            (name, digest, image.phash, embedding)
+            for (name, digest, image), embedding in zip(decoded, embeddings, strict=True)
+        ]
 
     def _embeddings(self, images: Sequence[bytes]) -> list[str | None]:
         """Return the hashes of embeddings as hexadecimal digits; None without a model."""
-        return [f"{value:016x}" for value in self.embed(images).tolist()] if self.embed else [None] * len(images)
+        values = self.embed(images) if self.embed else [None] * len(images)
+        return [None if value is None else f"{value:016x}" for value in values]
 
     def _pictures(self, file: PictureFile) -> Iterator[tuple[str, bytes]]:
         """Yield the name and the bytes of every picture."""
@@ -113,6 +119,12 @@ class HashPictures:
                     data = value.get("bytes") if isinstance(value, dict) else value
                     yield f"{file.name}#{number}", data if isinstance(data, bytes) else b""
                     number += 1
+
+
+def hash_limits(section: ImagesSection) -> ImageLimits:
+    """Return the limits under which pictures are decoded to be hashed; all formats that can be read are accepted."""
+    formats = (*FORMATS, "HEIF") if "heif" in section.formats else FORMATS
+    return ImageLimits(section.max_side, section.max_pixels, formats=formats, resize=section.resize)
 
 
 def units_of_files(files: Sequence[PictureFile]) -> list[list[PictureFile]]:

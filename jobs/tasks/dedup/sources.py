@@ -17,6 +17,7 @@ from curation.lake.parquet_read import read_batches
 ROWS_PER_UNIT = 4 << 20
 ROWS_AT_ONCE = 8192
 ROWS_TO_EMBED = 64
+BYTES_TO_EMBED = 64 << 20  # of the images of so many rows, on average
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,11 @@ class KeptImages:
             batch["image_id"] for file in self.removed for batch in read_batches(storage, file.path, ["image_id"])
         ]
         ids = pa.chunked_array(removed, pa.string())
-        columns, rows = ([*IMAGES_COLUMNS, "image"], ROWS_TO_EMBED) if embed else (IMAGES_COLUMNS, ROWS_AT_ONCE)
+        columns = [*IMAGES_COLUMNS, "image"] if embed else IMAGES_COLUMNS
         parts = [
             hashes_of_images(batch, embed)
             for file in self.images
-            for batch in read_batches(storage, file.path, columns, rows)
+            for batch in read_batches(storage, file.path, columns, _rows_to_embed(file) if embed else ROWS_AT_ONCE)
         ]
         table = pa.concat_tables([HASHES.empty_table(), *parts])
         return table.filter(pc.invert(pc.is_in(table["name"], ids))) if len(ids) else table
@@ -72,3 +73,8 @@ def units_of(images: Snapshot, removed: Snapshot | None = None) -> Iterator[Kept
         rows += file.rows
     if unit:
         yield KeptImages(unit, duplicates)
+
+
+def _rows_to_embed(file: DataFile) -> int:
+    """Return how many rows with images to read at once."""
+    return max(1, min(ROWS_TO_EMBED, BYTES_TO_EMBED * file.rows // max(1, file.size)))

@@ -21,11 +21,13 @@ from jobs.runtime.context import Context
 from jobs.runtime.freshness import recorded_inputs
 from jobs.runtime.partitions import require
 from jobs.runtime.stage import Publication, Stage, StageRun
+from jobs.tasks.dedup.hash_pictures import hash_limits
 from jobs.tasks.dedup.sources import KeptImages, ListedPictures, units_of
 from jobs.tasks.dedup.tasks import Choose, LookUp, Matched, StageHashes
-from jobs.tasks.models.image_hash import EmbeddingHasher, check_model
+from jobs.tasks.models.image_hash import EmbeddingHasher
+from jobs.tasks.models.pretrained import check_model
 
-ALGORITHM = 1
+ALGORITHM = 2  # embeddings of pixels as they are decoded for hash lists
 
 
 class DuplicatesStage(Stage):
@@ -68,7 +70,9 @@ class DuplicatesStage(Stage):
     def execute(self, run: StageRun) -> Publication:
         """Compare the images of the batch with lists, with earlier batches and with one another."""
         context, section = self.context, self.section
-        embed = EmbeddingHasher(section.model).hashes if section.model and self.lists else None
+        embed = None
+        if section.model and self.lists:
+            embed = EmbeddingHasher(section.model, hash_limits(context.config.images)).hashes
         staged = context.run_tasks(
             "duplicates: hashes", list(units_of(self.images)), StageHashes(context.storage, run.staging, embed)
         )
@@ -98,6 +102,8 @@ class DuplicatesStage(Stage):
             "earlier_images": sum(part.pictures for part in found[len(lists) :]),
             "listed_images": sum(part.pictures for part in found[: len(lists)]),
         }
+        if embed and (unembedded := sum(part.without_embedding for part in staged)):
+            totals["without_embedding"] = unembedded
         return Publication({"duplicates": chosen.files}, totals, drops)
 
 
@@ -105,7 +111,7 @@ def check_hash_lists(context: Context) -> None:
     """Raise InputError if a hash list cannot be used, UsageError for a model; before images are fetched."""
     section, images = context.config.dedup, context.config.images
     if section.model:
-        check_model(section.model)
+        check_model(section.model, "dedup.model")
     settings = None
     if section.list_radius is not None or section.model:
         settings = HashSettings(images.resize, images.max_side, _model_sha256(context))

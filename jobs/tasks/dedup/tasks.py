@@ -24,11 +24,12 @@ ALL = range(1)  # the one bucket of a staged file
 
 
 class Staged(msgspec.Struct):
-    """A staged file, its rows, and the pictures that were read for it."""
+    """A staged file, its rows, the pictures that were read for it, and how many have no hash of an embedding."""
 
     path: str
     rows: int
     pictures: int
+    without_embedding: int = 0
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class StageHashes:
         hashes = images.read(self.storage, self.embed)
         path = join(self.folder, "hashes", shuffle.staged_name(index))
         shuffle.write_buckets(self.storage, path, HASHES, [hashes])
-        return Staged(path, hashes.num_rows, hashes.num_rows)
+        return Staged(path, hashes.num_rows, hashes.num_rows, hashes["embedding"].null_count)
 
 
 @dataclass(frozen=True)

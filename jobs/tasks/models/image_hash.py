@@ -6,47 +6,70 @@ with probability a / pi (Charikar, "Similarity Estimation Techniques from Roundi
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-from curation.errors import UsageError
+from curation.images.codec.pixels import Pixels
+from curation.images.decode import ImageLimits, verify
+from curation.images.failures import DecodeError
+from jobs.tasks.models.pretrained import DECIMALS, load_model, unit_embeddings
 
-PACKAGES: Final = ("torch", "transformers")
 BITS: Final = 64
 SEED: Final = 0  # of the projection
-DECIMALS: Final = 4  # of embeddings; the others depend on the machine and on the batch
+BATCH_IMAGES: Final = 64
+BATCH_BYTES: Final = 64 << 20  # of pixels
 
 
 @dataclass(frozen=True)
 class EmbeddingHasher:
-    """Hashes stored images by the model in `folder`, as `save_pretrained` of transformers writes it."""
+    """Hashes images by the model in `folder`, as `save_pretrained` of transformers writes it.
+
+    The model sees an image as `images` would store it as JPEG under `limits`, so a stored original and its JPEG have
+    the same hash.
+    """
 
     folder: str
+    limits: ImageLimits
 
-    def hashes(self, images: Sequence[bytes]) -> npt.NDArray[np.uint64]:
-        """Return the hashes of encoded images. Raises what reading the model raises."""
-        if not images:
-            return np.empty(0, np.uint64)
-        model = _load(self.folder)
-        pixels = [np.asarray(Image.open(io.BytesIO(data)).convert("RGB")) for data in images]
-        return sign_bits(model.embeddings(pixels))
+    def hashes(self, images: Sequence[bytes]) -> list[int | None]:
+        """Return the hashes of encoded images, None for those that cannot be decoded.
 
+        Raises what reading the model raises.
+        """
+        hashes: list[int | None] = [None] * len(images)
+        for batch in self._batches(images):
+            embeddings = _load(self.folder).embeddings([pixels.array() for pixels in batch.values()])
+            for position, value in zip(batch, sign_bits(embeddings).tolist(), strict=True):
+                hashes[position] = value
+        return hashes
 
-def check_model(folder: str) -> None:
-    """Raise UsageError if there is no model in a folder, or the packages that read it are missing."""
-    if missing := [name for name in PACKAGES if not find_spec(name)]:
-        raise UsageError(f"dedup.model: needs {' and '.join(missing)}: run pip install 'worldcurate[train]'")
-    if not (Path(folder) / "config.json").is_file():
-        raise UsageError(f"dedup.model: {folder} has no config.json of a model: give the folder of one")
+    def _batches(self, images: Sequence[bytes]) -> Iterator[dict[int, Pixels]]:
+        """Yield the pixels of the images that can be decoded, by position, in batches of bounded size."""
+        batch: dict[int, Pixels] = {}
+        size = 0
+        for position, data in enumerate(images):
+            if pixels := self._pixels(data):
+                batch[position] = pixels
+                size += len(pixels.rgb)
+            if len(batch) == BATCH_IMAGES or size >= BATCH_BYTES:
+                yield batch
+                batch, size = {}, 0
+        if batch:
+            yield batch
+
+    def _pixels(self, data: bytes) -> Pixels | None:
+        """Return the pixels of the JPEG that would be stored, with its border; None if an image cannot be decoded."""
+        limits = replace(self.limits, encode="jpeg", with_pixels=False)
+        try:
+            stored = verify(data, limits)
+            return verify(stored.image, replace(limits, with_pixels=True)).pixels
+        except (DecodeError, MemoryError):
+            return None
 
 
 def sign_bits(embeddings: npt.NDArray[np.float64]) -> npt.NDArray[np.uint64]:
@@ -62,30 +85,19 @@ class _Model:
     processor: Any
 
     def embeddings(self, images: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float64]:
-        """Return the unit embeddings of images; from transformers 5 on, most models return them in an object."""
+        """Return the unit embeddings of images, one per row."""
         import torch
-        from torch.nn.functional import normalize
 
         inputs = self.processor(images=list(images), input_data_format="channels_last", return_tensors="pt")
         embed = getattr(self.model, "get_image_features", self.model)
         with torch.inference_mode():
-            features = embed(pixel_values=inputs["pixel_values"])
-            unit = normalize(getattr(features, "pooler_output", features).double(), dim=-1)
-        return np.asarray(unit.numpy(), np.float64)
+            return np.asarray(unit_embeddings(embed(pixel_values=inputs["pixel_values"])).numpy(), np.float64)
 
 
 @lru_cache(maxsize=1)
 def _load(folder: str) -> _Model:
-    """Read a model, once per process. Raises ValueError if weights are missing, and what transformers raises."""
-    import torch
-    from transformers import AutoImageProcessor, AutoModel
+    """Read a model, once per process. Raises what `load_model` and transformers raise."""
+    from transformers import AutoImageProcessor
 
-    torch.set_num_threads(1)  # a task has one core
-    model: Any
-    model, report = AutoModel.from_pretrained(
-        folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
-    )
-    if report["missing_keys"]:
-        raise ValueError(f"{folder} lacks weights of its model: {', '.join(sorted(report['missing_keys'])[:3])}")
     processor: Any = AutoImageProcessor.from_pretrained(folder, local_files_only=True)  # type: ignore[no-untyped-call]
-    return _Model(model.eval(), processor)
+    return _Model(load_model(folder), processor)

@@ -87,7 +87,10 @@ def test_the_choice_is_that_of_the_definition(batch, listed, earlier, exact, rad
     assert {original for _, original, _ in chosen.values()} <= kept, "no picture is a duplicate of a removed one"
 
 
-@given(st.lists(st.integers(0, 15)), st.lists(st.integers(0, 15)), st.integers(0, 3))
+hashes_or_none = st.lists(st.none() | st.integers(0, 15))
+
+
+@given(hashes_or_none, hashes_or_none, st.integers(0, 3))
 def test_embeddings_are_compared_where_nothing_else_matches(batch, stored, radius):
     def table(prefix, values, phash):
         picture = [(f"{prefix}{n:02d}", 1, digest(f"{prefix}{n}"), phash) for n in range(len(values))]
@@ -97,7 +100,8 @@ def test_embeddings_are_compared_where_nothing_else_matches(batch, stored, radiu
     found = find_matches(pictures, others, exact=True, radius=4, embedding_radius=radius).to_pylist()
     expected = []
     for row, value in enumerate(batch):
-        least, first = min(((bits(value, other), n) for n, other in enumerate(stored)), default=(99, -1))
+        both = [(bits(value, other), n) for n, other in enumerate(stored) if None not in (value, other)]
+        least, first = min(both, default=(99, -1))
         if least <= radius:
             expected.append({"row": row, "exact": False, "distance": least, "name": f"s{first:02d}"})
     assert found == expected
@@ -142,6 +146,8 @@ def test_a_list_with_a_bad_digest_is_refused():
     assert hashes_of_list(good).to_pylist() == [row]
     without = good.set_column(3, "embedding", pa.nulls(1, pa.string()))
     assert hashes_of_list(without)["embedding"].to_pylist() == [None]
+    some = pa.concat_tables([without, good])
+    assert hashes_of_list(some)["embedding"].to_pylist() == [None, 2**64 - 1]
     assert len(hashes_of_list(good[:0])) == 0
     for column, value in (("sha256", "0" * 63), ("phash", "0" * 15 + "g"), ("phash", None), ("embedding", "0")):
         index = good.column_names.index(column)

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from curation.errors import InputError, UsageError
+from curation.images.decode import ImageLimits, verify
 from jobs import make_hash_list
-from jobs.tasks.models.image_hash import EmbeddingHasher, check_model, sign_bits
+from jobs.tasks.models.image_hash import EmbeddingHasher, sign_bits
+from jobs.tasks.models.pretrained import check_model
 from support.duplicates import name_of, rows, run_night, similar
 from support.in_process import change
 from support.nights import picture
@@ -22,6 +24,7 @@ from support.nights import picture
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
+LIMITS = ImageLimits()
 SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
 
 
@@ -76,12 +79,46 @@ def test_hashes_are_those_of_the_model_in_any_batch(folder):
         pixels = processor(images=[Image.open(io.BytesIO(data)).convert("RGB") for data in images], return_tensors="pt")
         pooled = model.vision_model(pixel_values=pixels["pixel_values"]).pooler_output
         embeddings = torch.nn.functional.normalize(model.visual_projection(pooled).double(), dim=-1).numpy()
-    hasher = EmbeddingHasher(folder).hashes
+    hasher = EmbeddingHasher(folder, LIMITS).hashes
     together = hasher(images)
     assert all(distance(a, b) <= 1 for a, b in zip(together, sign_bits(embeddings), strict=True))
     assert all(distance(a, hasher([data])[0]) <= 1 for a, data in zip(together, images, strict=True))
-    assert len(set(together.tolist())) == len(images)
+    assert len(set(together)) == len(images)
     assert len(hasher([])) == 0
+
+
+def turned_original():
+    """A photo as a camera stores it: on its side, with an orientation."""
+    image = Image.open(io.BytesIO(picture(3))).convert("RGB").resize((600, 400))
+    exif, data = Image.Exif(), io.BytesIO()
+    exif[0x0112] = 6
+    image.save(data, "JPEG", quality=90, exif=exif)
+    return data.getvalue()
+
+
+def transparent_original():
+    image, data = Image.open(io.BytesIO(picture(4))).convert("RGBA").resize((500, 300)), io.BytesIO()
+    image.putalpha(Image.linear_gradient("L").resize(image.size))
+    image.save(data, "PNG")
+    return data.getvalue()
+
+
+@pytest.mark.parametrize("make", [turned_original, transparent_original])
+@pytest.mark.parametrize("resize", ["keep_ratio", "border", "center_crop"])
+def test_an_original_has_the_hash_of_the_jpeg_that_would_be_stored(folder, make, resize):
+    limits = ImageLimits(64, resize=resize)
+    hasher = EmbeddingHasher(folder, limits)
+    assert hasher.hashes([make()]) == hasher.hashes([verify(make(), limits).image])
+
+
+def test_an_image_that_cannot_be_decoded_has_no_hash_and_changes_no_other(folder, monkeypatch):
+    images = [picture(1), b"\0\0\0\x18ftypheic" + bytes(60), picture(2), b"\x89PNG\r\n\x1a\n" + bytes(9), picture(3)]
+    hashes = EmbeddingHasher(folder, LIMITS).hashes(images)
+    assert [value is None for value in hashes] == [False, True, False, True, False]
+    monkeypatch.setattr("jobs.tasks.models.image_hash.BATCH_BYTES", 1)
+    alone = EmbeddingHasher(folder, LIMITS).hashes(images)
+    assert all((a is None) == (b is None) for a, b in zip(hashes, alone, strict=True))
+    assert all(distance(a, b) <= 1 for a, b in zip(hashes, alone, strict=True) if a is not None)
 
 
 def test_pictures_are_removed_whose_embeddings_are_near_those_of_a_list(folder, nights, tmp_path):
@@ -100,7 +137,7 @@ def test_pictures_are_removed_whose_embeddings_are_near_those_of_a_list(folder, 
     expected = {}
     for row in rows(context, "images"):
         if row["status"] == "ok":
-            [value] = EmbeddingHasher(folder).hashes([row["image"]])
+            [value] = EmbeddingHasher(folder, LIMITS).hashes([row["image"]])
             bits, name = min((distance(value, other), name) for name, other in listed.items())
             if bits <= 3:
                 expected[names[row["image_id"]]] = (name, bits)
@@ -120,7 +157,7 @@ def test_a_list_of_another_model_is_refused(folder, nights, tmp_path):
 
 def test_a_folder_without_a_model_is_refused(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match=r"dedup.model: .* has no config.json of a model: give the folder of one"):
-        check_model(str(tmp_path))
-    monkeypatch.setattr("jobs.tasks.models.image_hash.find_spec", lambda name: None)
+        check_model(str(tmp_path), "dedup.model")
+    monkeypatch.setattr("jobs.tasks.models.pretrained.find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"dedup.model: needs torch and transformers: run pip install"):
-        check_model(str(tmp_path))
+        check_model(str(tmp_path), "dedup.model")
