@@ -11,15 +11,20 @@ import json
 import logging
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
+
+from pydantic import TypeAdapter, ValidationError
 
 from curation.errors import UsageError
 from curation.io.failures import first_line
+from curation.io.local_files import LocalFiles
 from training.config import TrainConfig
 
 log = logging.getLogger(__name__)
 
 IDS_FILE = "trackers.json"
+IDS = TypeAdapter(dict[str, str])
 
 
 class Tracker(Protocol):
@@ -109,6 +114,17 @@ def check_packages(config: TrainConfig) -> None:
             ) from error
 
 
+def _read_ids(path: Path) -> dict[str, str]:
+    """Return the ids of the services' runs; none, and a line in the log, if the file is broken."""
+    try:
+        return IDS.validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except ValidationError as error:
+        log.warning("%s is broken (%s): the trackers start new runs", path, error.errors()[0]["msg"])
+        return {}
+
+
 class Trackers:
     """The trackers of a run. One that fails while the run goes on is named in the log and left out from then on.
 
@@ -119,7 +135,7 @@ class Trackers:
 
     def __init__(self, config: TrainConfig, settings: Mapping[str, Any]) -> None:
         path = config.output_folder / IDS_FILE
-        ids = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        ids = _read_ids(path)
         self._trackers: dict[str, Tracker] = {}
         for name, kind in _chosen(config).items():
             try:
@@ -131,7 +147,7 @@ class Trackers:
                 ) from error
         if self._trackers:
             ids |= {name: tracker.run_id for name, tracker in self._trackers.items()}
-            path.write_text(json.dumps(ids), encoding="utf-8")
+            LocalFiles().write_bytes(str(path), json.dumps(ids).encode())
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         """Send the metrics of a step to every tracker."""

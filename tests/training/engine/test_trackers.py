@@ -167,3 +167,24 @@ def test_without_keys_there_is_no_tracker_and_no_file(calls, tmp_path):
 def test_ids_of_both_services_are_stored(calls, tmp_path):
     Trackers(config_of(tmp_path, wandb_project="maps", mlflow_experiment="old"), {})
     assert json.loads((tmp_path / "trackers.json").read_text()) == {"wandb": "w1", "mlflow": "m1"}
+
+
+@pytest.mark.parametrize("content", ["", '{"wandb": "w', "[]", '{"wandb": 1}'])
+def test_a_broken_file_of_ids_starts_new_runs_with_one_line(calls, tmp_path, caplog, content):
+    (tmp_path / "trackers.json").write_text(content)
+    Trackers(config_of(tmp_path, wandb_project="maps"), {})
+    assert [call[2] for call in calls if call[0] == "init"] == [None]
+    assert json.loads((tmp_path / "trackers.json").read_text()) == {"wandb": "w1"}
+    assert [message.partition(" (")[0] for message in caplog.messages] == [f"{tmp_path / 'trackers.json'} is broken"]
+
+
+def test_a_kill_while_ids_are_stored_keeps_the_earlier_ones(calls, tmp_path, monkeypatch):
+    (tmp_path / "trackers.json").write_text('{"wandb": "w7"}')
+
+    def fail(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(KeyboardInterrupt):
+        Trackers(config_of(tmp_path, wandb_project="maps"), {})
+    assert json.loads((tmp_path / "trackers.json").read_text()) == {"wandb": "w7"}
