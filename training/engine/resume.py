@@ -12,6 +12,8 @@ from training.engine.checkpoint import TrainingState
 
 log = logging.getLogger(__name__)
 
+WHOLE = ("sources",)  # a mapping with keys that the user chooses has no defaults for the ones left out
+
 # They determine the order of the samples and the meaning of the weights: another value is refused.
 REFUSED = (
     "recipe",
@@ -115,10 +117,10 @@ def _effective(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _filled(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """Return values with the defaults of missing keys, also in sections."""
+    """Return values with the defaults of missing keys, also in sections; a mapping of a user's names is one value."""
     filled = defaults | values
     for key, default in defaults.items():
-        if isinstance(default, dict) and isinstance(filled[key], dict):
+        if key not in WHOLE and isinstance(default, dict) and isinstance(filled[key], dict):
             filled[key] = _filled(filled[key], default)
     return filled
 

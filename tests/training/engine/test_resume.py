@@ -86,3 +86,9 @@ def test_a_run_saved_before_a_key_of_a_section_existed_had_its_default(caplog):
     assert caplog.messages == []
     with pytest.raises(UsageError, match="adabelief"):
         check_changes(TrainConfig(steps=10, phase={"optimizer": "adabelief"}), Path("c"), state)
+
+
+def test_a_weight_of_a_source_that_is_left_out_is_a_change(caplog):
+    one, both = {"sources": {"matched": 1}}, {"sources": {"matched": 1, "published": 1}}
+    check_changes(TrainConfig(steps=10, text=both), Path("c"), saved_with(text=one))
+    assert [message.partition(" {")[0] for message in caplog.messages] == ["settings that change from step 5 on: text"]
