@@ -20,6 +20,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from curation.cli.log import shows_progress_bar
 from curation.cli.progress import describe_duration
+from curation.io.failures import first_line
+from curation.io.local_files import LocalFiles
 from training.engine.checkpoint import TrainingState
 from training.engine.trackers import Trackers
 from training.evaluation.in_training import Evaluated
@@ -48,10 +50,9 @@ class RunLog:
         self._output, self._total, self._batch_size, self._trackers = output, total, batch_size, trackers
         self._last = (step, time.monotonic())
         self._tensorboard = SummaryWriter(output / "tensorboard", purge_step=step + 1)
-        earlier = [line for line, _ in read_lines(output, step)]
-        self._jsonl = (output / METRICS_FILE).open("w", encoding="utf-8")
-        self._jsonl.writelines(earlier)
-        self._jsonl.flush()
+        earlier = "".join(line for line, _ in read_lines(output, step))
+        LocalFiles().write_bytes(str(output / METRICS_FILE), earlier.encode())  # a kill leaves the old file or this one
+        self._jsonl = (output / METRICS_FILE).open("a", encoding="utf-8")
         columns = (TextColumn("step {task.completed:.0f} of {task.total:.0f}"), BarColumn(), TimeRemainingColumn())
         console = Console(stderr=True)
         self._bar = Progress(*columns, console=console, transient=True, disable=not shows_progress_bar())
@@ -119,12 +120,18 @@ class RunLog:
             self.write_page(self._saved)
 
     def write_page(self, state: TrainingState) -> None:
-        """Write the run's page for a checkpoint; a failure is logged, because training can do without it."""
+        """Write the run's page for a checkpoint, and what TensorBoard has not written yet.
+
+        A failure is logged, because training can do without the page.
+        """
         self._saved = state
         try:
+            self._tensorboard.flush()
             write_page(self._output, state.model_dump(mode="json"))
         except OSError as error:
             log.warning("output: the run's page cannot be written (%s): check the disk", error.strerror)
+        except Exception as error:  # a line of the metrics may have any content
+            log.warning("output: the run's page cannot be written (%s): check metrics.jsonl", first_line(error))
 
     def _write_line(self, values: Mapping[str, Any]) -> None:
         self._jsonl.write(json.dumps(values, ensure_ascii=False) + "\n")

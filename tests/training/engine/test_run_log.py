@@ -10,8 +10,12 @@ from hypothesis import strategies as st
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from training.data.sample_order import DataState
+from training.engine.checkpoint import TrainingState
 from training.engine.run_log import RunLog
 from training.engine.step_times import StepTimes
+
+STATE = TrainingState(step=1, progress=DataState(), version=0, run_ids=(), samples=9, config={})
 
 
 def lines(output):
@@ -59,6 +63,39 @@ def test_a_resumed_run_replaces_the_metrics_of_later_steps_and_half_a_line(tmp_p
     assert [(line["step"], line["loss"]) for line in lines(tmp_path)] == [(1, 1), (2, 2), (3, 30)]
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload().Scalars("loss")
     assert [(event.step, event.value) for event in events] == [(1, 1), (2, 2), (3, 30)]
+
+
+def test_a_kill_at_the_start_of_a_resumed_run_keeps_the_earlier_metrics(tmp_path, monkeypatch):
+    with RunLog(tmp_path, 0, 9, 4) as log:
+        log.write(1, 0, {"loss": 1})
+
+    def fail(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(KeyboardInterrupt):
+        RunLog(tmp_path, 1, 9, 4)
+    assert [line["step"] for line in lines(tmp_path)] == [1]
+
+
+def test_tensorboard_is_on_the_disk_with_each_checkpoint(tmp_path):
+    log = RunLog(tmp_path, 0, 9, 4)
+    log.write(1, 0, {"loss": 2.5})
+    log.write_page(STATE)
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [event.value for event in events.Scalars("loss")] == [2.5]
+
+
+def test_a_page_that_cannot_be_made_is_one_line_and_training_goes_on(tmp_path, monkeypatch, caplog):
+    def fail(*_):
+        raise KeyError("step\nmore")
+
+    monkeypatch.setattr("training.engine.run_log.write_page", fail)
+    with RunLog(tmp_path, 0, 9, 4) as log:
+        log.write_page(STATE)
+    assert len(caplog.messages) == 1
+    assert "\n" not in caplog.messages[0]
+    assert caplog.messages[0].startswith("output: the run's page cannot be written (")
 
 
 def test_a_terminal_shows_a_bar_with_the_time_left(tmp_path, monkeypatch):
