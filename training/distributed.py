@@ -109,7 +109,7 @@ class World:
 
     @contextmanager
     def unwatched_after_error(self) -> Iterator[None]:
-        """Run a block; if it fails, this process completes its work, a save above all, whatever becomes of other ranks."""
+        """Run a block; if it fails, this process completes work such as a save, whatever becomes of other ranks."""
         try:
             yield
         except BaseException:
