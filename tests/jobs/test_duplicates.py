@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from curation.dedup.hash_list import HashSettings, write_hash_list
 from curation.errors import InputError
+from curation.lake.files import Snapshot
 from curation.lake.takedown_names import read_names
 from jobs import fetch_images, make_hash_list, nightly, takedown
 from jobs.explain import Explainer
@@ -18,7 +20,7 @@ from jobs.runtime.context import Context
 from jobs.runtime.plan import plan
 from jobs.status import read_status
 from jobs.tasks.dedup import sources
-from jobs.tasks.verify.tables import check_tables
+from jobs.tasks.verify.tables import check_counters, check_tables
 from support.duplicates import (
     COPIES,
     FIRST,
@@ -316,3 +318,13 @@ def test_a_hash_list_that_is_none_ends_before_images_are_fetched(nights, tmp_pat
     (tmp_path / "list.parquet").write_bytes(b"none")
     with pytest.raises(InputError, match=r"dedup.hash_lists: .*list.parquet is not a hash list .*make_hash_list"):
         run_night(change(nights[0], images={"quality": 50}, dedup={"hash_lists": [str(tmp_path / "list.parquet")]}))
+
+
+def test_verify_compares_the_shards_with_the_duplicates(nights):
+    lake = nights[0].lake
+    snapshots = {name: lake.snapshot(name) for name in ("duplicates", "shards")}
+    assert not list(check_counters(lake, snapshots))
+    fewer = Snapshot("duplicates", 0, tuple(replace(f, rows=f.rows - 1) for f in snapshots["duplicates"].files))
+    lines = [each.line() for each in check_counters(lake, snapshots | {"duplicates": fewer}) if each.table == "shards"]
+    assert len(lines) == 2
+    assert "its run dropped 5 rows of duplicates, which holds 4" in lines[0]

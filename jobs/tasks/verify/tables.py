@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from curation.dedup.duplicates import DROP_REASONS
 from curation.errors import InputError
 from curation.lake.files import DataFile, Snapshot
 from curation.lake.lake import Lake
@@ -152,6 +153,9 @@ def _contradictions(
         yield f"it holds {part.rows} rows, its run counted {counted}"
     if table == "compacted":
         yield from _differs_from_shards(partition, part, inputs["shards"], snapshots)
+    if table == "shards" and "duplicates" in snapshots:
+        removed = snapshots["duplicates"].of(**partition)
+        yield from _differs_from_duplicates(removed, inputs.get("duplicates"), drops)
     if table not in READ_FROM:
         return
     source, key, figure = READ_FROM[table]
@@ -171,6 +175,17 @@ def _differs_from_shards(
     rows = sum(source.rows for source in sources.values())
     if rows != part.rows and all(list(source.run_ids) == read[batch] for batch, source in sources.items()):
         yield f"it holds {part.rows} rows, and the shards of its batches {rows}"
+
+
+def _differs_from_duplicates(removed: Snapshot, read: Sequence[str] | None, drops: Mapping[str, int]) -> Iterator[str]:
+    """Yield the contradiction of shards to the duplicates that their run read, unless a newer run has replaced them.
+
+    Images that a tombstone hides are not counted as duplicates too.
+    """
+    dropped = sum(drops.get(reason, 0) for reason in DROP_REASONS.values())
+    fewest = removed.rows - drops.get("tombstone", 0)
+    if list(removed.run_ids) == read and not fewest <= dropped <= removed.rows:
+        yield f"its run dropped {dropped} rows of duplicates, which holds {removed.rows}"
 
 
 def _source_partition(source: str, partition: Mapping[str, str], row: Mapping[str, Any]) -> dict[str, str]:
