@@ -159,12 +159,11 @@ class Explainer:
             return self._duplicate(**duplicates[0])
         return f"its image was fetched, {row['width']} x {row['height']} pixels{scores}"
 
-    def _duplicate(self, reason: str, duplicate_of: str, distance: int, **_: str) -> str:
+    def _duplicate(self, reason: str, duplicate_of: str, distance: int, hash: str | None = None, **_: str) -> str:  # noqa: A002
         """Return that an image is left out of the shards, and of which it is a duplicate."""
         if reason == "benchmark":
-            return (
-                f"dropped by fetch_images: benchmark image, {distance} of 64 bits from {duplicate_of!r} of a hash list"
-            )
+            bits = f"{distance} of 64 bits{' of the embedding' if hash == 'embedding' else ''}"
+            return f"dropped by fetch_images: benchmark image, {bits} from {duplicate_of!r} of a hash list"
         is_own = self._rows(self._snapshot("images", **self.of_recipe), ["image_id"], image_id=[duplicate_of])
         what = "with the same bytes as" if reason == "exact" else f"{distance} of 64 bits from"
         whose = "of this batch" if is_own else "of an earlier batch"

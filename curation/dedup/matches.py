@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +12,12 @@ import pyarrow as pa
 from curation.dedup.near_duplicates import find_stored
 from curation.dedup.picture_hashes import embedding_hashes, perceptual_hashes, sha256_words
 
+HASH_NAMES: Final = ("sha256", "phash", "embedding")
+SHA256, PHASH, EMBEDDING = range(len(HASH_NAMES))
 MATCHES = pa.schema(
     [
         ("row", pa.int32()),  # of the picture that was looked up
-        ("exact", pa.bool_()),
+        ("hash", pa.int8()),  # that matches, numbered as in HASH_NAMES
         ("distance", pa.int32()),
         ("name", pa.string()),  # of the picture that was found
     ]
@@ -42,15 +45,17 @@ def find_matches(
     if radius is not None:
         found = find_stored(perceptual_hashes(pictures), perceptual_hashes(stored), radius)
         near, distances = found.rows.astype(np.int64), found.distances
+    hashes = np.full(len(pictures), PHASH, np.int8)
     if embedding_radius is not None:
         similar, bits = _find_similar(pictures, stored, embedding_radius)
         is_near = near >= 0
+        hashes[~is_near] = EMBEDDING
         near, distances = np.where(is_near, near, similar), np.where(is_near, distances, bits)
     is_exact = same >= 0
     rows = np.flatnonzero(is_exact | (near >= 0))
     columns = [
         pa.array(rows, pa.int32()),
-        pa.array(is_exact[rows]),
+        pa.array(np.where(is_exact, SHA256, hashes)[rows], pa.int8()),
         pa.array(np.where(is_exact, 0, distances)[rows], pa.int32()),
         stored["name"].take(pa.array(np.where(is_exact, same, near)[rows])),
     ]
@@ -60,8 +65,8 @@ def find_matches(
 def best_matches(parts: Iterable[pa.Table]) -> pa.Table:
     """Return one match per row: an exact one, or else the nearest; of equal ones that of the first part."""
     table = pa.concat_tables([MATCHES.empty_table(), *parts])
-    rows, exact, distances = (table[name].to_numpy() for name in ("row", "exact", "distance"))
-    order = np.lexsort((distances, ~exact.astype(bool), rows))  # stable: equal ones stay in the order of the parts
+    rows, hashes, distances = (table[name].to_numpy() for name in ("row", "hash", "distance"))
+    order = np.lexsort((distances, hashes != SHA256, rows))  # stable: equal ones stay in the order of the parts
     is_first = np.diff(rows[order], prepend=-1) > 0
     return table.take(pa.array(order[is_first]))
 

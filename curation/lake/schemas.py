@@ -89,6 +89,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("reason", pa.string()),  # benchmark, exact or near
             ("duplicate_of", pa.string()),
             ("distance", pa.int32()),
+            ("hash", pa.string()),  # sha256, phash or embedding
         ]
     ),
     "shards": pa.schema(

@@ -27,7 +27,7 @@ from jobs.tasks.dedup.tasks import Choose, LookUp, Matched, StageHashes
 from jobs.tasks.models.image_hash import EmbeddingHasher
 from jobs.tasks.models.pretrained import check_model
 
-ALGORITHM = 2  # embeddings of pixels as they are decoded for hash lists
+ALGORITHM = 2  # embeddings of pixels as they are decoded for hash lists; the column `hash`
 
 
 class DuplicatesStage(Stage):

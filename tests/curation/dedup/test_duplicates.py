@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.dedup.duplicates import choose_duplicates
-from curation.dedup.matches import MATCHES, best_matches, find_matches
+from curation.dedup.matches import EMBEDDING, MATCHES, best_matches, find_matches
 from curation.dedup.picture_hashes import HASHES, hashes_of_images, hashes_of_list, parse_hex
 from curation.lake.schemas import SCHEMAS
 
@@ -83,6 +83,13 @@ def test_the_choice_is_that_of_the_definition(batch, listed, earlier, exact, rad
     assert [row["image_id"] for row in removed] == sorted(row["image_id"] for row in removed)
     chosen = {row["image_id"]: (row["reason"], row["duplicate_of"], row["distance"]) for row in removed}
     assert chosen == slow_choice(batch, listed, earlier, exact, radius, list_radius)
+    sha256 = {row[0]: row[2] for row in (*batch, *listed, *earlier)}
+    for row in removed:
+        if row["reason"] != "near":  # those of a near-duplicate may be exact copies of a removed picture
+            same_bytes = sha256[row["image_id"]] == sha256[row["duplicate_of"]]
+            assert row["hash"] == ("sha256" if same_bytes else "phash")
+        else:
+            assert row["hash"] == "phash"
     kept = {row[0] for row in (*batch, *listed, *earlier)} - chosen.keys()
     assert {original for _, original, _ in chosen.values()} <= kept, "no picture is a duplicate of a removed one"
 
@@ -103,7 +110,7 @@ def test_embeddings_are_compared_where_nothing_else_matches(batch, stored, radiu
         both = [(bits(value, other), n) for n, other in enumerate(stored) if None not in (value, other)]
         least, first = min(both, default=(99, -1))
         if least <= radius:
-            expected.append({"row": row, "exact": False, "distance": least, "name": f"s{first:02d}"})
+            expected.append({"row": row, "hash": EMBEDDING, "distance": least, "name": f"s{first:02d}"})
     assert found == expected
     assert not len(find_matches(pictures, others, exact=True, radius=4))
 

@@ -15,6 +15,7 @@ from PIL import Image
 from curation.errors import InputError, UsageError
 from curation.images.decode import ImageLimits, verify
 from jobs import make_hash_list
+from jobs.explain import Explainer
 from jobs.tasks.models.image_hash import EmbeddingHasher, sign_bits
 from jobs.tasks.models.pretrained import check_model
 from support.duplicates import name_of, rows, run_night, similar
@@ -143,6 +144,12 @@ def test_pictures_are_removed_whose_embeddings_are_near_those_of_a_list(folder, 
                 expected[names[row["image_id"]]] = (name, bits)
     assert found == expected
     assert {"6.png", "7.png"} <= found.keys()
+    assert {row["hash"] for row in rows(context, "duplicates")} == {"embedding"}
+    image_id = next(image_id for image_id, name in names.items() if name == "6.png")
+    verdict = Explainer(context).image(image_id).verdict
+    assert verdict.endswith(
+        f"benchmark image, {found['6.png'][1]} of 64 bits of the embedding from '6.png' of a hash list"
+    )
     assert outcomes["shards"].drops["benchmark_image"] == len(found)
     assert len(found) < 25
 
