@@ -2,7 +2,7 @@
 
 The job runs up to three stages. `images` is the one impure stage: its work units are fixed first (parts of the curated
 rows that make about one shard), then each is fetched, and its results are published, failures with their reason. Images
-that the published run of the batch and recipe has stored with the same settings are not requested again, nor are those
+that published runs of any batch and recipe have stored with the same settings are not requested again, nor are those
 that a killed run has fetched. `duplicates` and `shards` are pure functions of published tables and hash lists.
 """
 
@@ -35,13 +35,14 @@ from jobs.runtime.stage import Publication, Stage, StageRun
 from jobs.runtime.takedowns import relevant_digest
 from jobs.tasks.dedup.stage import DuplicatesStage, withdraw_duplicates
 from jobs.tasks.images.checks import check_settings
+from jobs.tasks.images.earlier_runs import find_stored, retried_reasons
 from jobs.tasks.images.fetch import FetchParts
 from jobs.tasks.images.filters import known_filters
 from jobs.tasks.images.inputs import block_lists, ref_sources
 from jobs.tasks.images.progress import FetchProgress, find_finished
-from jobs.tasks.images.reuse import NOT_FETCHED, StoredImages, find_stored, retried_reasons
+from jobs.tasks.images.reuse import NOT_FETCHED, StoredImages
 from jobs.tasks.images.shard import BuildShard
-from jobs.tasks.images.splits import Slice, group_parts, plan_buckets, plan_fetches, rows_per_fetch
+from jobs.tasks.images.splits import Slice, group_parts, part_of, plan_fetches, plan_shards, rows_per_fetch
 
 log = logging.getLogger(__name__)
 
@@ -129,13 +130,12 @@ class ImagesStage(Stage):
     def _task(self, run: StageRun, row: Mapping[str, Any] | None) -> FetchParts:
         """Return the task that fetches parts, with the images that earlier runs stored.
 
-        Those are the published run, whose row is `row`, and killed runs that did the same work.
+        Those are killed runs that did the same work, the published run, whose row is `row`, and runs of other batches
+        and recipes.
         """
         context, partition = self.context, self.outputs["images"]
-        if row and context.fetch and self.filters.read_texts:
-            same_texts = recorded_inputs(row)["curated"] == list(self.curated.run_ids)
-            row = row if same_texts else None  # its verdicts may be about other texts
-        stored = find_stored(context, row, self.fingerprint_keys, partition, self.curated.run_ids[0])
+        curated, reads_texts = self.curated.run_ids[0], self.filters.read_texts
+        stored = find_stored(context, row, self.fingerprint_keys, partition, curated, reads_texts=reads_texts)
         kept = frozenset[str]() if context.retry_failed is None else retried_reasons(context)
         seed, finished = context.config.seed, find_finished(context, run)
         killed = StoredImages(context.storage, seed, finished, retried=kept, references=True)
@@ -216,13 +216,13 @@ class ShardsStage(Stage):
         return Publication({"shards": files}, totals, {reason: count for reason, count in drops.items() if count})
 
     def _images_by_bucket(self) -> list[list[DataFile]]:
-        """Return the files of `images` by bucket; a file's name starts with the number of the part that it is from."""
+        """Return the files of `images` by bucket."""
         row = find_run(self.context.lake, self.images.run_ids[0], "images")
         fetch_rows = json.loads(row["totals"]).get("fetch_rows") if row else None  # before algorithm 3, one per bucket
         bucket_of_part = [bucket for bucket, _ in plan_fetches(self.buckets, fetch_rows)]
         by_bucket: list[list[DataFile]] = [[] for _ in self.buckets]
         for file in self.images.files:
-            by_bucket[bucket_of_part[int(file.name.partition(".")[0])]].append(file)
+            by_bucket[bucket_of_part[part_of(file)]].append(file)
         return by_bucket
 
 
@@ -251,8 +251,7 @@ def _plan(context: Context) -> tuple[Snapshot, list[list[Slice]]]:
     """Return the batch's curated pairs and their buckets."""
     partition = {"recipe": context.config.recipe, "batch": context.batch}
     curated = require(context.lake, "fetch_images", "jobs.balance", "curated", **partition)
-    section = context.config.images
-    return curated, plan_buckets(curated, max(1, section.shard_bytes // section.assumed_image_bytes))
+    return curated, plan_shards(curated, context.config.images)
 
 
 def _warn_incomplete(fetched: int, written: int, reasons: Counter[str]) -> None:

@@ -190,6 +190,12 @@ class ImagesSection(Section):
     allow_private_hosts: Words = Field(
         [], description="hosts, or host:port, with private addresses from which images may be fetched"
     )
+    reuse_partitions: int = Field(
+        8,
+        ge=0,
+        description="how many other partitions of `images` (of another recipe or batch, with the same settings and "
+        "seed) are searched for pictures before they are requested: first those of the batch, then the newest",
+    )
     filters: list[ImageFilterSection] = Field(
         [], description="filters of decoded images, applied in this order; default: none"
     )

@@ -91,6 +91,21 @@ def find_rows(
     return table if columns is None else table.select([name for name in columns if name in table.column_names])
 
 
+def read_matching(
+    storage: Storage, path: str, column: str, values: pa.Array, columns: list[str] | None = None, rows: int = 8192
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a data file whose `column` has one of the values, in order, with one row group in memory.
+
+    Of row groups without such a row, only this column is read. Batches come from at most `rows` rows of the file.
+    """
+    with open_parquet(storage, path) as file:
+        for group in range(file.num_row_groups):
+            ids = file.read_row_group(group, columns=[column], use_threads=False)[column]
+            if pc.any(pc.is_in(ids, values)).as_py():
+                for batch in file.iter_batches(rows, row_groups=[group], columns=columns, use_threads=False):
+                    yield batch.filter(pc.is_in(batch[column], values))
+
+
 def _may_match(group: Any, filters: Mapping[str, Sequence[Any]]) -> bool:
     """Return whether a row group may contain a matching value in every filtered column, by its statistics."""
     for index in range(group.num_columns):

@@ -198,15 +198,42 @@ def test_scores_of_images_that_are_used_again_are_kept_and_counted(crawl, site):
 
 
 @pytest.mark.parametrize("reads_texts", [False, True])
-def test_images_are_used_again_unless_their_verdict_may_depend_on_other_texts(crawl, own, reads_texts):
+@pytest.mark.parametrize("recipe", ["default", "another"])
+def test_images_are_used_again_unless_their_verdict_may_depend_on_another_text(crawl, own, reads_texts, recipe):
     scored = filtered(crawl, own(reads_texts=reads_texts))
     run(scored)
-    [first, *_] = [row["image_id"] for row in rows(crawl) if row["status"] == "ok"]
-    add_tombstones(crawl.lake, image_ids=[first], reason="asked")
-    assert ("reused" in run(scored)["images"].totals) is not reads_texts
+    before, stored = texts(scored), {row["image_id"] for row in rows(crawl) if row["status"] == "ok"}
+    inputs = Path(scored.config.ingest.inputs[0])
+    lines = [json.loads(line) for line in inputs.read_text().splitlines()]
+    for line in lines[::3]:
+        line["text"] = [text.replace("red", "big red") for text in line["text"]]
+    inputs.write_text("\n".join(map(json.dumps, lines)))
+    again = change(scored, recipe=recipe, replace=True)
+    done, after = run(again)["images"], texts(again)
+    same = {image_id for image_id in after.keys() & stored if before.get(image_id) == after[image_id]}
+    assert same < after.keys() & stored, "some texts differ"
+    assert done.totals["reused"] == len(same if reads_texts else after.keys() & stored)
+
+
+def texts(context):
+    """Return the texts of the curated pairs of a context's recipe."""
+    return {row["image_id"]: row["text"] for row in rows(context, "curated") if row["recipe"] == context.config.recipe}
+
+
+def test_without_requests_every_stored_image_is_used_whatever_its_text_was(crawl, own):
+    scored = filtered(crawl, own(reads_texts=True))
+    run(scored)
     add_tombstones(crawl.lake, image_ids=["0" * 24], reason="asked")
     offline = run(replace(scored, fetch=False))
-    assert "not_fetched" not in offline["images"].drops, "without requests, every stored image is used"
+    assert "not_fetched" not in offline["images"].drops
+
+
+def test_images_whose_texts_are_lost_are_fetched_again(crawl, own):
+    scored = filtered(crawl, own(reads_texts=True))
+    run(scored)
+    for file in crawl.lake.snapshot("curated").files:
+        Path(file.path).unlink()
+    assert "reused" not in run(scored)["images"].totals
 
 
 def test_other_parameters_fetch_again_and_equal_ones_do_not(crawl):

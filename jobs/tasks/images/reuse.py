@@ -1,8 +1,8 @@
 """Stored images of an earlier run, so that the same image is not requested twice.
 
 Buckets of `images` follow the curated order, and each file is sorted by image_id. A first pass reads the ids of every
-file and notes the range of their order hashes; a bucket of the new run reads only the files whose range overlaps its
-own. Images in a damaged file count as not stored.
+file and notes the range of their order hashes; a bucket of the new run reads only the ids of the files whose range
+overlaps its own, and the row groups that have one of its images. Images in a damaged file count as not stored.
 """
 
 from __future__ import annotations
@@ -20,12 +20,8 @@ from curation.errors import DamagedLakeError
 from curation.io.storage import Storage
 from curation.jit.hash_columns import u64_column
 from curation.lake.files import DataFile
-from curation.lake.lake import Lake
-from curation.lake.parquet_read import read_batches
-from curation.lake.presence import file_problems
-from jobs.runtime.context import Context
-from jobs.runtime.freshness import made_with, recorded_inputs
-from jobs.runtime.runs import find_run
+from curation.lake.parquet_read import read_batches, read_matching
+from jobs.tasks.images.splits import Slice, read_slices
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +45,8 @@ class FindRange:
 
     def __call__(self, _: int, file: DataFile) -> OrderRange:
         """Return the range."""
-        return order_range(self.seed, (batch["image_id"] for batch in _intact(self.storage, file.path, ["image_id"])))
+        batches = _intact(read_batches(self.storage, file.path, ["image_id"]))
+        return order_range(self.seed, (batch["image_id"] for batch in batches))
 
 
 def order_range(seed: int, ids: Iterable[pa.Array]) -> OrderRange:
@@ -69,6 +66,10 @@ class StoredImages:
     Images that failed count as stored too, except for those with one of the reasons `retried`, or with any reason if it
     is None. With `references`, so do images that are read by reference: unlike a URL, a reference may name another
     picture when its file has changed.
+
+    Attributes:
+        texts: for verdicts that depend on the texts of images, the curated rows that each file was made from, by its
+            path; an image with another text now counts as not stored.
     """
 
     storage: Storage
@@ -76,9 +77,10 @@ class StoredImages:
     files: Sequence[tuple[str, OrderRange]]
     retried: frozenset[str] | None
     references: bool
+    texts: Mapping[str, Sequence[Slice]] | None = None
 
     def find(self, rows: pa.Table) -> dict[str, dict[str, Any]]:
-        """Return the stored rows of curated images (image_id, image_url), by id, without their bucket."""
+        """Return the stored rows of curated images (image_id, image_url, text), by id, without their bucket."""
         if not self.references:
             rows = rows.filter(pc.is_valid(rows["image_url"]))
         ids = rows["image_id"].combine_chunks()
@@ -89,10 +91,24 @@ class StoredImages:
         paths = [path for path, part in self.files if part.first <= last and part.last >= first]
         stored: dict[str, dict[str, Any]] = {}
         for path in paths:
-            for batch in _intact(self.storage, path, None):
-                found = batch.filter(pc.is_in(batch["image_id"], ids)).drop_columns(["bucket"])
-                stored |= {row["image_id"]: row for row in found.to_pylist() if self._usable(row)}
+            ids_in_file = ids if self.texts is None else self._ids_with_same_text(rows, self.texts.get(path))
+            if len(ids_in_file):
+                for batch in _intact(read_matching(self.storage, path, "image_id", ids_in_file, rows=ROWS_AT_ONCE)):
+                    found = batch.drop_columns(["bucket"]).to_pylist()
+                    stored |= {row["image_id"]: row for row in found if self._usable(row)}
         return stored
+
+    def _ids_with_same_text(self, rows: pa.Table, slices: Sequence[Slice] | None) -> pa.Array:
+        """Return the ids of the images that have the same text in some earlier curated rows; none if those are lost."""
+        if slices is None:
+            return pa.array([], pa.string())
+        try:
+            earlier = read_slices(self.storage, slices, ["image_id", "text"])
+        except DamagedLakeError as error:
+            log.warning("images: the texts of stored images are unknown, so these are fetched again: %s", error)
+            return pa.array([], pa.string())
+        texts = earlier["text"].take(pc.index_in(rows["image_id"], earlier["image_id"]))
+        return rows["image_id"].filter(pc.equal(rows["text"], texts)).combine_chunks()
 
     def _usable(self, row: Mapping[str, Any]) -> bool:
         if row["status"] == "ok":
@@ -108,53 +124,9 @@ def find_all(sources: Iterable[StoredImages], rows: pa.Table) -> dict[str, dict[
     return stored
 
 
-def retried_reasons(context: Context) -> frozenset[str] | None:
-    """Return the reasons whose images are requested again when the images are fetched; None for all."""
-    return frozenset(context.retry_failed) if context.retry_failed else None
-
-
-def _intact(storage: Storage, path: str, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a file before the damage, if it is damaged."""
+def _intact(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield the batches of a file before the damage, if it is damaged."""
     try:
-        yield from read_batches(storage, path, columns, ROWS_AT_ONCE)
+        yield from batches
     except DamagedLakeError as error:
-        log.warning("images: the images of this file are fetched again: %s", error)
-
-
-def find_stored(
-    context: Context, row: Mapping[str, Any] | None, keys: Mapping[str, Any], partition: Mapping[str, str], curated: str
-) -> list[StoredImages]:
-    """Return the images that the published run of `images` stored, if the next run may use them.
-
-    Args:
-        context: without `fetch`, every row may be used, failures too, because no image can be requested; with
-            `retry_failed`, so may the failures for other reasons.
-        row: the row of the published run.
-        keys: the settings and the algorithm number of the next run; those of the published run must be equal.
-        partition: the partition of `images`.
-        curated: the run that wrote the curated pairs.
-    """
-    if row is None or (context.fetch and not made_with(row, "images", keys)):
-        return []
-    files = context.lake.snapshot("images", partition).files
-    lost = file_problems(context.storage, files)
-    files = tuple(file for file in files if file.rows and file.path not in lost)
-    ranges = context.run_tasks("images: stored", files, FindRange(context.storage, context.config.seed))
-    pairs = [_pairs_behind(context.lake, run) for run in (curated, *recorded_inputs(row)["curated"])]
-    stored = StoredImages(
-        context.storage,
-        context.config.seed,
-        [(file.path, part) for file, part in zip(files, ranges, strict=True)],
-        retried=retried_reasons(context) if context.fetch else frozenset(),
-        references=not context.fetch or (len(set(pairs)) == 1 and pairs[0] is not None),
-    )
-    return [stored]
-
-
-def _pairs_behind(lake: Lake, curated: str) -> str | None:
-    """Return the run that wrote the pairs from which a run of balance made its curated pairs; None if unknown."""
-    run_id: str | None = curated
-    for table, source in (("curated", "matches"), ("matches", "pairs")):
-        row = find_run(lake, run_id, table) if run_id else None
-        run_id = next(iter(recorded_inputs(row).get(source, ())), None) if row else None
-    return run_id
+        log.warning("images: the images of this file are not used again: %s", error)

@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 
+from curation.cli.config import ImagesSection
 from curation.io.storage import Storage
 from curation.lake.files import DataFile, Snapshot
 from curation.lake.parquet_read import read_rows
@@ -53,6 +54,11 @@ def plan_buckets(curated: Snapshot, rows_per_bucket: int) -> list[list[Slice]]:
     return buckets
 
 
+def plan_shards(curated: Snapshot, section: ImagesSection) -> list[list[Slice]]:
+    """Cut the curated rows into buckets that make about one shard each."""
+    return plan_buckets(curated, max(1, section.shard_bytes // section.assumed_image_bytes))
+
+
 def rows_per_fetch(rows: int) -> int:
     """Return how many of a batch's curated rows are fetched and written as one part.
 
@@ -65,6 +71,11 @@ def rows_per_fetch(rows: int) -> int:
 def plan_fetches(buckets: Sequence[Sequence[Slice]], rows: int | None) -> list[tuple[int, list[Slice]]]:
     """Cut buckets into parts of at most `rows` rows, in order; return each part with its bucket. None cuts nothing."""
     return [(bucket, part) for bucket, slices in enumerate(buckets) for part in _cut(slices, rows)]
+
+
+def part_of(file: DataFile) -> int:
+    """Return the number of the part that a file of `images` is from; its name starts with it."""
+    return int(file.name.partition(".")[0])
 
 
 def group_parts(parts: Sequence[Sequence[Slice]], fetch_rows: int, cores: int) -> list[list[FetchPart]]:
