@@ -92,10 +92,12 @@ def train(config: TrainConfig, world: World, *, dry_run: bool = False) -> dict[s
 
 
 def _train(config: TrainConfig, world: World, *, dry_run: bool) -> dict[str, Any]:
-    resume = world.broadcast_from_main(lambda: _find_resume_point(config))
+    resume = world.broadcast_from_main(lambda: _find_resume_point(config, dry_run=dry_run))
     if resume and is_s3(_resume_source(config)):  # the hosts of other ranks have no copy of it yet
-        world.all_gather(lambda: _resume_folder(config) if os.environ.get("LOCAL_RANK", "0") == "0" else None)
-        resume = resume._replace(folder=_resume_folder(config) or resume.folder)
+        first_of_host = os.environ.get("LOCAL_RANK", "0") == "0" and not world.is_main
+        world.all_gather(lambda: _resume_folder(config, dry_run=dry_run) if first_of_host else None)
+        s3_copy, _ = S3Copy.locate(_resume_source(config), config.open_storage())
+        resume = resume._replace(folder=s3_copy.local_folder(resume.folder.name))
     world.broadcast_from_main(lambda: check_evaluations(config.evaluations))
     if config.num_workers:
         start_worker_server()
@@ -126,19 +128,23 @@ def _train(config: TrainConfig, world: World, *, dry_run: bool) -> dict[str, Any
     return trainer.dry_run(languages) if dry_run else trainer.run()
 
 
-def _find_resume_point(config: TrainConfig) -> ResumePoint | None:
-    """Return the checkpoint to resume from; None for a new run."""
-    source, folder = _resume_source(config), _resume_folder(config)
+def _find_resume_point(config: TrainConfig, *, dry_run: bool) -> ResumePoint | None:
+    """Return the checkpoint to resume from; None for a new run. Only a dry run leaves a folder of S3 alone."""
+    source, folder = _resume_source(config), _resume_folder(config, dry_run=dry_run)
+    s3_copy = None if dry_run else config.s3_copy()
     if folder is None:
         if isinstance(config.resume, str):
             raise InputError(f"resume: {source} contains no checkpoint: pass a checkpoint or an output folder")
+        if s3_copy:
+            s3_copy.start_in_folder()
         return None
     if not config.resume:
         raise UsageError(f"output: {source} already contains a run: set resume: true, or choose another folder")
-    check_manifest(folder)
+    if not is_s3(source):  # a download is compared at once
+        check_manifest(folder)
     state = TrainingState.read(folder)
     check_changes(config.with_streams(1, state.config), folder, state)
-    if config.resume is True and (s3_copy := config.s3_copy()):
+    if s3_copy and folder.is_relative_to(s3_copy.folder):
         s3_copy.continue_in_folder(folder.name)
     log.info("resuming from %s: %d steps are done", folder, state.step)
     return ResumePoint(folder, state)
@@ -149,15 +155,20 @@ def _resume_source(config: TrainConfig) -> str:
     return config.resume if isinstance(config.resume, str) else config.output
 
 
-def _resume_folder(config: TrainConfig) -> Path | None:
-    """Return the folder of the checkpoint to resume from, if there is one; one on S3 is downloaded if it will be."""
+def _resume_folder(config: TrainConfig, *, dry_run: bool) -> Path | None:
+    """Return the folder of the checkpoint to resume from, if there is one; one on S3 is downloaded if it will be.
+
+    A run that goes on with its own checkpoint removes the others of this host; a dry run has no lock to do so.
+    """
     source = _resume_source(config)
     if not is_s3(source):
         return checkpoint.find(Path(source))
     s3_copy, name = S3Copy.locate(source, config.open_storage())
     if name is None:
         return None
-    return s3_copy.download(name) if config.resume else s3_copy.local_folder(name)
+    if not config.resume:
+        return s3_copy.local_folder(name)
+    return s3_copy.download(name, alone=not dry_run and s3_copy.folder == config.output_folder)
 
 
 def _index_shards(config: TrainConfig, state: TrainingState | None) -> TrainValSplit:

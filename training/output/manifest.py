@@ -24,12 +24,16 @@ def write_manifest(folder: Path) -> None:
     (folder / MANIFEST).write_text(json.dumps(entries, indent=1), encoding="utf-8")
 
 
-def check_manifest(folder: Path) -> None:
-    """Compare every file with the manifest. Raises DamagedCheckpointError that names the first difference."""
+def check_manifest(folder: Path, source: str | None = None) -> None:
+    """Compare every file with the manifest.
+
+    Raises DamagedCheckpointError that names the first difference, and the source of the folder if it is a download.
+    """
+    source = source or str(folder)
     try:
-        entries = read_manifest((folder / MANIFEST).read_bytes(), str(folder))
+        entries = read_manifest((folder / MANIFEST).read_bytes(), source)
     except FileNotFoundError:
-        raise _damaged(str(folder), f"{MANIFEST} is missing, so it was never completed") from None
+        raise _damaged(source, f"{MANIFEST} is missing, so it was never completed") from None
     for name, entry in entries.items():
         try:
             size = (folder / name).stat().st_size
@@ -39,7 +43,7 @@ def check_manifest(folder: Path) -> None:
         except OSError as error:
             problem = f"cannot be read: {error.strerror}"
         if problem:
-            raise _damaged(str(folder), f"{name} {problem}")
+            raise _damaged(source, f"{name} {problem}")
 
 
 def read_manifest(data: bytes, folder: str) -> dict[str, dict[str, object]]:

@@ -22,8 +22,9 @@ from curation.io.cache_dir import cache_folder
 from curation.io.failures import first_line, named_failure
 from curation.io.paths import is_s3, join, normalize_path
 from curation.io.storage import Storage
-from training.output.checkpoints import CHECKPOINTS, LATEST, old_names, write_latest
-from training.output.manifest import MANIFEST, read_manifest
+from training.output.checkpoints import CHECKPOINTS, LATEST, PREFIX, old_names, write_latest
+from training.output.lock import LOCK_FILE
+from training.output.manifest import MANIFEST, DamagedCheckpointError, check_manifest, read_manifest
 
 log = logging.getLogger(__name__)
 
@@ -128,22 +129,41 @@ class S3Copy(NamedTuple):
         """Return the folder of a checkpoint's copy on this host."""
         return self.folder / CHECKPOINTS / name
 
-    def download(self, name: str) -> Path:
-        """Return the folder of a checkpoint, downloaded unless it is there; the caller compares it with its manifest.
+    def download(self, name: str, *, alone: bool = False) -> Path:
+        """Return the folder of a checkpoint, downloaded unless it is there, and compared with its manifest.
 
-        Raises InputError if a file is missing or cannot be read.
+        Args:
+            name: the name of the checkpoint.
+            alone: whether to remove the other checkpoints of this host afterwards.
+
+        Raises:
+            InputError: a file is missing or cannot be read.
+            DamagedCheckpointError: a file differs from the manifest.
         """
         target = self.local_folder(name)
         manifest = self.storage.read_bytes(join(self.location_of(name), MANIFEST))
-        if not (target / MANIFEST).exists() or (target / MANIFEST).read_bytes() != manifest:
+        if not _is_copy(target, manifest):
             temporary = target.with_name(f".unfinished-{name}")
             for leftover in (temporary, target):
                 shutil.rmtree(leftover, ignore_errors=True)
             for file in read_manifest(manifest, self.location_of(name)):
                 self._download(join(self.location_of(name), file), temporary / file)
             (temporary / MANIFEST).write_bytes(manifest)
+            check_manifest(temporary, self.location_of(name))
             temporary.rename(target)
+        if alone:
+            for other in target.parent.glob(f"{PREFIX}*"):
+                if other != target:
+                    shutil.rmtree(other, ignore_errors=True)
         return target
+
+    def start_in_folder(self) -> None:
+        """Remove from the local folder what a run has left that is no longer on S3."""
+        for path in self.folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != LOCK_FILE:
+                path.unlink()
 
     def continue_in_folder(self, name: str) -> None:
         """Prepare the local folder for a run that goes on from its downloaded checkpoint, perhaps on another host."""
@@ -164,6 +184,17 @@ class S3Copy(NamedTuple):
         path.parent.mkdir(parents=True, exist_ok=True)
         with named_failure("read", source), self.storage.open_input(source) as stream, path.open("wb") as sink:
             shutil.copyfileobj(stream, sink, CHUNK)
+
+
+def _is_copy(folder: Path, manifest: bytes) -> bool:
+    """Return whether a folder holds exactly the files of a manifest."""
+    if not (folder / MANIFEST).exists() or (folder / MANIFEST).read_bytes() != manifest:
+        return False
+    try:
+        check_manifest(folder)
+    except DamagedCheckpointError:
+        return False
+    return True
 
 
 @contextmanager

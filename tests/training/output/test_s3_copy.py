@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from support.shards import SMALL, ShardLake, shard_row
 from training.config import TrainConfig
 from training.distributed import World
 from training.output.checkpoints import old_names, unused_name
-from training.output.manifest import DamagedCheckpointError, check_manifest, write_manifest
+from training.output.manifest import DamagedCheckpointError, write_manifest
 from training.output.s3_copy import S3Copy
 from training.train import train
 
@@ -117,10 +116,10 @@ def test_a_killed_upload_leaves_the_earlier_checkpoint_in_use(copy, monkeypatch,
             copy.upload(made_checkpoint(copy, 2), keep=2)
     new_host()
     assert copy.newest() == "step-00000001"
-    check_manifest(copy.download("step-00000001"))
+    copy.download("step-00000001")
     copy.upload(made_checkpoint(copy, 2), keep=2)
     newest = copy.newest()
-    check_manifest(copy.download(newest))
+    copy.download(newest)
     complete = {name for name in copy.names() if f"checkpoints/{name}/manifest.json" in files_of(copy)}
     assert copy.names() == complete, "what the killed upload left is removed"
     assert not old_names(complete, newest, 2)
@@ -130,10 +129,9 @@ def test_a_damaged_object_is_named_and_never_used(copy, new_host):
     copy.upload(made_checkpoint(copy, 3), keep=1)
     copy.storage.write_bytes(f"{copy.location_of('step-00000003')}/b.bin", b"other")
     new_host()
-    with pytest.raises(DamagedCheckpointError, match=r"b\.bin has 5 bytes, not 15"):
-        check_manifest(copy.download("step-00000003"))
+    with pytest.raises(DamagedCheckpointError, match=rf"{copy.location}/.*: b\.bin has 5 bytes, not 15"):
+        copy.download("step-00000003")
     copy.storage.delete_files([f"{copy.location_of('step-00000003')}/b.bin"])
-    shutil.rmtree(copy.folder)
     with pytest.raises(InputError, match=r"cannot read s3://.*/b\.bin"):
         copy.download("step-00000003")
     assert not copy.local_folder("step-00000003").exists()
@@ -170,3 +168,50 @@ def test_neither_sigterm_nor_a_lost_rank_ends_the_last_upload_of_a_run_with_an_e
         train(config, world)
     assert uploads == [True]
     assert "metrics.jsonl" in files_of(copy)
+
+
+def test_a_copy_of_this_host_that_is_damaged_is_downloaded_again(copy):
+    folder = made_checkpoint(copy, 3)
+    copy.upload(folder, keep=1)
+    (folder / "b.bin").write_bytes(b"other")
+    assert (copy.download("step-00000003") / "b.bin").read_bytes() == b"b.bin" * 3
+
+
+def test_a_run_that_names_its_own_checkpoint_keeps_its_history_and_no_other_checkpoint_of_the_host(
+    copy, lake, new_host
+):
+    keys = {"lake": str(lake), "output": copy.location} | KEYS
+    train(TrainConfig(**keys | {"steps": 4}), ALONE)
+    expected = losses_of(copy.storage.read_bytes(f"{copy.location}/metrics.jsonl").decode())
+    new_host()
+    copy.download("step-00000004")
+    train(TrainConfig(**keys | {"resume": copy.location_of("step-00000002"), "steps": 2}), ALONE)
+    found = losses_of(copy.storage.read_bytes(f"{copy.location}/metrics.jsonl").decode())
+    assert found == {step: expected[step] for step in (1, 2)}
+    assert [path.name for path in (copy.folder / "checkpoints").glob("step-*")] == ["step-00000002"]
+
+
+def test_a_dry_run_changes_no_file_of_a_run_on_s3(copy, lake):
+    keys = {"lake": str(lake), "output": copy.location} | KEYS
+    train(TrainConfig(**keys), ALONE)
+    copy.download("step-00000004")
+    (copy.folder / "metrics.jsonl").write_text("written by a run that goes on")
+
+    def state() -> dict[Path, tuple[int, int]]:
+        return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in copy.folder.rglob("*")}
+
+    before = state()
+    for resume in (True, copy.location_of("step-00000006")):
+        train(TrainConfig(**keys | {"resume": resume, "steps": 8}), ALONE, dry_run=True)
+    assert state() == before
+
+
+def test_a_new_run_has_nothing_of_a_deleted_one(copy, lake):
+    keys = {"lake": str(lake), "output": copy.location} | KEYS | {"steps": 2}
+    train(TrainConfig(**keys), ALONE)
+    (copy.folder / "trackers.json").write_text('{"wandb": "w1"}')
+    old = {path for path in files_of(copy) if path.startswith("tensorboard/")}
+    copy.storage.delete_folder(copy.location)
+    train(TrainConfig(**keys), ALONE)
+    assert copy.newest() == "step-00000002"
+    assert not files_of(copy) & {"trackers.json", *old}
