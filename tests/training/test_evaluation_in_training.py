@@ -120,6 +120,16 @@ def test_the_page_has_the_results_of_the_last_step(lake, tmp_path):
     assert "step 4, epoch" in page
 
 
+def test_a_checkpoint_and_the_page_name_the_version_of_the_run(lake, tmp_path, monkeypatch):
+    monkeypatch.setattr("training.engine.trainer.__version__", "9.8.7")
+    summary = train(config(lake, tmp_path / "out", steps=1), ALONE)
+    state = json.loads((Path(summary["checkpoint"]) / "training.json").read_text(encoding="utf-8"))
+    assert state["code_version"] == "9.8.7"
+    assert ", by worldcurate 9.8.7</dd>" in (tmp_path / "out" / PAGE_FILE).read_text(encoding="utf-8")
+    del state["code_version"]
+    assert TrainingState.model_validate(state | {"progress": list(state["progress"])}).code_version == ""
+
+
 def test_a_run_in_bf16_is_measured_in_bf16(lake, tmp_path, monkeypatch):
     seen = []
     embed = TwoTowers.embed_images

@@ -45,6 +45,7 @@ class TrainingState(BaseModel):
         samples: number of samples to train on.
         config: the configuration of the run that saved the checkpoint.
         seen_pairs_by_language: pairs trained on by the language of their text.
+        code_version: version of the program that saved the checkpoint; empty in older ones.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -56,6 +57,7 @@ class TrainingState(BaseModel):
     samples: int
     config: dict[str, Any]
     seen_pairs_by_language: dict[str, int] = {}
+    code_version: str = ""
 
     @classmethod
     def read(cls, checkpoint: Path) -> Self:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from transformers import MetaClip2Model
 
+from curation import __version__
 from curation.errors import OutputError
 from curation.hashing import u64
 from curation.redaction import redact_values
@@ -174,10 +175,7 @@ class Trainer:
                 self._data_state = DataState(epoch + 1)
 
     def _finish_step(self, result: StepResult) -> None:
-        """Log, save and evaluate if it is time to. If a rank was asked to stop, save, and end all ranks.
-
-        Raises RunInterruptedError on all ranks if one was asked to stop before the last step.
-        """
+        """Log, save and evaluate if due. If a rank was asked to stop, save, and end all with RunInterruptedError."""
         config, last = self._config, self._step == self._config.total_steps
         if self._log_of_run:
             self._log_of_run.advance(self._step)
@@ -288,6 +286,7 @@ class Trainer:
             samples=self._samples.all.samples,
             seen_pairs_by_language=dict(self._seen.total),
             config=redact_values(self._config.model_dump(mode="json")),
+            code_version=__version__,
         )
         averaged = self._average.weights if self._average else None
         present = take_snapshot(self._model, self._tokenizer, self._optimizer, state, averaged)

@@ -49,7 +49,7 @@ class RunReport:
     Attributes:
         output: the output folder.
         written: when the page was written.
-        code_version: of the program that wrote it.
+        code_version: of the program that wrote the page; that of the run is in the state.
         state: the content of the newest checkpoint's `training.json`; empty without one.
         metrics: the lines of metrics, by ascending step.
         results: the results of the evaluation sets.
