@@ -27,6 +27,11 @@ KEYS = SMALL | {"steps": 2, "save_every": 1, "recipe": "good"}
 # name: keys, exit code and what the line says
 CASES = {
     "unknown recipe": ({"recipe": "absent"}, 2, "recipe: 'absent' was never used"),
+    "recipes of two metadata versions": (
+        {"recipe": {"good": 1, "other": 1}},
+        2,
+        "recipe: these recipes were matched with different metadata, models or rules (match_id: good m1, other m2)",
+    ),
     "empty recipe": ({"recipe": "empty"}, 2, "batch_size: 16 is more than the 0 pairs to train on"),
     "unknown batch": ({"batches": ["b9"]}, 2, "b9"),
     "missing shard": ({"recipe": "lost"}, 4, ".parquet"),
@@ -79,8 +84,10 @@ def folder(tmp_path_factory, tokenizer) -> Path:
     """A folder with a lake of several recipes, tokenizers and a small model."""
     root = tmp_path_factory.mktemp("bad-starts")
     lake = ShardLake(root / "lake")
-    for recipe, rows in (("good", 50), ("empty", 20), ("one", 1), ("lost", 50)):
+    for recipe, rows in (("good", 50), ("other", 50), ("empty", 20), ("one", 1), ("lost", 50)):
         lake.publish([shard_row(n, host=f"{recipe}.example") for n in range(rows)], recipe=recipe)
+    lake.lake.freeze_recipe("good", {"match_id": "m1"})
+    lake.lake.freeze_recipe("other", {"match_id": "m2"})
     add_tombstones(lake.lake, hosts=["empty.example"], reason="asked")
     next((root / "lake" / "shards" / "recipe=lost").rglob("*.parquet")).unlink()
     texts = [f"number {n * n}" for n in range(500)]

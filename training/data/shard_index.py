@@ -137,9 +137,10 @@ def build_index(
         read_languages: whether the index has the languages of the rows; that of `online` never has them.
 
     Raises InputError if nothing is published, DamagedLakeError if a file is missing or damaged, and UsageError if a
-    batch has no shards, or unless the shards hold the curated draw or, with `online`, every
-    matched pair.
+    batch has no shards, if the recipes were matched with different metadata, or unless the shards hold the curated draw
+    or, with `online`, every matched pair.
     """
+    _check_matches(lake, recipes)
     snapshots: list[Snapshot] = []
     for recipe in recipes:
         at = snapshots[0].version if snapshots else version
@@ -177,6 +178,17 @@ def _select(lake: Lake, recipe: str, batches: Literal["all"] | Sequence[str], ve
         )
     chosen = [file for file in snapshot.files if batches == "all" or file.partition["batch"] in batches]
     return Snapshot(snapshot.table, snapshot.version, tuple(chosen))
+
+
+def _check_matches(lake: Lake, recipes: Sequence[str]) -> None:
+    """Refuse recipes with different match ids: their entry ids and counts have different meanings."""
+    ids = {recipe: lake.recipe(recipe).get("match_id") for recipe in recipes if lake.knows_recipe(recipe)}
+    if len(set(ids.values())) > 1:
+        found = ", ".join(f"{recipe} {match_id}" for recipe, match_id in ids.items())
+        raise UsageError(
+            f"recipe: these recipes were matched with different metadata, models or rules (match_id: {found}): "
+            f"match and balance all of them with one metadata.version"
+        )
 
 
 def _check_selection(lake: Lake, snapshot: Snapshot, *, online: bool) -> None:
