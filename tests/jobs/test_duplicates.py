@@ -20,6 +20,7 @@ from jobs.runtime.context import Context
 from jobs.runtime.plan import plan
 from jobs.status import read_status
 from jobs.tasks.dedup import sources
+from jobs.tasks.dedup.sources import units_to_embed
 from jobs.tasks.verify.tables import check_counters, check_tables
 from support.duplicates import (
     COPIES,
@@ -328,3 +329,12 @@ def test_verify_compares_the_shards_with_the_duplicates(nights):
     lines = [each.line() for each in check_counters(lake, snapshots | {"duplicates": fewer}) if each.table == "shards"]
     assert len(lines) == 2
     assert "its run dropped 5 rows of duplicates, which holds 4" in lines[0]
+
+
+def test_each_file_of_images_is_embedded_in_a_task_of_its_own(nights):
+    images = nights[0].lake.snapshot("images")
+    units = units_to_embed(images)
+    assert [unit.images for unit in units] == [[file] for file in images.files]
+    assert sum(unit.read(nights[0].storage).num_rows for unit in units) == sum(
+        unit.read(nights[0].storage).num_rows for unit in sources.units_of(images)
+    )

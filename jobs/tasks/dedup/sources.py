@@ -60,6 +60,11 @@ class ListedPictures:
         return read_hash_list(storage, self.path)
 
 
+def units_to_embed(images: Snapshot) -> list[KeptImages]:
+    """Cut the images of a batch into units of one file each: a model takes long, and the pictures are read."""
+    return [KeptImages([file], ()) for file in images.files]
+
+
 def units_of(images: Snapshot, removed: Snapshot | None = None) -> Iterator[KeptImages]:
     """Cut the images of a batch into units of about `ROWS_PER_UNIT` rows."""
     unit: list[DataFile] = []

@@ -22,7 +22,7 @@ from jobs.runtime.freshness import recorded_inputs
 from jobs.runtime.partitions import require
 from jobs.runtime.stage import Publication, Stage, StageRun
 from jobs.tasks.dedup.hash_pictures import hash_limits
-from jobs.tasks.dedup.sources import KeptImages, ListedPictures, units_of
+from jobs.tasks.dedup.sources import KeptImages, ListedPictures, units_of, units_to_embed
 from jobs.tasks.dedup.tasks import Choose, LookUp, Matched, StageHashes
 from jobs.tasks.models.image_hash import EmbeddingHasher
 from jobs.tasks.models.pretrained import check_model
@@ -73,9 +73,8 @@ class DuplicatesStage(Stage):
         embed = None
         if section.model and self.lists:
             embed = EmbeddingHasher(section.model, hash_limits(context.config.images)).hashes
-        staged = context.run_tasks(
-            "duplicates: hashes", list(units_of(self.images)), StageHashes(context.storage, run.staging, embed)
-        )
+        units = units_to_embed(self.images) if embed else list(units_of(self.images))
+        staged = context.run_tasks("duplicates: hashes", units, StageHashes(context.storage, run.staging, embed))
         hashes = [part.path for part in staged]
         run.step("hashes")
         lists: list[KeptImages | ListedPictures] = [ListedPictures(file.path) for file in self.lists]
