@@ -11,10 +11,11 @@ processes=${PROCESSES:-$(nvidia-smi --list-gpus | wc -l)}
 newest() { cat "$output/checkpoints/latest" 2>/dev/null || true; }
 
 stopped=0 child=
-trap 'stopped=1; [ -n "$child" ] && kill -TERM "$child"' TERM INT USR1
+trap 'stopped=1; [ -n "$child" ] && kill -TERM "$child"' TERM INT HUP USR1
 while true; do
   before=$(newest)
-  torchrun --standalone --nproc-per-node "$processes" --max-restarts 0 --shutdown-timeout 600 \
+  # in a session of its own, so that Ctrl-C reaches it only as SIGTERM
+  setsid torchrun --standalone --nproc-per-node "$processes" --max-restarts 0 --shutdown-timeout 600 \
     -m training.train --config "$config" --output "$output" --resume true "$@" &
   child=$!
   wait "$child"; code=$?

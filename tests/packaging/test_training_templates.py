@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -117,7 +118,9 @@ def start(tmp_path):
     def run(script: str, *plan: str) -> tuple[int, list[str], list[str]]:
         (tmp_path / "plan").write_text("\n".join(plan) + "\n")
         command = [str(EXAMPLES / script), "t.yaml", str(tmp_path / "out"), "--lr", "0.5"]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False, timeout=60, start_new_session=True
+        )
         notes = [tmp_path / name for name in ("calls", "control")]
         calls, control = (note.read_text().splitlines() if note.exists() else [] for note in notes)
         for note in notes:
@@ -144,6 +147,19 @@ def test_a_signal_ends_the_last_attempt_on_one_machine(start, tmp_path):
     )
     assert start("one_machine.sh")[:2] == (1, ["start"])
     assert (tmp_path / "saved").exists(), "the launcher is told to stop, and waited for"
+
+
+def test_ctrl_c_reaches_the_launcher_on_one_machine_as_sigterm_only(start, tmp_path):
+    launcher = tmp_path / "bin" / "torchrun"
+    launcher.write_text(
+        f"#!{sys.executable}\nimport os, pathlib, signal, sys, time\n"
+        f"note = pathlib.Path({str(tmp_path / 'signals')!r})\n"
+        "def end(number, _):\n    note.write_text(signal.Signals(number).name)\n    sys.exit(1)\n"
+        "signal.signal(signal.SIGINT, end)\nsignal.signal(signal.SIGTERM, end)\n"
+        "os.killpg(os.getpgid(os.getppid()), signal.SIGINT)\ntime.sleep(50)\n"
+    )
+    assert start("one_machine.sh")[0] == 1
+    assert (tmp_path / "signals").read_text() == "SIGTERM"
 
 
 def test_slurm_queues_a_job_again_only_if_it_made_progress(start):
