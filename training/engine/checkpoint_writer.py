@@ -157,7 +157,7 @@ def _check_copy(folder: Path, snapshot: Snapshot) -> None:
 
 def _equals(folder: Path, snapshot: Snapshot) -> bool:
     """Return whether the files that training resumes from hold exactly the snapshot."""
-    saved = dict(_tensors(torch.load(folder / OPTIMIZER_FILE, map_location="cpu", weights_only=True)))
+    saved = dict(_tensors(torch.load(folder / OPTIMIZER_FILE, map_location="cpu", mmap=True, weights_only=True)))
     expected = dict(_tensors(snapshot.optimizer))
     same = saved.keys() == expected.keys() and all(torch.equal(saved[name], expected[name].cpu()) for name in saved)
     for part, weights in snapshot.models.items():

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import re
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +16,7 @@ from training.data.sample_order import DataState
 from training.engine import checkpoint
 from training.engine.background_save import CheckpointSaver
 from training.engine.checkpoint import TrainingState
-from training.engine.checkpoint_writer import save, take_snapshot
+from training.engine.checkpoint_writer import Snapshot, _equals, save, take_snapshot
 from training.engine.weight_average import WeightAverage
 from training.models.metaclip2 import PRESETS, Tower
 
@@ -128,3 +130,25 @@ def test_a_damaged_average_is_one_line(run, tmp_path):
     (folder / "model.safetensors").write_bytes(b"broken")
     with pytest.raises(InputError, match=r"resume: .*ema cannot be read \(.*\): set resume to another checkpoint"):
         average.restore(folder)
+
+
+def own_memory() -> int:
+    """Return the bytes of this process that belong to no file."""
+    [line] = re.findall(r"RssAnon:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(line) * 1024
+
+
+def test_comparing_a_saved_optimizer_needs_no_memory_for_a_second_one(tmp_path, monkeypatch):
+    state = {"optimizer": {"state": {0: {"exp_avg": torch.ones(32 << 20)}}}}
+    torch.save(state, tmp_path / "optimizer.pt")
+    load, grown = torch.load, []
+
+    def measured(*arguments, **keys):
+        before = own_memory()
+        loaded = load(*arguments, **keys)
+        grown.append(own_memory() - before)
+        return loaded
+
+    monkeypatch.setattr("torch.load", measured)
+    assert _equals(tmp_path, Snapshot(None, {}, None, None, state, None))
+    assert grown[0] < 64 << 20, "the moments have 128 MiB"
