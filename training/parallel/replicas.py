@@ -49,7 +49,7 @@ class Replicas:
 
     @contextmanager
     def whole(self) -> Iterator[None]:
-        """Let rank 0 use the model alone while the block runs; every rank must enter the block."""
+        """Let each rank use the model by itself while the block runs; every rank must enter the block."""
         yield
 
     def gather(self, value: Any) -> Any:

@@ -52,7 +52,7 @@ class Shards(Replicas):
 
     @contextmanager
     def whole(self) -> Iterator[None]:
-        """Let rank 0 use the model alone while the block runs; every rank must enter the block."""
+        """Let each rank use the model by itself while the block runs; every rank must enter the block."""
         for unit in self._units:
             unit.set_reshard_after_forward(False, recurse=False)
             unit.unshard()

@@ -128,7 +128,7 @@ def warnings(report: RunReport) -> Iterator[str]:
     }
     newest = max((step for _, step in seen), default=None)
     for name in sorted({name for name, _ in seen if (name, newest) not in seen}):
-        yield f"The set {name} was not measured at the last evaluation: the log says why."
+        yield f"The set {name} was not measured at the last evaluation: it was removed, or the log says why."
 
 
 def tiles(report: RunReport) -> Iterator[tuple[str, str]]:

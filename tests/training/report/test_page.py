@@ -152,7 +152,7 @@ def test_the_page_warns_of_slow_data_unreadable_images_and_sets_that_failed(tmp_
     assert [item.text_content() for item in page.find(".//ul[@class='warnings']")] == [
         "Rank 0 waited for data 25% of the time: raise num_workers, or give the processes more cores.",
         "3 held-out images cannot be read; they are left out of the recall.",
-        "The set gone was not measured at the last evaluation: the log says why.",
+        "The set gone was not measured at the last evaluation: it was removed, or the log says why.",
     ]
 
 
