@@ -207,10 +207,8 @@ class Trainer:
             transform=config.crop.transform,
             text=config.text.transform,
         )
-        storage = config.open_storage()
-        return load_batches(
-            ShardDataset(self._index, storage, self._tokenizer, loader, start=self._data_state, steps=steps)
-        )
+        storage, start = config.open_storage(), self._data_state
+        return load_batches(ShardDataset(self._index, storage, self._tokenizer, loader, start=start, steps=steps))
 
     def _train_on(self, batch: Batch) -> StepResult:
         """Run one optimizer step. If loss or gradient are not finite, all ranks end before the update."""
