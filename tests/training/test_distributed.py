@@ -189,3 +189,11 @@ def test_a_rank_that_is_stopped_ends_the_others_within_a_minute():
     os.kill(frozen, signal.SIGKILL)
     ranks[1].join()
     assert ranks[0].exitcode == 3
+
+
+def test_a_run_that_asks_for_a_gpu_does_not_start_without_one(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UsageError, match="device: torch finds no GPU"), join_process_group("cuda"):
+        raise AssertionError("started")
+    with join_process_group("auto") as world:
+        assert world.device.type == "cpu"

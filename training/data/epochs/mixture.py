@@ -11,7 +11,8 @@ all pairs of a recipe and language:
 
 A pair with the number u in [0, 1) occurs floor((e + 1) f + u) - floor(e f + u) times in epoch e: f times, rounded up or
 down. In any E epochs in a row it occurs E·f times, rounded up or down: no pair is repeated while another of the same
-recipe and language waits. u is a hash of the seed and the place of the row, so an epoch depends on no earlier one.
+recipe and language waits. With `draw: online`, f differs between epochs, and this holds only nearly. u is a hash of the
+seed and the place of the row, so an epoch depends on no earlier one.
 
 Repeated pairs are row groups of their own in the index of the epoch: the first one of a row group has all pairs that
 occur at least once, the second one those that occur at least twice. The order of the samples, and all that follows from
