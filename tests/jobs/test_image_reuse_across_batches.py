@@ -31,9 +31,9 @@ def requested(site):
 
 def images(context):
     """Return the rows of `images` of a context's recipe and batch by id."""
-    table = context.lake.table("images").to_pyarrow_table().to_pylist()
-    config = context.config
-    return {row["image_id"]: row for row in table if (row["recipe"], row["batch"]) == (config.recipe, config.batch)}
+    partition = [("recipe", "=", context.config.recipe), ("batch", "=", context.config.batch)]
+    rows = context.lake.table("images").to_pyarrow_table(partitions=partition).to_pylist()
+    return {row["image_id"]: row for row in rows}
 
 
 def stored(*contexts):

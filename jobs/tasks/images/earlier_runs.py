@@ -114,10 +114,11 @@ def _others(context: Context, keys: Mapping[str, Any], partition: Mapping[str, s
         if file.partition != partition:
             files_of.setdefault((file.partition["batch"], file.run_id, file.partition["recipe"]), []).append(file)
     rows = {row["run_id"]: row for row in _rows_of_images(context.lake)}
-    newest = sorted(files_of, key=lambda key: key[1], reverse=True)
+    recorded = [key for key in files_of if key[1] in rows]
+    newest = sorted(recorded, key=lambda key: (rows[key[1]]["finished"], key[1]), reverse=True)
     for key in sorted(newest, key=lambda key: key[0] != partition["batch"]):
-        row = rows.get(key[1])
-        if row and json.loads(row["config"]).get("seed") == context.config.seed and made_with(row, "images", keys):
+        row = rows[key[1]]
+        if json.loads(row["config"]).get("seed") == context.config.seed and made_with(row, "images", keys):
             yield _Source(row, _present(context, files_of[key]))
 
 
