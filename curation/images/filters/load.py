@@ -27,8 +27,8 @@ OTHER_REASONS: Final = fetch.REASONS | decode.REASONS | {FAILED, "http_404", "ok
 def load_filters(sections: Sequence[ImageFilterSection]) -> tuple[ImageFilter, ...]:
     """Return the filters of the configuration, in order; those that this process has loaded are used again.
 
-    Raises UsageError if one cannot be imported, refuses its parameters or is no filter, or if one claims the reasons of
-    another.
+    Raises UsageError if one cannot be imported, refuses its parameters or is not a filter, or if one claims the reasons
+    of another.
     """
     filters = tuple(_load(section.filter, json.dumps(section.parameters, sort_keys=True)) for section in sections)
     names = [each.name for each in filters]

@@ -22,7 +22,7 @@ from curation.io.storage import Storage
 from curation.jit.hash_columns import u64_column
 from curation.lake import shuffle
 from curation.lake.files import WrittenFile
-from curation.lake.parquet_read import read_row_groups
+from curation.lake.parquet_read import read_row_groups, with_columns
 from curation.lake.schemas import SCHEMAS
 from jobs.runtime.partitions import WriterFactory
 from jobs.tasks.balance.draw import in_order
@@ -76,11 +76,9 @@ class StageRows:
         return staged
 
     def _ordered(self, rows: pa.Table) -> pa.Table:
-        """Return rows of shards with their order hashes, and with the column `scores`, which their file may lack."""
+        """Return rows of shards with their order hashes; columns that their file lacks are null."""
         ranks = u64_column(self.seed, "order", rows["image_id"].combine_chunks())
-        if "scores" not in rows.column_names:
-            rows = rows.append_column("scores", pa.nulls(rows.num_rows, SCHEMAS["compacted"].field("scores").type))
-        return rows.append_column("order", pa.array(ranks)).select(ORDERED.names).cast(ORDERED)
+        return with_columns(rows.append_column("order", pa.array(ranks)), ORDERED)
 
 
 def bucket_numbers(order: npt.NDArray[np.uint64], buckets: int) -> npt.NDArray[Any]:
