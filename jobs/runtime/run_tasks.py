@@ -33,6 +33,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from curation import errors
+from curation.cli.interruption import interruption_of
 from curation.cli.log import shows_progress_bar
 from curation.cli.progress import describe_progress
 from curation.errors import DamagedLakeError, InputError, WorldcurateError
@@ -95,8 +96,9 @@ def run_tasks(
     with _Progress(spark, name, tasks, progress_s):
         try:
             rows = sorted(frame.collect(), key=lambda row: int(row["unit"]))
-        except KeyboardInterrupt:
-            silence(spark)
+        except BaseException as error:
+            if interruption_of(error):  # also if py4j failed on the way out
+                silence(spark)
             raise
     for row in rows:
         if row["error"] is not None:

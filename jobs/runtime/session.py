@@ -71,8 +71,10 @@ def start(name: str, section: SparkSection) -> SparkSession:
 def silence(session: SparkSession) -> None:
     """Let the JVM and the connection to it log nothing more, because this process is about to end."""
     quiet_py4j()
-    with suppress(Exception):
-        session.sparkContext.setLogLevel("OFF")
+    for _ in range(2):  # the connection whose call was interrupted fails once
+        with suppress(Exception):
+            session.sparkContext.setLogLevel("OFF")
+            return
 
 
 def unix_sockets() -> dict[str, str]:

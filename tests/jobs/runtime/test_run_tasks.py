@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from pyspark import TaskContext
 
+from curation.cli.interruption import Terminated
 from curation.errors import InputError, UsageError
 from curation.io.backend import FileStat
 from curation.lake.files import DataFile, WrittenFile
@@ -154,3 +155,20 @@ def test_a_full_disk_ends_the_stage_at_once_and_the_work_unit_is_named_in_words(
     assert answer.error == (
         f"cannot write l/c.parquet: No space left on device: make room, then run again (work unit 4: {words})"
     )
+
+
+@pytest.mark.parametrize("after", [None, OSError("the connection is gone")])
+def test_spark_says_nothing_more_after_an_interruption_even_if_its_connection_fails_too(spark, monkeypatch, after):
+    def collect(_):
+        try:
+            raise Terminated
+        finally:
+            if after:
+                raise after
+
+    silenced = []
+    monkeypatch.setattr(type(spark.range(1)), "collect", collect)
+    monkeypatch.setattr("jobs.runtime.run_tasks.silence", silenced.append)
+    with pytest.raises(type(after) if after else Terminated):
+        run_tasks(spark, "test", ["x"], TypedTask("p"))
+    assert silenced == [spark]
