@@ -22,6 +22,7 @@ from curation.cli.lists import split_names
 from curation.dedup.duplicates import DROP_REASONS
 from curation.errors import OutputError, RebuildError, WorldcurateError
 from curation.images import statistics
+from curation.images.fetch import TIME_OVER
 from curation.images.filters.apply import is_reason_of
 from curation.images.ref_sources import RefSources
 from curation.lake.files import DataFile, Snapshot
@@ -40,7 +41,7 @@ from jobs.tasks.images.fetch import FetchParts
 from jobs.tasks.images.filters import known_filters
 from jobs.tasks.images.inputs import block_lists, ref_sources
 from jobs.tasks.images.progress import FetchProgress, find_finished
-from jobs.tasks.images.reuse import NOT_FETCHED, StoredImages
+from jobs.tasks.images.reuse import UNREACHED, StoredImages
 from jobs.tasks.images.shard import BuildShard
 from jobs.tasks.images.splits import Slice, group_parts, part_of, plan_fetches, plan_shards, rows_per_fetch
 
@@ -92,7 +93,7 @@ class ImagesStage(Stage):
         return super().earlier(run)
 
     def execute(self, run: StageRun) -> Publication:
-        """Fetch every part; a run that fetched less than half is incomplete."""
+        """Fetch every part; a run that fetched less than half, or did not reach an image, is incomplete."""
         context = self.context
         if context.spark.conf.get("spark.speculation", "false") == "true":
             log.warning("spark.speculation is on: images may be fetched twice; turn it off for fetch_images")
@@ -119,7 +120,13 @@ class ImagesStage(Stage):
         complete = fetched + filtered >= written / 2
         if not complete:
             _warn_incomplete(fetched, written, reasons)
-        complete &= not reasons[NOT_FETCHED]
+        if late := sum(reasons[reason] for reason in TIME_OVER):
+            log.warning(
+                "images.task_timeout_s: %d of %d images were not finished in time: the next run tries them again",
+                late,
+                written,
+            )
+        complete &= not reasons.keys() & UNREACHED
         totals = {"images": written, "fetched": fetched, "buckets": len(self.units), "fetch_rows": self.fetch_rows}
         if reused := sum(result.reused for result in results):
             totals["reused"] = reused

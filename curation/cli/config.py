@@ -173,7 +173,9 @@ class ImagesSection(Section):
     connections_per_host: int = Field(4, ge=1, description="parallel requests per task to the same host")
     host_delay_s: float = Field(0.0, ge=0, description="seconds between the starts of two requests to the same host")
     task_timeout_s: Annotated[float, Field(gt=0)] = Field(
-        3600.0, description="seconds per task; images that are not fetched by then fail (task_timeout)"
+        3600.0,
+        description="seconds per task; images that are not finished by then fail (task_timeout, not_processed), and "
+        "the next run tries them again",
     )
     user_agent: str = Field(f"worldcurate/{__version__}", description="User-Agent header")
     robots: list[Directive] = Field(

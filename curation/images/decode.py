@@ -28,13 +28,14 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 
 import msgspec
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
-from curation.images.codec.budget import BudgetedProcess, CpuTimeError, KilledError
+from curation.images.codec.budget import BudgetedProcess, CpuTimeError, DeadlineError, KilledError
 from curation.images.codec.colors import color_profile, eight_bit, over_white
 from curation.images.codec.encode import LONGEST_SIDE, Encoding, encoded, is_storable
 from curation.images.codec.geometry import Fit, ResizeMode, Size, fit
@@ -44,7 +45,7 @@ from curation.images.codec.orientation import SIDEWAYS, rotation_of, upright
 from curation.images.codec.phash import phash
 from curation.images.codec.pixels import Pixels
 from curation.images.codec.resample import resample
-from curation.images.failures import DecodeError
+from curation.images.failures import NOT_PROCESSED, DecodeError
 from curation.images.precheck import FORMATS, check_bytes, check_pixels, check_scans, kind_of
 from curation.jit.compiler import Bytes
 
@@ -111,12 +112,13 @@ class StoredImage:
     pixels: Pixels | None = None
 
 
-def verify(data: bytes, limits: ImageLimits) -> StoredImage:
+def verify(data: bytes, limits: ImageLimits, deadline: float = math.inf) -> StoredImage:
     """Return `decode` of a downloaded image, in a child process with a budget if it is large or its format is rare.
 
-    Raises DecodeError; MemoryError if there is not enough memory.
+    Raises DecodeError, with the reason `not_processed` if the child is not finished at the deadline (by
+    `time.monotonic`); MemoryError if there is not enough memory.
     """
-    return decode(data, limits, _decode_apart)
+    return decode(data, limits, partial(_decode_apart, deadline=deadline))
 
 
 def decode(
@@ -178,12 +180,14 @@ def decode(
     return StoredImage(stored, *size, sha256(stored).hexdigest(), phash(pixels), shown)
 
 
-def _decode_apart(data: bytes, limits: ImageLimits) -> StoredImage:
+def _decode_apart(data: bytes, limits: ImageLimits, deadline: float) -> StoredImage:
     """Decode an image in the child process of this process."""
     try:
-        answer = _decoder.call(msgspec.msgpack.encode((data, limits)))
+        answer = _decoder.call(msgspec.msgpack.encode((data, limits)), deadline)
     except CpuTimeError as error:
         raise DecodeError("decode_timeout") from error
+    except DeadlineError as error:
+        raise DecodeError(NOT_PROCESSED) from error
     except KilledError as error:
         raise DecodeError("decoder_killed") from error
     result = msgspec.msgpack.decode(answer, type=StoredImage | str)

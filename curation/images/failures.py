@@ -7,6 +7,8 @@ import traceback
 
 log = logging.getLogger(__name__)
 
+NOT_PROCESSED = "not_processed"  # reason of an image that was there, when the time of the task was over
+
 
 class FetchError(Exception):
     """A failure that another attempt would not cure.

@@ -12,6 +12,7 @@
 | timeout | not finished in time, including redirects and retries |
 | host_unresponsive | not asked, because the host let several requests in a row time out |
 | task_timeout | not finished when the time of the task was over |
+| not_processed | finished, but not decoded and filtered when the time of the task was over |
 | redirects | more than five in a row |
 | http_404 … | the last status, if it is neither 200 nor a redirect |
 | too_large | more bytes than allowed |
@@ -40,14 +41,15 @@ from typing import Any, Literal, Self, TypeVar
 
 from curation import robots
 from curation.images.download import Downloader, FetchSettings, Room, unlimited
-from curation.images.failures import FetchError, unexpected_reason
+from curation.images.failures import NOT_PROCESSED, FetchError, unexpected_reason
 from curation.images.refs import ImageRefs, open_local
 
+TIME_OVER = frozenset({"task_timeout", NOT_PROCESSED})
 REASONS = frozenset(
     {
         "bad_url", "blocked_host", "robots_txt", "robots_txt_unreachable", "dns", "private_address", "connection",
-        "tls", "timeout", "host_unresponsive", "task_timeout", "redirects", "too_large", "incomplete",
-        "content_encoding", "encoding_bomb", "bad_response", "tdm_reserved", "ref_refused", "ref_missing",
+        "tls", "timeout", "host_unresponsive", *TIME_OVER, "redirects", "too_large", "incomplete", "content_encoding",
+        "encoding_bomb", "bad_response", "tdm_reserved", "ref_refused", "ref_missing",
         "ref_unreadable", "out_of_memory", "unexpected_error", "not_fetched",
         *(f"image_{directive}" for directive in robots.DIRECTIVES),
     }
@@ -110,20 +112,30 @@ class Fetcher:
         """Download one URL."""
         return self._run(self.load(url, None, local_refs().read))
 
-    def fetch_many(self, rows: Iterable[ImageRow], read_ref: Read | None = None) -> Iterator[tuple[int, Fetched]]:
+    def deadline(self) -> float:
+        """Return the time, by `time.monotonic`, at which a task that starts now is over."""
+        return time.monotonic() + self._settings.task_timeout_s
+
+    def fetch_many(
+        self, rows: Iterable[ImageRow], read_ref: Read | None = None, deadline: float | None = None
+    ) -> Iterator[tuple[int, Fetched]]:
         """Yield (position, result) for rows of (image_id, image_url, image_ref), each as soon as it is there.
 
         `read_ref` returns the bytes that an image reference names. No request starts while finished
         downloads occupy `BUFFERED_BYTES` or more; that and `max_bytes` per connection bound the memory. After
-        `task_timeout_s`, whatever is not finished fails.
+        the deadline, nothing starts, and all results are failures: `task_timeout` of what is not finished,
+        `not_processed` of downloads that were not yielded yet.
         """
         batch = _Batch(self._loop, partial(self.load, read_ref=read_ref or local_refs().read))
-        deadline = time.monotonic() + self._settings.task_timeout_s
+        deadline = self.deadline() if deadline is None else deadline
         try:
             for position, (_, image_url, image_ref) in enumerate(rows):
                 while batch.pending >= ROWS_AHEAD:
                     yield batch.next(deadline)
-                batch.start(position, image_url, image_ref)
+                if time.monotonic() < deadline:
+                    batch.start(position, image_url, image_ref)
+                else:
+                    yield position, failed("task_timeout")
             while batch.pending:
                 yield batch.next(deadline)
         finally:
@@ -175,6 +187,8 @@ class _Batch:
             raise result
         if result.data:
             self._loop.call_soon_threadsafe(self._buffer, -len(result.data))
+            if time.monotonic() >= deadline:
+                result = failed(NOT_PROCESSED)
         return position, result
 
     def cancel(self) -> None:

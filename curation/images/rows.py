@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import Any
 
 from curation.images.codec.pixels import Pixels
 from curation.images.decode import ImageLimits, verify
-from curation.images.failures import DecodeError, unexpected_reason
+from curation.images.failures import NOT_PROCESSED, DecodeError, unexpected_reason
 from curation.images.fetch import Fetched, Fetcher, ImageRow, Read
 from curation.images.filters.apply import Decision, FilterRun
 
@@ -30,7 +32,11 @@ def fetch_and_verify(
     fetcher's thread, so that a task uses one core and the memory of one decode. Finished rows wait for those before
     them; they occupy the bytes of the stored images, and the pixels of one batch of `filters`. Rows have the column
     `scores` only if there are filters.
+
+    When the time of the task is over, a decode in the child process is ended; another decode or a batch of filters that
+    has started is finished. All images that are not decoded and filtered then fail.
     """
+    deadline = fetcher.deadline()
     ids: list[str] = []
 
     def counted() -> Iterator[ImageRow]:
@@ -38,11 +44,11 @@ def fetch_and_verify(
             ids.append(row[0])
             yield row
 
-    fetched = fetcher.fetch_many(counted(), read_ref)
-    verified = ((position, *verified_row(ids[position], each, limits)) for position, each in fetched)
+    fetched = fetcher.fetch_many(counted(), read_ref, deadline)
+    verified = ((position, *verified_row(ids[position], each, limits, deadline)) for position, each in fetched)
     done: dict[int, Row] = {}
     position = 0
-    for arrived, row in _unfiltered(verified) if filters is None else _filtered(verified, filters):
+    for arrived, row in _unfiltered(verified) if filters is None else _filtered(verified, filters, deadline):
         done[arrived] = row
         while position in done:
             yield done.pop(position)
@@ -53,7 +59,9 @@ def _unfiltered(verified: Iterable[tuple[int, Row, Pixels | None]]) -> Iterator[
     return ((position, row) for position, row, _ in verified)
 
 
-def _filtered(verified: Iterable[tuple[int, Row, Pixels | None]], filters: FilterRun) -> Iterator[tuple[int, Row]]:
+def _filtered(
+    verified: Iterable[tuple[int, Row, Pixels | None]], filters: FilterRun, deadline: float
+) -> Iterator[tuple[int, Row]]:
     """Yield the position and the row of every image, as soon as the filters have decided about it."""
     waiting: dict[int, Row] = {}
 
@@ -69,11 +77,17 @@ def _filtered(verified: Iterable[tuple[int, Row, Pixels | None]], filters: Filte
             yield position, {**row, "scores": None}
         else:
             waiting[position] = row
-            yield from decided(filters.add(position, row["image_id"], pixels))
-    yield from decided(filters.finish())
+            if time.monotonic() < deadline:
+                yield from decided(filters.add(position, row["image_id"], pixels))
+    if time.monotonic() < deadline:
+        yield from decided(filters.finish())
+    for position, row in waiting.items():
+        yield position, {**failed_row(row["image_id"], NOT_PROCESSED), "scores": None}
 
 
-def verified_row(image_id: str, fetched: Fetched, limits: ImageLimits) -> tuple[Row, Pixels | None]:
+def verified_row(
+    image_id: str, fetched: Fetched, limits: ImageLimits, deadline: float = math.inf
+) -> tuple[Row, Pixels | None]:
     """Return the row of one fetched image, `ok` with the stored image or `failed` with a reason, and its pixels.
 
     The reason is one of `curation.images.fetch.REASONS`, `http_<status>`, or one of `curation.images.decode.REASONS`.
@@ -81,7 +95,7 @@ def verified_row(image_id: str, fetched: Fetched, limits: ImageLimits) -> tuple[
     reason = fetched.reason
     if fetched.data is not None:
         try:
-            stored = vars(verify(fetched.data, limits)).copy()
+            stored = vars(verify(fetched.data, limits, deadline)).copy()
             pixels: Pixels | None = stored.pop("pixels")
             original = sha256(fetched.data).hexdigest()
             row = {"image_id": image_id, "status": "ok", "reason": None, **stored, "original_sha256": original}

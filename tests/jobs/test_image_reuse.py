@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pytest
 
+from curation.images import rows
+from curation.images.decode import verify
+from curation.images.fetch import TIME_OVER
 from curation.lake.tombstones import add_tombstones
 from jobs import balance, fetch_images, ingest, match
 from support.in_process import change, prepare
@@ -80,6 +85,28 @@ def test_without_fetch_nothing_is_requested_and_what_is_missing_is_left_to_the_n
 
 def images(context):
     return context.lake.table("images").to_pyarrow_table().to_pylist()
+
+
+def test_images_that_a_task_did_not_reach_are_left_to_the_next_run(crawl, site, monkeypatch):
+    """The 30th picture takes until the task is over; those after it have been downloaded by then."""
+    calls = count()
+
+    def slow(data, limits, deadline):
+        if next(calls) == 30:
+            time.sleep(max(0.0, deadline - time.monotonic()) + 0.01)
+        return verify(data, limits)
+
+    monkeypatch.setattr(rows, "verify", slow)
+    outcome = run(change(crawl, images={"task_timeout_s": 4.0}))["images"]
+    unreached = {row["image_id"] for row in images(crawl) if row["reason"] in TIME_OVER}
+    assert unreached
+    assert outcome.totals["fetched"] > len(unreached), "most were fetched"
+    assert not outcome.complete
+    assert fetch_images.ImagesStage(crawl).freshness().state == "incomplete"
+    again = run(crawl)["images"]
+    assert (again.complete, again.totals["reused"]) == (True, outcome.totals["fetched"])
+    assert unreached & ids(crawl, "ok")
+    assert not [row for row in images(crawl) if row["reason"] in TIME_OVER]
 
 
 def test_other_settings_reuse_nothing_but_a_run_without_fetch_does_and_is_incomplete(crawl, site):

@@ -6,6 +6,7 @@ crashes the interpreter, kills the child and no one else. A call that exceeds it
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import selectors
@@ -31,6 +32,10 @@ class CpuTimeError(KilledError):
     """The child was killed because a call exceeded its CPU time."""
 
 
+class DeadlineError(KilledError):
+    """The child was killed because the deadline of the caller had passed."""
+
+
 @dataclass
 class BudgetedProcess:
     """Calls `function` ("module:name", bytes to bytes) in a child, one call at a time.
@@ -50,17 +55,23 @@ class BudgetedProcess:
     _child: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     _owner: int = 0
 
-    def call(self, request: bytes) -> bytes:
-        """Return the result of one call. Raises KilledError, or CpuTimeError, if the child dies or hangs."""
+    def call(self, request: bytes, deadline: float = math.inf) -> bytes:
+        """Return the result of one call.
+
+        Raises KilledError, or CpuTimeError, if the child dies or hangs, and DeadlineError if it is not finished at the
+        deadline (by `time.monotonic`).
+        """
         with self._lock:
             child = self._running()
             try:
-                return _exchange(child, request, time.monotonic() + self.wait_s)
+                return _exchange(child, request, min(deadline, time.monotonic() + self.wait_s))
             except (OSError, EOFError) as error:
                 self._child = None
                 child.kill()
-                timed_out = child.wait() == -signal.SIGPROF
-                raise (CpuTimeError if timed_out else KilledError)(f"exit status {child.returncode}") from error
+                failure = CpuTimeError if child.wait() == -signal.SIGPROF else KilledError
+                if isinstance(error, TimeoutError) and time.monotonic() >= deadline:
+                    failure = DeadlineError
+                raise failure(f"exit status {child.returncode}") from error
 
     def close(self) -> None:
         """End the child, if there is one."""

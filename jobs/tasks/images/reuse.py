@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.errors import DamagedLakeError
+from curation.images import fetch
 from curation.io.storage import Storage
 from curation.jit.hash_columns import u64_column
 from curation.lake.files import DataFile
@@ -26,6 +27,7 @@ from jobs.tasks.images.splits import Slice, read_slices
 log = logging.getLogger(__name__)
 
 NOT_FETCHED = "not_fetched"  # reason of an image that a run without downloads did not find
+UNREACHED = fetch.TIME_OVER | {NOT_FETCHED}  # reasons of images that the next run tries in any case
 ROWS_AT_ONCE = 256
 
 
@@ -63,9 +65,9 @@ def order_range(seed: int, ids: Iterable[pa.Array]) -> OrderRange:
 class StoredImages:
     """Finds rows of an earlier run's `images` by image_id.
 
-    Images that failed count as stored too, except for those with one of the reasons `retried`, or with any reason if it
-    is None. With `references`, so do images that are read by reference: unlike a URL, a reference may name another
-    picture when its file has changed.
+    Images that failed count as stored too, except for those with a reason in `retried` or `UNREACHED`, or with any
+    reason if `retried` is None. With `references`, so do images that are read by reference: unlike a URL, a reference
+    may name another picture when its file has changed.
 
     Attributes:
         texts: for verdicts that depend on the texts of images, the curated rows that each file was made from, by its
@@ -113,7 +115,7 @@ class StoredImages:
     def _usable(self, row: Mapping[str, Any]) -> bool:
         if row["status"] == "ok":
             return True
-        return self.retried is not None and row["reason"] not in {NOT_FETCHED, *self.retried}
+        return self.retried is not None and row["reason"] not in UNREACHED | self.retried
 
 
 def find_all(sources: Iterable[StoredImages], rows: pa.Table) -> dict[str, dict[str, Any]]:

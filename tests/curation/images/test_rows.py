@@ -2,13 +2,19 @@ from __future__ import annotations
 
 import hashlib
 import io
+import time
 
 import pyarrow as pa
 import pytest
 from PIL import Image
 
+from curation.images import fetch
+from curation.images import rows as rows_module
 from curation.images.decode import ImageLimits, verify
-from curation.images.fetch import Fetched, Fetcher
+from curation.images.download import FetchSettings
+from curation.images.fetch import TIME_OVER, Fetched, Fetcher
+from curation.images.filters.apply import FilterRun
+from curation.images.filters.base import Verdict
 from curation.images.rows import fetch_and_verify, verified_row
 from curation.lake.schemas import written_schema
 
@@ -86,3 +92,85 @@ def test_emoji_are_stored(fixtures_dir):
         rows = list(fetch_and_verify(((p.stem, None, str(p)) for p in paths), fetcher, LIMITS))
     assert [row["image_id"] for row in rows] == [p.stem for p in paths]
     assert {(row["status"], row["width"], row["height"]) for row in rows} == {("ok", 32, 32)}
+
+
+TASK = FetchSettings(task_timeout_s=2.0)
+
+
+def wait_for(deadline: float) -> None:
+    time.sleep(max(0.0, deadline - time.monotonic()) + 0.01)
+
+
+def copies(folder, number: int) -> list[tuple[str, None, str]]:
+    (folder / "good.png").write_bytes(png())
+    return [(f"id{n}", None, str(folder / "good.png")) for n in range(number)]
+
+
+def test_pictures_that_are_there_are_not_decoded_after_the_time_of_the_task(tmp_path, monkeypatch):
+    decoded = []
+
+    def slow(data, limits, deadline):
+        decoded.append(data)
+        if len(decoded) == 3:
+            wait_for(deadline)
+        return verify(data, limits)
+
+    monkeypatch.setattr(rows_module, "verify", slow)
+    with Fetcher(TASK) as fetcher:
+        rows = list(fetch_and_verify(copies(tmp_path, 100), fetcher, LIMITS))
+    assert [row["image_id"] for row in rows] == [f"id{n}" for n in range(100)]
+    assert 0 < len(decoded) <= 3
+    assert [row["status"] for row in rows].count("ok") == len(decoded)
+    assert {row["reason"] for row in rows} - {None} <= TIME_OVER
+
+
+def test_rows_that_were_not_started_in_time_are_not_requested_at_all(tmp_path, monkeypatch):
+    monkeypatch.setattr(fetch, "ROWS_AHEAD", 10)
+    opened = []
+
+    def read(reference):
+        opened.append(reference)
+        return png()
+
+    def slow(data, limits, deadline):
+        wait_for(deadline)
+        return verify(data, limits)
+
+    monkeypatch.setattr(rows_module, "verify", slow)
+    with Fetcher(TASK) as fetcher:
+        rows = list(fetch_and_verify(copies(tmp_path, 100), fetcher, LIMITS, read))
+    assert len(opened) <= 11
+    assert {row["reason"] for row in rows} == {None, *TIME_OVER}
+    assert len(rows) == 100
+
+
+def test_a_decode_in_the_child_process_is_ended_with_the_time_of_the_task():
+    bmp = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(bmp, "BMP")
+    limits = ImageLimits(formats=("BMP",))
+    ended, _ = verified_row("a", Fetched("ok", None, bmp.getvalue()), limits, time.monotonic())
+    assert (ended["status"], ended["reason"]) == ("failed", "not_processed")
+    in_time, _ = verified_row("a", Fetched("ok", None, bmp.getvalue()), limits, time.monotonic() + 600)
+    assert in_time["status"] == "ok"
+
+
+def test_images_that_wait_for_a_filter_when_the_time_of_the_task_is_over_are_not_filtered(tmp_path, monkeypatch):
+    monkeypatch.setattr("curation.images.filters.apply.BATCH_IMAGES", 4)
+
+    class Slow:
+        name, version, score_range, reads_texts = "slow", "1", (0.0, 1.0), False
+        asked = 0
+
+        def __call__(self, images):
+            self.asked += len(images)
+            wait_for(began + TASK.task_timeout_s)
+            return [Verdict(keep=True, score=0.5) for _ in images]
+
+    images, each, began = copies(tmp_path, 50), Slow(), time.monotonic() + 0.5
+    run = FilterRun([each], {image_id: "" for image_id, *_ in images})
+    with Fetcher(TASK) as fetcher:
+        rows = list(fetch_and_verify(images, fetcher, ImageLimits(max_side=32, with_pixels=True), None, run))
+    assert each.asked == 4
+    assert [row["status"] for row in rows].count("ok") == 4
+    assert {row["reason"] for row in rows} - {None} <= TIME_OVER
+    assert {bool(row["scores"]) for row in rows if row["status"] == "failed"} == {False}

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from curation.images.codec.budget import BudgetedProcess, CpuTimeError, KilledError
+from curation.images.codec.budget import BudgetedProcess, CpuTimeError, DeadlineError, KilledError
 
 
 def behave(request: bytes) -> bytes:
@@ -25,6 +25,8 @@ def behave(request: bytes) -> bytes:
             return b"out of memory"
     if action == b"die":
         os.kill(os.getpid(), int(rest))
+    if action == b"sleep":
+        time.sleep(float(rest))
     if action == b"print":
         print("noise")  # noqa: T201 - what a library might do
     if action == b"pid":
@@ -87,6 +89,21 @@ def test_a_child_that_hangs_without_using_cpu_time_is_killed(process):
         process.call(b"die %d" % signal.SIGSTOP)
     process.wait_s = 60
     assert process.call(b"echo e") == b"e"
+
+
+def test_a_call_that_is_not_finished_at_the_deadline_of_its_caller_is_killed(process):
+    assert process.call(b"echo d", time.monotonic() + 600) == b"d"
+    with pytest.raises(DeadlineError):
+        process.call(b"sleep 600", time.monotonic() + 0.2)
+    with pytest.raises(DeadlineError):
+        process.call(b"sleep 600", time.monotonic() - 1)
+    assert process.call(b"echo e", time.monotonic() + 600) == b"e"
+
+
+def test_a_crash_before_the_deadline_is_told_from_a_late_answer(process):
+    with pytest.raises(KilledError) as caught:
+        process.call(b"die %d" % signal.SIGKILL, time.monotonic() + 600)
+    assert not isinstance(caught.value, DeadlineError)
 
 
 def test_what_the_child_prints_is_no_answer(process):
