@@ -80,7 +80,7 @@ def _problem(made: ImageFilter) -> str | None:
     """Return why an object cannot be used as a filter; None if it can."""
     missing = [key for key in ATTRIBUTES if not hasattr(made, key)]
     if missing or not callable(made):
-        return f"is no image filter, it lacks {', '.join(missing) or '__call__'}"
+        return f"is not an image filter (it has no {', '.join(missing) or '__call__'})"
     if not NAME.fullmatch(made.name):
         return f"has the name {made.name!r}, which is not a word of a-z, 0-9 and _"
     if made.name.startswith("http_") or any(f"{reason}_".startswith(f"{made.name}_") for reason in OTHER_REASONS):

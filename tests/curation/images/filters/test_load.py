@@ -91,7 +91,7 @@ def test_a_model_is_a_parameter_too(module, tmp_path):
         ("curation.images:Nothing", "cannot be imported (AttributeError: "),
         ({"filter": UNIFORM, "share": 1}, "refuses its parameters (TypeError: "),
         ({"filter": UNIFORM, "max_share": 2}, "refuses its parameters (ValueError: max_share must be from 0 to 1"),
-        ("collections:OrderedDict", "is no image filter, it lacks name, version, score_range, reads_texts"),
+        ("collections:OrderedDict", "is not an image filter (it has no name, version, score_range, reads_texts): see"),
     ],
 )
 def test_an_unusable_filter_is_one_line(given, problem):
@@ -114,7 +114,7 @@ BEGINNINGS = ("http", "too", "too_many", "task", "filter", "decode", "not", "ok"
         *(('"good"', f'"{name}"', f"has the name {name!r}, which is or begins") for name in BEGINNINGS),
         ("(0.0, 1.0)", "(1.0, 1.0)", "has the score range"),
         ("(0.0, 1.0)", '(0.0, float("inf"))', "has the score range"),
-        ("__call__", "other", "is no image filter, it lacks __call__"),
+        ("__call__", "other", "is not an image filter (it has no __call__): see"),
         ("class Good", "raise OSError('disk\\n')\nclass Good", "cannot be imported (OSError: disk)"),
     ],
 )
