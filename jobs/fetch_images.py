@@ -34,6 +34,7 @@ from jobs.runtime.partitions import require
 from jobs.runtime.runs import Outcome, digest, earlier_outcome, find_run
 from jobs.runtime.stage import Publication, Stage, StageRun
 from jobs.runtime.takedowns import relevant_digest
+from jobs.tasks.dedup.files import RemovedImages
 from jobs.tasks.dedup.stage import DuplicatesStage, withdraw_duplicates
 from jobs.tasks.images.checks import check_settings
 from jobs.tasks.images.earlier_runs import find_stored, retried_reasons
@@ -194,7 +195,8 @@ class ShardsStage(Stage):
     def execute(self, run: StageRun) -> Publication:
         """Build the shards of every bucket."""
         context = self.context
-        images, duplicates = self._images_by_bucket(), [file.path for file in self.duplicates]
+        images, removed = self._images_by_bucket(), RemovedImages(self.duplicates)
+        duplicates = [removed.files_for([part_of(file) for file in files]) for files in images]
         settings = (self.tombstones, self.shard_bytes, run.writers(), self.scores)
         build = BuildShard(context.storage, images, duplicates, *settings)
         results = context.run_tasks("shards", self.buckets, build)

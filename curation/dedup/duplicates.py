@@ -35,7 +35,7 @@ BENCHMARK, EXACT, NEAR = (REASONS.index(reason) + 1 for reason in REASONS)
 def choose_duplicates(
     pictures: pa.Table, listed: pa.Table, earlier: pa.Table, *, exact: bool, radius: int | None
 ) -> pa.Table:
-    """Return the removed pictures of a batch (schema of the table `duplicates`), sorted by image_id.
+    """Return the removed pictures of a batch (schema of the table `duplicates`), in the order of the pictures.
 
     Args:
         pictures: hashes of the batch's pictures (schema `HASHES`).
@@ -127,7 +127,7 @@ class _Choice:
             pa.array(self.distances[rows]),
             pa.DictionaryArray.from_arrays(pa.array(self.hashes[rows]), pa.array(HASH_NAMES)).cast(pa.string()),
         ]
-        return pa.Table.from_arrays(columns, schema=SCHEMAS["duplicates"]).sort_by("image_id")
+        return pa.Table.from_arrays(columns, schema=SCHEMAS["duplicates"])
 
     def _kept(self) -> npt.NDArray[np.int64]:
         """Return the rows of the kept pictures in the order of preference."""

@@ -22,9 +22,10 @@ HASHES = pa.schema(
         ("sha256", pa.binary(SHA256_BYTES)),
         ("phash", pa.uint64()),
         ("embedding", pa.uint64()),  # hash of an embedding; null without one
+        ("bucket", pa.int32()),  # as in `images`; 0 in a list
     ]
 )
-IMAGES_COLUMNS = ["image_id", "status", "width", "height", "image_sha256", "phash", "original_sha256"]
+IMAGES_COLUMNS = ["bucket", "image_id", "status", "width", "height", "image_sha256", "phash", "original_sha256"]
 
 
 def hashes_of_images(images: pa.RecordBatch, embed: Embed | None = None) -> pa.Table:
@@ -39,7 +40,9 @@ def hashes_of_images(images: pa.RecordBatch, embed: Embed | None = None) -> pa.T
         sha256 = pc.coalesce(fetched["original_sha256"], sha256)
     pixels = pc.multiply(fetched["width"].cast(pa.int64()), fetched["height"].cast(pa.int64()))
     embeddings = embed(fetched["image"].to_pylist()) if embed else [None] * len(fetched)
-    return _table(fetched["image_id"], pixels, sha256, fetched["phash"], pa.array(embeddings, pa.uint64()))
+    return _table(
+        fetched["image_id"], pixels, sha256, fetched["phash"], pa.array(embeddings, pa.uint64()), fetched["bucket"]
+    )
 
 
 def hashes_of_list(listed: pa.Table) -> pa.Table:
@@ -50,8 +53,9 @@ def hashes_of_list(listed: pa.Table) -> pa.Table:
             raise ValueError(f"column {column} must consist of {digits} hexadecimal digits")
     words = _words(listed["embedding"].fill_null("0" * 16))
     embeddings = pa.array(words, mask=listed["embedding"].is_null().to_numpy().astype(bool))
-    pixels = pa.array(np.zeros(len(listed), np.int64))
-    return _table(listed["name"], pixels, listed["sha256"], listed["phash"], embeddings)
+    zeros = np.zeros(len(listed), np.int64)
+    pixels, buckets = pa.array(zeros), pa.array(zeros, pa.int32())
+    return _table(listed["name"], pixels, listed["sha256"], listed["phash"], embeddings, buckets)
 
 
 def perceptual_hashes(pictures: pa.Table) -> Hashes:
@@ -87,10 +91,11 @@ def _table(
     sha256: pa.ChunkedArray | pa.Array,
     phash: pa.ChunkedArray | pa.Array,
     embeddings: pa.Array,
+    buckets: pa.Array,
 ) -> pa.Table:
     digests = parse_hex(fixed_width(sha256, 2 * SHA256_BYTES)).tobytes()
     binary = pa.FixedSizeBinaryArray.from_buffers(pa.binary(SHA256_BYTES), len(names), [None, pa.py_buffer(digests)])
-    return pa.Table.from_arrays([names, pixels, binary, pa.array(_words(phash)), embeddings], schema=HASHES)
+    return pa.Table.from_arrays([names, pixels, binary, pa.array(_words(phash)), embeddings, buckets], schema=HASHES)
 
 
 def _words(digits: pa.ChunkedArray | pa.Array) -> Hashes:

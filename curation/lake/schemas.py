@@ -2,8 +2,8 @@
 
 Partition columns are stored in the table's log, not in the data files. Rows are sorted within a file and across the
 files of a partition, in name order: `pairs` and `matches` by image_id, `counts` and `totals` by lang and entry_id,
-`thresholds` by lang, `entries` by entry_id, `source_lists` by place, `images` by bucket and image_id, `duplicates` by
-image_id, and `curated`, `shards` and `compacted` by order hash (`curation.hashing.order_hash`) and image_id.
+`thresholds` by lang, `entries` by entry_id, `source_lists` by place, `images` and `duplicates` by bucket and image_id,
+and `curated`, `shards` and `compacted` by order hash (`curation.hashing.order_hash`) and image_id.
 """
 
 from __future__ import annotations

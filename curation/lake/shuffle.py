@@ -56,18 +56,28 @@ def write_buckets(
     return rows
 
 
-def read_buckets(storage: Storage, paths: Sequence[str], buckets: range) -> Iterator[pa.Table]:
-    """Yield the rows of the given buckets, file by file and bucket by bucket."""
+def read_buckets(
+    storage: Storage, paths: Sequence[str], buckets: range, fields: Sequence[int] | None = None
+) -> Iterator[pa.Table]:
+    """Yield the rows of the given buckets, file by file and bucket by bucket; `fields` are the columns by number."""
+    options = pa.ipc.IpcReadOptions(included_fields=fields)
     for path in paths:
         with storage.open_input(path) as source:
-            reader = pa.ipc.open_file(source)
+            reader = pa.ipc.open_file(source, options=options)
             for bucket in buckets:
                 yield pa.Table.from_batches([reader.get_batch(bucket)], reader.schema)
 
 
-def read_table(storage: Storage, paths: Sequence[str], buckets: range, schema: pa.Schema) -> pa.Table:
-    """Return the rows of the given buckets of all files as one table, empty if there are none."""
-    return pa.concat_tables([schema.empty_table(), *read_buckets(storage, paths, buckets)])
+def read_table(
+    storage: Storage, paths: Sequence[str], buckets: range, schema: pa.Schema, columns: Sequence[str] | None = None
+) -> pa.Table:
+    """Return the rows of the given buckets of all files as one table, empty if there are none.
+
+    `columns` are read alone, in the order of the schema.
+    """
+    fields = [number for number, name in enumerate(schema.names) if columns is None or name in columns]
+    empty = schema.empty_table().select(fields)
+    return pa.concat_tables([empty, *read_buckets(storage, paths, buckets, fields)])
 
 
 def read_rows(storage: Storage, path: str, buckets: range, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:

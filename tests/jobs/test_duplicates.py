@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from curation.dedup.hash_list import HashSettings, write_hash_list
 from curation.errors import InputError
 from curation.lake.files import Snapshot
+from curation.lake.parquet_read import read_batches
 from curation.lake.takedown_names import read_names
 from jobs import fetch_images, make_hash_list, nightly, takedown
 from jobs.explain import Explainer
@@ -19,8 +21,9 @@ from jobs.runtime.config import Config
 from jobs.runtime.context import Context
 from jobs.runtime.plan import plan
 from jobs.status import read_status
-from jobs.tasks.dedup import sources
+from jobs.tasks.dedup import files, sources
 from jobs.tasks.dedup.sources import units_to_embed
+from jobs.tasks.images import shard
 from jobs.tasks.verify.tables import check_counters, check_tables
 from support.duplicates import (
     COPIES,
@@ -111,6 +114,27 @@ def test_other_units_give_the_same_bytes(nights, tmp_path, monkeypatch):
     for context in (first, change(nights[1], lake=first.config.lake)):
         run_night(context)
     assert digests(first.lake, ALL_TABLES) == digests(nights[0].lake, ALL_TABLES)
+
+
+def test_a_bucket_of_shards_reads_only_the_duplicates_that_may_name_its_images(nights, monkeypatch):
+    first, before = nights[0], digests(nights[0].lake)["shards"]
+    rows_before, opened = rows(first, "duplicates"), []
+    for table in ("duplicates", "shards"):
+        shutil.rmtree(f"{first.config.lake}/{table}")
+    monkeypatch.setattr(files, "ROWS_PER_FILE", 1)
+
+    def noted(storage, path, *rest):
+        opened.append(path)
+        return read_batches(storage, path, *rest)
+
+    monkeypatch.setattr(shard, "read_batches", noted)
+    run_night(first)
+    run_night(nights[1])
+    assert digests(first.lake)["shards"] == before
+    assert rows(first, "duplicates") == rows_before
+    of_buckets = Counter(path for path in opened if "/duplicates/" in path)
+    assert len(of_buckets) > 2
+    assert set(of_buckets.values()) == {1}, "each bucket has files of its own"
 
 
 @pytest.mark.spark
@@ -334,7 +358,7 @@ def test_verify_compares_the_shards_with_the_duplicates(nights):
 def test_each_file_of_images_is_embedded_in_a_task_of_its_own(nights):
     images = nights[0].lake.snapshot("images")
     units = units_to_embed(images)
-    assert [unit.images for unit in units] == [[file] for file in images.files]
+    assert [[file for file, _ in unit.files] for unit in units] == [[file] for file in images.files]
     assert sum(unit.read(nights[0].storage).num_rows for unit in units) == sum(
-        unit.read(nights[0].storage).num_rows for unit in sources.units_of(images)
+        unit.read(nights[0].storage).num_rows for unit in sources.units_of([(images, None)])
     )

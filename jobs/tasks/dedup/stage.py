@@ -27,7 +27,8 @@ from jobs.tasks.dedup.tasks import Choose, LookUp, Matched, StageHashes
 from jobs.tasks.models.image_hash import EmbeddingHasher
 from jobs.tasks.models.pretrained import check_model
 
-ALGORITHM = 2  # embeddings of pixels as they are decoded for hash lists; the column `hash`
+# 3: in the order of `images`; 2: embeddings of pixels as they are decoded for hash lists, the column `hash`
+ALGORITHM = 3
 
 
 class DuplicatesStage(Stage):
@@ -73,12 +74,12 @@ class DuplicatesStage(Stage):
         embed = None
         if section.model and self.lists:
             embed = EmbeddingHasher(section.model, hash_limits(context.config.images)).hashes
-        units = units_to_embed(self.images) if embed else list(units_of(self.images))
+        units = units_to_embed(self.images) if embed else list(units_of([(self.images, None)]))
         staged = context.run_tasks("duplicates: hashes", units, StageHashes(context.storage, run.staging, embed))
         hashes = [part.path for part in staged]
         run.step("hashes")
         lists: list[KeptImages | ListedPictures] = [ListedPictures(file.path) for file in self.lists]
-        earlier = [unit for images, dups in self.before.values() for unit in units_of(images, dups)]
+        earlier = list(units_of(self.before.values()))
         task = LookUp(context.storage, run.staging, hashes, section)
         found = context.run_tasks("duplicates: look up", [*lists, *earlier], task)
         run.step("look_up")

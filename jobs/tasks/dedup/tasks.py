@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curation.cli.config import DedupSection
 from curation.dedup.duplicates import choose_duplicates
@@ -18,9 +19,11 @@ from curation.io.storage import Storage
 from curation.lake import shuffle
 from curation.lake.files import WrittenFile
 from jobs.runtime.partitions import WriterFactory
+from jobs.tasks.dedup.files import write_by_bucket
 from jobs.tasks.dedup.sources import KeptImages, ListedPictures
 
 ALL = range(1)  # the one bucket of a staged file
+LOOKED_UP = ("sha256", "phash", "embedding")
 
 
 class Staged(msgspec.Struct):
@@ -50,7 +53,10 @@ class StageHashes:
 
 @dataclass(frozen=True)
 class LookUp:
-    """Looks the pictures of the batch up in one source, and stages the matches."""
+    """Looks the pictures of the batch up in one source, and stages the matches.
+
+    All their hashes are in memory, without names.
+    """
 
     storage: Storage
     folder: str
@@ -60,7 +66,7 @@ class LookUp:
     def __call__(self, index: int, source: KeptImages | ListedPictures) -> Staged:
         """Return the staged matches."""
         stored = source.read(self.storage)
-        pictures = shuffle.read_table(self.storage, self.hashes, ALL, HASHES)
+        pictures = shuffle.read_table(self.storage, self.hashes, ALL, HASHES, LOOKED_UP)
         section = self.section
         if isinstance(source, ListedPictures):
             radius, near = section.list_radius, section.embedding_radius
@@ -100,14 +106,13 @@ class Choose:
     radius: int | None
     writers: WriterFactory
 
-    def __call__(self, index: int, matched: Matched) -> Chosen:
+    def __call__(self, _: int, matched: Matched) -> Chosen:
         """Return the written rows."""
         pictures = shuffle.read_table(self.storage, self.hashes, ALL, HASHES)
         listed, earlier = self._matches(matched.lists), self._matches(matched.earlier)
         rows = choose_duplicates(pictures, listed, earlier, exact=self.exact, radius=self.radius)
-        with self.writers("duplicates", index) as writer:
-            writer.write(rows)
-        return Chosen(writer.files, Counter(rows["reason"].to_pylist()))
+        buckets = pictures["bucket"].filter(pc.is_in(pictures["name"], rows["image_id"])).to_numpy()
+        return Chosen(write_by_bucket(self.writers, rows, buckets), Counter(rows["reason"].to_pylist()))
 
     def _matches(self, paths: Sequence[str]) -> pa.Table:
         return best_matches(shuffle.read_buckets(self.storage, paths, ALL))

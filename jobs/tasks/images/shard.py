@@ -35,13 +35,14 @@ class BuiltShard(msgspec.Struct):
 class BuildShard:
     """Joins one bucket's curated rows with their images, in curated order.
 
-    `images` are the files of each bucket, and `duplicates` those of the table of this name, whose images are left out.
+    `images` are the files of each bucket, and `duplicates` those of the table of this name that may name its images,
+    which are left out.
     With `scores`, shards have the scores of the images, null in files of runs without filters.
     """
 
     storage: Storage
     images: Sequence[Sequence[DataFile]]
-    duplicates: Sequence[str]
+    duplicates: Sequence[Sequence[DataFile]]
     tombstones: Tombstones
     shard_bytes: int
     writers: WriterFactory
@@ -54,7 +55,7 @@ class BuildShard:
         images = self._images(index)
         positions = pc.index_in(usable["image_id"], images["image_id"])
         with_image, positions = usable.filter(pc.is_valid(positions)), positions.drop_null()
-        removed = self._removed(with_image["image_id"])
+        removed = self._removed(index, with_image["image_id"])
         is_kept = pc.is_null(removed)
         rows, positions = with_image.filter(is_kept), positions.filter(is_kept)
         schema = written_schema("shards", scores=self.scores)
@@ -78,13 +79,13 @@ class BuildShard:
         """Return the columns that are taken from `images`."""
         return [*(name for name, _ in PICTURE_COLUMNS), *(["scores"] if self.scores else [])]
 
-    def _removed(self, ids: pa.ChunkedArray) -> pa.ChunkedArray:
+    def _removed(self, index: int, ids: pa.ChunkedArray) -> pa.ChunkedArray:
         """Return why each image is a duplicate; null for those that are none."""
         schema = pa.schema([SCHEMAS["duplicates"].field(name) for name in ("image_id", "reason")])
         batches = [
             batch.filter(pc.is_in(batch["image_id"], ids))
-            for path in self.duplicates
-            for batch in read_batches(self.storage, path, schema.names)
+            for file in self.duplicates[index]
+            for batch in read_batches(self.storage, file.path, schema.names)
         ]
         rows = pa.Table.from_batches(batches, schema)
         return rows["reason"].take(pc.index_in(ids, rows["image_id"]))

@@ -56,7 +56,7 @@ def collect_pairs(lake: Lake, partition: Mapping[str, str]) -> list[DuplicatePai
 
 
 def _candidates(lake: Lake, partition: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    """Yield the first rows of each reason; they are in the order of image ids, which are hashes."""
+    """Yield the first rows of each reason; the parts of `images` that they follow are in the order of a hash."""
     seen: Counter[str] = Counter()
     for file in lake.snapshot("duplicates", partition).files:
         for batch in read_batches(lake.storage, file.path):

@@ -17,7 +17,7 @@ from curation.lake.schemas import SCHEMAS
 
 
 def pictures_of(rows):
-    columns = zip(*((*row, None) for row in rows), strict=True) if rows else [[]] * 5
+    columns = zip(*((*row, None, 0) for row in rows), strict=True) if rows else [[]] * 6
     return pa.Table.from_arrays(
         [pa.array(list(c), f.type) for c, f in zip(columns, HASHES, strict=True)], schema=HASHES
     )
@@ -75,12 +75,12 @@ def slow_choice(batch, listed, earlier, exact, radius, list_radius):
 @settings(max_examples=300)
 @given(rows, rows, rows, st.booleans(), st.none() | st.integers(0, 4), st.none() | st.integers(0, 4))
 def test_the_choice_is_that_of_the_definition(batch, listed, earlier, exact, radius, list_radius):
-    batch, listed, earlier = named("b", batch), named("l", listed), named("e", earlier)
+    batch, listed, earlier = named("b", batch)[::-1], named("l", listed), named("e", earlier)
     table = pictures_of(batch)
     in_lists = find_matches(table, pictures_of(listed), exact=True, radius=list_radius)
     before = find_matches(table, pictures_of(earlier), exact=exact, radius=radius)
     removed = choose_duplicates(table, in_lists, before, exact=exact, radius=radius).to_pylist()
-    assert [row["image_id"] for row in removed] == sorted(row["image_id"] for row in removed)
+    assert [row["image_id"] for row in removed] == sorted((row["image_id"] for row in removed), reverse=True)
     chosen = {row["image_id"]: (row["reason"], row["duplicate_of"], row["distance"]) for row in removed}
     assert chosen == slow_choice(batch, listed, earlier, exact, radius, list_radius)
     sha256 = {row[0]: row[2] for row in (*batch, *listed, *earlier)}
@@ -132,14 +132,14 @@ def test_digests_with_the_same_first_word_are_different_pictures():
 
 def test_the_hashes_of_images_are_those_of_the_fetched_ones():
     one, two = hashlib.sha256(b"1").hexdigest(), hashlib.sha256(b"2").hexdigest()
-    common = {"bucket": 0, "image": b"", "width": 3, "height": 2, "image_sha256": one, "phash": "00000000000000ff"}
+    common = {"bucket": 3, "image": b"", "width": 3, "height": 2, "image_sha256": one, "phash": "00000000000000ff"}
     images = [
         {**common, "image_id": "0" * 24, "status": "ok", "original_sha256": two},
         {**common, "image_id": "1" * 24, "status": "ok", "original_sha256": None},
         {"image_id": "2" * 24, "status": "failed", "reason": "timeout"},
     ]
     batch = pa.RecordBatch.from_pylist(images, SCHEMAS["images"])
-    expected = [("0" * 24, 6, bytes.fromhex(two), 255, None), ("1" * 24, 6, bytes.fromhex(one), 255, None)]
+    expected = [("0" * 24, 6, bytes.fromhex(two), 255, None, 3), ("1" * 24, 6, bytes.fromhex(one), 255, None, 3)]
     assert [tuple(row.values()) for row in hashes_of_images(batch).to_pylist()] == expected
     old = hashes_of_images(batch.drop_columns(["original_sha256"]))
     assert {row["sha256"] for row in old.to_pylist()} == {bytes.fromhex(one)}
@@ -149,7 +149,7 @@ def test_the_hashes_of_images_are_those_of_the_fetched_ones():
 
 def test_a_list_with_a_bad_digest_is_refused():
     good = pa.table({"name": ["a"], "sha256": ["0" * 64], "phash": ["0" * 16], "embedding": ["f" * 16]})
-    row = {"name": "a", "pixels": 0, "sha256": bytes(32), "phash": 0, "embedding": 2**64 - 1}
+    row = {"name": "a", "pixels": 0, "sha256": bytes(32), "phash": 0, "embedding": 2**64 - 1, "bucket": 0}
     assert hashes_of_list(good).to_pylist() == [row]
     without = good.set_column(3, "embedding", pa.nulls(1, pa.string()))
     assert hashes_of_list(without)["embedding"].to_pylist() == [None]
