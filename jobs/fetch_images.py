@@ -41,7 +41,7 @@ from jobs.tasks.images.earlier_runs import find_stored, retried_reasons
 from jobs.tasks.images.fetch import FetchParts
 from jobs.tasks.images.filters import known_filters
 from jobs.tasks.images.inputs import block_lists, ref_sources
-from jobs.tasks.images.progress import FetchProgress, find_finished
+from jobs.tasks.images.progress import REBUILT_FROM, FetchProgress, find_finished
 from jobs.tasks.images.reuse import UNREACHED, StoredImages
 from jobs.tasks.images.shard import BuildShard
 from jobs.tasks.images.splits import Slice, group_parts, part_of, plan_fetches, plan_shards, rows_per_fetch
@@ -131,6 +131,8 @@ class ImagesStage(Stage):
         totals = {"images": written, "fetched": fetched, "buckets": len(self.units), "fetch_rows": self.fetch_rows}
         if reused := sum(result.reused for result in results):
             totals["reused"] = reused
+        if row and not context.fetch:
+            totals[REBUILT_FROM] = row["run_id"]
         totals |= statistics.merged(result.statistics for result in results).totals(self.filters.ranges)
         drops = {"tombstone": hidden, **reasons}
         return Publication({"images": files}, totals, {k: n for k, n in drops.items() if n}, complete=complete)

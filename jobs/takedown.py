@@ -105,7 +105,8 @@ class Takedown:
             for batch in (batch for batch in self.view.batches() if batch in found):
                 purge_pairs(context, batch, self.named)
         problems = self.rebuild.run(report.JOB)
-        removed = purge_files(lake, self.batches, self.rebuild.datasets) if purge else []
+        others = [*self.rebuild.datasets, *self.rebuild.duplicates]
+        removed = purge_files(lake, self.batches, others) if purge else []
         after = Inventory(context, kinds, LakeView(lake.root, context.storage)).stages()
         lines = (
             [f"purged: {count(len(removed), 'file')}, {sum(file.size for file in removed):,} bytes"] if purge else []

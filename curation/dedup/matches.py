@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curation.dedup.near_duplicates import find_stored
 from curation.dedup.picture_hashes import embedding_hashes, perceptual_hashes, sha256_words
@@ -69,6 +70,14 @@ def best_matches(parts: Iterable[pa.Table]) -> pa.Table:
     order = np.lexsort((distances, hashes != SHA256, rows))  # stable: equal ones stay in the order of the parts
     is_first = np.diff(rows[order], prepend=-1) > 0
     return table.take(pa.array(order[is_first]))
+
+
+def matches_of_removed(pictures: pa.Table, removed: pa.Table) -> pa.Table:
+    """Return the matches (schema `MATCHES`) of pictures that rows of the table `duplicates` record."""
+    rows = pc.index_in(removed["image_id"], pictures["name"].combine_chunks())
+    hashes = pc.index_in(removed["hash"], pa.array(HASH_NAMES)).cast(pa.int8())
+    table = pa.Table.from_arrays([rows, hashes, removed["distance"], removed["duplicate_of"]], schema=MATCHES)
+    return table.filter(rows.is_valid()).sort_by("row")
 
 
 def _find_similar(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -13,12 +12,9 @@ from curation.dedup.hash_list import HashSettings, write_hash_list
 from curation.errors import InputError
 from curation.lake.files import Snapshot
 from curation.lake.parquet_read import read_batches
-from curation.lake.takedown_names import read_names
-from jobs import fetch_images, make_hash_list, nightly, takedown
+from jobs import fetch_images, make_hash_list, nightly
 from jobs.explain import Explainer
 from jobs.fetch_images import ShardsStage
-from jobs.runtime.config import Config
-from jobs.runtime.context import Context
 from jobs.runtime.plan import plan
 from jobs.status import read_status
 from jobs.tasks.dedup import files, sources
@@ -28,7 +24,6 @@ from jobs.tasks.verify.tables import check_counters, check_tables
 from support.duplicates import (
     COPIES,
     FIRST,
-    ON,
     SECOND,
     SIMILAR,
     first_night,
@@ -117,24 +112,21 @@ def test_other_units_give_the_same_bytes(nights, tmp_path, monkeypatch):
 
 
 def test_a_bucket_of_shards_reads_only_the_duplicates_that_may_name_its_images(nights, monkeypatch):
-    first, before = nights[0], digests(nights[0].lake)["shards"]
-    rows_before, opened = rows(first, "duplicates"), []
-    for table in ("duplicates", "shards"):
-        shutil.rmtree(f"{first.config.lake}/{table}")
-    monkeypatch.setattr(files, "ROWS_PER_FILE", 1)
+    first = change(nights[0], images={"shard_bytes": 2000})
+    expected, opened = in_shards(first), []
 
     def noted(storage, path, *rest):
         opened.append(path)
         return read_batches(storage, path, *rest)
 
+    monkeypatch.setattr(files, "ROWS_PER_FILE", 1)
     monkeypatch.setattr(shard, "read_batches", noted)
     run_night(first)
-    run_night(nights[1])
-    assert digests(first.lake)["shards"] == before
-    assert rows(first, "duplicates") == rows_before
-    of_buckets = Counter(path for path in opened if "/duplicates/" in path)
-    assert len(of_buckets) > 2
-    assert set(of_buckets.values()) == {1}, "each bucket has files of its own"
+    assert in_shards(first) == expected
+    assert len(rows(first, "duplicates")) == 5
+    found = [path for path in opened if "/duplicates/" in path]
+    assert len(set(found)) >= 3, "two images a bucket"
+    assert len(found) == len(ShardsStage(first).buckets), "one file a bucket"
 
 
 @pytest.mark.spark
@@ -209,54 +201,6 @@ def test_a_later_batch_is_stale_when_an_earlier_one_changes(nights):
     assert found["b2", "duplicates"] == found["b2", "shards"] == "stale"
     run_night(nights[1])
     assert set(states(nights[1]).values()) == {"fresh"}
-
-
-def take_down(context, *names):
-    """Take images down by the names of their files; return what the command says."""
-    ids = {name: image for image, name in name_of(context).items()}
-    context = Context(Config(lake=context.config.lake), "takedown")
-    plan = takedown.Takedown(context, read_names(context.storage, image_ids=[ids[name] for name in names]))
-    return plan.run("asked", None, purge=True)
-
-
-def test_a_duplicate_takes_the_place_of_an_original_that_is_taken_down(nights):
-    first, second = nights
-    before = in_shards(first)
-    [kept] = {"0.png", "copy0.png"} & before
-    [other] = {"0.png", "copy0.png"} - before
-    said = take_down(first, kept, "4.png")
-    assert in_shards(first) == before - {kept, "4.png"} | {other}
-    assert any(line.startswith("becomes stale: batch b2: duplicates") for line in said)
-    assert "copy4.png" not in in_shards(second)
-    run_night(second)
-    assert "copy4.png" in in_shards(second)
-    assert set(states(second).values()) == {"fresh"}
-
-
-def test_a_takedown_rebuilds_with_the_settings_of_the_last_run(in_process, tmp_path):
-    off = first_night(tmp_path, {})
-    run_night(off)
-    on = change(off, dedup=ON)
-    run_night(on)
-    take_down(on, "19.png")
-    assert len(removed(on)) == 5
-    assert in_shards(on) == {*FIRST, *COPIES, *SIMILAR} - removed(on).keys() - {"19.png"}
-
-
-def test_a_takedown_rebuilds_the_shards_although_a_hash_list_is_gone(nights, tmp_path):
-    path = tmp_path / "list.parquet"
-    write_hash_list(nights[0].storage, str(path), [], HashSettings("keep_ratio", 256))
-    listing = change(nights[0], dedup={"hash_lists": [str(path)]})
-    run_night(listing)
-    before = in_shards(listing)
-    path.unlink()
-    said = take_down(listing, "19.png")
-    failed = [line for line in said if line.startswith("not rebuilt: ")]
-    assert len(failed) == 1
-    assert failed[0].startswith("not rebuilt: duplicates recipe=default batch=b1: ")
-    assert "list.parquet" in failed[0]
-    assert in_shards(listing) == before - {"19.png"}
-    assert states(listing)["b1", "shards"] == "stale"
 
 
 def test_a_night_names_a_hash_list_that_is_gone_before_its_first_step(nights, tmp_path):

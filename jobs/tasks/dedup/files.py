@@ -1,7 +1,7 @@
 """The files of `duplicates`: each has the rows of consecutive buckets of `images`, so that few files name an image.
 
 A file's name starts with the first bucket that it has rows of, or 0 for the first file. It ends before the next file.
-Releases before 0.3 wrote all rows as one file, which is found for every bucket.
+Algorithm 2 wrote all rows as one file, which is found for every bucket.
 """
 
 from __future__ import annotations

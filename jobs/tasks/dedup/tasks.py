@@ -12,12 +12,14 @@ import pyarrow.compute as pc
 
 from curation.cli.config import DedupSection
 from curation.dedup.duplicates import choose_duplicates
-from curation.dedup.matches import MATCHES, best_matches, find_matches
+from curation.dedup.matches import MATCHES, best_matches, find_matches, matches_of_removed
 from curation.dedup.picture_hashes import HASHES, Embed
 from curation.io.paths import join
 from curation.io.storage import Storage
 from curation.lake import shuffle
-from curation.lake.files import WrittenFile
+from curation.lake.files import DataFile, WrittenFile
+from curation.lake.parquet_read import read_batches
+from curation.lake.schemas import SCHEMAS
 from jobs.runtime.partitions import WriterFactory
 from jobs.tasks.dedup.files import write_by_bucket
 from jobs.tasks.dedup.sources import KeptImages, ListedPictures
@@ -87,10 +89,14 @@ class Chosen(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Matched:
-    """Staged matches of the batch in hash lists and in earlier batches, each in the order of the sources."""
+    """Staged matches of the batch in hash lists and in earlier batches, each in the order of the sources.
+
+    `published` are files of `duplicates` whose benchmark images are the matches in lists, if these are not read.
+    """
 
     lists: Sequence[str]
     earlier: Sequence[str]
+    published: Sequence[DataFile] = ()
 
     def __str__(self) -> str:
         return "the duplicates of the batch"
@@ -110,9 +116,16 @@ class Choose:
         """Return the written rows."""
         pictures = shuffle.read_table(self.storage, self.hashes, ALL, HASHES)
         listed, earlier = self._matches(matched.lists), self._matches(matched.earlier)
+        if matched.published:
+            listed = matches_of_removed(pictures, self._benchmark_images(matched.published))
         rows = choose_duplicates(pictures, listed, earlier, exact=self.exact, radius=self.radius)
         buckets = pictures["bucket"].filter(pc.is_in(pictures["name"], rows["image_id"])).to_numpy()
         return Chosen(write_by_bucket(self.writers, rows, buckets), Counter(rows["reason"].to_pylist()))
 
     def _matches(self, paths: Sequence[str]) -> pa.Table:
         return best_matches(shuffle.read_buckets(self.storage, paths, ALL))
+
+    def _benchmark_images(self, files: Sequence[DataFile]) -> pa.Table:
+        batches = (batch for file in files for batch in read_batches(self.storage, file.path))
+        found = [batch.filter(pc.equal(batch["reason"], "benchmark")) for batch in batches]
+        return pa.Table.from_batches(found, SCHEMAS["duplicates"])

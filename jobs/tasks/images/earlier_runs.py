@@ -63,7 +63,8 @@ def find_stored(
     same_settings = row is None or made_with(row, "images", keys)
     if row is not None and (same_settings or not context.fetch):
         sources.append(_Source(row, _present(context, context.lake.snapshot("images", partition).files)))
-    if context.fetch or (same_settings and "filters" not in keys):  # without `fetch`, no filter says if it reads texts
+    # without `fetch`, no filter says if it reads texts, and no hash list is read that new images were not compared with
+    if context.fetch or (same_settings and "filters" not in keys and not context.config.dedup.hash_lists):
         sources += islice(_others(context, keys, partition), context.config.images.reuse_partitions)
     find_range = FindRange(context.storage, context.config.seed)
     ranges = iter(context.run_tasks("images: stored", [file for each in sources for file in each.files], find_range))

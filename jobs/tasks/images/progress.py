@@ -20,6 +20,7 @@ from jobs.runtime.stage import StageRun
 from jobs.tasks.images.reuse import OrderRange
 
 FOLDER = "fetched"
+REBUILT_FROM = "rebuilt_from"  # in the totals of a run without downloads: the run whose images it stores again
 
 
 class FinishedFetch(msgspec.Struct):

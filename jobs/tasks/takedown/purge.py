@@ -90,8 +90,8 @@ def purge_pairs(context: Context, batch: str, tombstones: Tombstones) -> Outcome
     return run.publish(Publication({"pairs": files}, totals, drops, complete=row["complete"]))
 
 
-def purge_files(lake: Lake, batches: set[str], datasets: Sequence[Mapping[str, str]]) -> list[FileStat]:
-    """Delete the files of some batches and compacted datasets that no current partition refers to; return them.
+def purge_files(lake: Lake, batches: set[str], others: Sequence[Mapping[str, str]]) -> list[FileStat]:
+    """Delete the files of some batches and other partitions that no current partition refers to; return them.
 
     Files of runs that started after the partition's owner stay: they may belong to a run that is going on. A run that
     started before it cannot publish any more. The cached groups of the batches' input files are deleted too, and so is
@@ -100,7 +100,7 @@ def purge_files(lake: Lake, batches: set[str], datasets: Sequence[Mapping[str, s
     removed = [
         file
         for table in TABLES
-        for partition, owner, current in _partitions(lake, table, batches, datasets)
+        for partition, owner, current in _partitions(lake, table, batches, others)
         for file in lake.storage.list_files(join(lake.layout.table(table), partition_folder(partition)))
         if file.path not in current and started_at(run_id_of(file.path)) <= started_at(owner)
     ]
@@ -137,10 +137,10 @@ def _folder(path: str) -> str:
 
 
 def _partitions(
-    lake: Lake, table: str, batches: set[str], datasets: Sequence[Mapping[str, str]]
+    lake: Lake, table: str, batches: set[str], others: Sequence[Mapping[str, str]]
 ) -> Iterator[tuple[Mapping[str, str], str, set[str]]]:
-    """Yield the current partitions of batches and datasets, with the run that owns each and the paths of its files."""
-    files = [f for f in lake.snapshot(table).files if f.partition.get("batch") in batches or f.partition in datasets]
+    """Yield the current partitions of batches, and others, with the run that owns each and the paths of its files."""
+    files = [f for f in lake.snapshot(table).files if f.partition.get("batch") in batches or f.partition in others]
     for values, group in groupby(files, lambda file: tuple(file.partition.items())):
         current = list(group)
         yield dict(values), min(file.run_id for file in current), {file.path for file in current}

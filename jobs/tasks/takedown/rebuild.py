@@ -29,7 +29,7 @@ class Rebuild:
         steps: the jobs of a night, in order, with the one that reads the inputs.
         view: the lake as it was before the takedown, whose runs recorded the configs.
         batches: the batches to rebuild; datasets that have one of them are rebuilt too.
-        runs: runs whose datasets are rebuilt even if they have none of these batches.
+        runs: runs whose datasets or duplicates are rebuilt even if they are of none of these batches.
     """
 
     def __init__(
@@ -42,16 +42,28 @@ class Rebuild:
         self.view, self.inventory = view, Inventory(self.context, kinds, view)
         self.order = [batch for batch in view.batches() if batch in batches]
         self.datasets = [part for part in view.partitions("compacted") if self._has_images(part, runs)]
+        self.duplicates = [
+            part
+            for part in view.partitions("duplicates")
+            if part["batch"] not in batches and not set(view.snapshot("duplicates", part).run_ids).isdisjoint(runs)
+        ]
 
     def partitions(self) -> Iterator[tuple[Job, dict[str, str]]]:
-        """Yield the partitions to rebuild with their job: matches, recipes (batches in order), datasets."""
+        """Yield the partitions to rebuild with their job: matches, recipes (batches in order), datasets.
+
+        Batches whose duplicates alone name an image get new duplicates and shards from the images that they have.
+        """
         for step in self.steps:
             if _table(step) == "compacted":
                 yield from ((step, partition) for partition in self.datasets)
                 continue
             published = self.view.partitions(_table(step))
-            for batch in self.order:
-                yield from ((step, partition) for partition in published if partition["batch"] == batch)
+            for batch in self.view.batches():
+                of_batch = [partition for partition in published if partition["batch"] == batch]
+                yield from ((step, each) for each in of_batch if batch in self.order or self._names_image(step, each))
+
+    def _names_image(self, step: Job, partition: dict[str, str]) -> bool:
+        return _table(step) == "images" and partition in self.duplicates
 
     def _has_images(self, partition: dict[str, str], runs: Collection[str]) -> bool:
         """Return whether a dataset was made by one of some runs, or from a batch that is rebuilt."""
@@ -71,7 +83,8 @@ class Rebuild:
                 problems.append(f"{table} {describe(partition)}: {error}")
         for partition in self.view.partitions("curated"):
             page = self.context.lake.layout.batch_page(partition["recipe"], partition["batch"])
-            if partition["batch"] in self.order and self.context.storage.exists(page):
+            is_rebuilt = partition["batch"] in self.order or partition in self.duplicates
+            if is_rebuilt and self.context.storage.exists(page):
                 run_job(pages, self.context.with_config(self.context.config.model_copy(update=partition)))
         return problems
 

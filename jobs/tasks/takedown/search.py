@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -53,6 +54,42 @@ class SearchFile:
 
 
 @dataclass(frozen=True)
+class Originals:
+    """A file of `duplicates`, and the curated rows of the recipe in which images of a takedown were found."""
+
+    duplicates: DataFile
+    curated: Sequence[str]
+
+    def __str__(self) -> str:
+        return self.duplicates.path
+
+
+@dataclass(frozen=True)
+class SearchOriginals:
+    """Searches the images that are kept in the place of duplicates for those that a takedown names."""
+
+    storage: Storage
+    tombstones: Tombstones
+
+    def __call__(self, _: int, originals: Originals) -> list[str]:
+        """Return the names of the takedown that occur, sorted."""
+        ids = pa.array(sorted(self.tombstones.image_ids), pa.string())
+        names = set[str]()
+        for batch in read_batches(self.storage, originals.duplicates.path, ["reason", "duplicate_of"]):
+            kept = batch.filter(pc.not_equal(batch["reason"], "benchmark"))["duplicate_of"].unique()
+            names.update(f"id|{image_id}" for image_id in kept.filter(pc.is_in(kept, ids)).to_pylist())
+            for path in originals.curated if self.tombstones.hosts else ():
+                names.update(self._hosts(path, kept))
+        return sorted(names)
+
+    def _hosts(self, path: str, kept: pa.Array) -> Iterator[str]:
+        for batch in read_batches(self.storage, path, ["image_id", "image_url"]):
+            for url in batch["image_url"].filter(pc.is_in(batch["image_id"], kept)).to_pylist():
+                if (name := host(url or "")) in self.tombstones.hosts:
+                    yield f"host|{name}"
+
+
+@dataclass(frozen=True)
 class SearchResult:
     """The search of a takedown: images by table, match_id or recipe, and batch or dataset, for a record too."""
 
@@ -92,6 +129,25 @@ def search_tables(context: Context, view: LakeView, tombstones: Tombstones) -> S
             images[table, part.get("recipe") or part.get("match_id") or "", of] += result.images
             found.setdefault(file.run_id, set()).update(result.names)
             batches[file.run_id] = part.get("batch", "")  # a dataset is of several
+    hits = [file for (table, file), result in zip(files, results, strict=True) if table == "curated" and result.images]
+    for run_id, names in _search_originals(context, view, tombstones, hits, set(batches.values())).items():
+        found[run_id], batches[run_id] = names, ""  # the pairs of the batch have no such image
     runs = frozenset(file.run_id for _, file in files)
     by_run = {run_id: frozenset(names) for run_id, names in found.items()}
     return SearchResult(Search(frozenset(tombstones.names), runs, by_run, batches), images)
+
+
+def _search_originals(
+    context: Context, view: LakeView, tombstones: Tombstones, curated: Sequence[DataFile], batches: Collection[str]
+) -> dict[str, set[str]]:
+    """Return the names that occur as originals in `duplicates` of other batches, by the run that wrote these."""
+    units = [
+        Originals(file, [hit.path for hit in curated if hit.partition["recipe"] == file.partition["recipe"]])
+        for file in view.snapshot("duplicates").files
+        if file.partition["batch"] not in batches
+    ]
+    task, found = SearchOriginals(context.storage, tombstones), dict[str, set[str]]()
+    for unit, names in zip(units, context.run_tasks("takedown: originals", units, task), strict=True):
+        if names:
+            found.setdefault(unit.duplicates.run_id, set()).update(names)
+    return found

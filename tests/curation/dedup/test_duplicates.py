@@ -6,12 +6,13 @@ import hashlib
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.dedup.duplicates import choose_duplicates
-from curation.dedup.matches import EMBEDDING, MATCHES, best_matches, find_matches
+from curation.dedup.matches import EMBEDDING, MATCHES, best_matches, find_matches, matches_of_removed
 from curation.dedup.picture_hashes import HASHES, hashes_of_images, hashes_of_list, parse_hex
 from curation.lake.schemas import SCHEMAS
 
@@ -92,6 +93,18 @@ def test_the_choice_is_that_of_the_definition(batch, listed, earlier, exact, rad
             assert row["hash"] == "phash"
     kept = {row[0] for row in (*batch, *listed, *earlier)} - chosen.keys()
     assert {original for _, original, _ in chosen.values()} <= kept, "no picture is a duplicate of a removed one"
+
+
+@given(rows, rows, st.none() | st.integers(0, 4), st.data())
+def test_removed_pictures_tell_what_a_search_of_the_lists_finds(batch, listed, list_radius, data):
+    batch, others = named("b", batch), pictures_of(named("l", listed))
+    table, none = pictures_of(batch), MATCHES.empty_table()
+    found = find_matches(table, others, exact=True, radius=list_radius)
+    removed = choose_duplicates(table, found, none, exact=True, radius=2)
+    removed = removed.filter(pc.equal(removed["reason"], "benchmark"))
+    left = pictures_of([row for row in batch if data.draw(st.booleans())])
+    told = matches_of_removed(left, removed)
+    assert told.to_pylist() == find_matches(left, others, exact=True, radius=list_radius).to_pylist()
 
 
 hashes_or_none = st.lists(st.none() | st.integers(0, 15))
