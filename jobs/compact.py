@@ -69,9 +69,6 @@ class CompactStage(Stage):
         rows = sum(file.rows for file in files)
         if not read == sum(part.rows for part in staged) == rows:
             raise OutputError(f"compact: counts do not add up: read {read} rows of shards, {rows} written: run again")
-        stored = self._stored(run)
-        if lost := [file.path for file in files if stored.get(file.path) != file.size]:
-            raise OutputError(f"compact: {lost[0]} was removed while the dataset was made: run again")
         langs: Counter[str] = Counter()
         for bucket in written:
             langs.update(bucket.langs)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
-from curation.errors import DamagedLakeError, InputError
+from curation.errors import DamagedLakeError, InputError, OutputError
+from curation.io.paths import join
 from curation.io.storage import Storage
-from curation.lake.files import Snapshot
+from curation.lake.files import DataFile, Snapshot, WrittenFile
 from curation.lake.lake import Lake, describe
 from curation.lake.layout import LakeLayout, partition_folder
 from curation.lake.parquet import FILE_BYTES, PartitionWriter
@@ -45,6 +46,15 @@ class WriterFactory:
             schema or SCHEMAS[table],
             file_bytes=file_bytes,
         )
+
+
+def check_written(lake: Lake, stage: str, written: Mapping[str, Sequence[WrittenFile]]) -> None:
+    """Raise OutputError if a file that a stage has written, by table, is gone: takedowns delete those of such runs."""
+    for table, files in written.items():
+        root = lake.layout.table(table)
+        as_published = [DataFile(join(root, file.path), file.size, file.rows, {}) for file in files]
+        for path, problem in file_problems(lake.storage, as_published).items():
+            raise OutputError(f"{stage}: {path}: {problem}: it was removed during this run, run again")
 
 
 def require(lake: Lake, needed_by: str, make_with: str, table: str, **partition: str) -> Snapshot:

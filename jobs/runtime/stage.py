@@ -29,7 +29,7 @@ from jobs.runtime.context import Context
 from jobs.runtime.freshness import Freshness, assess, fingerprint_of
 from jobs.runtime.ledger import LedgerRow, failed_files, ledger_table, too_many_failed
 from jobs.runtime.metrics import write_failure
-from jobs.runtime.partitions import WriterFactory
+from jobs.runtime.partitions import WriterFactory, check_written
 from jobs.runtime.runs import Outcome, append_run, describe_run, earlier_outcome, find_run, recover_run
 
 log = logging.getLogger(__name__)
@@ -149,6 +149,7 @@ class StageRun:
         """Commit the outputs in their order, then the run's row. Raises OutputError if another run published first."""
         if publication.outputs is not None:
             self.set_outputs(publication.outputs)
+        check_written(self.lake, self.name, publication.files)
         self.append_ledger(publication.ledger)
         self.step("publish")
         row = self._row(publication)

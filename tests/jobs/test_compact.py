@@ -248,7 +248,7 @@ def test_a_dataset_whose_files_were_removed_before_the_end_is_not_published(in_p
 
     with monkeypatch.context() as patch:
         patch.setattr(WriteBucket, "__call__", removing)
-        with pytest.raises(OutputError, match="was removed while the dataset was made: run again"):
+        with pytest.raises(OutputError, match="missing: it was removed during this run, run again"):
             compact.run(context)
     assert not context.lake.snapshot("compacted").files
     compact.run(context)

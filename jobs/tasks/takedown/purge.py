@@ -19,6 +19,7 @@ from curation.lake.files import DataFile, WrittenFile
 from curation.lake.lake import Lake
 from curation.lake.layout import partition_folder, run_id_of
 from curation.lake.parquet_read import read_batches
+from curation.lake.schemas import PARTITIONS
 from curation.lake.tombstones import Tombstones
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
@@ -94,8 +95,10 @@ def purge_files(lake: Lake, batches: set[str], others: Sequence[Mapping[str, str
     """Delete the files of some batches and other partitions that no current partition refers to; return them.
 
     Files of runs that started after the partition's owner stay: they may belong to a run that is going on. A run that
-    started before it cannot publish any more. The cached groups of the batches' input files are deleted too, and so is
-    all that unfinished runs of compact have written, whatever their dataset: it may have rows of any batch.
+    started before it cannot publish any more. All files of partitions that are not published are deleted, such as those
+    of a first fetch that was killed, and the cached groups of the batches' input files. So is all that unfinished runs
+    of compact have written, whatever their dataset: it may have rows of any batch. A run that has lost files cannot
+    publish.
     """
     removed = [
         file
@@ -106,29 +109,37 @@ def purge_files(lake: Lake, batches: set[str], others: Sequence[Mapping[str, str
     ]
     for batch in sorted(batches):
         removed += lake.storage.list_files(lake.layout.group_cache(batch))
-    unfinished = list(_unfinished_datasets(lake))
-    removed = list({file.path: file for file in [*removed, *unfinished]}.values())
+    unfinished = [*_unpublished(lake, batches), *_unfinished_datasets(lake)]
+    removed = list({file.path: file for file in [*removed, *map(lake.storage.stat, unfinished)]}.values())
     lake.storage.delete_files([file.path for file in removed])
     return removed
 
 
-def _unfinished_datasets(lake: Lake) -> Iterator[FileStat]:
+def _unpublished(lake: Lake, batches: set[str]) -> Iterator[str]:
+    """Yield the files of some batches in partitions that are not published; files half written too."""
+    folders, now = {partition_folder({"batch": batch}) for batch in batches}, datetime.now(UTC)
+    for table in (name for name in TABLES if PARTITIONS[name][-1] == "batch"):
+        published = {_folder(file.path) for file in lake.snapshot(table).files}
+        for path in lake.storage.older_files(lake.layout.table(table), now):
+            folder = _folder(path)
+            if folder not in published and folder.rpartition("/")[2] in folders:
+                yield path
+
+
+def _unfinished_datasets(lake: Lake) -> Iterator[str]:
     """Yield the files of killed runs of compact, and of datasets that are not published; files half written too.
 
     The data files come first: the working files name the runs, for a purge that is interrupted and run again.
     """
     killed, files, now = sorted(killed_runs(lake)), lake.snapshot("compacted").files, datetime.now(UTC)
     kept, published = {file.path for file in files}, {_folder(file.path) for file in files}
-    paths = [
-        path
-        for path in lake.storage.older_files(lake.layout.table("compacted"), now)
-        if path not in kept
-        and "/_delta_log/" not in path
-        and (run_id_of(path) in killed or _folder(path) not in published)
-    ]
+    for path in lake.storage.older_files(lake.layout.table("compacted"), now):
+        if path in kept or "/_delta_log/" in path:
+            continue
+        if run_id_of(path) in killed or _folder(path) not in published:
+            yield path
     for run_id in killed:
-        paths += lake.storage.older_files(lake.layout.run_staging(run_id), now)
-    yield from map(lake.storage.stat, paths)
+        yield from lake.storage.older_files(lake.layout.run_staging(run_id), now)
 
 
 def _folder(path: str) -> str:
