@@ -36,9 +36,9 @@ from curation.lake.parquet import PartitionWriter
 from curation.lake.schemas import SCHEMAS
 from jobs.compact import CompactStage
 from jobs.export import ExportOptions, run_export
-from jobs.fetch_images import ShardsStage
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
+from jobs.tasks.images.shards_stage import ShardsStage
 from jobs.tasks.verify.pictures import check_pictures
 from jobs.tasks.verify.tables import check_tables
 

@@ -12,45 +12,38 @@ import json
 import logging
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
 
 from curation.cli.command import CommandOptions
 from curation.cli.lists import split_names
-from curation.dedup.duplicates import DROP_REASONS
 from curation.errors import OutputError, RebuildError, WorldcurateError
 from curation.images import statistics
 from curation.images.fetch import TIME_OVER
 from curation.images.filters.apply import is_reason_of
 from curation.images.ref_sources import RefSources
-from curation.lake.files import DataFile, Snapshot
 from curation.lake.tombstones import Tombstones
 from jobs.runtime.context import Context
 from jobs.runtime.freshness import made_with, recorded_inputs
 from jobs.runtime.job import Job, main
-from jobs.runtime.partitions import require
-from jobs.runtime.runs import Outcome, digest, earlier_outcome, find_run
+from jobs.runtime.runs import Outcome, digest, earlier_outcome
 from jobs.runtime.stage import Publication, Stage, StageRun
-from jobs.runtime.takedowns import relevant_digest
-from jobs.tasks.dedup.files import RemovedImages
 from jobs.tasks.dedup.stage import DuplicatesStage, withdraw_duplicates
 from jobs.tasks.images.checks import check_settings
 from jobs.tasks.images.earlier_runs import find_stored, retried_reasons
 from jobs.tasks.images.fetch import FetchParts
 from jobs.tasks.images.filters import known_filters
 from jobs.tasks.images.inputs import block_lists, ref_sources
+from jobs.tasks.images.plan import ALGORITHM, plan_buckets_of
 from jobs.tasks.images.progress import REBUILT_FROM, FetchProgress, find_finished
 from jobs.tasks.images.reuse import UNREACHED, StoredImages
-from jobs.tasks.images.shard import BuildShard
-from jobs.tasks.images.splits import Slice, group_parts, part_of, plan_fetches, plan_shards, rows_per_fetch
+from jobs.tasks.images.shards_stage import ShardsStage
+from jobs.tasks.images.splits import group_parts, plan_fetches, rows_per_fetch
 
 log = logging.getLogger(__name__)
 
-# 5: asynchronous requests, limits of answers; 4: opt-outs, unpacking
-# 3: libjpeg reduces to one to two times the size, profiles; 2: X-Robots-Tag, formats, bounds
-ALGORITHM = 5
 ALL_REASONS = "all"
 FETCH_KEYS = {
     "max_side", "min_side", "max_pixels", "max_bytes", "shard_bytes", "assumed_image_bytes", "robots", "formats",
@@ -66,7 +59,7 @@ class ImagesStage(Stage):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self.batch, (self.curated, buckets) = context.batch, _plan(context)
+        self.batch, (self.curated, buckets) = context.batch, plan_buckets_of(context)
         self.fetch_rows = rows_per_fetch(self.curated.rows)
         self.units = [slices for _, slices in plan_fetches(buckets, self.fetch_rows)]
         self.section, self.tombstones = context.config.images, Tombstones.read(context.lake)
@@ -164,79 +157,6 @@ class ImagesStage(Stage):
         )
 
 
-class ShardsStage(Stage):
-    """Joins curated rows and images and publishes `shards`."""
-
-    name: ClassVar[str] = "shards"
-    tables: ClassVar[tuple[str, ...]] = ("shards",)
-
-    def __init__(self, context: Context) -> None:
-        super().__init__(context)
-        self.batch, (self.curated, self.buckets) = context.batch, _plan(context)
-        self.shard_bytes, self.tombstones = context.config.images.shard_bytes, Tombstones.read(context.lake)
-        partition = {"recipe": context.config.recipe, "batch": self.batch}
-        self.images = require(context.lake, "fetch_images", "jobs.fetch_images", "images", **partition)
-        self.fingerprint_keys = {"shard_bytes": self.shard_bytes, "algorithm": ALGORITHM}
-        self.scores = context.config.images.scores_in_shards
-        if self.scores:
-            self.fingerprint_keys["scores"] = True
-        self.inputs = {
-            "curated": self.curated.run_ids,
-            "images": self.images.run_ids,
-            "tombstones": relevant_digest(context.lake, self.tombstones, self.curated),
-        }
-        self.outputs = {"shards": partition}
-        self.reads = [self.curated, self.images]
-        self.duplicates: Sequence[DataFile] = ()
-        if DuplicatesStage.applies(context.config):
-            duplicates = require(context.lake, "fetch_images", "jobs.fetch_images", "duplicates", **partition)
-            self.duplicates = duplicates.files
-            self.inputs["duplicates"] = duplicates.run_ids
-            self.reads.append(duplicates)
-
-    def execute(self, run: StageRun) -> Publication:
-        """Build the shards of every bucket."""
-        context = self.context
-        images, removed = self._images_by_bucket(), RemovedImages(self.duplicates)
-        duplicates = [removed.files_for([part_of(file) for file in files]) for files in images]
-        settings = (self.tombstones, self.shard_bytes, run.writers(), self.scores)
-        build = BuildShard(context.storage, images, duplicates, *settings)
-        results = context.run_tasks("shards", self.buckets, build)
-        run.step("shards")
-        files = [file for result in results for file in result.files]
-        written = sum(file.rows for file in files)
-        langs: Counter[str] = Counter()
-        for result in results:
-            langs.update(result.langs)
-        drops = {
-            "tombstone": sum(result.tombstone for result in results),
-            "without_image": sum(result.without_image for result in results),
-            **{drop: sum(result.duplicates.get(why, 0) for result in results) for why, drop in DROP_REASONS.items()},
-        }
-        if self.curated.rows != written + sum(drops.values()):
-            raise OutputError(
-                f"shards: counts do not add up: read {self.curated.rows} pairs, {written} written + dropped {drops}"
-            )
-        totals = {
-            "pairs": self.curated.rows,
-            "written": written,
-            "files": len(files),
-            "selection": context.lake.recipe(context.config.recipe)["selection"],
-            "written_by_lang": dict(sorted(langs.items())),
-        }
-        return Publication({"shards": files}, totals, {reason: count for reason, count in drops.items() if count})
-
-    def _images_by_bucket(self) -> list[list[DataFile]]:
-        """Return the files of `images` by bucket."""
-        row = find_run(self.context.lake, self.images.run_ids[0], "images")
-        fetch_rows = json.loads(row["totals"]).get("fetch_rows") if row else None  # before algorithm 3, one per bucket
-        bucket_of_part = [bucket for bucket, _ in plan_fetches(self.buckets, fetch_rows)]
-        by_bucket: list[list[DataFile]] = [[] for _ in self.buckets]
-        for file in self.images.files:
-            by_bucket[bucket_of_part[part_of(file)]].append(file)
-        return by_bucket
-
-
 def run(context: Context) -> list[Outcome]:
     """Fetch the images of the batch's curated pairs, find duplicates if that is asked for, and write the shards."""
     if context.fetch:  # a takedown rebuilds the images in any case
@@ -256,13 +176,6 @@ def run(context: Context) -> list[Outcome]:
     if not DuplicatesStage.applies(context.config):
         withdraw_duplicates(context)
     return outcomes
-
-
-def _plan(context: Context) -> tuple[Snapshot, list[list[Slice]]]:
-    """Return the batch's curated pairs and their buckets."""
-    partition = {"recipe": context.config.recipe, "batch": context.batch}
-    curated = require(context.lake, "fetch_images", "jobs.balance", "curated", **partition)
-    return curated, plan_shards(curated, context.config.images)
 
 
 def _warn_incomplete(fetched: int, written: int, reasons: Counter[str]) -> None:

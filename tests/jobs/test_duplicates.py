@@ -14,12 +14,12 @@ from curation.lake.files import Snapshot
 from curation.lake.parquet_read import read_batches
 from jobs import fetch_images, make_hash_list, nightly
 from jobs.explain import Explainer
-from jobs.fetch_images import ShardsStage
 from jobs.runtime.plan import plan
 from jobs.status import read_status
 from jobs.tasks.dedup import files, sources
 from jobs.tasks.dedup.sources import units_to_embed
 from jobs.tasks.images import shard
+from jobs.tasks.images.shards_stage import ShardsStage
 from jobs.tasks.verify.tables import check_counters, check_tables
 from support.duplicates import (
     COPIES,
