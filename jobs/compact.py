@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from typing import ClassVar, Final
 
 from curation.errors import DamagedLakeError, InputError, OutputError
@@ -30,8 +31,8 @@ from jobs.tasks.compact.progress import Progress, continue_killed, run_rest
 from jobs.tasks.compact.rows import SourceRows, StagedRows, StageRows, WriteBucket, WrittenBucket
 from jobs.tasks.images.splits import cut_by_bytes, stored_row_bytes
 
-ALGORITHM: Final = 1
-UNIT_BYTES: Final = 128 << 20  # of shards that one task stages, all of them in memory
+ALGORITHM: Final = 2  # rows are written part by part
+UNIT_BYTES: Final = 64 << 20  # of shards that one task stages, all of them in memory
 FILL: Final = 0.9  # of a file's bytes that a bucket is expected to have, so that few buckets need two files
 
 
@@ -62,7 +63,7 @@ class CompactStage(Stage):
         continue_killed(run)
         staged = self._stage(run)
         run.step("shuffle")
-        written = self._write(run, [part.path for part in staged])
+        written = self._write(run, staged)
         run.step("write")
         read = sum(part.rows for part in self.sources.values())
         files = [file for bucket in written for file in bucket.files]
@@ -99,7 +100,7 @@ class CompactStage(Stage):
         task = StageRows(storage, self.fingerprint_keys["seed"], self._buckets, run.staging, progress)
         return run_rest(self.context, "compact: shuffle", units, task, done)
 
-    def _write(self, run: StageRun, staged: list[str]) -> list[WrittenBucket]:
+    def _write(self, run: StageRun, staged: Sequence[StagedRows]) -> list[WrittenBucket]:
         """Write all buckets, apart from those that a killed run has written."""
         storage, progress = self.context.storage, Progress(self.context.storage, f"{run.staging}/written")
         stored = self._stored(run)
