@@ -43,16 +43,16 @@ SECOND = {
 
 def first_night(folder: Path, dedup: Mapping[str, Any]) -> Context:
     """Return the context of batch b1 with `FIRST`, `COPIES`, `SIMILAR` and a file that is no picture."""
-    inputs = _write_pictures(folder / "b1", {**FIRST, **COPIES, **SIMILAR, "bad.png": b"none"})
+    inputs = write_pictures(folder / "b1", {**FIRST, **COPIES, **SIMILAR, "bad.png": b"none"})
     return change(prepare(folder), ingest={"inputs": inputs}, balance={"selection": "all"}, dedup=dict(dedup))
 
 
 def second_night(first: Context, folder: Path) -> Context:
     """Return the context of batch b2 with `SECOND`."""
-    return change(first, batch="b2", ingest={"inputs": _write_pictures(folder / "b2", SECOND)})
+    return change(first, batch="b2", ingest={"inputs": write_pictures(folder / "b2", SECOND)})
 
 
-def _write_pictures(folder: Path, pictures: Mapping[str, bytes]) -> list[str]:
+def write_pictures(folder: Path, pictures: Mapping[str, bytes]) -> list[str]:
     """Write pictures by name, and a JSONL file that refers to them; return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
