@@ -131,6 +131,17 @@ def test_files_without_checksums_are_still_read(tmp_path):
         read(tmp_path / "old.parquet")
 
 
+def test_a_file_of_an_earlier_version_is_checked_by_the_checksums_of_its_pages(tmp_path):
+    path, table = tmp_path / "old.parquet", rows_of("pairs", ROWS)
+    pq.write_table(table, path, write_page_checksum=True, compression="none", use_dictionary=False)
+    column = pq.read_metadata(path).row_group(0).column(0)
+    first = 8 * (column.data_page_offset + column.total_compressed_size - 200)  # values, not the header of their page
+    for _ in flips(path, 60, first=first):
+        with pytest.raises(DamagedLakeError, match=r"old\.parquet: damaged or not a Parquet file"):
+            read(path)
+    assert read(path).equals(table)
+
+
 def test_other_readers_ignore_the_checksums(tmp_path, small_groups):
     table = rows_of("shards", ROWS)
     path = write_file(Storage(), tmp_path, table)
