@@ -35,6 +35,13 @@ def test_every_text_has_one_start_and_one_end(trained, texts):
         assert max(row) < trained.vocab_size
 
 
+@given(st.lists(st.text(max_size=40), min_size=1))
+def test_texts_are_padded_as_the_saved_tokenizer_pads_them(trained, texts):
+    core = tokenizers.Tokenizer.from_str(trained.to_json())
+    core.encode_special_tokens = True
+    assert trained(texts).tolist() == [encoding.ids for encoding in core.encode_batch(texts)]
+
+
 @given(st.text(max_size=8))
 def test_no_character_is_unknown(trained, text):
     core = tokenizers.Tokenizer.from_str(trained.to_json())
