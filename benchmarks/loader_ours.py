@@ -9,37 +9,45 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from loader_peers import BATCH, SIZE, measure
-from torch import tensor
 
 from curation.io.storage import Storage
 from curation.lake.lake import Lake
-from training.data.loader import _steps, load_batches, start_worker_server
+from training.data.loader import load_batches, load_steps, start_worker_server
 from training.data.sample_order import DataState, SampleOrder
-from training.data.shard_dataset import Batch, LoaderConfig, ShardDataset
+from training.data.shard_dataset import LoaderConfig, ShardDataset
 from training.data.shard_index import build_index
 from training.data.tokenizer import Tokenizer
 
 
 class EncodedDataset(ShardDataset):
-    """Yields the bytes of the images and the texts."""
+    """Writes the bytes of the images, one after another, to the rows of a worker's share of the batch."""
 
     def _load(self, *arguments: Any) -> Any:
-        _, order, groups, _, positions = arguments
+        _, groups, order, state, (worker, workers), memory = arguments
+        positions, _ = self._share(state, worker, workers)
         places = [order.locate(position) for position in positions]
         rows = [(groups.group(place), place.row) for place in places]
-        images: Any = [bytes(group.image(row)) for group, row in rows]
-        texts: Any = [group.text(row) for group, row in rows]
-        return Batch(tensor(positions), images, texts)
+        start = worker * len(memory) // workers
+        target, ends = memoryview(memory.numpy()), [start]
+        for group, row in rows:
+            image = group.image(row)
+            target[ends[-1] : ends[-1] + len(image)] = image
+            ends.append(ends[-1] + len(image))
+        return ends, [group.text(row) for group, row in rows]
 
 
 def encoded_batches(dataset: EncodedDataset) -> Iterator[Any]:
-    """Yield the shares of the workers, each a batch."""
+    """Yield the images and texts of every worker's share, the images without another copy."""
     start_worker_server()
-    return (share for shares in _steps(dataset) for share in shares)
+    for memory, shares in load_steps(dataset):
+        data = memoryview(memory.numpy())
+        for ends, texts in shares:
+            yield [data[start:end] for start, end in pairwise(ends)], texts
 
 
 def main() -> None:

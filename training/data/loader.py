@@ -1,4 +1,4 @@
-"""Load batches: merge the shares of the loader workers, in pinned memory if they go to a GPU."""
+"""Load batches with worker processes, which write their shares to memory that they share with this process."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import logging
 import multiprocessing
 import signal
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from itertools import starmap
 from multiprocessing import connection, forkserver
 from types import ModuleType
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from curation.errors import WorldcurateError
+from training.data.batch_memory import Lease, MemoryPool
 from training.data.read_ahead import read_ahead
-from training.data.shard_dataset import Batch, ShardDataset
+from training.data.shard_dataset import Batch, Load, ShardDataset, Share
 from training.data.worker_signals import ignore_stop_signals, survive_stop_signals
 from training.distributed import RunInterruptedError
 
@@ -31,58 +32,105 @@ LIKELY_CAUSES = {
 }
 PINNED_AHEAD = 2  # batches that wait in pinned memory for the training step
 
-Allocate = Callable[..., torch.Tensor]
+Request = tuple[int, torch.Tensor | None]
+Step = tuple[torch.Tensor, list[Share]]
 
 
 def load_batches(dataset: ShardDataset) -> Iterator[Batch]:
-    """Yield a rank's batches, merged from the shares of its workers. Raises the errors of the workers.
+    """Yield a rank's batches. Raises the errors of the workers.
 
-    With `pin_memory`, a thread copies every share once, into its rows of a pinned batch. The DataLoader would pin the
-    shares, and merging them would copy them to memory that is not pinned.
+    With `pin_memory`, a thread copies every batch once, into pinned memory.
     """
-    if dataset.config.num_workers:
+    if not dataset.config.num_workers:
+        batches = iter(dataset)
+    else:
         start_worker_server()  # in this thread: only the main one can protect the server from signals
-    if not dataset.config.pin_memory:
-        return _merged(dataset, torch.empty)
-    return read_ahead(_merged(dataset, partial(torch.empty, pin_memory=True)), PINNED_AHEAD)
+        batches = starmap(dataset.batch, load_steps(dataset))
+    batches = _ReadCount(dataset).count(batches)
+    return read_ahead(map(_pinned, batches), PINNED_AHEAD) if dataset.config.pin_memory else batches
 
 
-def _merged(dataset: ShardDataset, allocate: Allocate) -> Iterator[Batch]:
-    reads = _ReadCount(dataset)
-    for shares in _steps(dataset):
-        batch = merge(shares, allocate)
-        reads.add(batch)
-        yield batch
-
-
-def _steps(dataset: ShardDataset) -> Iterator[list[Batch]]:
-    """Yield the shares of every step.
+def load_steps(dataset: ShardDataset) -> Iterator[Step]:
+    """Yield the memory of every batch once the loader workers have written it, and their reports. Raises their errors.
 
     Workers are forked from a server process, which has imported what they need but runs no threads. A child forked
     from this process would inherit the locks of Arrow's and the tokenizer's threads, but not the threads that release
     them.
     """
     num_workers = dataset.config.num_workers
-    loader: DataLoader[Batch | WorldcurateError] = DataLoader(
-        dataset,
+    pool = MemoryPool.shared(dataset.shape.num_bytes)
+    leases: deque[Lease] = deque()  # of the batches that are being loaded
+    loader: DataLoader[Share | WorldcurateError] = DataLoader(
+        WorkerShares(dataset),
         batch_size=None,
+        sampler=_requests(dataset.steps, num_workers, pool, leases),
         num_workers=num_workers,
+        collate_fn=_unchanged,
         worker_init_fn=survive_stop_signals,
-        multiprocessing_context="forkserver" if num_workers else None,
+        multiprocessing_context="forkserver",
     )
     with _without_main_module():
         loaded = iter(loader)
-    shares: list[Batch] = []
+    shares: list[Share] = []
     for share in _named_loss(loaded):
         if isinstance(share, WorldcurateError):
             raise share
         shares.append(share)
-        if len(shares) == max(1, num_workers):
-            yield shares
+        if len(shares) == num_workers:
+            yield leases.popleft().memory, shares
             shares = []
 
 
-def _named_loss(loaded: Any) -> Iterator[Batch | WorldcurateError]:
+def _requests(steps: int, num_workers: int, pool: MemoryPool, leases: deque[Lease]) -> Iterator[Request]:
+    """Yield one request per step and worker: the number of the block to write to, and the block if it is new."""
+    for _ in range(steps):
+        known = len(pool)
+        lease = pool.take()
+        leases.append(lease)
+        for _ in range(num_workers):
+            yield lease.number, lease.block if lease.number >= known else None
+        del lease  # the batch may be released before the next request
+
+
+class WorkerShares(Dataset[Any]):
+    """The shares that a loader worker loads, one after another, into the memory that each request names."""
+
+    def __init__(self, dataset: ShardDataset) -> None:
+        self._dataset = dataset
+        self._blocks: dict[int, torch.Tensor] = {}
+        self._loads: Iterator[Load] | None = None
+
+    def __getitem__(self, request: Request) -> Share | WorldcurateError:
+        """Load the next share and return its report, or an expected error.
+
+        The DataLoader would wrap a raised error in a traceback of many lines.
+        """
+        number, block = request
+        if block is not None:
+            self._blocks[number] = block
+        if self._loads is None:
+            worker = get_worker_info()
+            assert worker is not None, "only loader workers call this"
+            self._loads = self._dataset.loads(worker.id, worker.num_workers)
+        try:
+            return next(self._loads)(self._blocks[number])
+        except WorldcurateError as error:
+            return error
+
+
+def _unchanged(item: Any) -> Any:
+    return item
+
+
+def _pinned(batch: Batch) -> Batch:
+    """Return a batch in pinned memory."""
+    positions, images, tokens = (
+        torch.empty(column.shape, dtype=column.dtype, pin_memory=True).copy_(column) for column in batch[:3]
+    )
+    return batch._replace(positions=positions, images=images, tokens=tokens)
+
+
+def _named_loss(loaded: Any) -> Iterator[Share | WorldcurateError]:
     """Yield the items of a DataLoader's iterator; if a worker process was killed, end with a line that says so."""
     try:
         yield from loaded
@@ -121,33 +169,6 @@ def _without_main_module() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-def merge(shares: list[Batch], allocate: Allocate = torch.empty) -> Batch:
-    """Return the rows of several batches, ordered by position, in tensors of `allocate(shape, dtype=…)`.
-
-    A single share that needs no other memory is returned as it is.
-    """
-    if len(shares) == 1 and allocate is torch.empty:
-        return shares[0]
-    positions = torch.cat([share.positions for share in shares])
-    rows = positions.argsort().argsort()  # the row of each sample in the merged batch
-
-    def whole(*parts: torch.Tensor) -> torch.Tensor:
-        column, start = allocate((len(rows), *parts[0].shape[1:]), dtype=parts[0].dtype), 0
-        for part in parts:
-            column[rows[start : start + len(part)]] = part
-            start += len(part)
-        return column
-
-    return Batch(
-        whole(positions),
-        whole(*(share.images for share in shares)),
-        whole(*(share.tokens for share in shares)),
-        sum(share.row_groups for share in shares),
-        [row for share in shares for row in share.replaced],
-        dict(sum((Counter(share.languages) for share in shares), Counter())),
-    )
-
-
 class _ReadCount:
     """Counts the row groups that a rank reads and the samples it replaces, and logs both at the end of each epoch."""
 
@@ -155,7 +176,14 @@ class _ReadCount:
         self._dataset, self._state, self._read, self._samples = dataset, dataset.start, 0, 0
         self._replaced = 0
 
-    def add(self, batch: Batch) -> None:
+    def count(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Yield batches and count them."""
+        for batch in batches:
+            self._add(batch)
+            yield batch
+            del batch  # so that its memory can be used again
+
+    def _add(self, batch: Batch) -> None:
         """Count a batch; log at the end of its epoch."""
         size, samples = self._dataset.config.batch_size, self._dataset.index.samples
         self._state = self._state.batch_start(size, samples).advance(size)

@@ -1,24 +1,24 @@
 """The batches of one loader worker: read the row groups of its positions, then decode, crop and tokenize.
 
 A worker reads row groups in a thread, ahead of their use (see `training.data.held_groups`), and decodes images one by
-one into the memory of its share of the batch.
+one into its rows of the batch.
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from functools import partial
+from typing import Literal, NamedTuple
 
 import torch
-from torch.utils.data import IterableDataset, get_worker_info
 
-from curation.errors import InputError, WorldcurateError
+from curation.errors import InputError
 from curation.hashing import u64
 from curation.io.storage import Storage
+from training.data.batch_memory import BatchShape, MemoryPool
 from training.data.group_cache import GroupCache
 from training.data.held_groups import HeldGroups
 from training.data.sample_order import DataState, EpochOrder, SampleOrder, worker_positions
@@ -48,6 +48,17 @@ class Batch(NamedTuple):
     row_groups: int = 0
     replaced: Sequence[str] = ()
     languages: Mapping[str, int] = {}
+
+
+class Share(NamedTuple):
+    """What a worker reports about its share of a batch; the attributes are those of `Batch`."""
+
+    row_groups: int
+    replaced: Sequence[str]
+    languages: Mapping[str, int]
+
+
+Load = Callable[[torch.Tensor], Share]
 
 
 @dataclass(frozen=True)
@@ -82,8 +93,8 @@ class LoaderConfig:
     text: TextTransform = field(default_factory=TextTransform)
 
 
-class ShardDataset(IterableDataset[Any]):
-    """The batches of one rank from a data state on; each loader worker yields its share of every batch.
+class ShardDataset:
+    """The batches of one rank from a data state on, each loaded in equal shares by the loader workers.
 
     Args:
         index: the samples.
@@ -92,6 +103,9 @@ class ShardDataset(IterableDataset[Any]):
         config: how the batches are loaded.
         start: data state before the first batch.
         steps: number of batches.
+
+    Attributes:
+        shape: the shape of a batch.
     """
 
     def __init__(
@@ -105,26 +119,35 @@ class ShardDataset(IterableDataset[Any]):
         steps: int,
     ) -> None:
         self.config, self.index, self.start, self.steps = config, index, start, steps
+        self.shape = BatchShape(config.batch_size // config.world_size, config.image_size, tokenizer.context_length)
         self._storage, self._tokenizer = storage, tokenizer
 
-    def __iter__(self) -> Iterator[Batch | WorldcurateError]:
-        """Yield one batch per step.
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the batches, loaded in this process. Raises InputError if a sample cannot be read."""
+        pool = MemoryPool.local(self.shape.num_bytes)
+        for load in self.loads():
+            memory = pool.take().memory
+            yield self.batch(memory, [load(memory)])
 
-        Expected errors are yielded, because the DataLoader would wrap a raised one in a traceback of many lines.
+    def batch(self, memory: torch.Tensor, shares: Sequence[Share]) -> Batch:
+        """Return the batch of which all workers have loaded their shares into `memory`."""
+        return Batch(
+            *self.shape.columns(memory),
+            sum(share.row_groups for share in shares),
+            [row for share in shares for row in share.replaced],
+            dict(sum((Counter(share.languages) for share in shares), Counter())),
+        )
+
+    def loads(self, worker: int = 0, workers: int = 1) -> Iterator[Load]:
+        """Yield one function per step, which loads a worker's share of the batch; each is called before the next.
+
+        The functions raise InputError if a sample cannot be read.
         """
-        info = get_worker_info()
-        try:
-            yield from self.batches(info.id, info.num_workers) if info else self.batches()
-        except WorldcurateError as error:
-            yield error
-
-    def batches(self, worker: int = 0, workers: int = 1) -> Iterator[Batch]:
-        """Yield one loader worker's share of every step. Raises InputError if a sample cannot be read."""
         config = self.config
         shares_streams = config.order.streams % (config.world_size * workers) > 0
         cache = GroupCache(config.cache_bytes) if shares_streams else None
         with_matched = config.text.reads_matched
-        state, left, counted = self.start, self.steps, 0
+        state, left = self.start, self.steps
         with closing(ShardReader(self.index, self._storage, cache, with_matched=with_matched)) as reader:
             while left > 0:
                 state = state.batch_start(config.batch_size, self.index.samples)
@@ -132,23 +155,22 @@ class ShardDataset(IterableDataset[Any]):
                 order = config.order.epoch(state.epoch, self.index.counts)
                 with closing(HeldGroups(order, reader.load)) as groups:
                     for _ in range(steps):
-                        positions = worker_positions(
-                            state.position,
-                            config.batch_size,
-                            rank=config.rank,
-                            world_size=config.world_size,
-                            worker=worker,
-                            workers=workers,
-                        )
-                        batch = self._load(reader, order, groups, state.epoch, positions)
-                        before, counted = counted, reader.num_loaded
-                        yield batch._replace(row_groups=counted - before)
+                        yield partial(self._load, reader, groups, order, state, (worker, workers))
                         state = state.advance(config.batch_size)
                 left -= steps
 
-    def _load(self, reader: ShardReader, order: EpochOrder, groups: HeldGroups, epoch: int, positions: range) -> Batch:
-        images = _empty_images(len(positions), self.config.image_size)
-        pixels, texts, replaced = images.numpy(), [], []
+    def _load(
+        self,
+        reader: ShardReader,
+        groups: HeldGroups,
+        order: EpochOrder,
+        state: DataState,
+        split: tuple[int, int],
+        memory: torch.Tensor,
+    ) -> Share:
+        positions, rows = self._share(state, *split)
+        columns, epoch = self.shape.columns(memory), state.epoch
+        pixels, texts, replaced = columns.images.numpy()[rows], [], []
         languages: Counter[str] = Counter()
         for number, position in enumerate(positions):
             location = order.locate(position)
@@ -167,13 +189,25 @@ class ShardDataset(IterableDataset[Any]):
             else:
                 raise errors[0]
             replaced += [str(error) for error in errors]
-        return Batch(
-            torch.tensor(positions, dtype=torch.int64),
-            images,
-            self._tokenizer(texts),
-            replaced=replaced,
-            languages=dict(languages),
+        columns.positions[rows] = torch.tensor(positions, dtype=torch.int64)
+        columns.tokens[rows] = self._tokenizer(texts)
+        return Share(reader.newly_loaded(), replaced, dict(languages))
+
+    def _share(self, state: DataState, worker: int, workers: int) -> tuple[range, slice]:
+        """Return the positions that a worker loads, and their rows in the batch of this rank."""
+        config = self.config
+        of_rank, of_worker = (
+            worker_positions(
+                state.position,
+                config.batch_size,
+                rank=config.rank,
+                world_size=config.world_size,
+                worker=number,
+                workers=count,
+            )
+            for number, count in ((0, 1), (worker, workers))
         )
+        return of_worker, slice((of_worker.start - of_rank.start) // config.world_size, None, workers)
 
     def _text(self, group: RowGroup, row: int, epoch: int, position: int) -> tuple[str, str]:
         """Return the text that this visit shows, and its language."""
@@ -185,12 +219,3 @@ class ShardDataset(IterableDataset[Any]):
         yield row
         if self.config.on_bad_row == "replace":
             yield from ((row + step) % len(group) for step in range(1, len(group)))
-
-
-def _empty_images(count: int, size: int) -> torch.Tensor:
-    """Return memory for images; in a loader process, memory that the main process shares, so that none are copied."""
-    shape = (count, size, size, 3)
-    if get_worker_info() is None:
-        return torch.empty(shape, dtype=torch.uint8)
-    shared = torch.UntypedStorage._new_shared(math.prod(shape))  # type: ignore[no-untyped-call]  # torch leaves it untyped
-    return torch.empty(0, dtype=torch.uint8).set_(shared).view(shape)

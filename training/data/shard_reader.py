@@ -90,7 +90,6 @@ class ShardReader:
 
     Attributes:
         index: the samples.
-        num_loaded: number of row groups that `load` has read from storage.
     """
 
     def __init__(
@@ -99,7 +98,7 @@ class ShardReader:
         self.index, self._with_matched = index, with_matched
         self._storage = storage
         self._cache = cache
-        self.num_loaded = 0
+        self._num_loaded = self._num_reported = 0
         self._open: OrderedDict[int, tuple[pq.ParquetFile, ExitStack]] = OrderedDict()
 
     def read(self, group: int, columns: tuple[str, ...]) -> pa.Table:
@@ -129,7 +128,7 @@ class ShardReader:
 
     def _load(self, group: int, columns: tuple[str, ...]) -> pa.Table:
         """Return columns of a row group as `read` does, and keep its file open."""
-        self.num_loaded += 1
+        self._num_loaded += 1
         number = int(self.index.group_file[group])
         if number not in self._open:
             while len(self._open) >= MAX_OPEN_FILES:
@@ -145,6 +144,11 @@ class ShardReader:
             )
         pa.default_memory_pool().release_unused()  # decoding took several times the memory of the result
         return table
+
+    def newly_loaded(self) -> int:
+        """Return how many row groups `load` has read from storage since the last call."""
+        before, self._num_reported = self._num_reported, self._num_loaded
+        return self._num_reported - before
 
     def languages(self, group: int) -> pa.ChunkedArray | pa.Array:
         """Return the languages of a row group's samples. Raises what `draw` raises."""

@@ -6,9 +6,9 @@ import torch
 
 from curation.errors import InputError
 from curation.hashing import u64
-from support.batches import SIDE, START
+from support.batches import SIDE, START, merge, rank_batches
 from support.shards import shard_row
-from training.data.loader import load_batches, merge
+from training.data.loader import load_batches
 from training.data.random_crop import random_crop
 from training.data.sample_order import SampleOrder
 from training.data.shard_dataset import LoaderConfig, ShardDataset
@@ -43,10 +43,7 @@ def test_a_bad_row_is_replaced_by_the_next_good_one_for_any_number_of_workers(
         config = LoaderConfig(SampleOrder(), image_size=SIDE, batch_size=24, **keys)
         return ShardDataset(index, shard_lake.lake.storage, tokenizer, config, start=START, steps=1)
 
-    shares = [
-        next(make(rank, "replace").batches(worker, workers)) for rank in range(world_size) for worker in range(workers)
-    ]
-    batch = merge(shares)
+    batch = merge([next(rank_batches(make(rank, "replace"), workers)) for rank in range(world_size)])
     by_row = {order_row(index, position): number for number, position in enumerate(batch.positions.tolist())}
     for bad, good in ((13, 15), (14, 15), (23, 16)):
         assert torch.equal(batch.tokens[by_row[bad]], tokenizer([rows[good]["text"]])[0])
@@ -56,7 +53,7 @@ def test_a_bad_row_is_replaced_by_the_next_good_one_for_any_number_of_workers(
     assert len(batch.replaced) == 4, "row 14 was tried for row 13 too"
     assert all("row group" in line and "cannot be decoded" in line for line in batch.replaced)
     with pytest.raises(InputError, match="cannot be decoded"):
-        [list(make(rank, "fail").batches()) for rank in range(world_size)]
+        [list(make(rank, "fail")) for rank in range(world_size)]
 
 
 def order_row(index, position: int) -> int:

@@ -17,10 +17,10 @@ from support.batches import ORDER, ROWS, SIDE, START, equal, global_batches
 from support.shards import draw, shard_row
 from training.data import loader
 from training.data import random_crop as random_crop_module
-from training.data.loader import load_batches, merge
+from training.data.loader import load_batches
 from training.data.random_crop import random_crop
-from training.data.sample_order import DataState, SampleOrder, worker_positions
-from training.data.shard_dataset import Batch, LoaderConfig, ShardDataset
+from training.data.sample_order import DataState, SampleOrder
+from training.data.shard_dataset import LoaderConfig, ShardDataset
 from training.data.shard_index import build_index
 
 
@@ -80,20 +80,8 @@ def test_the_log_states_how_often_row_groups_were_read(dataset, caplog):
     ]  # 60 of 67 samples fill batches
 
 
-def test_the_positions_of_all_workers_merge_into_the_batch():
-    def share(rank, worker):
-        positions = worker_positions(7, 12, rank=rank, world_size=2, worker=worker, workers=3)
-        column = torch.tensor(positions, dtype=torch.int64)
-        return Batch(column, column[:, None], -column)
-
-    merged = merge([share(rank, worker) for worker in (2, 0, 1) for rank in (1, 0)])
-    assert merged.positions.tolist() == list(range(7, 19))
-    assert torch.equal(merged.images[:, 0], merged.positions)
-    assert torch.equal(merged.tokens, -merged.positions)
-
-
 @pytest.mark.parametrize("workers", [0, 2])
-def test_batches_for_a_gpu_are_merged_straight_into_pinned_memory(dataset, monkeypatch, workers):
+def test_batches_for_a_gpu_are_copied_once_into_pinned_memory(dataset, monkeypatch, workers):
     """Pinning the shares and merging them afterwards left batches in pageable memory."""
     pinned: list[int] = []
 

@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 
 from curation.io.storage import Storage
 from curation.lake.lake import Lake
-from support.batches import SIDE, equal
+from support.batches import SIDE, equal, merge, rank_batches
 from support.ranks import call_on_ranks
 from support.shards import ShardLake, draw, shard_row
 from training.data.batch_loader import BatchLoader
 from training.data.epochs.mixture import Mixture
-from training.data.loader import merge
 from training.data.sample_order import DataState, SampleOrder
 from training.data.shard_dataset import LoaderConfig, ShardDataset
 from training.data.shard_index import ShardIndex, build_index
@@ -70,18 +69,12 @@ def texts_of(tokens: torch.Tensor, words: Tokenizer) -> list[str]:
 def shares(root, words, epoch: int, world_size: int, workers: int, size: int, start: int, steps: int):
     index = mixed_index(root, epoch)
     config = {"order": ORDER, "image_size": SIDE, "batch_size": size, "world_size": world_size}
-    return [
-        ShardDataset(
-            index,
-            Storage(),
-            words,
-            LoaderConfig(**config, rank=rank),
-            start=DataState(epoch, start),
-            steps=steps,
-        ).batches(worker, workers)
+    state = DataState(epoch, start)
+    ranks = (
+        ShardDataset(index, Storage(), words, LoaderConfig(**config, rank=rank), start=state, steps=steps)
         for rank in range(world_size)
-        for worker in range(workers)
-    ]
+    )
+    return [rank_batches(dataset, workers) for dataset in ranks]
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -120,7 +113,7 @@ def test_a_mixed_loader_continues_at_the_next_batch_also_with_other_workers(root
     assert not Counter(seen) - Counter(expected_texts(root, 0))
 
 
-def rank_batches(
+def batches_of_rank(
     rank: int, size: int, root, text: str, workers: int
 ) -> list[tuple[list[int], list[list[int]], dict[str, int]]]:
     words = Tokenizer.from_json(text, 8, {})
@@ -132,8 +125,8 @@ def rank_batches(
     ("size", "workers"), [(2, 0), *(pytest.param(*case, marks=pytest.mark.slow) for case in ((2, 1), (4, 0)))]
 )
 def test_real_ranks_with_real_workers_see_the_same_mixed_batches_as_one_process(root, words, size, workers):
-    alone = rank_batches(0, 1, root, words.to_json(), 0)
-    together = call_on_ranks(rank_batches, size, root, words.to_json(), workers)
+    alone = batches_of_rank(0, 1, root, words.to_json(), 0)
+    together = call_on_ranks(batches_of_rank, size, root, words.to_json(), workers)
     for step, (positions, tokens, languages) in enumerate(alone):
         parts = [rank[step] for rank in together]
         assert len({len(part[0]) for part in parts}) == 1, "ranks have equal steps"
@@ -158,7 +151,7 @@ def test_a_damaged_image_is_replaced_the_same_way_in_every_copy(root, words, tmp
     def batch(workers: int):
         config = LoaderConfig(ORDER, image_size=SIDE, batch_size=index.samples, on_bad_row="replace")
         dataset = ShardDataset(index, Storage(), words, config, start=DataState(), steps=1)
-        return merge([next(dataset.batches(worker, workers)) for worker in range(workers)])
+        return next(rank_batches(dataset, workers))
 
     alone = batch(1)
     assert equal(alone, batch(3))

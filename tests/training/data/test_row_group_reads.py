@@ -59,7 +59,7 @@ def test_a_worker_holds_only_the_row_groups_of_its_windows_and_those_read_ahead(
 
 
 def test_the_first_batch_waits_only_for_its_own_window(dataset, loaded):
-    batches = dataset(order=SampleOrder(0, 1, 30)).batches()
+    batches = iter(dataset(order=SampleOrder(0, 1, 30)))
     next(batches)
     assert len(loaded) <= 5  # a window of 30 spans at most five groups of 9
     batches.close()

@@ -5,9 +5,8 @@ import pytest
 import torch
 
 from curation.hashing import u64
-from support.batches import SIDE, START
+from support.batches import SIDE, START, global_batches
 from support.shards import draw, shard_row
-from training.data.loader import merge
 from training.data.random_crop import random_crop
 from training.data.sample_order import SampleOrder
 from training.data.shard_dataset import LoaderConfig, ShardDataset
@@ -41,13 +40,12 @@ def test_a_position_shows_the_same_image_for_any_number_of_ranks_and_workers(
     shard_lake.publish([shard_row(n) for n in range(24)], group_rows=8)
     index = build_index(shard_lake.lake, "default").train
 
+    def dataset(rank: int, world_size: int) -> ShardDataset:
+        config = LoaderConfig(SampleOrder(), SIDE, 12, rank, world_size, transform=ImageTransform((0.3, 1.0), name))
+        return ShardDataset(index, shard_lake.lake.storage, tokenizer, config, start=START, steps=2)
+
     def batch(world_size: int, workers: int) -> torch.Tensor:
-        shares = []
-        for rank in range(world_size):
-            config = LoaderConfig(SampleOrder(), SIDE, 12, rank, world_size, transform=ImageTransform((0.3, 1.0), name))
-            dataset = ShardDataset(index, shard_lake.lake.storage, tokenizer, config, start=START, steps=2)
-            shares += [list(dataset.batches(worker, workers)) for worker in range(workers)]
-        return torch.cat([merge(list(parts)).images for parts in zip(*shares, strict=True)])
+        return torch.cat([batch.images for batch in global_batches(dataset, world_size, workers)])
 
     alone = batch(1, 1)
     assert len({image.numpy().tobytes() for image in alone}) == 24
