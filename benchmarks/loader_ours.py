@@ -43,7 +43,6 @@ class EncodedDataset(ShardDataset):
 
 def encoded_batches(dataset: EncodedDataset) -> Iterator[Any]:
     """Yield the images and texts of every worker's share, the images without another copy."""
-    start_worker_server()
     for memory, shares in load_steps(dataset):
         data = memoryview(memory.numpy())
         for ends, texts in shares:
@@ -53,6 +52,7 @@ def encoded_batches(dataset: EncodedDataset) -> Iterator[Any]:
 def main() -> None:
     """Measure one epoch, or the first batch at half of it."""
     folder, workers, options = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+    start_worker_server()  # as the trainer does
     lake, started = Lake(str(folder / "lake"), Storage()), time.perf_counter()
     index = build_index(lake, "default").train
     index_s = time.perf_counter() - started

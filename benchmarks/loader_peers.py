@@ -1,8 +1,10 @@
 """Measure one loader in a process of its own: `python loader_peers.py NAME FOLDER WORKERS [--encoded]`; prints JSON.
 
+With 0 workers it only makes the format of the loader.
+
 NAME is webdataset, litdata, streaming, or stateful: how torchdata's StatefulDataLoader resumes. They run in an
 environment of their own; `bench_loader.py` starts this script and shares `measure` with it. FOLDER has the pictures as
-WebDataset tars, from which the other formats are made once.
+WebDataset tars, from which the other formats are made.
 """
 
 from __future__ import annotations
@@ -26,19 +28,29 @@ TICK = os.sysconf("SC_CLK_TCK")
 
 
 def measure(start: Callable[[], Iterable[Any]]) -> dict[str, float]:
-    """Read a loader to its end; CPU time is that of this process and its workers after the first batch."""
-    began = time.perf_counter()
+    """Read a loader to its end; CPU time is that of this process and its workers after the first batch.
+
+    `first_s` is the time from the start of this process, whose imports count, to the first batch.
+    """
     batches = iter(start())
     count = len(next(batches)[0])
-    first, before, seen = time.perf_counter() - began, _cpu(), 0
+    first, began, before, seen = _age(), time.perf_counter(), _cpu(), 0
     cpu = dict(before)  # a worker that has ended keeps its last value
     memory: dict[str, float] = {}
-    for batch in batches:
+    for number, batch in enumerate(batches):
         seen += len(batch[0])
-        cpu, memory = cpu | _cpu(), _memory()
-    wall = time.perf_counter() - began - first
+        cpu |= _cpu()
+        if number % 8 == 0:  # it takes milliseconds
+            memory = {key: max(value, memory.get(key, 0)) for key, value in _memory().items()}
+    wall = time.perf_counter() - began
     spent = sum(cpu.values()) - sum(before.values())
     return {"samples": count + seen, "first_s": first, "per_s": seen / wall, "cpu_us": spent / seen * 1e6, **memory}
+
+
+def _age() -> float:
+    """Return the seconds since this process was started."""
+    started = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]) / TICK
+    return float(Path("/proc/uptime").read_text().split()[0]) - started
 
 
 def _processes() -> list[int]:
@@ -54,14 +66,15 @@ def _cpu() -> dict[int, float]:
 
 
 def _memory() -> dict[str, float]:
-    """Return the peak memory of a worker, and its private memory now, in MB."""
-    peaks, private = [], []
+    """Return the peak memory of a worker, and now its proportional share (PSS) and its private memory, in MB."""
+    peaks, shares, private = [], [], []
     for pid in _processes() or [os.getpid()]:
         status = Path(f"/proc/{pid}/status").read_text()
         peaks.append(int(status.split("VmHWM:")[1].split()[0]) / 1e3)
-        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        private.append(sum(int(line.split()[1]) for line in rollup if line.startswith("Private")) / 1e3)
-    return {"peak_mb": max(peaks), "private_mb": max(private)}
+        rollup = [line.split() for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()]
+        shares.append(sum(int(line[1]) for line in rollup if line[0] == "Pss:") / 1e3)
+        private.append(sum(int(line[1]) for line in rollup if line[0].startswith("Private_")) / 1e3)
+    return {"peak_mb": max(peaks), "pss_mb": max(shares), "private_mb": max(private)}
 
 
 def samples(folder: Path) -> Iterator[tuple[bytes, str]]:
@@ -198,5 +211,7 @@ if __name__ == "__main__":
     if name == "stateful":
         print(json.dumps(stateful(place)))
         sys.exit()
-    loaders[name](place, 0)  # makes its format
-    print(json.dumps(measure(lambda: loaders[name](place, number))))
+    if number:
+        print(json.dumps(measure(lambda: loaders[name](place, number))))
+    else:
+        loaders[name](place, 0)

@@ -24,14 +24,19 @@ def damaged(path: str, problem: str) -> DamagedLakeError:
 
 
 @contextmanager
-def open_parquet(storage: Storage, path: str) -> Iterator[pq.ParquetFile]:
+def open_parquet(storage: Storage, path: str, *, pre_buffer: bool = True) -> Iterator[pq.ParquetFile]:
     """Open a data file of the lake. Reading raises DamagedLakeError if the file is missing or its bytes have changed.
+
+    With `pre_buffer`, columns that are close to each other are read at once, and their bytes stay in memory until the
+    next row group is read or the file is closed.
 
     Files written without checksums (before 0.3.0) are read too; only damage that Parquet itself notices is found then.
     """
     with named_damage(path), open_checked(storage, path) as file:
         # checksums of pages cover no byte that the checksums of the file do not
-        yield pq.ParquetFile(file, metadata=file.metadata(), page_checksum_verification=file.sums is None)
+        yield pq.ParquetFile(
+            file, metadata=file.metadata(), pre_buffer=pre_buffer, page_checksum_verification=file.sums is None
+        )
 
 
 @contextmanager

@@ -134,16 +134,15 @@ class ShardReader:
             while len(self._open) >= MAX_OPEN_FILES:
                 self._open.popitem(last=False)[1][1].close()
             files = ExitStack()
-            self._open[number] = files.enter_context(open_parquet(self._storage, self.index.files[number])), files
+            path = self.index.files[number]
+            self._open[number] = files.enter_context(open_parquet(self._storage, path, pre_buffer=False)), files
         self._open.move_to_end(number)
         with named_damage(self.index.files[number]):
-            table = self._open[number][0].read_row_group(
+            return self._open[number][0].read_row_group(
                 int(self.index.group_number[group]),
                 columns=list(columns),
                 use_threads=False,  # Arrow's threads free their buffers late
             )
-        pa.default_memory_pool().release_unused()  # decoding took several times the memory of the result
-        return table
 
     def newly_loaded(self) -> int:
         """Return how many row groups `load` has read from storage since the last call."""

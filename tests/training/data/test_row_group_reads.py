@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import random
+
+import pyarrow as pa
 import pytest
 
 from support.batches import SIDE, START, equal, global_batches
@@ -9,6 +12,7 @@ from training.data.held_groups import HeldGroups
 from training.data.sample_order import SampleOrder
 from training.data.shard_dataset import LoaderConfig, ShardDataset
 from training.data.shard_index import build_index
+from training.data.shard_reader import ShardReader
 
 
 def test_one_worker_reads_each_row_group_once_per_epoch(dataset, loaded):
@@ -92,7 +96,20 @@ def test_files_stay_open_between_row_groups(dataset, monkeypatch):
     opened: list[str] = []
     plain = shard_reader.open_parquet
     monkeypatch.setattr(
-        shard_reader, "open_parquet", lambda storage, path: (opened.append(path), plain(storage, path))[1]
+        shard_reader,
+        "open_parquet",
+        lambda storage, path, **keys: (opened.append(path), plain(storage, path, **keys))[1],
     )
     list(dataset(steps=10))
     assert len(opened) == 3
+
+
+def test_open_files_hold_no_bytes_of_row_groups(shard_lake):
+    """Each of up to 16 open files held the encoded columns of the last row group that was read from it."""
+    shard_lake.publish([shard_row(n) | {"image": random.Random(n).randbytes(100_000)} for n in range(20)])
+    reader = ShardReader(build_index(shard_lake.lake, "default").train, shard_lake.lake.storage)
+    before = pa.total_allocated_bytes()
+    reader.load(0)
+    assert reader._open
+    assert pa.total_allocated_bytes() - before < 500_000
+    reader.close()
