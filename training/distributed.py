@@ -8,9 +8,9 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn, Self, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -30,6 +30,8 @@ STEP_TIMEOUT = timedelta(minutes=10)
 # Rank 0 indexes, trains a tokenizer, evaluates and saves while the other ranks wait. A rank that dies meanwhile closes
 # its connections, which ends the wait at once.
 MAIN_TIMEOUT = timedelta(hours=24)
+SAVE_THREAD = "save checkpoint"
+SAVE_PATIENCE_S = 10.0  # for a save that does not need the lost rank any more; all ranks end within a minute
 LOST_RANK = "processes: another rank is lost ({}): read its log, then start all ranks again with resume: true"
 
 
@@ -52,6 +54,12 @@ class World:
     device: torch.device
     control: dist.ProcessGroup | None = None
     unwatched: threading.Event = field(default_factory=threading.Event, compare=False)
+
+    def for_thread(self) -> Self:
+        """Return the same ranks with a group of their own, for the exchanges of a thread; every rank must call it."""
+        if self.size == 1:
+            return self
+        return replace(self, control=dist.new_group(backend="gloo", timeout=MAIN_TIMEOUT))
 
     @property
     def is_main(self) -> bool:
@@ -163,6 +171,9 @@ def _end_process(reason: str) -> None:
     """End this process with one line; its main thread may wait for the lost rank inside a library."""
     if is_first_to_report(LOST_RANK):
         report_error(LogOptions.read(sys.argv[1:]), LOST_RANK.format(reason))
+    for thread in threading.enumerate():
+        if thread.name == SAVE_THREAD:
+            thread.join(SAVE_PATIENCE_S)
     os._exit(RunInterruptedError.exit_code)
 
 

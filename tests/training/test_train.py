@@ -27,6 +27,7 @@ from training.config import TrainConfig
 from training.distributed import World
 from training.engine import checkpoint, trainer
 from training.engine.checkpoint import TrainingState
+from training.engine.optimizer import build_optimizer
 from training.evaluation.embed import StoredImage, embed_images, embed_texts
 from training.evaluation.encoder import trained_encoder
 from training.evaluation.held_out import read_pairs
@@ -144,11 +145,18 @@ def test_a_run_is_not_resumed_on_other_samples_or_another_model(whole_run, confi
         train(config(resume=str(whole_run[0]), **keys), ALONE)
 
 
-def test_the_configuration_wins_over_the_saved_optimizer(whole_run, config, tmp_path, caplog):
+def test_the_configuration_wins_over_the_saved_optimizer(whole_run, config, caplog, monkeypatch):
     keys = {"lr": 1e-5, "weight_decay": 0.3, "betas": (0.8, 0.9), "steps": 4, "warmup_steps": 0}
+    made = []
+
+    def build_and_note(*arguments):
+        made.append(build_optimizer(*arguments))
+        return made[0]
+
+    monkeypatch.setattr("training.engine.trainer.build_optimizer", build_and_note)
     train(config(resume=str(whole_run[0] / "checkpoints" / "step-00000003"), **keys), ALONE)
     assert "lr 0.0004 -> 1e-05" in caplog.text
-    groups = torch.load(checkpoint.find(tmp_path / "out") / "optimizer.pt")["optimizer"]["param_groups"]
+    groups = made[0].param_groups
     assert [group["weight_decay"] for group in groups] == [0.3, 0.0]
     assert all(tuple(group["betas"]) == (0.8, 0.9) for group in groups)
     assert groups[0]["lr"] == pytest.approx(scheduled_rate(3, peak=1e-5, warmup=0, total=4))
@@ -228,8 +236,8 @@ def test_a_gradient_that_is_not_finite_ends_the_run_although_its_loss_is(config,
 def test_clipping_bounds_the_update(config, tmp_path):
     train(config(steps=1, max_grad_norm=1e-12), ALONE)  # far below AdamW's eps, so the update almost vanishes
     assert scalars(tmp_path / "out", "grad_norm")[0][1] > 1e-3, "the norm is that before clipping"
-    moments = torch.load(checkpoint.find(tmp_path / "out") / "optimizer.pt")["optimizer"]["state"].values()
-    norm = torch.stack([moment["exp_avg"].norm() for moment in moments]).norm()
+    saved = load_file(checkpoint.find(tmp_path / "out") / "optimizer" / "rank-00000.safetensors")
+    norm = torch.stack([value.norm() for name, value in saved.items() if name.endswith(".exp_avg")]).norm()
     assert norm == pytest.approx(1e-12 * (1 - 0.9), rel=1e-3)
 
 

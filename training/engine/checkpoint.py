@@ -1,7 +1,8 @@
 """Checkpoints: folders that Hugging Face's `from_pretrained` loads, with the state that resuming needs.
 
     OUTPUT/checkpoints/step-00000100/   config.json model.safetensors tokenizer.json tokenizer_config.json
-                                        preprocessor_config.json   training.json optimizer.pt manifest.json
+                                        preprocessor_config.json   training.json manifest.json
+                                        optimizer/: the state of the optimizer, one file per rank that saved it
                                         ema/: a second model, the moving average of the weights, if there is one
     OUTPUT/checkpoints/latest           name of the newest complete checkpoint
 
@@ -10,13 +11,14 @@
 
 from __future__ import annotations
 
-import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from transformers import MetaClip2Model
 
@@ -27,10 +29,10 @@ from training.data.tokenizer import Tokenizer
 from training.models.metaclip2 import context_length, read_model
 from training.output.checkpoints import CHECKPOINTS, LATEST
 from training.output.manifest import DamagedCheckpointError
-from training.parallel.tensors import share_out
+from training.parallel.tensors import read_into, shapes_of
 
 TEMP_PREFIX = ".unfinished-"
-OPTIMIZER_FILE = "optimizer.pt"
+OPTIMIZER_FOLDER = "optimizer"
 AVERAGE_FOLDER = "ema"
 
 
@@ -95,27 +97,45 @@ def load_model(checkpoint: Path) -> tuple[MetaClip2Model, Tokenizer]:
     return model, tokenizer
 
 
-def restore(checkpoint: Path, optimizer: Optimizer) -> None:
-    """Restore the state of the optimizer.
+def restore(checkpoint: Path, model: nn.Module, optimizer: Optimizer) -> None:
+    """Restore the state of the optimizer of a model; every rank reads the parts that it stores.
 
     The hyper-parameters of the optimizer stay those it was made with, so the configuration determines them. There is no
     random generator to restore, because every step seeds it.
 
-    Raises DamagedCheckpointError if the file cannot be read or belongs to another model.
+    Raises DamagedCheckpointError if the state cannot be read or belongs to another model.
     """
-    settings = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
+    folder, parameters = checkpoint / OPTIMIZER_FOLDER, dict(model.named_parameters())
     try:
-        saved = torch.load(checkpoint / OPTIMIZER_FILE, map_location="cpu", weights_only=True)["optimizer"]
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        moments = {
-            number: {key: share_out(value, parameters[number]) for key, value in values.items()}
-            for number, values in saved["state"].items()
-        }
-        optimizer.load_state_dict(saved | {"state": moments})
-    except (OSError, RuntimeError, ValueError, LookupError, EOFError, pickle.UnpicklingError) as error:
+        moments: dict[str, Tensor] = {}
+        for key, shape in shapes_of(folder).items():
+            parameter = parameters[key.rpartition(".")[0]]
+            is_whole = shape == parameter.shape  # else it is a number, the count of steps
+            moments[key] = torch.zeros_like(parameter) if is_whole else torch.zeros((), dtype=torch.float32)
+        read_into(folder, moments)
+        optimizer.load_state_dict(_state_of(optimizer, parameters, moments))
+    except (OSError, SafetensorError, LookupError, ValueError) as error:
         raise DamagedCheckpointError(
-            f"resume: {checkpoint / OPTIMIZER_FILE} cannot be read ({first_line(error)}): set resume to another "
-            f"checkpoint in {checkpoint.parent}"
+            f"resume: {folder} cannot be read ({first_line(error)}): set resume to another checkpoint in "
+            f"{checkpoint.parent}"
         ) from error
-    for group, values in zip(optimizer.param_groups, settings, strict=True):
-        group.update(values)
+
+
+def moments_of(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
+    """Return the tensors of an optimizer's state by the name of their parameter, a dot, and their own name."""
+    states = {name: optimizer.state.get(parameter, {}) for name, parameter in model.named_parameters()}
+    return {f"{name}.{key}": value for name, state in states.items() for key, value in state.items()}
+
+
+def _state_of(
+    optimizer: Optimizer, parameters: Mapping[str, nn.Parameter], moments: Mapping[str, Tensor]
+) -> dict[str, Any]:
+    """Return the present settings of an optimizer with these moments, as its `load_state_dict` takes them."""
+    names = {parameter: name for name, parameter in parameters.items()}
+    by_name: dict[str, dict[str, Tensor]] = {}
+    for key, value in moments.items():
+        name, _, moment = key.rpartition(".")
+        by_name.setdefault(name, {})[moment] = value
+    trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    state = {number: by_name[names[parameter]] for number, parameter in enumerate(trained)}
+    return {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}

@@ -1,114 +1,171 @@
-"""Write a checkpoint: to a temporary folder, read back and compared, synced, renamed; `latest` is updated last.
+"""Write a checkpoint: every rank its share to a temporary folder, read back, synced; rank 0 completes and renames it.
 
-A save that is killed or fails leaves the earlier checkpoints and `latest` unchanged, and the next save removes what is
-left of it. Weights that are not finite are never saved.
+Rank 0 writes the model as Hugging Face reads it, from the blocks of all ranks, and every rank its share of the
+optimizer's state. `latest` is updated last. A save that is killed or fails leaves the earlier checkpoints and `latest`
+unchanged, and the next save removes what is left of it. Weights that are not finite are never saved.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import pickle
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple, Self
 
-import torch
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
-from transformers import MetaClip2Model
-
-from curation.errors import OutputError, StorageFullError
+from curation.errors import OutputError, StorageFullError, UsageError, WorldcurateError
 from curation.io.failures import first_line
 from curation.io.local_files import sync_path
-from training.data.tokenizer import Tokenizer
 from training.data.transforms import processor_config
-from training.engine.checkpoint import AVERAGE_FOLDER, OPTIMIZER_FILE, TEMP_PREFIX, TrainingState
+from training.distributed import World
+from training.engine.checkpoint import OPTIMIZER_FOLDER, TEMP_PREFIX
+from training.engine.snapshot import Snapshot
 from training.models.metaclip2 import image_size
 from training.output.checkpoints import CHECKPOINTS, PREFIX, old_names, unused_name, write_latest
-from training.output.manifest import write_manifest
+from training.output.manifest import MANIFEST, Entry, file_entry, write_manifest
+from training.output.s3_copy import S3Copy
+from training.output.tensor_file import whole, write_tensors
+from training.parallel.blocks import bytes_of, gather_bytes
 
 log = logging.getLogger(__name__)
 
+WEIGHTS_FILE = "model.safetensors"
 
-class Snapshot(NamedTuple):
-    """All that a checkpoint stores.
 
-    Attributes:
-        model: the model; only its class and its configuration are used.
-        weights: the weights of the model by name.
-        averaged: the moving average of the weights, saved as a second model in the folder `ema`; None without one.
-        tokenizer: its tokenizer.
-        optimizer: the state of the optimizer.
-        state: the state of the run.
+def save(world: World, output: Path, snapshot: Snapshot, *, keep: int, s3_copy: S3Copy | None = None) -> None:
+    """Write a checkpoint, set `latest` to it, and remove all but the `keep` newest ones; every rank must call it.
+
+    With a copy on S3, `keep` applies there, and the folder holds the newest checkpoint only.
+
+    Raises OutputError if a weight or a moment of the optimizer is not finite, or if the files read back differ,
+    StorageFullError if they cannot be written, and UsageError if a rank does not see the folder. One rank raises it,
+    the others end with its exit code. The earlier checkpoints then stay, and `latest` names the same one.
     """
-
-    model: MetaClip2Model
-    weights: Mapping[str, Tensor]
-    averaged: Mapping[str, Tensor] | None
-    tokenizer: Tokenizer
-    optimizer: Mapping[str, Any]
-    state: TrainingState
-
-    def convert(self, change: Callable[[Any], Any]) -> Self:
-        """Return a snapshot with changed tensors: `change` gets and returns nested mappings and sequences of them."""
-        return self._replace(
-            weights=change(self.weights), averaged=change(self.averaged), optimizer=change(self.optimizer)
-        )
-
-    @property
-    def models(self) -> dict[str, Mapping[str, Tensor]]:
-        """The weights to save, by the folder of their model."""
-        return {"": self.weights} | ({AVERAGE_FOLDER: self.averaged} if self.averaged else {})
-
-
-def take_snapshot(
-    model: MetaClip2Model,
-    tokenizer: Tokenizer,
-    optimizer: torch.optim.Optimizer,
-    state: TrainingState,
-    averaged: Mapping[str, Tensor] | None = None,
-) -> Snapshot:
-    """Return the present state of a run; it shares the memory of model and optimizer."""
-    saved = {"optimizer": optimizer.state_dict()}
-    return Snapshot(model, model.state_dict(), averaged, tokenizer, saved, state)
-
-
-def save(output: Path, snapshot: Snapshot, *, keep: int, taken: Collection[str] = ()) -> Path:
-    """Write a checkpoint, set `latest` to it, remove all but the `keep` newest checkpoints, and return its folder.
-
-    It gets a name that no other checkpoint has, in the folder or in `taken`.
-
-    Raises OutputError if a weight or a moment of the optimizer is not finite, or if the files read back differ, and
-    StorageFullError if they cannot be written. The earlier checkpoints then stay, and `latest` names the same one.
-    """
-    _check_finite(snapshot)
     folder = output / CHECKPOINTS
-    final = folder / unused_name(snapshot.state.step, taken)
+    name = world.broadcast_from_main(lambda: _make_folder(folder, snapshot, s3_copy))
+    temporary, final = folder / f"{TEMP_PREFIX}{name}", folder / name
     try:
+        visible = world.all_gather(lambda: _check(snapshot, temporary))
+        if not all(visible) and not s3_copy:
+            world.fail(
+                UsageError(
+                    f"output: rank {visible.index(False)} does not see {folder}: choose a folder on a disk that all "
+                    f"ranks see, or s3://bucket/prefix, and continue with resume: true"
+                )
+            )
+        mine = temporary if visible[world.rank] else _folder_of_rank(temporary, world.rank)
+        entries = world.all_gather(lambda: _write_share(world, mine, final, snapshot, s3_copy))
+        merged = {file: entry for written in entries for file, entry in written.items()}
+        world.broadcast_from_main(lambda: _complete(temporary, final, merged, keep, s3_copy))
+    except (WorldcurateError, SystemExit):
+        if world.is_main:
+            shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _make_folder(folder: Path, snapshot: Snapshot, s3_copy: S3Copy | None) -> str:
+    """Make the temporary folder of a new checkpoint, remove those of earlier saves, and return its name."""
+    taken = s3_copy.names() if s3_copy else set()
+    with _named_failure(folder / unused_name(snapshot.state.step, taken)):
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.glob(f"{TEMP_PREFIX}*"):
             shutil.rmtree(leftover)
-        final = folder / unused_name(snapshot.state.step, {*_names(folder), *taken})
-        temporary = folder / f"{TEMP_PREFIX}{final.name}"
-        _write(temporary, snapshot)
-        _check_copy(temporary, snapshot)
-        write_manifest(temporary)
-        for path in (*temporary.rglob("*"), temporary):
+        name = unused_name(snapshot.state.step, {*_names(folder), *taken})
+        (folder / f"{TEMP_PREFIX}{name}").mkdir()
+    return name
+
+
+def _check(snapshot: Snapshot, temporary: Path) -> bool:
+    """Return whether this rank sees the folder of rank 0. Raises OutputError if its share is not finite."""
+    snapshot.check_finite()
+    return temporary.is_dir()
+
+
+def _folder_of_rank(temporary: Path, rank: int) -> Path:
+    """Return the folder of a rank whose host does not see that of rank 0, without those of its earlier saves."""
+    for leftover in temporary.parent.glob(f"{TEMP_PREFIX}*-rank{rank}"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    return temporary.with_name(f"{temporary.name}-rank{rank}")
+
+
+def _write_share(
+    world: World, folder: Path, final: Path, snapshot: Snapshot, s3_copy: S3Copy | None
+) -> dict[str, Entry]:
+    """Write this rank's files of a checkpoint, compare and sync them, and return their entries in the manifest."""
+    with _named_failure(final):
+        digests = _write_models(world, folder, snapshot) | _write_moments(world, folder, snapshot)
+        small = _write_settings(folder, snapshot) if world.is_main else []
+        entries = {file: file_entry(folder / file) for file in (*digests, *small)}
+        for file, digest in digests.items():
+            if entries[file]["sha256"] != digest:
+                raise OutputError(
+                    f"output: {folder / file} differs from what was written: check the disk; `latest` is unchanged"
+                )
+        for file in entries:
+            sync_path(folder / file)
+    if s3_copy:
+        s3_copy.upload_files(folder, entries, final.name)
+        if folder.name != f"{TEMP_PREFIX}{final.name}":  # nothing else goes there
+            shutil.rmtree(folder, ignore_errors=True)
+    return entries
+
+
+def _write_models(world: World, folder: Path, snapshot: Snapshot) -> dict[str, str]:
+    """Write the weights of all models on rank 0, and return the SHA-256 of what was written by file."""
+    blocks = [saved for saved in snapshot.blocks if saved.folder != OPTIMIZER_FOLDER]
+    pieces, digests = gather_bytes(world, blocks, snapshot.share), {}
+    try:
+        if world.is_main:
+            for model, of_model in groupby(blocks, lambda saved: saved.folder):
+                (folder / model).mkdir(exist_ok=True)
+                file = (Path(model) / WEIGHTS_FILE).as_posix()
+                digests[file] = write_tensors(folder / file, whole(saved.block for saved in of_model), pieces)
+    finally:
+        for _ in pieces:  # the other ranks wait until their blocks are taken
+            pass
+    return digests
+
+
+def _write_moments(world: World, folder: Path, snapshot: Snapshot) -> dict[str, str]:
+    """Write this rank's share of the optimizer's state, and return the SHA-256 of what was written by file."""
+    share = {saved.block: value for saved, value in snapshot.share.items() if saved.folder == OPTIMIZER_FOLDER}
+    if not share:
+        return {}
+    (folder / OPTIMIZER_FOLDER).mkdir(parents=True, exist_ok=True)
+    file = f"{OPTIMIZER_FOLDER}/rank-{world.rank:05d}.safetensors"
+    pieces = (piece for value in share.values() for piece in bytes_of(value))
+    return {file: write_tensors(folder / file, list(share), pieces)}
+
+
+def _write_settings(folder: Path, snapshot: Snapshot) -> list[str]:
+    """Write all files that are no tensors and return their paths."""
+    config = snapshot.model.config
+    config.architectures = [type(snapshot.model).__name__]
+    config.dtype = str(snapshot.model.dtype).removeprefix("torch.")
+    for model in sorted({saved.folder for saved in snapshot.blocks} - {OPTIMIZER_FOLDER}):
+        config.save_pretrained(folder / model)
+        snapshot.tokenizer.save(folder / model)
+        processor = json.dumps(processor_config(image_size(snapshot.model)), indent=1)
+        (folder / model / "preprocessor_config.json").write_text(processor, encoding="utf-8")
+    (folder / "training.json").write_text(snapshot.state.model_dump_json(indent=1), encoding="utf-8")
+    return [path.relative_to(folder).as_posix() for path in folder.rglob("*.json")]
+
+
+def _complete(temporary: Path, final: Path, entries: Mapping[str, Entry], keep: int, s3_copy: S3Copy | None) -> None:
+    """Write the manifest, rename the folder, set `latest` to it, and remove old checkpoints."""
+    with _named_failure(final):
+        write_manifest(temporary, entries)
+        for path in (temporary / MANIFEST, *filter(Path.is_dir, temporary.rglob("*")), temporary):
             sync_path(path)
         temporary.rename(final)
-        sync_path(folder)
-        write_latest(folder, final.name)
-    except (OSError, SafetensorError, RuntimeError) as error:  # torch and safetensors report a full disk in their way
-        for leftover in folder.glob(f"{TEMP_PREFIX}*"):
-            shutil.rmtree(leftover, ignore_errors=True)
-        raise StorageFullError(
-            f"output: cannot save {final} ({first_line(error)}): check the space on the disk, then continue with "
-            f"resume: true; earlier checkpoints are unchanged"
-        ) from error
-    _remove_old(final, keep)
-    return final
+        sync_path(final.parent)
+        write_latest(final.parent, final.name)
+    _remove_old(final, 1 if s3_copy else keep)
+    if s3_copy:
+        s3_copy.publish(final, keep=keep)
+    log.info("saved %s", s3_copy.location_of(final.name) if s3_copy else final)
 
 
 def _remove_old(newest: Path, keep: int) -> None:
@@ -125,59 +182,12 @@ def _names(folder: Path) -> set[str]:
     return {path.name for path in folder.glob(f"{PREFIX}*")}
 
 
-def _write(folder: Path, snapshot: Snapshot) -> None:
-    for name, weights in snapshot.models.items():
-        snapshot.model.save_pretrained(folder / name, state_dict=dict(weights))
-        snapshot.tokenizer.save(folder / name)
-        processor = json.dumps(processor_config(image_size(snapshot.model)), indent=1)
-        (folder / name / "preprocessor_config.json").write_text(processor, encoding="utf-8")
-    (folder / "training.json").write_text(snapshot.state.model_dump_json(indent=1), encoding="utf-8")
-    torch.save(dict(snapshot.optimizer), folder / OPTIMIZER_FILE)
-
-
-def _check_finite(snapshot: Snapshot) -> None:
-    moments = {f"optimizer.{name}": value for name, value in _tensors(snapshot.optimizer)}
-    for name, value in {**snapshot.weights, **moments}.items():
-        if value.is_floating_point() and not bool(value.isfinite().all()):
-            raise OutputError(
-                f"output: {name} is not finite after step {snapshot.state.step}, so it is not saved: lower lr or "
-                f"lengthen the warm-up, and continue with resume: true; earlier checkpoints are unchanged"
-            )
-
-
-def _check_copy(folder: Path, snapshot: Snapshot) -> None:
-    """Raise OutputError unless the files that training resumes from hold exactly the snapshot."""
+@contextmanager
+def _named_failure(checkpoint: Path) -> Iterator[None]:
     try:
-        same = _equals(folder, snapshot)
-    except (SafetensorError, RuntimeError, EOFError, pickle.UnpicklingError):
-        same = False  # a file cannot even be read
-    if not same:
-        raise OutputError(f"output: {folder} differs from what was written: check the disk; `latest` is unchanged")
-
-
-def _equals(folder: Path, snapshot: Snapshot) -> bool:
-    """Return whether the files that training resumes from hold exactly the snapshot."""
-    saved = dict(_tensors(torch.load(folder / OPTIMIZER_FILE, map_location="cpu", mmap=True, weights_only=True)))
-    expected = dict(_tensors(snapshot.optimizer))
-    same = saved.keys() == expected.keys() and all(torch.equal(saved[name], expected[name].cpu()) for name in saved)
-    for part, weights in snapshot.models.items():
-        names = set()
-        for path in (folder / part).glob("*.safetensors"):
-            with safe_open(path, "pt") as file:
-                for name in file.keys():  # noqa: SIM118 - not a dictionary
-                    names.add(name)
-                    same = same and torch.equal(file.get_tensor(name), weights[name].cpu())
-        same = same and names == set(weights)
-    return same
-
-
-def _tensors(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Yield the tensors in nested mappings and sequences, with their dotted names."""
-    if isinstance(value, Tensor):
-        yield name, value
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _tensors(item, f"{name}.{key}" if name else str(key))
-    elif isinstance(value, list | tuple):
-        for number, item in enumerate(value):
-            yield from _tensors(item, f"{name}.{number}")
+        yield
+    except OSError as error:
+        raise StorageFullError(
+            f"output: cannot save {checkpoint} ({first_line(error)}): check the space on the disk, then continue with "
+            f"resume: true; earlier checkpoints are unchanged"
+        ) from error

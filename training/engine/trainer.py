@@ -29,12 +29,12 @@ from training.distributed import RunInterruptedError, World, peak_memory
 from training.engine import checkpoint
 from training.engine.background_save import CheckpointSaver
 from training.engine.checkpoint import ResumePoint, TrainingState
-from training.engine.checkpoint_writer import take_snapshot
 from training.engine.dry_run import MEASURED_STEPS, Parameters, describe_run
 from training.engine.languages import SeenLanguages
 from training.engine.objective import Objective
 from training.engine.optimizer import build_optimizer, learning_rate, set_learning_rate
 from training.engine.run_log import RunLog
+from training.engine.snapshot import take_snapshot
 from training.engine.step_times import StepTimes
 from training.engine.stop_signals import StopSignals
 from training.engine.trackers import Trackers
@@ -95,13 +95,14 @@ class Trainer:
         self._step, self._data_state = 0, DataState()
         if start.resume:
             self._step, self._data_state = start.resume.state.step, start.resume.state.progress
-            checkpoint.restore(start.resume.folder, self._optimizer)
+            checkpoint.restore(start.resume.folder, self._model, self._optimizer)
         self._average: WeightAverage | None = None
         if (world.is_main or self._parallel.is_sharded) and config.ema_decay is not None:
             self._average = WeightAverage(self._model, config.ema_decay)
             if start.resume and (folder := start.resume.folder / checkpoint.AVERAGE_FOLDER).exists():
                 self._average.restore(folder)
         self._saver = CheckpointSaver(
+            world,
             config.output_folder,
             keep=config.keep_checkpoints,
             background=config.save_in_background,
@@ -274,7 +275,7 @@ class Trainer:
             self._log_of_run.write_evaluation(self._step, self._data_state.epoch, found)
 
     def _save(self, *, wait: bool) -> None:
-        """Save a checkpoint, on rank 0 while the others wait: until it is complete, or until writing has started."""
+        """Save a checkpoint; return when it is complete, or when writing has started."""
         shares = self._seen.exchange()
         state = TrainingState(
             step=self._step,
@@ -287,13 +288,12 @@ class Trainer:
             code_version=__version__,
         )
         averaged = self._average.weights if self._average else None
-        present = take_snapshot(self._model, self._tokenizer, self._optimizer, state, averaged)
-        snapshot = present.convert(self._parallel.gather)
+        snapshot = take_snapshot(self._world, self._model, self._tokenizer, self._optimizer, state, averaged)
 
-        def write() -> None:
+        def write_logs() -> None:
             if log_of_run := self._log_of_run:
                 log_of_run.write(self._step, state.progress.epoch, shares, shown=[*shares][:LOGGED_LANGUAGES])
                 log_of_run.write_page(state)
-            self._saver.save(snapshot, wait=wait, is_copy=self._parallel.is_sharded)
 
-        self._world.broadcast_from_main(write)
+        self._world.broadcast_from_main(write_logs)
+        self._saver.save(snapshot, wait=wait)

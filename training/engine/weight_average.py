@@ -6,12 +6,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from curation.io.failures import first_line
 from training.output.manifest import DamagedCheckpointError
-from training.parallel.tensors import local, share_out
+from training.parallel.tensors import local, read_into
 
 
 class WeightAverage:
@@ -33,15 +32,11 @@ class WeightAverage:
         present = [local(p.detach()) for p in self._parameters.values()]
         torch._foreach_lerp_([local(value) for value in self.weights.values()], present, 1 - self._decay)
 
-    @torch.no_grad()
     def restore(self, folder: Path) -> None:
         """Read the average that a checkpoint's folder holds. Raises DamagedCheckpointError if it cannot be read."""
         try:
-            for file in sorted(folder.glob("*.safetensors")):
-                for name, value in load_file(file).items():
-                    average = self.weights[name]
-                    local(average).copy_(local(share_out(value, average)))
-        except (OSError, SafetensorError, KeyError, RuntimeError) as error:
+            read_into(folder, self.weights)
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise DamagedCheckpointError(
                 f"resume: {folder} cannot be read ({first_line(error)}): set resume to another checkpoint"
             ) from error

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TypedDict
 
 from curation.errors import InputError
 
 MANIFEST = "manifest.json"
+
+
+class Entry(TypedDict):
+    """What a manifest states about a file: its size in bytes and its SHA-256."""
+
+    size: int
+    sha256: str
 
 
 class DamagedCheckpointError(InputError):
@@ -17,11 +26,15 @@ class DamagedCheckpointError(InputError):
     exit_code = 4
 
 
-def write_manifest(folder: Path) -> None:
-    """Write size and SHA-256 of every file below a folder, as they are read back, to its manifest."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    entries = {path.relative_to(folder).as_posix(): _entry(path) for path in files}
-    (folder / MANIFEST).write_text(json.dumps(entries, indent=1), encoding="utf-8")
+def file_entry(path: Path) -> Entry:
+    """Return the entry of a file as it is read back."""
+    with path.open("rb") as file:
+        return {"size": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def write_manifest(folder: Path, entries: Mapping[str, Entry]) -> None:
+    """Write the entries of a folder's files, by their paths in it, to its manifest."""
+    (folder / MANIFEST).write_text(json.dumps(dict(sorted(entries.items())), indent=1), encoding="utf-8")
 
 
 def check_manifest(folder: Path, source: str | None = None) -> None:
@@ -38,7 +51,7 @@ def check_manifest(folder: Path, source: str | None = None) -> None:
         try:
             size = (folder / name).stat().st_size
             problem = f"has {size} bytes, not {entry['size']}" if size != entry["size"] else None
-            if not problem and _entry(folder / name) != entry:
+            if not problem and file_entry(folder / name) != entry:
                 problem = "has changed since it was saved"
         except OSError as error:
             problem = f"cannot be read: {error.strerror}"
@@ -46,18 +59,13 @@ def check_manifest(folder: Path, source: str | None = None) -> None:
             raise _damaged(source, f"{name} {problem}")
 
 
-def read_manifest(data: bytes, folder: str) -> dict[str, dict[str, object]]:
+def read_manifest(data: bytes, folder: str) -> dict[str, Entry]:
     """Return the entries of a manifest by file name. Raises DamagedCheckpointError if it is broken."""
     try:
-        entries: dict[str, dict[str, object]] = json.loads(data)
+        entries: dict[str, Entry] = json.loads(data)
     except ValueError:
         raise _damaged(folder, f"{MANIFEST} is broken") from None
     return entries
-
-
-def _entry(path: Path) -> dict[str, object]:
-    with path.open("rb") as file:
-        return {"size": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
 def _damaged(folder: str, problem: str) -> DamagedCheckpointError:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -88,15 +88,19 @@ class S3Copy(NamedTuple):
                 files.setdefault(name, []).append(path)
         return files
 
-    def upload(self, checkpoint: Path, *, keep: int) -> None:
-        """Upload a checkpoint, set `latest` to it, and remove incomplete checkpoints and all but the `keep` newest.
+    def upload_files(self, folder: Path, files: Iterable[str], name: str) -> None:
+        """Upload files of a folder to a checkpoint that is not complete yet. Raises InputError if S3 refuses one."""
+        for file in files:
+            self._upload(folder / file, join(self.location_of(name), file))
+
+    def publish(self, checkpoint: Path, *, keep: int) -> None:
+        """Upload the manifest of a checkpoint whose other files are uploaded, and set `latest` to it.
+
+        Then remove incomplete checkpoints and all but the `keep` newest, and upload the logs.
 
         Raises InputError if S3 does not take it; `latest` is then unchanged.
         """
-        target = self.location_of(checkpoint.name)
-        files = sorted(path for path in checkpoint.rglob("*") if path.is_file() and path != checkpoint / MANIFEST)
-        for path in (*files, checkpoint / MANIFEST):
-            self._upload(path, join(target, path.relative_to(checkpoint).as_posix()))
+        self.upload_files(checkpoint, [MANIFEST], checkpoint.name)
         self._write(join(self.location, CHECKPOINTS, LATEST), checkpoint.name.encode())
         self._remove_old(checkpoint.name, keep)
         self.upload_logs()

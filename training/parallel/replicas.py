@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -51,7 +50,3 @@ class Replicas:
     def whole(self) -> Iterator[None]:
         """Let each rank use the model by itself while the block runs; every rank must enter the block."""
         yield
-
-    def gather(self, value: Any) -> Any:
-        """Return nested mappings and sequences with whole tensors on rank 0; every rank must call it."""
-        return value

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Literal
 
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -62,18 +62,6 @@ class Shards(Replicas):
             for unit in self._units:
                 unit.set_reshard_after_forward(unit is not self._units[-1], recurse=False)
                 unit.reshard()
-
-    def gather(self, value: Any) -> Any:
-        """Return nested mappings and sequences with copies of whole tensors in the memory of rank 0's CPU.
-
-        Every rank must call it; the others get None for each tensor.
-        """
-        if isinstance(value, Tensor):
-            whole = value.full_tensor() if isinstance(value, DTensor) else value.clone()
-            return whole.detach().cpu() if self._world.is_main else None
-        if isinstance(value, Mapping):
-            return {key: self.gather(item) for key, item in value.items()}
-        return type(value)(map(self.gather, value)) if isinstance(value, list | tuple) else value
 
 
 def parallelize(towers: TwoTowers, world: World, kind: Literal["ddp", "fsdp"]) -> Replicas:

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import re
 import threading
 import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,13 +11,16 @@ from torch.optim import AdamW
 from curation.errors import InputError
 from support.models import build_model
 from training.data.sample_order import DataState
+from training.distributed import World
 from training.engine import checkpoint
 from training.engine.background_save import CheckpointSaver
 from training.engine.checkpoint import TrainingState
-from training.engine.checkpoint_writer import Snapshot, _equals, save, take_snapshot
+from training.engine.checkpoint_writer import save
+from training.engine.snapshot import take_snapshot
 from training.engine.weight_average import WeightAverage
 from training.models.metaclip2 import PRESETS, Tower
 
+ALONE = World(0, 1, torch.device("cpu"))
 SMALL = PRESETS["tiny"]._replace(
     image_size=16, context_length=16, embedding=8, vision=Tower(8, 1, 2), text=Tower(8, 1, 2)
 )
@@ -38,7 +39,7 @@ def run(tokenizer):
 
     def snapshot(number: int, averaged=None):
         state = TrainingState(step=number, progress=DataState(), version=1, run_ids=("r",), samples=9, config={})
-        return take_snapshot(model, tokenizer, optimizer, state, averaged)
+        return take_snapshot(ALONE, model, tokenizer, optimizer, state, averaged)
 
     step.model, step.optimizer, step.snapshot = model, optimizer, snapshot
     step()
@@ -48,14 +49,14 @@ def run(tokenizer):
 def test_training_may_go_on_while_a_checkpoint_is_written(run, tmp_path, monkeypatch):
     may_write = threading.Event()
 
-    def save_later(output, snapshot, **keys):
+    def save_later(*arguments, **keys):
         assert may_write.wait(60)
-        return save(output, snapshot, **keys)
+        save(*arguments, **keys)
 
     monkeypatch.setattr("training.engine.background_save.save", save_later)
-    saver = CheckpointSaver(tmp_path, keep=3, background=True)
+    saver = CheckpointSaver(ALONE, tmp_path, keep=3, background=True)
     weights = {name: value.clone() for name, value in run.model.state_dict().items()}
-    moment = run.optimizer.state_dict()["state"][0]["exp_avg"].clone()
+    moment = run.optimizer.state[run.model.visual_projection.weight]["exp_avg"].clone()
     saver.save(run.snapshot(1))
     run()
     assert checkpoint.find(tmp_path) is None
@@ -64,12 +65,13 @@ def test_training_may_go_on_while_a_checkpoint_is_written(run, tmp_path, monkeyp
     folder = checkpoint.find(tmp_path)
     assert all(torch.equal(value, weights[name]) for name, value in load_file(folder / "model.safetensors").items())
     assert not torch.equal(run.model.visual_projection.weight, weights["visual_projection.weight"])
-    assert torch.equal(torch.load(folder / "optimizer.pt")["optimizer"]["state"][0]["exp_avg"], moment)
+    moments = load_file(folder / "optimizer" / "rank-00000.safetensors")
+    assert torch.equal(moments["visual_projection.weight.exp_avg"], moment)
 
 
 @pytest.mark.parametrize("background", [True, False])
 def test_a_failed_save_is_raised_once_and_the_next_one_works(run, tmp_path, monkeypatch, background):
-    saver = CheckpointSaver(tmp_path, keep=3, background=background)
+    saver = CheckpointSaver(ALONE, tmp_path, keep=3, background=background)
 
     def fail(*_, **__):
         raise InputError("output: cannot save")
@@ -95,7 +97,7 @@ def test_a_run_ends_only_after_its_background_save_and_reports_its_own_error(run
     monkeypatch.setattr("training.engine.background_save.save", save_slowly)
 
     def train_with_bug():
-        with CheckpointSaver(tmp_path, keep=3, background=True) as saver:
+        with CheckpointSaver(ALONE, tmp_path, keep=3, background=True) as saver:
             saver.save(run.snapshot(1))
             raise KeyError
 
@@ -103,7 +105,10 @@ def test_a_run_ends_only_after_its_background_save_and_reports_its_own_error(run
         train_with_bug()
     assert written
     assert caplog.messages == ["output: cannot save"]
-    with pytest.raises(InputError, match="cannot save"), CheckpointSaver(tmp_path, keep=3, background=True) as saver:
+    with (
+        pytest.raises(InputError, match="cannot save"),
+        CheckpointSaver(ALONE, tmp_path, keep=3, background=True) as saver,
+    ):
         saver.save(run.snapshot(1))
 
 
@@ -115,7 +120,8 @@ def test_the_average_follows_its_formula_and_is_a_model_of_its_own(run, tmp_path
         average.update()
         expected = 0.75 * expected + 0.25 * run.model.visual_projection.weight.detach().double()
     assert torch.allclose(average.weights["visual_projection.weight"].double(), expected, atol=1e-6)
-    folder = save(tmp_path, run.snapshot(1, average.weights), keep=1)
+    save(ALONE, tmp_path, run.snapshot(1, average.weights), keep=1)
+    folder = checkpoint.find(tmp_path)
     averaged, _ = checkpoint.load_model(folder / "ema")
     assert torch.equal(averaged.visual_projection.weight, average.weights["visual_projection.weight"])
     assert not torch.equal(averaged.visual_projection.weight, run.model.visual_projection.weight)
@@ -126,29 +132,8 @@ def test_the_average_follows_its_formula_and_is_a_model_of_its_own(run, tmp_path
 
 def test_a_damaged_average_is_one_line(run, tmp_path):
     average = WeightAverage(run.model, 0.75)
-    folder = save(tmp_path, run.snapshot(1, average.weights), keep=1) / "ema"
+    save(ALONE, tmp_path, run.snapshot(1, average.weights), keep=1)
+    folder = checkpoint.find(tmp_path) / "ema"
     (folder / "model.safetensors").write_bytes(b"broken")
     with pytest.raises(InputError, match=r"resume: .*ema cannot be read \(.*\): set resume to another checkpoint"):
         average.restore(folder)
-
-
-def own_memory() -> int:
-    """Return the bytes of this process that belong to no file."""
-    [line] = re.findall(r"RssAnon:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    return int(line) * 1024
-
-
-def test_comparing_a_saved_optimizer_needs_no_memory_for_a_second_one(tmp_path, monkeypatch):
-    state = {"optimizer": {"state": {0: {"exp_avg": torch.ones(32 << 20)}}}}
-    torch.save(state, tmp_path / "optimizer.pt")
-    load, grown = torch.load, []
-
-    def measured(*arguments, **keys):
-        before = own_memory()
-        loaded = load(*arguments, **keys)
-        grown.append(own_memory() - before)
-        return loaded
-
-    monkeypatch.setattr("torch.load", measured)
-    assert _equals(tmp_path, Snapshot(None, {}, None, None, state, None))
-    assert grown[0] < 64 << 20, "the moments have 128 MiB"

@@ -15,13 +15,17 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from curation.errors import InputError, OutputError, StorageFullError
 from support.models import build_model
 from training.data.sample_order import DataState
+from training.distributed import World
 from training.engine import checkpoint
 from training.engine.checkpoint import TrainingState
-from training.engine.checkpoint_writer import _write, take_snapshot
 from training.engine.checkpoint_writer import save as save_checkpoint
+from training.engine.snapshot import take_snapshot
 from training.models.metaclip2 import PRESETS, Tower
 from training.output.manifest import DamagedCheckpointError, check_manifest
+from training.output.tensor_file import write_tensors
 
+ALONE = World(0, 1, torch.device("cpu"))
+OPTIMIZER = "optimizer/rank-00000.safetensors"
 SMALL = PRESETS["tiny"]._replace(
     image_size=16, context_length=16, embedding=8, vision=Tower(8, 1, 2), text=Tower(8, 1, 2)
 )
@@ -39,7 +43,8 @@ def saved(tokenizer, tmp_path):
         for parameter in model.parameters():
             parameter.grad = torch.full_like(parameter, 0.01 * step)
         optimizer.step()
-        return save_checkpoint(tmp_path, take_snapshot(model, tokenizer, optimizer, state), keep=keep)
+        save_checkpoint(ALONE, tmp_path, take_snapshot(ALONE, model, tokenizer, optimizer, state), keep=keep)
+        return checkpoint.find(tmp_path)
 
     save.model, save.optimizer, save.output = model, optimizer, tmp_path
     return save
@@ -59,21 +64,11 @@ def test_a_checkpoint_restores_everything(saved, tokenizer):
     assert (state.step, state.progress, state.version, state.run_ids) == (7, DataState(1, 14), 4, ("r",))
     assert state.config == {"lr": 0.1}
     optimizer = AdamW(model.parameters(), fused=True)
-    checkpoint.restore(folder, optimizer)
+    checkpoint.restore(folder, model, optimizer)
     expected, restored = saved.optimizer.state_dict(), optimizer.state_dict()
     assert restored["param_groups"] == expected["param_groups"]
     for number, moments in expected["state"].items():
         assert all(torch.equal(restored["state"][number][key], value) for key, value in moments.items())
-
-
-def test_the_state_of_a_generator_that_earlier_releases_saved_is_ignored(saved):
-    path = saved(1) / "optimizer.pt"
-    torch.save({**torch.load(path), "rng": torch.get_rng_state()}, path)
-    before = torch.get_rng_state()
-    fresh = AdamW(saved.model.parameters(), fused=True)
-    checkpoint.restore(path.parent, fresh)
-    assert torch.equal(torch.get_rng_state(), before)
-    assert len(fresh.state) == len(saved.optimizer.state)
 
 
 def test_hugging_face_loads_a_checkpoint(saved, tokenizer):
@@ -116,9 +111,9 @@ class Killed(BaseException):
 @pytest.mark.parametrize(
     "at",
     [
-        "save_pretrained",
+        "tokenizer.save",
         "Path.write_text",
-        "torch.save",
+        "write_tensors",
         "write_manifest",
         "sync_path",
         "Path.rename",
@@ -136,8 +131,7 @@ def test_a_killed_save_leaves_the_earlier_checkpoint_usable(saved, monkeypatch, 
 
     with monkeypatch.context() as patch:
         target = {
-            "save_pretrained": "training.engine.checkpoint_writer.MetaClip2Model.save_pretrained",
-            "torch.save": "torch.save",
+            "tokenizer.save": "training.data.tokenizer.Tokenizer.save",
             "Path.replace": "training.output.checkpoints.Path.replace",
         }
         patch.setattr(target.get(at, f"training.engine.checkpoint_writer.{at}"), killed)
@@ -178,39 +172,39 @@ def test_weights_that_are_not_finite_are_not_saved(saved):
     assert list((saved.output / "checkpoints").glob("*step-*")) == [first]
 
 
-@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.pt"])
+@pytest.mark.parametrize("file", ["model.safetensors", OPTIMIZER])
 def test_a_file_that_reads_back_differently_is_never_the_latest(saved, monkeypatch, file):
     first = saved(1)
 
-    def write_and_damage(folder, snapshot):
-        _write(folder, snapshot)
-        with (folder / file).open("r+b") as damaged:
-            damaged.seek(
-                -200 if file.endswith("tensors") else (folder / file).stat().st_size // 2,
-                os.SEEK_SET if file.endswith("pt") else os.SEEK_END,
-            )
-            damaged.write(bytes(range(100)))
+    def write_and_damage(path, *arguments):
+        digest = write_tensors(path, *arguments)
+        if path.as_posix().endswith(f"{first.name[:-1]}2/{file}"):
+            with path.open("r+b") as damaged:
+                damaged.seek(-200, os.SEEK_END)
+                damaged.write(bytes(range(100)))
+        return digest
 
-    monkeypatch.setattr("training.engine.checkpoint_writer._write", write_and_damage)
-    with pytest.raises(OutputError, match="output: "):
+    monkeypatch.setattr("training.engine.checkpoint_writer.write_tensors", write_and_damage)
+    with pytest.raises(OutputError, match=rf"output: .*/{file} differs from what was written: check the disk"):
         saved(2)
     assert checkpoint.find(saved.output) == first
     check_manifest(first)
 
 
-@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.pt", "training.json", "tokenizer.json"])
+@pytest.mark.parametrize("file", ["model.safetensors", OPTIMIZER, "training.json", "tokenizer.json"])
 @pytest.mark.parametrize("damage", ["missing", "truncated", "changed"])
 def test_a_damaged_file_of_a_checkpoint_is_named(saved, file, damage):
-    path = saved(1) / file
+    folder = saved(1)
+    path = folder / file
     data = path.read_bytes()
     path.unlink()
     if damage != "missing":
         path.write_bytes(data[:-9] if damage == "truncated" else data[:-9] + bytes(9))
     with pytest.raises(DamagedCheckpointError, match=f"resume: .* is damaged: {re.escape(file)} .*: set resume to"):
-        check_manifest(path.parent)
-    if file == "optimizer.pt" and damage != "changed":
-        with pytest.raises(DamagedCheckpointError, match=r"resume: .*optimizer\.pt cannot be read"):
-            checkpoint.restore(path.parent, saved.optimizer)
+        check_manifest(folder)
+    if file == OPTIMIZER and damage != "changed":
+        with pytest.raises(DamagedCheckpointError, match=r"resume: .*/optimizer cannot be read \(.*\): set resume to"):
+            checkpoint.restore(folder, saved.model, saved.optimizer)
 
 
 def test_a_folder_without_a_manifest_is_no_complete_checkpoint(saved):
@@ -243,7 +237,7 @@ def test_the_configuration_wins_over_the_hyper_parameters_of_the_saved_optimizer
     folder = saved(1)
     parameters = saved.model.parameters()
     changed = AdamW(parameters, lr=0.5, betas=(0.1, 0.2), eps=1e-3, weight_decay=0.7, fused=True)
-    checkpoint.restore(folder, changed)
+    checkpoint.restore(folder, saved.model, changed)
     (group,) = changed.param_groups
     assert (group["lr"], group["betas"], group["eps"], group["weight_decay"]) == (0.5, (0.1, 0.2), 1e-3, 0.7)
     assert len(changed.state_dict()["state"]) == len(group["params"])

@@ -17,12 +17,13 @@ from support.shards import SMALL, ShardLake, shard_row
 from training.config import TrainConfig
 from training.distributed import World
 from training.output.checkpoints import old_names, unused_name
-from training.output.manifest import DamagedCheckpointError, write_manifest
+from training.output.manifest import DamagedCheckpointError, file_entry, write_manifest
 from training.output.s3_copy import S3Copy
 from training.train import train
 
 ALONE = World(0, 1, torch.device("cpu"))
 KEYS = SMALL | {"steps": 6, "save_every": 2, "keep_checkpoints": 2}
+FILES = ("a.bin", "b.bin", "ema/a.bin")
 
 
 @pytest.fixture(scope="module")
@@ -85,10 +86,15 @@ def test_a_run_on_s3_goes_on_from_another_host_as_if_it_had_not_stopped(copy, la
 def made_checkpoint(copy: S3Copy, step: int) -> Path:
     folder = copy.local_folder(unused_name(step, copy.names()))
     (folder / "ema").mkdir(parents=True)
-    for name in ("a.bin", "b.bin", "ema/a.bin"):
+    for name in FILES:
         (folder / name).write_bytes(name.encode() * step)
-    write_manifest(folder)
+    write_manifest(folder, {name: file_entry(folder / name) for name in FILES})
     return folder
+
+
+def upload(copy: S3Copy, folder: Path, keep: int) -> None:
+    copy.upload_files(folder, FILES, folder.name)
+    copy.publish(folder, keep=keep)
 
 
 class Killed(BaseException):
@@ -97,8 +103,8 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("after", range(5))
 def test_a_killed_upload_leaves_the_earlier_checkpoint_in_use(copy, monkeypatch, new_host, after):
-    copy.upload(made_checkpoint(copy, 1), keep=2)
-    upload, write, calls = S3Copy._upload, S3Copy._write, []
+    upload(copy, made_checkpoint(copy, 1), keep=2)
+    upload_one, write, calls = S3Copy._upload, S3Copy._write, []
 
     def kill_later(act):
         def call(*arguments):
@@ -110,14 +116,14 @@ def test_a_killed_upload_leaves_the_earlier_checkpoint_in_use(copy, monkeypatch,
         return call
 
     with monkeypatch.context() as patch:
-        patch.setattr(S3Copy, "_upload", kill_later(upload))
+        patch.setattr(S3Copy, "_upload", kill_later(upload_one))
         patch.setattr(S3Copy, "_write", kill_later(write))
         with pytest.raises(Killed):
-            copy.upload(made_checkpoint(copy, 2), keep=2)
+            upload(copy, made_checkpoint(copy, 2), keep=2)
     new_host()
     assert copy.newest() == "step-00000001"
     copy.download("step-00000001")
-    copy.upload(made_checkpoint(copy, 2), keep=2)
+    upload(copy, made_checkpoint(copy, 2), keep=2)
     newest = copy.newest()
     copy.download(newest)
     complete = {name for name in copy.names() if f"checkpoints/{name}/manifest.json" in files_of(copy)}
@@ -126,7 +132,7 @@ def test_a_killed_upload_leaves_the_earlier_checkpoint_in_use(copy, monkeypatch,
 
 
 def test_a_damaged_object_is_named_and_never_used(copy, new_host):
-    copy.upload(made_checkpoint(copy, 3), keep=1)
+    upload(copy, made_checkpoint(copy, 3), keep=1)
     copy.storage.write_bytes(f"{copy.location_of('step-00000003')}/b.bin", b"other")
     new_host()
     with pytest.raises(DamagedCheckpointError, match=rf"{copy.location}/.*: b\.bin has 5 bytes, not 15"):
@@ -141,7 +147,7 @@ def test_an_upload_that_s3_refuses_is_one_line(copy, monkeypatch):
     folder = made_checkpoint(copy, 1)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(InputError, match=f"cannot write {copy.location_of('step-00000001')}/a") as caught:
-        S3Copy(copy.location, Storage()).upload(folder, keep=1)
+        upload(S3Copy(copy.location, Storage()), folder, keep=1)
     assert "\n" not in str(caught.value)
 
 
@@ -155,11 +161,11 @@ def test_a_start_that_is_refused_leaves_the_logs_on_s3_alone(copy, lake):
 
 
 def test_neither_sigterm_nor_a_lost_rank_ends_the_last_upload_of_a_run_with_an_error(copy, lake, monkeypatch):
-    upload, uploads, world = S3Copy.upload_logs, [], World(0, 1, torch.device("cpu"))
+    upload_logs, uploads, world = S3Copy.upload_logs, [], World(0, 1, torch.device("cpu"))
 
     def terminate(copy):
         os.kill(os.getpid(), signal.SIGTERM)
-        upload(copy)
+        upload_logs(copy)
         uploads.append(world.unwatched.is_set())
 
     monkeypatch.setattr(S3Copy, "upload_logs", terminate)
@@ -172,7 +178,7 @@ def test_neither_sigterm_nor_a_lost_rank_ends_the_last_upload_of_a_run_with_an_e
 
 def test_a_copy_of_this_host_that_is_damaged_is_downloaded_again(copy):
     folder = made_checkpoint(copy, 3)
-    copy.upload(folder, keep=1)
+    upload(copy, folder, keep=1)
     (folder / "b.bin").write_bytes(b"other")
     assert (copy.download("step-00000003") / "b.bin").read_bytes() == b"b.bin" * 3
 

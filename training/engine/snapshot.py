@@ -1,0 +1,69 @@
+"""The state of a run at one step, as its ranks save it together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple, Self
+
+from torch import Tensor
+from torch.optim import Optimizer
+from transformers import MetaClip2Model
+
+from curation.errors import OutputError
+from training.data.tokenizer import Tokenizer
+from training.distributed import World
+from training.engine.checkpoint import AVERAGE_FOLDER, OPTIMIZER_FOLDER, TrainingState, moments_of
+from training.parallel.blocks import SavedBlock, plan_blocks
+from training.parallel.tensors import local
+
+
+class Snapshot(NamedTuple):
+    """All that a checkpoint stores.
+
+    Attributes:
+        model: the model; only its class and its configuration are used.
+        tokenizer: its tokenizer.
+        state: the state of the run.
+        blocks: the blocks of all tensors, the folder of each in the checkpoint, and the rank that saves it.
+        share: the blocks that this rank saves.
+    """
+
+    model: MetaClip2Model
+    tokenizer: Tokenizer
+    state: TrainingState
+    blocks: list[SavedBlock]
+    share: Mapping[SavedBlock, Tensor]
+
+    def copied(self) -> Self:
+        """Return a snapshot whose tensors are copies in the memory of the CPU, which training does not change."""
+        return self._replace(share={saved: value.to("cpu", copy=True) for saved, value in self.share.items()})
+
+    def check_finite(self) -> None:
+        """Raise OutputError if a weight or a moment of this rank's share is not finite."""
+        for saved, value in self.share.items():
+            if value.is_floating_point() and not bool(value.isfinite().all()):
+                raise OutputError(
+                    f"output: {saved.folder}{'.' * bool(saved.folder)}{saved.block.name} is not finite after step "
+                    f"{self.state.step}, so it is not saved: lower lr or lengthen the warm-up, and continue with "
+                    f"resume: true; earlier checkpoints are unchanged"
+                )
+
+
+def take_snapshot(
+    world: World,
+    model: MetaClip2Model,
+    tokenizer: Tokenizer,
+    optimizer: Optimizer,
+    state: TrainingState,
+    averaged: Mapping[str, Tensor] | None = None,
+) -> Snapshot:
+    """Return the present state of a run; it shares the memory of model and optimizer. Every rank must call it.
+
+    The moving average of the weights may be on rank 0 only. It is saved as a second model.
+    """
+    tensors = {"": model.state_dict(), AVERAGE_FOLDER: averaged or {}, OPTIMIZER_FOLDER: moments_of(model, optimizer)}
+    blocks = plan_blocks(world, tensors)
+    share = {
+        saved: local(tensors[saved.folder][saved.block.name]).detach() for saved in blocks if saved.rank == world.rank
+    }
+    return Snapshot(model, tokenizer, state, blocks, share)
