@@ -25,9 +25,9 @@ from curation.lake.names import check_name
 from curation.lake.presence import file_problems
 from jobs.runtime.context import Context
 from jobs.runtime.job import Job, main
+from jobs.runtime.progress import Progress, continue_killed, run_rest
 from jobs.runtime.runs import Outcome
 from jobs.runtime.stage import Publication, Stage, StageRun
-from jobs.tasks.compact.progress import Progress, continue_killed, run_rest
 from jobs.tasks.compact.rows import SourceRows, StagedRows, StageRows, WriteBucket, WrittenBucket
 from jobs.tasks.images.splits import cut_by_bytes, stored_row_bytes
 

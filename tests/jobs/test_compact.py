@@ -19,7 +19,7 @@ from curation.errors import DamagedLakeError, InputError, OutputError, UsageErro
 from curation.lake.parquet import ROW_GROUP_BYTES
 from jobs import compact
 from jobs.runtime.context import Context
-from jobs.tasks.compact.progress import killed_runs
+from jobs.runtime.progress import killed_runs
 from jobs.tasks.compact.rows import StageRows, WriteBucket, bucket_numbers
 from support.compaction import SEED, Killed, in_order, kill_at, make_lake, read
 from support.in_process import change, without_spark
@@ -228,7 +228,7 @@ def test_a_killed_run_that_gc_may_clear_before_the_end_is_not_continued(
         kill_at(patch, WriteBucket, 2, after=True)
         with pytest.raises(Killed):
             compact.run(context)
-    [killed] = killed_runs(context.lake)
+    [killed] = killed_runs(context.lake, "compact")
     time.sleep(1)  # run ids have whole seconds
     [outcome] = compact.run(context)
     assert (outcome.run_id == killed) == is_continued

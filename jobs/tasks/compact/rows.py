@@ -30,8 +30,8 @@ from curation.lake.files import WrittenFile
 from curation.lake.parquet_read import read_row_groups, with_columns
 from curation.lake.schemas import SCHEMAS
 from jobs.runtime.partitions import WriterFactory
+from jobs.runtime.progress import Progress
 from jobs.tasks.balance.draw import in_order
-from jobs.tasks.compact.progress import Progress
 from jobs.tasks.images.splits import Slice
 
 PART_BYTES: Final = 16 << 20

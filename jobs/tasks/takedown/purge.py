@@ -25,9 +25,9 @@ from jobs.runtime.config import Config
 from jobs.runtime.context import Context
 from jobs.runtime.freshness import recorded_inputs
 from jobs.runtime.partitions import WriterFactory
+from jobs.runtime.progress import STAGES, killed_runs
 from jobs.runtime.runs import Outcome, find_run, started_at
 from jobs.runtime.stage import Publication, StageRun
-from jobs.tasks.compact.progress import killed_runs
 
 TABLES = ("pairs", "matches", "curated", "images", "duplicates", "shards", "compacted")  # those with rows of images
 
@@ -97,8 +97,8 @@ def purge_files(lake: Lake, batches: set[str], others: Sequence[Mapping[str, str
     Files of runs that started after the partition's owner stay: they may belong to a run that is going on. A run that
     started before it cannot publish any more. All files of partitions that are not published are deleted, such as those
     of a first fetch that was killed, and the cached groups of the batches' input files. So is all that unfinished runs
-    of compact have written, whatever their dataset: it may have rows of any batch. A run that has lost files cannot
-    publish.
+    of the stages in `progress.STAGES` have written: a dataset may have rows of any batch. A run that has lost files
+    cannot publish.
     """
     removed = [
         file
@@ -109,7 +109,9 @@ def purge_files(lake: Lake, batches: set[str], others: Sequence[Mapping[str, str
     ]
     for batch in sorted(batches):
         removed += lake.storage.list_files(lake.layout.group_cache(batch))
-    unfinished = [*_unpublished(lake, batches), *_unfinished_datasets(lake)]
+    unfinished = list(_unpublished(lake, batches))
+    for stage, table in STAGES.items():
+        unfinished += _unfinished(lake, stage, table)
     removed = list({file.path: file for file in [*removed, *map(lake.storage.stat, unfinished)]}.values())
     lake.storage.delete_files([file.path for file in removed])
     return removed
@@ -126,14 +128,14 @@ def _unpublished(lake: Lake, batches: set[str]) -> Iterator[str]:
                 yield path
 
 
-def _unfinished_datasets(lake: Lake) -> Iterator[str]:
-    """Yield the files of killed runs of compact, and of datasets that are not published; files half written too.
+def _unfinished(lake: Lake, stage: str, table: str) -> Iterator[str]:
+    """Yield the files of killed runs of a stage, and of its partitions that are not published; files half written too.
 
     The data files come first: the working files name the runs, for a purge that is interrupted and run again.
     """
-    killed, files, now = sorted(killed_runs(lake)), lake.snapshot("compacted").files, datetime.now(UTC)
+    killed, files, now = sorted(killed_runs(lake, stage)), lake.snapshot(table).files, datetime.now(UTC)
     kept, published = {file.path for file in files}, {_folder(file.path) for file in files}
-    for path in lake.storage.older_files(lake.layout.table("compacted"), now):
+    for path in lake.storage.older_files(lake.layout.table(table), now):
         if path in kept or "/_delta_log/" in path:
             continue
         if run_id_of(path) in killed or _folder(path) not in published:

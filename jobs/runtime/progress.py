@@ -1,4 +1,4 @@
-"""What a killed run of compact has finished: the next run with the same fingerprint continues it, under its run id.
+"""What a killed run of a stage has finished: the next run with the same fingerprint continues it, under its run id.
 
 A task that has finished a work unit records its result among the working files of the run. The files that it names keep
 their paths, so the published partition has one owner. If the run was not killed but is still going on, both do the same
@@ -25,7 +25,7 @@ from jobs.runtime.stage import StageRun
 
 log = logging.getLogger(__name__)
 
-FINGERPRINT: Final = "compact.fingerprint"  # name of the file that marks the working files of a run
+STAGES: Final = {"compact": "compacted"}  # the stages whose killed runs are continued, with the table of each
 
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
@@ -75,27 +75,28 @@ def continue_killed(run: StageRun) -> None:
     since = max(map(started_at, published), default=None)
     newer = [
         run_id
-        for run_id in killed_runs(lake, run.fingerprint)
+        for run_id in killed_runs(lake, run.name, run.fingerprint)
         if run_id not in published and started_at(run_id) >= max(since or oldest, oldest)
     ]
     if newer:
         run.run_id = max(newer)
         log.info("%s: continuing run %s, which did not finish", run.name, run.run_id)
     else:
-        lake.storage.write_bytes(_marker(lake, run.run_id), run.fingerprint.encode())
+        lake.storage.write_bytes(_marker(lake, run.run_id, run.name), run.fingerprint.encode())
 
 
-def killed_runs(lake: Lake, fingerprint: str | None = None) -> list[str]:
-    """Return the runs of compact that have working files, of one fingerprint or of all."""
+def killed_runs(lake: Lake, stage: str, fingerprint: str | None = None) -> list[str]:
+    """Return the runs of a stage that have working files, of one fingerprint or of all."""
     runs = []
     for file in lake.storage.list_files(lake.layout.staging):
         run_id = lake.layout.staging_run_id(file.path)
-        if not run_id or file.path != _marker(lake, run_id):
+        if not run_id or file.path != _marker(lake, run_id, stage):
             continue
         if fingerprint in (None, lake.storage.read_bytes(file.path).decode()):
             runs.append(run_id)
     return runs
 
 
-def _marker(lake: Lake, run_id: str) -> str:
-    return join(lake.layout.run_staging(run_id), FINGERPRINT)
+def _marker(lake: Lake, run_id: str, stage: str) -> str:
+    """Return the path of the file that marks the working files of a run, and has its fingerprint."""
+    return join(lake.layout.run_staging(run_id), f"{stage}.fingerprint")
