@@ -18,10 +18,10 @@ from pydantic import Field
 
 from curation.cli.command import Command, CommandOptions
 from curation.cli.counts import count
+from curation.cli.plugins import model_digest
 from curation.cli.run import run_command
 from curation.dedup.hash_list import HASH_LIST, HashSettings, write_hash_list
 from curation.errors import InputError, UsageError
-from curation.images.filters.load import model_digest
 from curation.io.paths import absolute, normalize_path
 from curation.io.storage import Storage
 from jobs.runtime.config import Config

@@ -5,18 +5,16 @@ Every key is documented here, once: `--help` prints these descriptions.
 
 from __future__ import annotations
 
-import json
-import re
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from curation import __version__
-from curation.cli.locations import Location, Locations, PathKey
+from curation.cli.locations import Locations, PathKey
+from curation.cli.plugins import IMPORT_PATH, PluginSection
 from curation.robots import Directive
 
 Share = Annotated[float, Field(ge=0, le=1)]
-FLOAT = r"[+-]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][+-]?\d+)?"
 Words = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 
 
@@ -89,41 +87,15 @@ class BalanceSection(Section):
         return self
 
 
-class ImageFilterSection(Section):
+class ImageFilterSection(PluginSection):
     """A filter of decoded images with its parameters; one without parameters may be given by its import path alone."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    path_key: ClassVar[str] = "filter"
 
     filter: str = Field(
-        pattern=r"^\w+(\.\w+)*:\w+$",
+        pattern=IMPORT_PATH,
         description="import path of the class, such as curation.images.filters.uniformity:NearUniform",
     )
-    model: Location | None = Field(
-        None, description="file or folder of the model that the class loads; all other keys are parameters of the class"
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _accept_path(cls, value: Any) -> Any:
-        if not isinstance(value, dict):
-            return {"filter": value} if isinstance(value, str) else value
-        return {key: part if key in cls.model_fields else _typed(part) for key, part in value.items()}
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """The parameters of the class, by name."""
-        return {**(self.model_extra or {}), **({"model": self.model} if self.model else {})}
-
-
-def _typed(value: Any) -> Any:
-    """Return a parameter whose type no section declares: text that is a number, a truth value or null becomes that."""
-    if isinstance(value, list):
-        return [_typed(part) for part in value]
-    if isinstance(value, dict):
-        return {key: _typed(part) for key, part in value.items()}
-    if isinstance(value, str) and re.fullmatch(r"-?(0|[1-9]\d*)|true|false|null", value):
-        return json.loads(value)
-    return float(value) if isinstance(value, str) and re.fullmatch(FLOAT, value) else value
 
 
 class CompactSection(Section):

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib
 import json
 import math
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Final
 
 from curation.cli.config import ImageFilterSection
+from curation.cli.plugins import load_plugin, model_digest
 from curation.errors import UsageError
 from curation.images import decode, fetch
 from curation.images.filters.apply import FAILED
@@ -57,20 +55,7 @@ def filter_keys(sections: Sequence[ImageFilterSection]) -> dict[str, dict[str, A
 
 @lru_cache(maxsize=16)
 def _load(path: str, parameters: str) -> ImageFilter:
-    module_name, _, name = path.partition(":")
-    try:
-        kind = getattr(importlib.import_module(module_name), name)
-    except Exception as error:  # a module may raise anything
-        raise UsageError(
-            f"images.filters: {path} cannot be imported ({_line(error)}): give module:Name of a class on the Python "
-            f"path of this machine and of the executors"
-        ) from error
-    try:
-        made: ImageFilter = kind(**json.loads(parameters))
-    except UsageError:
-        raise
-    except Exception as error:
-        raise UsageError(f"images.filters: {path} refuses its parameters ({_line(error)}): correct them") from error
+    made: ImageFilter = load_plugin(path, json.loads(parameters), "images.filters")
     if problem := _problem(made):
         raise UsageError(f"images.filters: {path} {problem}: see curation.images.filters.base")
     return made
@@ -87,32 +72,3 @@ def _problem(made: ImageFilter) -> str | None:
         return f"has the name {made.name!r}, which is or begins a reason of failed images"
     low, high = made.score_range
     return None if low < high and math.isfinite(high - low) else f"has the score range {made.score_range}"
-
-
-def model_digest(path: str, key: str) -> str:
-    """Return the SHA-256 of a model: of the names and contents of its file, or of the files of its folder.
-
-    Raises UsageError, which names the key of the configuration, if it cannot be read.
-    """
-    root, digest = Path(path), hashlib.sha256()
-    try:
-        files = sorted(file for file in root.rglob("*") if file.is_file()) if root.is_dir() else [root]
-        for file in files:
-            state = file.stat()
-            name = file.relative_to(root.parent if root == file else root)
-            digest.update(f"{name}\0{_file_digest(file, state.st_size, state.st_mtime_ns)}\0".encode())
-    except OSError as error:
-        raise UsageError(f"{key}: model {path} cannot be read ({error.strerror}): correct the path") from error
-    return digest.hexdigest()
-
-
-@lru_cache(maxsize=1024)
-def _file_digest(path: Path, _size: int, _modified: int) -> str:
-    """Return the SHA-256 of a file; one with the same size and time has not changed since this process read it."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -11,10 +11,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
+from curation.cli.plugins import model_digest
 from curation.dedup.duplicates import DROP_REASONS
 from curation.dedup.hash_list import HashSettings, check_hash_list
 from curation.errors import OutputError
-from curation.images.filters.load import model_digest
 from curation.io.backend import FileStat
 from curation.lake.files import DataFile, Snapshot
 from curation.lake.presence import file_problems
