@@ -24,12 +24,12 @@ from curation.cli.counts import count
 from curation.cli.run import run_command
 from curation.lake.schemas import PARTITIONS
 from curation.lake.view import LakeView
-from jobs import compact, nightly
+from jobs import annotate, compact, nightly
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
 from jobs.runtime.inventory import Inventory, PublishedStage
 
-HEADINGS = ("batch", "stage", "match_id or recipe", "state", "rows", "bytes", "finished (UTC)", "reason")
+HEADINGS = ("batch", "stage", "match_id or recipe, kind", "state", "rows", "bytes", "finished (UTC)", "reason")
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,9 @@ class Status:
         for batch in known:
             for stage in self.stages:
                 if stage.of == batch:
-                    name = stage.partition.get("recipe") or stage.partition.get("match_id") or ""
                     state, reason = stage.freshness.state, stage.freshness.reason
                     figures = (f"{stage.rows:,}", f"{stage.size:,}", stage.finished)
-                    yield (batch, stage.stage, name, state, *figures, reason)
+                    yield (batch, stage.stage, stage.name, state, *figures, reason)
 
     def as_json(self) -> dict[str, Any]:
         """Return the same for programs."""
@@ -77,6 +76,7 @@ class Status:
                 "stage": stage.stage,
                 "match_id": stage.partition.get("match_id"),
                 "recipe": stage.partition.get("recipe"),
+                "kind": stage.partition.get("kind"),
                 "state": stage.freshness.state,
                 "reason": stage.freshness.reason,
                 "run_id": stage.run_id or None,
@@ -92,7 +92,7 @@ class Status:
 def read_status(context: Context) -> Status:
     """Read the state of every published stage, and the size of every table, at one moment."""
     view = LakeView(context.lake.root, context.storage)
-    kinds = [kind for step in (*nightly.STEPS, compact.JOB) for kind in step.stages]
+    kinds = [kind for step in (*nightly.STEPS, compact.JOB, annotate.JOB) for kind in step.stages]
     stages = Inventory(context, kinds, view).stages()
     tables = {}
     for name in PARTITIONS:

@@ -28,7 +28,7 @@ from curation.lake.takedown_names import TakedownNames, read_names
 from curation.lake.tombstones import Tombstones, add_tombstones
 from curation.lake.view import LakeView
 from curation.urls import ALGORITHM as URL_ALGORITHM
-from jobs import compact, nightly, report
+from jobs import annotate, compact, nightly, report
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
 from jobs.runtime.inventory import Inventory, newly_stale
@@ -54,7 +54,7 @@ class TakedownOptions(CommandOptions):
     dry_run: bool = Field(False, description="only print what would be hidden and rebuilt")
 
 
-STEPS = (*nightly.STEPS, compact.JOB)
+STEPS = (*nightly.STEPS, compact.JOB, annotate.JOB)
 COMMAND = Command("python -m jobs.takedown", __doc__ or "", TakedownOptions, Config, required=("lake",))
 
 

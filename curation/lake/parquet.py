@@ -72,6 +72,11 @@ class PartitionWriter:
             self._pending.append(part)
             self._pending_bytes += part.nbytes
 
+    def write_row_group(self, table: pa.Table) -> None:
+        """Append rows as one row group, whatever their size."""
+        self._pending.append(table.select(self._schema.names).cast(self._schema))
+        self._flush()
+
     def close(self) -> list[WrittenFile]:
         """Finish the last file and return all files; without rows, one empty file."""
         if self._pending or not (self.files or self._file):

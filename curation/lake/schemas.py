@@ -4,6 +4,7 @@ Partition columns are stored in the table's log, not in the data files. Rows are
 files of a partition, in name order: `pairs` and `matches` by image_id, `counts` and `totals` by lang and entry_id,
 `thresholds` by lang, `entries` by entry_id, `source_lists` by place, `images` and `duplicates` by bucket and image_id,
 and `curated`, `shards` and `compacted` by order hash (`curation.hashing.order_hash`) and image_id.
+`annotations` has the rows of `shards`, in the same files and row groups.
 """
 
 from __future__ import annotations
@@ -44,6 +45,29 @@ PICTURE_COLUMNS = [
     ("phash", pa.string()),
 ]
 SCORES = pa.map_(pa.string(), pa.float64())
+WRITTEN_TEXT = pa.struct([("text", pa.string()), ("style", pa.string()), ("of", pa.int32())])
+REGION = pa.struct([("box", pa.list_(pa.float32())), ("score", pa.float32()), ("label", pa.string())])
+VECTOR = pa.list_(pa.float32())
+
+# The columns of each kind of annotations.
+ANNOTATIONS: dict[str, list[tuple[str, pa.DataType]]] = {
+    "rewrites": [("rewrites", pa.list_(WRITTEN_TEXT))],
+    "paraphrases": [("paraphrases", pa.list_(WRITTEN_TEXT))],
+    "hard_texts": [("hard_texts", pa.list_(WRITTEN_TEXT))],
+    "english": [("english", pa.string())],
+    "teacher_image": [("teacher_image", VECTOR)],
+    "teacher_text": [("teacher_text", VECTOR)],
+    "regions": [("regions", pa.list_(REGION))],
+    "teacher_regions": [("teacher_regions", pa.list_(VECTOR))],
+    "clip_score": [("clip_score", pa.float32())],
+    "propn_share": [("propn_share", pa.float32())],
+    "frames": [
+        ("frames", pa.list_(pa.binary())),
+        ("frame_times", pa.list_(pa.float32())),
+        ("subtitle", pa.string()),
+        ("caption", pa.string()),
+    ],
+}
 
 SCHEMAS: dict[str, pa.Schema] = {
     "pairs": pa.schema([*IMAGE_COLUMNS, ("texts", pa.list_(TEXT))]),
@@ -108,6 +132,13 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("scores", SCORES),  # null in rows of shards without it
         ]
     ),
+    "annotations": pa.schema(
+        [
+            ("image_id", pa.string()),
+            ("input_hash", pa.int64()),
+            *(column for columns in ANNOTATIONS.values() for column in columns),  # a file has those of its kind
+        ]
+    ),
     "runs": pa.schema(
         [
             ("run_id", pa.string()),
@@ -158,6 +189,11 @@ def written_schema(table: str, *, scores: bool) -> pa.Schema:
     return schema if scores else schema.remove(schema.get_field_index("scores"))
 
 
+def annotation_schema(kind: str) -> pa.Schema:
+    """Return the schema of the files of one kind of annotations."""
+    return pa.schema([*list(SCHEMAS["annotations"])[:2], *(pa.field(*column) for column in ANNOTATIONS[kind])])
+
+
 PARTITIONS: dict[str, tuple[str, ...]] = {
     "pairs": ("batch",),
     "matches": ("match_id", "batch"),
@@ -171,6 +207,7 @@ PARTITIONS: dict[str, tuple[str, ...]] = {
     "duplicates": ("recipe", "batch"),
     "shards": ("recipe", "batch"),
     "compacted": ("recipe", "dataset"),
+    "annotations": ("recipe", "batch", "kind"),
     "runs": (),
     "ledger": (),
     "tombstones": (),

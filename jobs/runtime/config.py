@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, CliImplicitFlag, SettingsConfigDict
 
+from curation.cli.annotate_config import AnnotateSection
 from curation.cli.config import (
     BalanceSection,
     CompactSection,
@@ -76,6 +77,7 @@ class Config(BaseSettings):
     images: ImagesSection = ImagesSection()
     dedup: DedupSection = DedupSection()
     compact: CompactSection = CompactSection()
+    annotate: AnnotateSection = AnnotateSection()
     storage: StorageSection = StorageSection()
     spark: SparkSection = SparkSection()
     gc: GcSection = GcSection()

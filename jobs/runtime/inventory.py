@@ -42,14 +42,18 @@ class PublishedStage:
         return self.partition["batch"] if "batch" in self.partition else f"dataset {self.partition['dataset']}"
 
     @property
+    def name(self) -> str:
+        """The recipe or match_id, and the kind of annotations."""
+        return " ".join(self.partition[key] for key in ("recipe", "match_id", "kind") if key in self.partition)
+
+    @property
     def key(self) -> tuple[str, tuple[tuple[str, str], ...]]:
         """Stage and partition."""
         return self.stage, tuple(sorted(self.partition.items()))
 
     def line(self) -> str:
-        """Return batch, stage, match_id or recipe, and the reason of its state."""
-        name = self.partition.get("recipe") or self.partition.get("match_id") or ""
-        what = " ".join(filter(None, [self.stage, name]))
+        """Return batch, stage, name, and the reason of its state."""
+        what = " ".join(filter(None, [self.stage, self.name]))
         of = f"batch {self.of}" if "batch" in self.partition else self.of
         return f"{of}: {what}: {self.freshness.reason}"
 
@@ -100,7 +104,9 @@ class Inventory:
         match_id = partition.get("match_id") or self._match_id(partition)
         section = config.metadata.model_copy(update={"version": self._metadata.get(match_id, config.metadata.version)})
         current = {key: getattr(self.context.config, key) for key in CURRENT_KEYS}
-        named = {key: partition[key] for key in ("batch", "recipe") if key in partition}
+        named: dict[str, Any] = {key: partition[key] for key in ("batch", "recipe") if key in partition}
+        if "kind" in partition:
+            named["annotate"] = config.annotate.model_copy(update={"kinds": [partition["kind"]]})
         return config.model_copy(update={**current, **named, "metadata": section})
 
     def _read_recipe(self, name: str) -> None:
@@ -151,6 +157,8 @@ class Inventory:
             recipe = stage.partition["recipe"]
             sources = recorded_inputs(stage.freshness.row)["shards"]
             yield from (_key("shards", recipe=recipe, batch=source) for source in sources)
+        elif stage.stage == "annotate":
+            yield _key("shards", recipe=stage.partition["recipe"], batch=batch)
         elif stage.stage == "match":
             yield _key("ingest", batch=batch)
         elif stage.stage == "totals":

@@ -25,7 +25,10 @@ from jobs.runtime.stage import StageRun
 
 log = logging.getLogger(__name__)
 
-STAGES: Final = {"compact": "compacted"}  # the stages whose killed runs are continued, with the table of each
+STAGES: Final = {
+    "compact": "compacted",
+    "annotate": "annotations",
+}  # the stages whose killed runs are continued, with the table of each
 
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")

@@ -18,6 +18,7 @@ from jobs.runtime.inventory import Inventory, newly_stale
 from jobs.runtime.stage import Stage
 
 TABLES = (
+    "annotations",
     "compacted",
     "shards",
     "duplicates",

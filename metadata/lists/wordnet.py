@@ -124,6 +124,11 @@ def read_wordnets(
 
 def read_tab(stream: BinaryIO, path: str, drops: Counter[str]) -> Iterator[str]:
     """Yield the lemma of each lemma row of an open tab file, without the `+` between the parts of a word."""
+    yield from (lemma for _, lemma in _tab_rows(stream, path, drops))
+
+
+def _tab_rows(stream: BinaryIO, path: str, drops: Counter[str]) -> Iterator[tuple[str, str]]:
+    """Yield synset and lemma of each lemma row of an open tab file."""
     for line in read_lines(stream, path):
         fields = line.rstrip(b"\r").split(b"\t")
         if line.startswith(b"#") or len(fields) < 2 or not LEMMA.fullmatch(fields[1]):
@@ -131,7 +136,7 @@ def read_tab(stream: BinaryIO, path: str, drops: Counter[str]) -> Iterator[str]:
         if len(fields) < 3:
             drops["malformed"] += 1
         elif (lemma := _lemma(fields[2], drops)) is not None:
-            yield PLUS.sub("", lemma)
+            yield fields[0].decode("ascii", "replace"), PLUS.sub("", lemma)
 
 
 def read_index(stream: BinaryIO, path: str, drops: Counter[str]) -> Iterator[str]:
@@ -145,14 +150,42 @@ def read_index(stream: BinaryIO, path: str, drops: Counter[str]) -> Iterator[str
 
 def read_synsets(stream: BinaryIO, path: str, drops: Counter[str]) -> Iterator[str]:
     """Yield the first lemma of each synset of an open Princeton data file."""
+    for fields in _synset_rows(stream, path, drops):
+        if (lemma := _lemma(MARKER.sub(b"", fields[4]), drops)) is not None:
+            yield lemma
+
+
+def read_synset_lemmas(file: WordnetFile, stream: BinaryIO, drops: Counter[str]) -> Iterator[tuple[str, str]]:
+    """Yield every lemma of an open tab or data file with its synset, as the Open Multilingual Wordnet names it.
+
+    The name is the offset in Princeton WordNet 3.0 and the part of speech; one is the same in all files. Index files
+    name synsets in another way, so they yield nothing.
+    """
+    if file.kind == "tab":
+        yield from ((_synset(name), lemma) for name, lemma in _tab_rows(stream, file.path, drops))
+    elif file.kind == "data":
+        for fields in _synset_rows(stream, file.path, drops):
+            name, words = b"-".join((fields[0], fields[2])).decode(), fields[5].split(b" ")
+            for word in [fields[4], *words[1 : 2 * int(fields[3], 16) - 1 : 2]]:
+                if (lemma := _lemma(MARKER.sub(b"", word), drops)) is not None:
+                    yield _synset(name), lemma
+
+
+def _synset(name: str) -> str:
+    """Return a name of a synset in which adjectives of both kinds have the same part of speech."""
+    return name[:-1] + "a" if name.endswith("-s") else name
+
+
+def _synset_rows(stream: BinaryIO, path: str, drops: Counter[str]) -> Iterator[list[bytes]]:
+    """Yield the fields of each row of an open Princeton data file: offset, file, kind, words, first word, the rest."""
     for line in read_lines(stream, path):
         if not line.strip() or line.startswith(b"  "):
             continue
         fields = line.split(b" ", 5)
         if len(fields) < 6 or not fields[0].isdigit():
             drops["malformed"] += 1
-        elif (lemma := _lemma(MARKER.sub(b"", fields[4]), drops)) is not None:
-            yield lemma
+        else:
+            yield fields
 
 
 def _lemma(field: bytes, drops: Counter[str]) -> str | None:

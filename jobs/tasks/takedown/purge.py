@@ -29,7 +29,16 @@ from jobs.runtime.progress import STAGES, killed_runs
 from jobs.runtime.runs import Outcome, find_run, started_at
 from jobs.runtime.stage import Publication, StageRun
 
-TABLES = ("pairs", "matches", "curated", "images", "duplicates", "shards", "compacted")  # those with rows of images
+TABLES = (
+    "pairs",
+    "matches",
+    "curated",
+    "images",
+    "duplicates",
+    "shards",
+    "compacted",
+    "annotations",
+)  # those with rows of images
 
 
 class KeptPairs(msgspec.Struct):

@@ -107,7 +107,13 @@ class Rebuild:
 
 def _table(step: Job) -> str:
     """Return the table whose partitions say where a job has run: its main table."""
-    return {"match": "matches", "balance": "curated", "fetch_images": "images", "compact": "compacted"}[step.name]
+    return {
+        "match": "matches",
+        "balance": "curated",
+        "fetch_images": "images",
+        "compact": "compacted",
+        "annotate": "annotations",
+    }[step.name]
 
 
 def kinds_of(steps: Sequence[Job]) -> list[type[Stage]]:

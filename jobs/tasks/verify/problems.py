@@ -20,11 +20,17 @@ JOBS: Final = {
     "duplicates": "jobs.fetch_images",
     "shards": "jobs.fetch_images",
     "compacted": "jobs.compact",
+    "annotations": "jobs.annotate",
     "entries": "jobs.build_metadata",
     "source_lists": "jobs.build_metadata",
 }
 
-FLAGS: Final = {"recipe": "recipe", "batch": "batch", "dataset": "compact.dataset"}  # by partition key
+FLAGS: Final = {
+    "recipe": "recipe",
+    "batch": "batch",
+    "dataset": "compact.dataset",
+    "kind": "annotate.kinds",
+}  # by partition key
 
 
 @dataclass(frozen=True)

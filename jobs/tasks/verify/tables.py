@@ -28,6 +28,7 @@ ROWS_COUNTED_AS: Final = {
     "duplicates": "duplicates",
     "shards": "written",
     "compacted": "written",
+    "annotations": "written",
 }
 # Table → (table that its run read, key of the run's inputs, figure that counts the rows read).
 READ_FROM: Final = {
@@ -36,6 +37,7 @@ READ_FROM: Final = {
     "images": ("curated", "curated", "images"),
     "duplicates": ("images", "images", "images"),
     "shards": ("curated", "curated", "pairs"),
+    "annotations": ("shards", "shards", "pairs"),
 }
 HIDDEN_ARE_NOT_COUNTED: Final = {"images"}  # rows read with a tombstone are only in the run's drops
 PUBLISHED_TOGETHER: Final = {"counts": "matches", "curated": "thresholds"}

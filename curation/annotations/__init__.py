@@ -1,0 +1,1 @@
+"""Makers of annotations that need no weights, and the protocol that all makers have."""

@@ -1,0 +1,69 @@
+"""Load the maker of a kind of annotations, once per process."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import Any, Final
+
+from curation.annotations.base import Maker
+from curation.cli.annotate_config import AnnotateSection, MakerSection
+from curation.cli.plugins import load_plugin, model_digest
+from curation.errors import UsageError
+from curation.lake.schemas import SCHEMAS
+
+KEY: Final = "annotate.makers"
+ATTRIBUTES: Final = ("version", "reads", "uses_seed")
+SYNONYMS: Final = "jobs.tasks.annotate.synonyms:Synonyms"
+DEFAULTS: Final = {
+    "rewrites": SYNONYMS,
+    "paraphrases": SYNONYMS,
+    "hard_texts": "curation.annotations.swapped_words:SwappedWords",
+    "english": "curation.annotations.english_text:EnglishText",
+    "propn_share": "curation.annotations.capitalized:CapitalizedShare",
+}
+
+
+def load_maker(section: AnnotateSection, kind: str) -> Maker:
+    """Return the maker of a kind; one that this process has loaded is used again.
+
+    Raises UsageError if there is none, or if it cannot be imported, refuses its parameters or is not a maker.
+    """
+    chosen = _section(section, kind)
+    return _load(_path(chosen, kind), json.dumps(chosen.parameters, sort_keys=True), f"{KEY}.{kind}")
+
+
+def maker_keys(section: AnnotateSection, kind: str, seed: int) -> dict[str, Any]:
+    """Return everything that determines what the maker of a kind makes, for fingerprints; a model by its content."""
+    chosen, maker = _section(section, kind), load_maker(section, kind)
+    keys = {**chosen.model_dump(exclude={"model"}), "maker": _path(chosen, kind), "version": maker.version}
+    if maker.uses_seed:
+        keys["seed"] = seed
+    if chosen.model:
+        keys["model_sha256"] = model_digest(chosen.model, f"{KEY}.{kind}")
+    return keys
+
+
+def _section(section: AnnotateSection, kind: str) -> MakerSection:
+    return next((made for name, made in section.makers.items() if name == kind), MakerSection())
+
+
+def _path(section: MakerSection, kind: str) -> str:
+    path = section.maker or DEFAULTS.get(kind)
+    if path is None:
+        raise UsageError(
+            f"{KEY}: no maker of {kind}: name a class, such as {KEY}.{kind}: {{maker: package.module:Name}}"
+        )
+    return path
+
+
+@lru_cache(maxsize=16)
+def _load(path: str, parameters: str, key: str) -> Maker:
+    maker: Maker = load_plugin(path, json.loads(parameters), key)
+    missing = [name for name in ATTRIBUTES if not hasattr(maker, name)]
+    if missing or not callable(maker):
+        lacks = ", ".join(missing) or "__call__"
+        raise UsageError(f"{key}: {path} is no maker, it lacks {lacks}: see curation.annotations.base")
+    if unknown := sorted(set(maker.reads) - set(SCHEMAS["shards"].names)):
+        raise UsageError(f"{key}: {path} reads {unknown[0]}, which shards do not have: see docs/tables.md")
+    return maker
