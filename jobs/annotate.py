@@ -111,7 +111,7 @@ class AnnotateStage(Stage):
         lake = self.context.lake
         published = lake.snapshot("annotations", self.outputs["annotations"])
         row = find_run(lake, published.run_ids[0], "annotations") if len(published.run_ids) == 1 else None
-        if row is None or not made_with(row, self.name, self.fingerprint_keys):
+        if row is None or not row["complete"] or not made_with(row, self.name, self.fingerprint_keys):
             return EarlierRows(self.context.storage)
         return EarlierRows.of(self.context, published, lake.recipe(self.context.config.recipe)["seed"])
 

@@ -188,6 +188,7 @@ def _index_shards(config: TrainConfig, state: TrainingState | None) -> TrainValS
         online=config.draw == "online",
         languages=config.languages,
         read_languages=config.language_temperature != 1,
+        annotations=config.text.transform.columns,
     )
     index = split.train
     if state and index.run_ids != state.run_ids:

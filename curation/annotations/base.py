@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict
 
 import pyarrow as pa
+
+
+class WrittenText(TypedDict):
+    """A text that a maker has written, its style, and the number of its original in the `texts` of the row."""
+
+    text: str
+    style: str
+    of: int | None
 
 
 class Maker(Protocol):
@@ -32,6 +40,6 @@ class Maker(Protocol):
         """
 
 
-def written(text: str, style: str, of: int | None) -> dict[str, Any]:
+def written(text: str, style: str, of: int | None) -> WrittenText:
     """Return a text that a maker has written, in a style, from the text number `of` in its row's `texts`."""
-    return {"text": text, "style": style, "of": of}
+    return WrittenText(text=text, style=style, of=of)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import pyarrow as pa
 
-from curation.annotations.base import written
+from curation.annotations.base import WrittenText, written
 from curation.annotations.row_texts import published_number
 from curation.hashing import u64
 
@@ -34,7 +34,7 @@ class SwappedWords:
         if self.count < 1:
             raise ValueError(f"count {self.count} must be at least 1")
 
-    def __call__(self, rows: pa.Table, seed: int) -> Sequence[list[dict[str, Any]]]:
+    def __call__(self, rows: pa.Table, seed: int) -> Sequence[list[WrittenText]]:
         """Return the hard texts of each row."""
         return [
             [

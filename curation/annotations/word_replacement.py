@@ -35,16 +35,18 @@ def find_spans(text: str, entries: Mapping[str, Value]) -> Iterator[tuple[Span, 
             position += 1
 
 
-def replace(text: str, entries: Mapping[str, Value], choose: Callable[[Span, Value], str | None]) -> str:
+def replace(
+    text: str, entries: Mapping[str, Value], choose: Callable[[Span, Value], str | None], *, keep_capitals: bool = True
+) -> str:
     """Return a text whose entries are replaced by what `choose` returns; None leaves one as it is.
 
-    A replacement starts with a capital letter if the entry does.
+    With `keep_capitals`, a replacement starts with a capital letter if the entry does.
     """
     parts, end = [], 0
     for span, value in find_spans(text, entries):
         chosen = choose(span, value)
         if chosen is not None:
-            is_capital = text[span.start].isupper() and not text[span.start : span.stop].isupper()
+            is_capital = keep_capitals and text[span.start].isupper()
             parts += [text[end : span.start], chosen[:1].upper() + chosen[1:] if is_capital else chosen]
             end = span.stop
     return "".join([*parts, text[end:]])

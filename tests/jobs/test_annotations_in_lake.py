@@ -80,7 +80,7 @@ def test_a_purge_leaves_nothing_that_a_killed_run_has_written(asking, monkeypatc
     gone = rows(asking, "shards")[0]["image_id"]
     assert list(asking.storage.list_files(asking.lake.layout.staging))
     assert command(takedown, asking, "--image_id", gone, "--reason", "test", "--purge") == 0
-    assert not [path for path in Path(asking.lake.root, "annotations").rglob("*.parquet")]
+    assert not list(Path(asking.lake.root, "annotations").rglob("*.parquet"))
     runs = {file.path for file in asking.storage.list_files(asking.lake.layout.staging) if "/groups/" not in file.path}
     assert not runs
 
@@ -126,3 +126,14 @@ def test_verify_compares_annotations_with_their_shards(annotated):
     fewer = Snapshot("shards", 0, tuple(replace(file, rows=file.rows - 1) for file in snapshots["shards"].files))
     problems = list(check_counters(annotated.lake, snapshots | {"shards": fewer}))
     assert len([each for each in problems if each.table == "annotations"]) == 4
+
+
+def test_a_lost_file_is_made_again_without_a_repair(annotated):
+    [file, *_] = annotated.lake.snapshot("annotations", {"kind": "hard_texts"}).files
+    before = rows(annotated)
+    Path(file.path).unlink()
+    outcomes = annotate.run(annotated)
+    assert [outcome.fresh for outcome in outcomes].count(True) == 1
+    [remade] = [outcome for outcome in outcomes if outcome.fresh]
+    assert remade.totals["made"] == file.rows
+    assert rows(annotated) == before

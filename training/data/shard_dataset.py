@@ -212,7 +212,10 @@ class ShardDataset:
     def _text(self, group: RowGroup, row: int, epoch: int, position: int) -> tuple[str, str]:
         """Return the text that this visit shows, and its language."""
         seed = view_seed(self.config.order.seed, "text", "text", epoch=epoch, position=position)
-        return self.config.text.show(group.text(row), group.language(row), group.matched(row), seed)
+        text = self.config.text
+        return text.show(
+            group.text(row), group.language(row), group.matched(row), seed, group.written(row, text.columns)
+        )
 
     def _rows_to_try(self, group: RowGroup, row: int) -> Iterator[int]:
         """Yield a row, and the others of its group after it if they may replace it."""

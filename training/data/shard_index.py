@@ -15,10 +15,9 @@ online`, it applies to the text that an epoch draws.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, NamedTuple
 
@@ -36,6 +35,8 @@ from curation.lake.files import Snapshot
 from curation.lake.lake import Lake
 from curation.lake.tombstones import Tombstones
 from training.data.row_languages import Codes, RowLanguages
+from training.data.tables.annotations import Annotations
+from training.data.tables.shard_checks import check_matches, check_selection
 
 Bits = npt.NDArray[np.uint8]
 SCAN_THREADS = 16
@@ -58,6 +59,7 @@ class ShardIndex:
         recipes: per file, its recipe.
         key: key that chooses one of the matched texts of each row; None: the published choice.
         languages: languages of all rows, if they were read.
+        annotations: the columns to read beside the shards, if any.
     """
 
     version: int
@@ -71,6 +73,7 @@ class ShardIndex:
     recipes: tuple[str, ...]
     key: DrawKey | None = None
     languages: RowLanguages | None = None
+    annotations: Annotations | None = None
 
     @property
     def samples(self) -> int:
@@ -122,6 +125,7 @@ def build_index(
     online: bool = False,
     languages: Literal["all"] | Sequence[str] = "all",
     read_languages: bool = False,
+    annotations: Sequence[str] = (),
 ) -> TrainValSplit:
     """Index the shards of recipes, or datasets made of them, at a version of the table (default: the newest).
 
@@ -135,19 +139,20 @@ def build_index(
         online: whether the shards hold every matched pair, to draw from in every epoch.
         languages: languages of the samples; held-out ones have them too.
         read_languages: whether the index has the languages of the rows; that of `online` never has them.
+        annotations: columns of the table `annotations` that are read with the samples to train on.
 
-    Raises InputError if nothing is published, DamagedLakeError if a file is missing or damaged, and UsageError if a
-    batch has no shards, if the recipes were matched with different metadata, or unless the shards hold the curated draw
-    or, with `online`, every matched pair.
+    Raises InputError if nothing is published or annotations do not belong to the shards, DamagedLakeError if a file is
+    missing or damaged, and UsageError if a batch has no shards, if the recipes were matched with different metadata, or
+    unless the shards hold the curated draw or, with `online`, every matched pair.
     """
-    _check_matches(lake, recipes)
+    check_matches(lake, recipes)
     snapshots: list[Snapshot] = []
     for recipe in recipes:
         at = snapshots[0].version if snapshots else version
         snapshots.append(_select(lake, recipe, batches, at) if dataset is None else lake.dataset(recipe, dataset, at))
     files_of_all = tuple(file for part in snapshots for file in part.files)
     snapshot = Snapshot(snapshots[0].table, snapshots[0].version, files_of_all)
-    _check_selection(lake, snapshot, online=online)
+    check_selection(lake, snapshot, online=online)
     scan = _Scan(
         lake.storage,
         Tombstones.read(lake),
@@ -159,8 +164,9 @@ def build_index(
     with ThreadPoolExecutor(SCAN_THREADS) as pool:
         files = list(pool.map(scan, [file.path for file in snapshot.files]))
     groups = [group for file in files for group in file]
+    beside = Annotations.find(lake, snapshot, annotations, online=online)
     return TrainValSplit(
-        train=_assemble(snapshot, files, [group.train for group in groups]),
+        train=replace(_assemble(snapshot, files, [group.train for group in groups]), annotations=beside),
         validation=_assemble(snapshot, files, [group.validation for group in groups]),
     )
 
@@ -178,43 +184,6 @@ def _select(lake: Lake, recipe: str, batches: Literal["all"] | Sequence[str], ve
         )
     chosen = [file for file in snapshot.files if batches == "all" or file.partition["batch"] in batches]
     return Snapshot(snapshot.table, snapshot.version, tuple(chosen))
-
-
-def _check_matches(lake: Lake, recipes: Sequence[str]) -> None:
-    """Refuse recipes with different match ids: their entry ids and counts have different meanings."""
-    ids = {recipe: lake.recipe(recipe).get("match_id") for recipe in recipes if lake.knows_recipe(recipe)}
-    if len(set(ids.values())) > 1:
-        found = ", ".join(f"{recipe} {match_id}" for recipe, match_id in ids.items())
-        raise UsageError(
-            f"recipe: these recipes were matched with different metadata, models or rules (match_id: {found}): "
-            f"match and balance all of them with one metadata.version"
-        )
-
-
-def _check_selection(lake: Lake, snapshot: Snapshot, *, online: bool) -> None:
-    """Refuse to train on every matched pair, which would undo the balancing, and refuse to draw twice."""
-    selections = _selections(lake, snapshot)
-    if online and selections != {"all"}:
-        raise UsageError(
-            "draw: these shards already hold the curated draw, and drawing from it again would balance it twice: "
-            "keep `draw: published`, or balance and fetch with balance.selection: all under another recipe"
-        )
-    if not online and "all" in selections:
-        raise UsageError(
-            "draw: these shards hold every matched pair (balance.selection: all), not the curated draw: set "
-            "`draw: online` to draw from them at every epoch, or train on a recipe with balance.selection: drawn"
-        )
-
-
-def _selections(lake: Lake, snapshot: Snapshot) -> set[str]:
-    """Return the selections (drawn, all) that the runs of these shards recorded."""
-    runs = lake.rows("runs")
-    rows = runs.filter(pc.is_in(runs["run_id"], pa.array(snapshot.run_ids, pa.string())))
-    totals: list[str] = rows["totals"].to_pylist()
-    # If a run was killed right after its commit, only the commit holds its row.
-    commits = [commit for commit in lake.commits(snapshot.table) if commit.get("run_id") in snapshot.run_ids]
-    totals += [json.loads(commit["run"])["totals"] for commit in commits if "run" in commit]
-    return {json.loads(counters).get("selection", "drawn") for counters in totals}
 
 
 class _Group(NamedTuple):

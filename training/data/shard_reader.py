@@ -5,15 +5,13 @@ If the index has a draw key, the texts are the ones that this draw chooses; othe
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from contextlib import ExitStack
+from collections.abc import Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curation.balance.sampling import DrawKey, DrawnTexts, draw_texts
 from curation.errors import InputError
@@ -22,18 +20,20 @@ from curation.lake.checked_file import named_damage, open_parquet
 from training.data.group_cache import GroupCache
 from training.data.sample_order import SampleLocation
 from training.data.shard_index import ShardIndex
+from training.data.tables.annotations import AnnotationReader
+from training.data.tables.open_files import OpenFiles
 
 Integers = npt.NDArray[np.int64]
 
 MATCHED_COLUMNS: Final = ("texts.list.element.text", "texts.list.element.lang")
 DRAW_COLUMNS: Final = ("image_id", *(f"texts.list.element.{name}" for name in ("text", "lang", "keep_probability")))
-MAX_OPEN_FILES: Final = 16  # an open file holds its footer and checksums, up to a few hundred KB
 
 
 class RowGroup:
     """The samples of one row group in index order: the images in `rows` of the group, their texts and languages.
 
-    `matched` has all matched texts of each image, as lists of structs; None: they were not read.
+    `matched` has all matched texts of each image, as lists of structs, and `annotations` the columns beside the
+    samples; None: they were not read.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class RowGroup:
         texts: pa.Array,
         languages: pa.Array,
         matched: pa.ChunkedArray | None = None,
+        annotations: pa.Table | None = None,
     ) -> None:
         if 2 * len(rows) < len(images):  # hold only the images of the samples
             images, rows = images.take(pa.array(rows)), np.arange(len(rows))
@@ -51,6 +52,7 @@ class RowGroup:
         self._offsets = np.frombuffer(offsets, np.int64, len(column) + 1, 8 * column.offset)
         self._data = memoryview(data or b"").cast("B")  # decoders refuse signed bytes
         self._rows, self._texts, self._languages, self._matched = rows, texts, languages, matched
+        self._annotations = annotations
 
     def __getitem__(self, row: int) -> tuple[bytes, str]:
         return bytes(self.image(row)), self.text(row)
@@ -76,6 +78,35 @@ class RowGroup:
         texts = self._matched[row].as_py() if self._matched is not None else None
         return {text["text"]: text["lang"] for text in texts or ()}
 
+    def annotation(self, column: str, row: int) -> Any:
+        """Return the value of a sample in a column of the annotations that the index reads."""
+        return self._annotation(column, row).as_py()
+
+    def vector(self, column: str, row: int, size: int) -> npt.NDArray[np.float32]:
+        """Return a vector of the annotations. Raises InputError if a sample has none, or one of another size."""
+        vector = self._annotation(column, row)
+        values: npt.NDArray[np.float32] = vector.values.to_numpy() if vector.is_valid else np.empty(0, np.float32)
+        if len(values) != size:
+            has = f"has {len(values)} numbers" if vector.is_valid else "is missing"
+            raise InputError(f"annotations: the vector {column} {has}, not {size}: run jobs.annotate with that model")
+        return values
+
+    def written(self, row: int, columns: Sequence[str]) -> dict[str, list[str]]:
+        """Return the texts of a sample in some columns of the annotations, by column."""
+        values = {column: self.annotation(column, row) for column in columns}
+        return {column: _texts(value) for column, value in values.items()}
+
+    def _annotation(self, column: str, row: int) -> pa.Scalar:
+        assert self._annotations is not None, "the index names the columns"
+        return self._annotations[column][row]
+
+
+def _texts(value: Any) -> list[str]:
+    """Return the texts of a value: of a list of written texts, or of a text; null has none."""
+    if isinstance(value, str):
+        return [value]
+    return [each["text"] for each in value or ()]
+
 
 class ShardReader:
     """Reads samples from the shards of an index.
@@ -99,7 +130,8 @@ class ShardReader:
         self._storage = storage
         self._cache = cache
         self._num_loaded = self._num_reported = 0
-        self._open: OrderedDict[int, tuple[pq.ParquetFile, ExitStack]] = OrderedDict()
+        self._files = OpenFiles(storage)
+        self._beside = AnnotationReader(index.annotations, self._files) if index.annotations else None
 
     def read(self, group: int, columns: tuple[str, ...]) -> pa.Table:
         """Return columns of all rows of a row group. Raises DamagedLakeError if its file is missing or damaged."""
@@ -112,6 +144,8 @@ class ShardReader:
         columns: tuple[str, ...] = ("image", "text", "lang") if key is None else ("image", *DRAW_COLUMNS)
         if self._with_matched and key is None:
             columns += MATCHED_COLUMNS
+        if self._beside and "image_id" not in columns:
+            columns += ("image_id",)
         read = partial(self._load, group, columns)
         path, number = self.index.files[self.index.group_file[group]], self.index.group_number[group]
         table = self._cache.table(f"{path}|{number}|{columns}", read) if self._cache else read()
@@ -124,21 +158,18 @@ class ShardReader:
             if "texts" not in table.column_names:
                 raise self._without_texts(group)
             matched = table["texts"].take(pa.array(rows))
-        return RowGroup(table["image"], rows, texts, languages, matched)
+        annotations = None
+        if self._beside:
+            of_group = self._beside.read(int(self.index.group_file[group]), int(number), table["image_id"])
+            annotations = of_group.take(pa.array(rows))
+        return RowGroup(table["image"], rows, texts, languages, matched, annotations)
 
     def _load(self, group: int, columns: tuple[str, ...]) -> pa.Table:
         """Return columns of a row group as `read` does, and keep its file open."""
         self._num_loaded += 1
-        number = int(self.index.group_file[group])
-        if number not in self._open:
-            while len(self._open) >= MAX_OPEN_FILES:
-                self._open.popitem(last=False)[1][1].close()
-            files = ExitStack()
-            path = self.index.files[number]
-            self._open[number] = files.enter_context(open_parquet(self._storage, path, pre_buffer=False)), files
-        self._open.move_to_end(number)
-        with named_damage(self.index.files[number]):
-            return self._open[number][0].read_row_group(
+        path = self.index.files[self.index.group_file[group]]
+        with named_damage(path):
+            return self._files.open(path).read_row_group(
                 int(self.index.group_number[group]),
                 columns=list(columns),
                 use_threads=False,  # Arrow's threads free their buffers late
@@ -179,5 +210,4 @@ class ShardReader:
 
     def close(self) -> None:
         """Close the open files."""
-        while self._open:
-            self._open.popitem()[1][1].close()
+        self._files.close()

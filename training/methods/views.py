@@ -9,10 +9,10 @@ from pydantic import Field, model_validator
 from training.data.views.frame_choice import CLIP_VIP_FRAMES
 from training.data.views.image_transform import ImageTransform
 from training.data.views.text_edits import Edit
-from training.data.views.text_transform import PUBLISHED_ONLY, TextTransform
+from training.data.views.text_transform import ANNOTATED, PUBLISHED_ONLY, TextTransform
 from training.methods.base import Part
 
-STORED = frozenset({"published", "matched"})
+STORED = frozenset({"published", "matched", *ANNOTATED})
 
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -54,8 +54,9 @@ class Texts(Part):
     sources: dict[str, Annotated[float, Field(ge=0)]] = Field(
         default=dict(PUBLISHED_ONLY),
         min_length=1,
-        description="weight of every text of a source: published, the text of the sample, or matched, all matched "
-        "texts of its image, whatever their keep probabilities and languages",
+        description="weight of every text of a source: published, the text of the sample; matched, all matched "
+        "texts of its image, whatever their keep probabilities and languages; or annotations (jobs.annotate): "
+        "rewrites, paraphrases, english, subtitle, caption",
     )
     short_words: int = Field(
         0, ge=0, description="a drawn text of fewer words is replaced by the first text of the first source"
@@ -79,7 +80,8 @@ class StoredTexts(Texts):
     @model_validator(mode="after")
     def _stored_sources(self) -> Self:
         if unknown := sorted(set(self.sources) - STORED):
-            raise ValueError(f"sources: {unknown[0]!r} is not in the shards: choose among {', '.join(sorted(STORED))}")
+            known = ", ".join(sorted(STORED))
+            raise ValueError(f"sources: {unknown[0]!r} is not in the shards or annotations: choose among {known}")
         return self
 
     @property

@@ -18,6 +18,7 @@ from curation.hashing import order_hash
 from curation.io.storage import Storage
 from curation.lake.files import DataFile, Snapshot
 from curation.lake.parquet_read import read_batches, read_rows
+from curation.lake.presence import file_problems
 from jobs.runtime.context import Context
 
 
@@ -54,8 +55,9 @@ class EarlierRows:
 
     @classmethod
     def of(cls, context: Context, earlier: Snapshot, seed: int) -> EarlierRows:
-        """Return the rows of published annotations."""
-        files = [file for file in earlier.files if file.rows]
+        """Return the rows of published annotations, of the files that are as large as published."""
+        lost = file_problems(context.storage, earlier.files)
+        files = [file for file in earlier.files if file.rows and file.path not in lost]
         return cls(
             context.storage, seed, context.run_tasks("annotate: earlier rows", files, FindFirst(context.storage))
         )

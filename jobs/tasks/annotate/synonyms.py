@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from curation.annotations.base import written
+from curation.annotations.base import WrittenText, written
 from curation.annotations.row_texts import published_number
 from curation.annotations.word_replacement import Span, find_spans, replace
 from curation.hashing import u64, uniform
@@ -44,11 +44,11 @@ class Synonyms:
             raise ValueError("count and max_synsets must be at least 1, and share above 0 and at most 1")
         find_files(self.model)
 
-    def __call__(self, rows: pa.Table, seed: int) -> Sequence[list[dict[str, Any]]]:
+    def __call__(self, rows: pa.Table, seed: int) -> Sequence[list[WrittenText]]:
         """Return the texts of each row."""
         return [self._texts(row, seed) for row in rows.select(self.reads).to_pylist()]
 
-    def _texts(self, row: Mapping[str, Any], seed: int) -> list[dict[str, Any]]:
+    def _texts(self, row: Mapping[str, Any], seed: int) -> list[WrittenText]:
         text, synonyms = row["text"], read_synonyms(self.model, row["lang"], self.max_synsets)
         texts = rewrite(text, synonyms, count=self.count, share=self.share, seed=seed)
         number = published_number(text, row["texts"])
@@ -83,7 +83,9 @@ class EnglishGloss:
         if lang == ENGLISH:
             return text
         words = read_english(self.model, lang)
-        return replace(text, words, lambda _, word: word) if any(find_spans(text, words)) else None
+        if not any(find_spans(text, words)):
+            return None
+        return replace(text, words, lambda _, word: word, keep_capitals=False)
 
 
 def rewrite(text: str, synonyms: Mapping[str, Sequence[str]], *, count: int, share: float, seed: int) -> list[str]:

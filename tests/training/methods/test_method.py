@@ -119,8 +119,8 @@ def test_settings_that_do_not_fit_each_other_are_refused_in_one_line(keys, line)
 
 
 def test_texts_that_shards_do_not_have_are_refused():
-    with pytest.raises(ValidationError, match="sources: 'rewrites' is not in the shards: choose among matched, publ"):
-        StoredTexts(sources={"rewrites": 1})
+    with pytest.raises(ValidationError, match="sources: 'tales' is not in the shards or annotations: choose among "):
+        StoredTexts(sources={"tales": 1})
 
 
 def test_unknown_keys_are_refused():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -10,6 +10,7 @@ from curation.hashing import u64
 from training.data.views.text_choice import choose_text
 from training.data.views.text_edits import Edit, edit_text
 
+ANNOTATED = ("rewrites", "paraphrases", "english", "subtitle", "caption")  # columns of annotations that are sources
 PUBLISHED_ONLY: Mapping[str, float] = MappingProxyType({"published": 1.0})
 
 
@@ -19,7 +20,7 @@ class TextTransform:
 
     Attributes:
         sources: weight of every text of a source: `published`, the text of the sample, or `matched`, all matched texts
-            of its image.
+            of its image, or a column of the annotations in `ANNOTATED`.
         short_words: a drawn text of fewer words is replaced by the first text of the first source.
         edits: kinds of edits of which one is drawn; without any, texts stay as they are.
     """
@@ -33,7 +34,19 @@ class TextTransform:
         """Whether other texts of an image than the one of the sample may be shown."""
         return self.sources.get("matched", 0) > 0
 
-    def show(self, text: str, language: str, matched: Mapping[str, str], seed: int) -> tuple[str, str]:
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the annotations whose texts may be shown."""
+        return tuple(column for column in ANNOTATED if self.sources.get(column, 0) > 0)
+
+    def show(
+        self,
+        text: str,
+        language: str,
+        matched: Mapping[str, str],
+        seed: int,
+        written: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    ) -> tuple[str, str]:
         """Return the text that a visit shows, and its language.
 
         Raises InputError if the image has no text of the sources.
@@ -43,11 +56,12 @@ class TextTransform:
             language: its language.
             matched: the languages of all matched texts of the image, by text; empty unless `reads_matched`.
             seed: decides the draw and the edit.
+            written: the texts of the annotations by column; those in `columns` are used.
         """
-        if self.reads_matched:
-            texts = {"published": [text], "matched": list(matched)}
+        if self.reads_matched or self.columns:
+            texts = {"published": [text], "matched": list(matched), **written}
             text = choose_text(texts, self.sources, u64(seed, "source"), short_words=self.short_words)
-            language = matched.get(text, language)
+            language = "en" if text in written.get("english", ()) else matched.get(text, language)
         if self.edits:
             text = edit_text(text, self.edits, u64(seed, "edit"))
         return text, language
