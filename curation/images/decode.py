@@ -16,6 +16,7 @@ one of these reasons:
 | truncated | the data ends before the image does |
 | broken | the data contradicts its format |
 | decode_timeout | decoding took more than `DECODE_CPU_S` seconds of CPU time |
+| not_processed | the child process that decodes it was not finished at the deadline |
 | decoder_killed | the decoder crashed, or the system killed it for lack of memory |
 | unsupported | a pixel type without a range to map to eight bits (32-bit and floating-point TIFF) |
 """
@@ -55,7 +56,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 REASONS = frozenset(
     {
         "not_an_image", "format_refused", "too_many_pixels", "decompression_bomb", "too_many_parts", "too_small",
-        "aspect", "truncated", "broken", "unsupported", "decode_timeout", "decoder_killed",
+        "aspect", "truncated", "broken", "unsupported", "decode_timeout", "decoder_killed", NOT_PROCESSED,
     }
 )  # fmt: skip
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
 from curation.images import decode as decode_module
-from curation.images.codec.budget import BudgetedProcess, CpuTimeError, KilledError
+from curation.images.codec.budget import BudgetedProcess, CpuTimeError, DeadlineError, KilledError
 from curation.images.codec.orientation import UPRIGHT
 from curation.images.decode import REASONS, ImageLimits, decode, verify
 from curation.images.failures import DecodeError
@@ -395,7 +395,7 @@ def test_damaged_bytes_give_an_image_or_a_reason(kind, edits):
 def test_a_large_image_and_one_of_a_rare_format_are_decoded_apart_with_the_same_result(monkeypatch):
     requests = []
     call = decode_module._decoder.call
-    monkeypatch.setattr(decode_module._decoder, "call", lambda request: (requests.append(1), call(request))[1])
+    monkeypatch.setattr(decode_module._decoder, "call", lambda *given: (requests.append(1), call(*given))[1])
     for data in (encoded(scene(2500, 1700), "JPEG"), encoded(scene(), "AVIF"), encoded(scene(), "TIFF")):
         limits = ImageLimits()
         assert verify(data, limits) == decode(data, limits)
@@ -408,9 +408,12 @@ def test_a_reason_found_in_the_child_is_the_reason_of_the_image():
     assert reason_of(encoded(scene(), "AVIF")[:-200]) in {"truncated", "broken"}
 
 
-@pytest.mark.parametrize(("error", "reason"), [(CpuTimeError, "decode_timeout"), (KilledError, "decoder_killed")])
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(CpuTimeError, "decode_timeout"), (KilledError, "decoder_killed"), (DeadlineError, "not_processed")],
+)
 def test_a_killed_decoder_costs_that_image_alone(monkeypatch, error, reason):
-    def die(_):
+    def die(*_):
         raise error
 
     with monkeypatch.context() as patch:

@@ -210,10 +210,10 @@ def test_any_exception_of_one_url_costs_that_url_alone(server, fetcher, monkeypa
 def test_any_exception_of_a_decoder_costs_that_image_alone(monkeypatch, caplog, kind):
     right = rows_module.verify
 
-    def fail(data, limits):
+    def fail(data, *given):
         if data == b"bad":
             raise kind
-        return right(data, limits)
+        return right(data, *given)
 
     monkeypatch.setattr(rows_module, "verify", fail)
     expected = "out_of_memory" if kind is MemoryError else "unexpected_error"
