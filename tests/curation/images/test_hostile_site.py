@@ -98,6 +98,7 @@ for value, block in EXIF.items():
 ANIMATED = encoded(photo(), "GIF", save_all=True, append_images=[photo().rotate(90)])
 PALETTE = encoded(photo().convert("P"), "PNG", transparency=0)
 BOMB = bytes(4 << 20)
+BROTLI_BOMB = bytes.fromhex("9bffff3ff82700e2b14020f7fe07")  # the same
 
 # path: the answer, the reason (None: stored) and the stored size
 CASES: dict[str, tuple[bytes | Iterator[bytes], str | None, tuple[int, int] | None]] = {
@@ -115,7 +116,8 @@ CASES: dict[str, tuple[bytes | Iterator[bytes], str | None, tuple[int, int] | No
     "missing-chunk-end": (CHUNKED + b"5\r\nhello", "incomplete", None),
     "gzip-bomb": (ok(gzip.compress(BOMB), "Content-Encoding: gzip"), "encoding_bomb", None),
     "deflate-bomb": (ok(zlib.compress(BOMB), "Content-Encoding: deflate"), "encoding_bomb", None),
-    "brotli": (ok(b"\x0b\x02\x80body\x03", "Content-Encoding: br"), "content_encoding", None),
+    "brotli-bomb": (ok(BROTLI_BOMB, "Content-Encoding: br"), "content_encoding", None),
+    "gzip-twice": (ok(gzip.compress(gzip.compress(JPEG)), "Content-Encoding: gzip, gzip"), "content_encoding", None),
     "not-gzip": (ok(JPEG, "Content-Encoding: gzip"), "content_encoding", None),
     "huge-png": (ok(huge_png()), "too_many_pixels", None),
     "png-text-bomb": (ok(png_with_text_bomb()), None, (40, 30)),
@@ -243,10 +245,11 @@ def test_bytes_after_a_kept_response_are_not_the_next_answer():
         assert server.requested == ["/first", "/second"]
 
 
-def test_a_reset_inside_a_body_is_tried_again():
+@pytest.mark.parametrize("resets", [1, 2, 3])
+def test_a_reset_inside_a_body_is_tried_again_and_then_incomplete(resets):
     with raw_server() as server:
         server.responses = {"/": iter(())}
-        tries = iter([ok(PNG)[:50], ok(PNG)])
+        tries = iter([ok(PNG)[:50]] * resets + [ok(PNG)])
         right = server.finish_request
 
         def finish_request(request, address):
@@ -256,9 +259,10 @@ def test_a_reset_inside_a_body_is_tried_again():
             right(request, address)
 
         server.finish_request = finish_request
-        with Fetcher(settings(server, retries=1)) as fetcher:
-            assert fetcher.fetch(server.url("/")).data == PNG
-        assert server.requested == ["/", "/"]
+        with Fetcher(settings(server, retries=2, timeout_s=60.0, backoff_s=0.01)) as fetcher:
+            fetched = fetcher.fetch(server.url("/"))
+        assert (fetched.data, fetched.reason) == ((PNG, None) if resets < 3 else (None, "incomplete"))
+        assert server.requested == ["/"] * min(resets + 1, 3)
 
 
 def test_ipv6_hosts_are_fetched_and_checked_like_others():
