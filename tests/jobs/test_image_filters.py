@@ -71,6 +71,7 @@ def own(tmp_path, monkeypatch):
         return "odd_filter:Odd"
 
     monkeypatch.syspath_prepend(tmp_path)
+    sys.modules.pop("odd_filter", None)  # a test that removes it has it back when its patches are undone
     load._load.cache_clear()
     yield write
     sys.modules.pop("odd_filter", None)

@@ -88,5 +88,7 @@ def test_the_reasons_of_failed_images_are_listed():
 def test_the_reasons_of_the_other_stages_are_listed():
     reasons = documented()
     listed = {reason for stage in ("all", "match", "balance", "shards") for reason in reasons[stage]}
-    counted = keys_of_drops("jobs/match.py", "jobs/balance.py", "jobs/fetch_images.py")
+    counted = keys_of_drops(
+        "jobs/match.py", "jobs/balance.py", "jobs/fetch_images.py", "jobs/tasks/images/shards_stage.py"
+    )
     assert listed == counted | set(DROP_REASONS.values())
