@@ -21,6 +21,11 @@ DEFAULTS: Final = {
     "hard_texts": "curation.annotations.swapped_words:SwappedWords",
     "english": "curation.annotations.english_text:EnglishText",
     "propn_share": "curation.annotations.capitalized:CapitalizedShare",
+    "regions": "curation.annotations.grid:Grid",
+    "teacher_image": "jobs.tasks.models.teacher:TeacherImage",
+    "teacher_text": "jobs.tasks.models.teacher:TeacherText",
+    "teacher_regions": "jobs.tasks.models.teacher:TeacherRegions",
+    "clip_score": "jobs.tasks.models.teacher:ClipScore",
 }
 
 

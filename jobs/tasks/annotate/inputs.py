@@ -35,7 +35,7 @@ def hash_inputs(rows: pa.Table, reads: Sequence[str]) -> pa.Array:
     columns = hashed_columns(reads)
     hashes = [
         u64(0, "annotation", msgspec.json.encode([row[name] for name in columns]).decode())
-        for row in rows.select(columns).to_pylist()
+        for row in rows.select(list({"image_id": None} | dict.fromkeys(columns))).to_pylist()
     ]
     return pa.array(np.array(hashes, np.uint64).view(np.int64))
 

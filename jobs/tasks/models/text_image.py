@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from curation.errors import UsageError
 from curation.images.filters.base import DecodedImage, Verdict
-from jobs.tasks.models.pretrained import DECIMALS, check_model, load_model, unit_embeddings
+from jobs.tasks.models.clip import check_clip, load_clip
+from jobs.tasks.models.pretrained import DECIMALS
 
 
 @dataclass(frozen=True)
@@ -40,53 +39,12 @@ class TextImageScore:
         """Check the parameters without loading the model. Raises UsageError or ValueError."""
         if not -1 <= self.min_score <= 1:
             raise ValueError("min_score must be from -1 to 1")
-        kind = check_model(self.model, f"images.filters: {self.name}")
-        if not any(part in kind for part in ("clip", "siglip")):
-            raise UsageError(
-                f"images.filters: {self.name}: {self.model} has a model of type {kind!r}: give one like CLIP or SigLIP"
-            )
+        check_clip(self.model, f"images.filters: {self.name}")
 
     def __call__(self, images: Sequence[DecodedImage]) -> list[Verdict]:
         """Return the verdicts. Raises what reading the model raises."""
-        scores = _load(self.model, self.device).cosines(images)
+        model = load_clip(self.model, self.device)
+        texts = model.embed_texts([image.text for image in images])
+        products = model.embed_images([image.pixels for image in images]) * texts
+        scores = [round(score, DECIMALS) for score in products.sum(1).tolist()]
         return [Verdict(score >= self.min_score, score) for score in scores]
-
-
-@dataclass(frozen=True)
-class _Scorer:
-    """A loaded model: `length` is the number of tokens of each text, `padding` as the tokenizer takes it."""
-
-    model: Any
-    processor: Any
-    length: int
-    device: str
-
-    def cosines(self, images: Sequence[DecodedImage]) -> list[float]:
-        import torch
-
-        with torch.inference_mode():
-            inputs = self.processor(
-                text=[image.text for image in images],
-                images=[image.pixels for image in images],
-                padding="max_length",  # texts of other images in the batch change nothing
-                truncation=True,
-                max_length=self.length,
-                input_data_format="channels_last",  # sides of 1 and 3 pixels are ambiguous
-                return_tensors="pt",
-            ).to(self.device)
-            pixels = inputs.pop("pixel_values")
-            texts = unit_embeddings(self.model.get_text_features(**inputs))
-            products = unit_embeddings(self.model.get_image_features(pixel_values=pixels)) * texts
-            return [round(score, DECIMALS) for score in products.sum(1).tolist()]
-
-
-@lru_cache(maxsize=4)
-def _load(folder: str, device: str) -> _Scorer:
-    """Read a model, once per process. Raises what `load_model` and transformers raise."""
-    from transformers import AutoProcessor
-
-    model = load_model(folder, device)
-    processor: Any = AutoProcessor.from_pretrained(folder, local_files_only=True)  # type: ignore[no-untyped-call]
-    context = int(getattr(model.config, "text_config", model.config).max_position_embeddings)
-    length = min(context, int(processor.tokenizer.model_max_length))
-    return _Scorer(model, processor, length, device)

@@ -1,0 +1,159 @@
+"""Makers of embeddings and scores by a frozen model like CLIP: of images, texts, regions and pairs.
+
+Vectors have unit length and are rounded to float16, in which most machines agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from curation.annotations.base import Maker
+from curation.annotations.grid import Region
+from curation.cli.plugins import load_plugin
+from jobs.tasks.models.clip import Clip, Vectors, check_clip, load_clip
+from jobs.tasks.models.devices import AUTO, choose_device
+from jobs.tasks.models.pretrained import DECIMALS
+from jobs.tasks.models.stored_images import PixelArray, decode_stored
+
+BATCH: Final = 32  # images or texts that the model sees at once
+GRID: Final = "curation.annotations.grid:Grid"
+
+Vector = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class _Teacher:
+    """A maker with a model.
+
+    Attributes:
+        model: a folder as `save_pretrained` of transformers writes it: configuration, weights, tokenizer, image
+            processor.
+        device: a device of torch, or `auto`.
+    """
+
+    model: str
+    device: str = AUTO
+
+    version: ClassVar[str] = "1"
+    uses_seed: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """Raise UsageError if there is no such model; it is not loaded."""
+        check_clip(self.model, "annotate.makers")
+
+    def load(self) -> Clip:
+        """Return the model, which is read once per process. Raises what reading it raises."""
+        return load_clip(self.model, choose_device(self.device))
+
+
+@dataclass(frozen=True)
+class TeacherText(_Teacher):
+    """Makes `teacher_text`: the embedding of the published text."""
+
+    reads: ClassVar[tuple[str, ...]] = ("text",)
+
+    def __call__(self, rows: pa.Table, seed: int) -> Sequence[Vector]:  # noqa: ARG002 - it draws nothing
+        """Return the embedding of each text."""
+        return _in_batches(self.load().embed_texts, rows["text"].to_pylist())
+
+
+@dataclass(frozen=True)
+class TeacherImage(_Teacher):
+    """Makes `teacher_image`: the embedding of the image; one that cannot be decoded has none."""
+
+    reads: ClassVar[tuple[str, ...]] = ("image",)
+
+    def __call__(self, rows: pa.Table, seed: int) -> Sequence[Vector | None]:  # noqa: ARG002 - it draws nothing
+        """Return the embedding of each image."""
+        return _embed_decoded(self.load(), rows["image"])
+
+
+@dataclass(frozen=True)
+class TeacherRegions(_Teacher):
+    """Makes `teacher_regions`: the embedding of each region of the image, in the order of `regions`.
+
+    Attributes:
+        regions: the maker of `regions`, with its parameters; the default is a grid and the whole image.
+    """
+
+    regions: Mapping[str, Any] | str = field(default_factory=lambda: {"maker": GRID})
+
+    reads: ClassVar[tuple[str, ...]] = ("image", "text")
+
+    def __post_init__(self) -> None:
+        """Raise UsageError if there is no such model, or the maker of regions cannot be loaded."""
+        super().__post_init__()
+        self._finder()
+
+    def __call__(self, rows: pa.Table, seed: int) -> Sequence[list[Vector] | None]:
+        """Return the embeddings of the regions of each image."""
+        model = self.load()
+        found: Sequence[Sequence[Region]] = self._finder()(rows, seed)
+        vectors = []
+        for image, regions in zip(rows["image"], found, strict=True):
+            pixels = decode_stored(image.as_py())
+            crops = None if pixels is None else [crop(pixels, region["box"]) for region in regions]
+            vectors.append(None if crops is None else _in_batches(model.embed_images, crops))
+        return vectors
+
+    def _finder(self) -> Maker:
+        named = {"maker": self.regions} if isinstance(self.regions, str) else dict(self.regions)
+        maker: Maker = load_plugin(str(named.pop("maker", GRID)), named, "annotate.makers.teacher_regions: regions")
+        return maker
+
+
+@dataclass(frozen=True)
+class ClipScore(_Teacher):
+    """Makes `clip_score`: the cosine of the embeddings of the image and of the published text."""
+
+    reads: ClassVar[tuple[str, ...]] = ("image", "text")
+
+    def __call__(self, rows: pa.Table, seed: int) -> Sequence[float | None]:  # noqa: ARG002 - it draws nothing
+        """Return the score of each pair, rounded to `DECIMALS`; None if its image cannot be decoded."""
+        model = self.load()
+        images = _embed_decoded(model, rows["image"], rounded=False)
+        texts = _in_batches(model.embed_texts, rows["text"].to_pylist(), rounded=False)
+        return [
+            None if image is None else round(float(image @ text), DECIMALS)
+            for image, text in zip(images, texts, strict=True)
+        ]
+
+
+def crop(pixels: PixelArray, box: Sequence[float]) -> PixelArray:
+    """Return the part of an image within a box; at least one pixel of each side."""
+    height, width = pixels.shape[:2]
+    left, right = _interval(box[0], box[2], width)
+    top, bottom = _interval(box[1], box[3], height)
+    return np.ascontiguousarray(pixels[top:bottom, left:right])
+
+
+def _interval(start: float, stop: float, side: int) -> tuple[int, int]:
+    first = min(max(0, int(np.floor(start * side))), side - 1)
+    return first, max(first + 1, min(side, int(np.ceil(stop * side))))
+
+
+def _embed_decoded(model: Clip, images: pa.ChunkedArray, *, rounded: bool = True) -> list[Vector | None]:
+    """Return the embeddings of encoded images; None for those that cannot be decoded."""
+    vectors: list[Vector | None] = []
+    for start in range(0, len(images), BATCH):
+        decoded = [decode_stored(image.as_py()) for image in images[start : start + BATCH]]
+        embedded = iter(
+            _in_batches(model.embed_images, [each for each in decoded if each is not None], rounded=rounded)
+        )
+        vectors += [None if each is None else next(embedded) for each in decoded]
+    return vectors
+
+
+def _in_batches(
+    embed: Callable[[Sequence[Any]], Vectors], inputs: Sequence[Any], *, rounded: bool = True
+) -> list[Vector]:
+    """Return the embeddings of inputs, rounded to float16 if they are stored."""
+    kind = np.float16 if rounded else np.float64
+    parts: Iterator[Vectors] = (embed(inputs[start : start + BATCH]) for start in range(0, len(inputs), BATCH))
+    return [row for part in parts for row in part.astype(kind).astype(np.float32 if rounded else np.float64)]
