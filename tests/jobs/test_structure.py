@@ -16,11 +16,12 @@ import jobs.tasks
 from jobs.runtime.job import Job
 from jobs.runtime.run_tasks import result_type
 
+MODELS = "jobs.tasks.models."  # called by tasks; their results stay in the worker
 TASKS = [
     task
     for module in pkgutil.walk_packages(jobs.tasks.__path__, "jobs.tasks.")
     for _, task in inspect.getmembers(importlib.import_module(module.name), inspect.isclass)
-    if task.__module__ == module.name and "__call__" in vars(task)
+    if task.__module__ == module.name and "__call__" in vars(task) and not task.__module__.startswith(MODELS)
 ]
 # What a task returns when its process crashed.
 CRASH_RESULTS = [

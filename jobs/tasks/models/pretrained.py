@@ -26,22 +26,33 @@ def check_model(folder: str, key: str) -> str:
         raise UsageError(f"{key}: {folder} has no config.json of a model: give the folder of one") from error
 
 
-def load_model(folder: str, device: str = "cpu") -> Any:
-    """Return a model for inference in float32.
+def load_model(folder: str, device: str = "cpu", kind: str = "AutoModel") -> Any:
+    """Return a model for inference in float32, by a class of transformers.
 
     Raises ValueError if weights are missing, and what transformers raises.
     """
     import torch
-    from transformers import AutoModel
+    import transformers
 
     torch.set_num_threads(1)  # a task has one core
     model: Any
-    model, report = AutoModel.from_pretrained(
+    model, report = getattr(transformers, kind).from_pretrained(
         folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
     )
     if report["missing_keys"]:
         raise ValueError(f"{folder} lacks weights of its model: {', '.join(sorted(report['missing_keys'])[:3])}")
     return model.to(device).eval()
+
+
+def load_generator(folder: str, kind: str, device: str) -> tuple[Any, Any]:
+    """Return a model that writes texts, of a class of transformers, and its tokenizer.
+
+    Raises what `load_model` and transformers raise.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    return load_model(folder, device, kind), tokenizer
 
 
 def unit_embeddings(features: Any) -> Any:

@@ -7,12 +7,12 @@ import pytest
 
 from support.batches import SIDE, START, equal, global_batches
 from support.shards import shard_row
-from training.data import shard_reader
 from training.data.held_groups import HeldGroups
 from training.data.sample_order import SampleOrder
 from training.data.shard_dataset import LoaderConfig, ShardDataset
 from training.data.shard_index import build_index
 from training.data.shard_reader import ShardReader
+from training.data.tables import open_files
 
 
 def test_one_worker_reads_each_row_group_once_per_epoch(dataset, loaded):
@@ -94,9 +94,9 @@ def test_the_next_window_is_read_ahead(dataset, monkeypatch):
 
 def test_files_stay_open_between_row_groups(dataset, monkeypatch):
     opened: list[str] = []
-    plain = shard_reader.open_parquet
+    plain = open_files.open_parquet
     monkeypatch.setattr(
-        shard_reader,
+        open_files,
         "open_parquet",
         lambda storage, path, **keys: (opened.append(path), plain(storage, path, **keys))[1],
     )
@@ -110,6 +110,6 @@ def test_open_files_hold_no_bytes_of_row_groups(shard_lake):
     reader = ShardReader(build_index(shard_lake.lake, "default").train, shard_lake.lake.storage)
     before = pa.total_allocated_bytes()
     reader.load(0)
-    assert reader._open
+    assert reader._files._open
     assert pa.total_allocated_bytes() - before < 500_000
     reader.close()

@@ -18,7 +18,7 @@ from curation.errors import UsageError
 from jobs.tasks.models import teacher
 from jobs.tasks.models.devices import choose_device
 from jobs.tasks.models.teacher import ClipScore, TeacherImage, TeacherRegions, TeacherText, crop
-from support.clip_folders import save_clip
+from support.model_folders import save_clip
 from support.shards import draw
 
 torch = pytest.importorskip("torch")

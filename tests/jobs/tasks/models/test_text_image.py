@@ -16,7 +16,7 @@ from curation.errors import UsageError
 from curation.images.filters.base import DecodedImage
 from curation.images.filters.load import load_filters
 from jobs.tasks.models.text_image import TextImageScore
-from support.clip_folders import KINDS, save_clip
+from support.model_folders import KINDS, save_clip
 from support.shards import draw
 
 torch = pytest.importorskip("torch")
