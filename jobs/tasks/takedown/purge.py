@@ -162,7 +162,12 @@ def _partitions(
     lake: Lake, table: str, batches: set[str], others: Sequence[Mapping[str, str]]
 ) -> Iterator[tuple[Mapping[str, str], str, set[str]]]:
     """Yield the current partitions of batches, and others, with the run that owns each and the paths of its files."""
-    files = [f for f in lake.snapshot(table).files if f.partition.get("batch") in batches or f.partition in others]
+    files = [
+        file
+        for file in lake.snapshot(table).files
+        if file.partition.get("batch") in batches
+        or {key: value for key, value in file.partition.items() if key != "kind"} in others
+    ]
     for values, group in groupby(files, lambda file: tuple(file.partition.items())):
         current = list(group)
         yield dict(values), min(file.run_id for file in current), {file.path for file in current}

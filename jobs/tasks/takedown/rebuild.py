@@ -63,7 +63,8 @@ class Rebuild:
                 yield from ((step, each) for each in of_batch if batch in self.order or self._names_image(step, each))
 
     def _names_image(self, step: Job, partition: dict[str, str]) -> bool:
-        return _table(step) == "images" and partition in self.duplicates
+        of_batch = {key: partition[key] for key in ("recipe", "batch") if key in partition}
+        return _table(step) in ("images", "annotations") and of_batch in self.duplicates
 
     def _has_images(self, partition: dict[str, str], runs: Collection[str]) -> bool:
         """Return whether a dataset was made by one of some runs, or from a batch that is rebuilt."""
