@@ -21,12 +21,17 @@ class Span:
 
 
 def find_spans(text: str, entries: Mapping[str, Value]) -> Iterator[tuple[Span, Value]]:
-    """Yield the parts of a text that are entries, in lower case, from left to right; of several, the longest."""
+    """Yield the parts of a text that are entries, as they are or in lower case, from left to right.
+
+    Of several at the same place, the longest is yielded. An entry with capital letters is found only as it is: it is a
+    name or an abbreviation.
+    """
     words, position = list(_words(text)), 0
     while position < len(words):
         for stop in range(min(position + MAX_WORDS, len(words)), position, -1):
             span = Span(words[position].start, words[stop - 1].stop)
-            value = entries.get(text[span.start : span.stop].lower())
+            part = text[span.start : span.stop]
+            value = entries.get(part, entries.get(part.lower()))
             if value is not None:
                 yield span, value
                 position = stop

@@ -14,7 +14,7 @@ from metadata.lists.wordnet import WordnetFile, find_wikipedia, read_synset_lemm
 
 ENGLISH: Final = "en"
 
-Synsets = Mapping[str, tuple[str, ...]]  # the lemmas of a synset, or the synsets of a lemma in lower case
+Synsets = Mapping[str, tuple[str, ...]]  # the lemmas of a synset, or the synsets of a lemma
 
 
 def find_files(folder: str) -> list[WordnetFile]:
@@ -46,7 +46,7 @@ def read_synonyms(folder: str, lang: str, max_synsets: int) -> Mapping[str, tupl
     synsets = read_synsets(folder, lang)
     found = {}
     for lemma, names in _synsets_of(synsets).items():
-        words = dict.fromkeys(word for name in names for word in synsets[name] if word.lower() != lemma)
+        words = dict.fromkeys(word for name in names for word in synsets[name] if word.lower() != lemma.lower())
         if words and len(names) <= max_synsets:
             found[lemma] = tuple(words)
     return found
@@ -72,7 +72,7 @@ def _first(english: Synsets, names: tuple[str, ...]) -> str | None:
 def _synsets_of(synsets: Synsets) -> Synsets:
     names: dict[str, dict[str, None]] = {}
     for synset, lemma in _pairs(synsets):
-        names.setdefault(lemma.lower(), {})[synset] = None
+        names.setdefault(lemma, {})[synset] = None
     return {lemma: tuple(each) for lemma, each in names.items()}
 
 

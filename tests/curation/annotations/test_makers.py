@@ -108,3 +108,4 @@ def test_the_longest_entry_at_each_place_is_replaced_and_all_else_stays(words):
     assert replace(words, entries, lambda _, value: value) == replace_slowly(words, entries)
     assert replace(words, entries, lambda _, __: None) == words
     assert replace("Dog", entries, lambda _, value: value, keep_capitals=False) == "cat"
+    assert replace("us at the US", {"US": "USA"}, lambda _, value: value) == "us at the USA"

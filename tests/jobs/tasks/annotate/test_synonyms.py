@@ -29,6 +29,8 @@ GERMAN = "\n".join(
         "00000005-n\tlemma\tBank",
         "00000006-n\tlemma\tBank",
         "00000003-n\tlemma\tSitz",
+        "00000007-n\tlemma\tEIN",
+        "00000007-n\tlemma\tGleichung",
     ]
 )
 DATA = "  1 license\n02084071 05 n 03 dog 0 domestic_dog 0 Canis_familiaris 0 001 @ 1 n 0000 | a dog\n"
