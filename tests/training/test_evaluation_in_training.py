@@ -106,6 +106,18 @@ def test_a_set_that_does_not_fit_into_memory_is_named_and_the_others_are_measure
     assert "evaluations.shapes: not measured: CUDA out of memory." in caplog.messages
 
 
+def test_held_out_pairs_that_do_not_fit_into_memory_are_named_and_the_run_goes_on(lake, tmp_path, monkeypatch, caplog):
+    def fail(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory.\nmore")
+
+    monkeypatch.setattr("training.engine.trainer.held_out_retrieval", fail)
+    sets = {"colors": write_sets(tmp_path / "sets")["colors"]}
+    summary = train(config(lake, tmp_path / "out", evaluations=sets, validation_share=0.2), ALONE)
+    assert summary["steps"] == 4
+    assert [row["evaluation"] for row in results(tmp_path / "out")] == ["colors"]
+    assert caplog.messages.count("evaluations.held_out: not measured: CUDA out of memory.") == 1
+
+
 def test_a_run_that_dies_in_an_evaluation_has_saved_the_step_before(lake, tmp_path, monkeypatch):
     monkeypatch.setattr("training.evaluation.in_training.measure", lambda *_: sys.exit(9))
     with pytest.raises(SystemExit):

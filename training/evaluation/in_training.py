@@ -52,7 +52,8 @@ def evaluate(
 ) -> Evaluated:
     """Measure the held-out pairs on rank 0, and each set on one rank; every rank returns all results.
 
-    A set that cannot be measured is named in the log and has no results, so that training continues.
+    A set that cannot be measured is named in the log and has no results, so that training continues; this applies to
+    the held-out pairs, too.
 
     Args:
         encoder: the model, equal on all ranks.
@@ -62,17 +63,22 @@ def evaluate(
         survives: whether the model can be trained on after an error inside it, such as a lack of memory. Otherwise
             that error ends the run.
     """
-    caught = (WorldcurateError, OSError, *([RuntimeError] if survives else []))
+    caught = (WorldcurateError, OSError, *([RuntimeError] if survives else []))  # the last is also a lack of memory
     names = ([HELD_OUT] if held_out else []) + list(sets)  # rank 0 has the first
 
     def work() -> Evaluated:
         part = Evaluated({}, {}, {})
         for name in names[world.rank :: world.size]:
-            if name in sets:
-                part.results[name], part.examples[name] = _measure(encoder, name, sets[name], caught)
-            elif held_out:
-                figures, part.results[name], part.examples[name] = held_out()
-                part.figures.update(figures)
+            part.results[name], part.examples[name] = [], []
+            try:
+                if name in sets:
+                    part.results[name] = list(measure(encoder, sets[name], part.examples[name]))
+                elif held_out:
+                    figures, part.results[name], part.examples[name] = held_out()
+                    part.figures.update(figures)
+            except caught as error:
+                log.warning("evaluations.%s: not measured: %s", name, first_line(error))
+                part.examples[name] = []
         return part
 
     parts = world.all_gather(work)
@@ -83,15 +89,3 @@ def evaluate(
         {name: results[name] for name in names},
         {name: examples[name] for name in names if examples[name]},
     )
-
-
-def _measure(
-    encoder: Encoder, name: str, data: EvaluationSet, caught: tuple[type[Exception], ...]
-) -> tuple[list[Result], list[Example]]:
-    """Return the results of a set, and examples of retrieval; none, and a line in the log, after a caught error."""
-    examples: list[Example] = []
-    try:
-        return list(measure(encoder, data, examples)), examples
-    except caught as error:  # a lack of memory is a RuntimeError
-        log.warning("evaluations.%s: not measured: %s", name, first_line(error))
-        return [], []
