@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from contextlib import contextmanager
 from datetime import timedelta
@@ -197,3 +199,26 @@ def test_a_run_that_asks_for_a_gpu_does_not_start_without_one(monkeypatch):
         raise AssertionError("started")
     with join_process_group("auto") as world:
         assert world.device.type == "cpu"
+
+
+SAVE_AND_END = """
+import sys, threading, time
+from pathlib import Path
+from training import distributed
+
+def save():
+    time.sleep(float(sys.argv[1]))
+    Path(sys.argv[2]).touch()
+
+distributed.SAVE_PATIENCE_S = float(sys.argv[3])
+threading.Thread(target=save, name=distributed.SAVE_THREAD).start()
+distributed._end_process("rank 1 has not answered")
+"""
+
+
+@pytest.mark.parametrize(("seconds", "patience", "is_saved"), [(0.5, 300, True), (300, 0.5, False)])
+def test_a_lost_rank_ends_a_process_after_a_save_that_can_be_completed(tmp_path, seconds, patience, is_saved):
+    command = [sys.executable, "-c", SAVE_AND_END, str(seconds), str(tmp_path / "saved"), str(patience)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    assert (ended.returncode, (tmp_path / "saved").exists()) == (3, is_saved)
+    assert "another rank is lost (rank 1 has not answered)" in ended.stderr
