@@ -34,6 +34,7 @@ from training.parallel.tensors import read_into, shapes_of
 TEMP_PREFIX = ".unfinished-"
 OPTIMIZER_FOLDER = "optimizer"
 AVERAGE_FOLDER = "ema"
+WEIGHTS_FILE = "model.safetensors"
 
 
 class TrainingState(BaseModel):

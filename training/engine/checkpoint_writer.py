@@ -20,7 +20,7 @@ from curation.io.failures import first_line
 from curation.io.local_files import sync_path
 from training.data.transforms import processor_config
 from training.distributed import World
-from training.engine.checkpoint import OPTIMIZER_FOLDER, TEMP_PREFIX
+from training.engine.checkpoint import OPTIMIZER_FOLDER, TEMP_PREFIX, WEIGHTS_FILE
 from training.engine.snapshot import Snapshot
 from training.models.metaclip2 import image_size
 from training.output.checkpoints import CHECKPOINTS, PREFIX, old_names, unused_name, write_latest
@@ -30,8 +30,6 @@ from training.output.tensor_file import whole, write_tensors
 from training.parallel.blocks import bytes_of, gather_bytes
 
 log = logging.getLogger(__name__)
-
-WEIGHTS_FILE = "model.safetensors"
 
 
 def save(world: World, output: Path, snapshot: Snapshot, *, keep: int, s3_copy: S3Copy | None = None) -> None:
@@ -95,7 +93,7 @@ def _write_share(
 ) -> dict[str, Entry]:
     """Write this rank's files of a checkpoint, compare and sync them, and return their entries in the manifest."""
     with _named_failure(final):
-        digests = _write_models(world, folder, snapshot) | _write_moments(world, folder, snapshot)
+        digests = _write_weights(world, folder, snapshot) | _write_moments(world, folder, snapshot)
         small = _write_settings(folder, snapshot) if world.is_main else []
         entries = {file: file_entry(folder / file) for file in (*digests, *small)}
         for file, digest in digests.items():
@@ -112,16 +110,15 @@ def _write_share(
     return entries
 
 
-def _write_models(world: World, folder: Path, snapshot: Snapshot) -> dict[str, str]:
-    """Write the weights of all models on rank 0, and return the SHA-256 of what was written by file."""
-    blocks = [saved for saved in snapshot.blocks if saved.folder != OPTIMIZER_FOLDER]
+def _write_weights(world: World, folder: Path, snapshot: Snapshot) -> dict[str, str]:
+    """Write the files of whole tensors on rank 0, and return the SHA-256 of what was written by file."""
+    blocks = [saved for saved in snapshot.blocks if saved.file != OPTIMIZER_FOLDER]
     pieces, digests = gather_bytes(world, blocks, snapshot.share), {}
     try:
         if world.is_main:
-            for model, of_model in groupby(blocks, lambda saved: saved.folder):
-                (folder / model).mkdir(exist_ok=True)
-                file = (Path(model) / WEIGHTS_FILE).as_posix()
-                digests[file] = write_tensors(folder / file, whole(saved.block for saved in of_model), pieces)
+            for file, of_file in groupby(blocks, lambda saved: saved.file):
+                (folder / file).parent.mkdir(exist_ok=True)
+                digests[file] = write_tensors(folder / file, whole(saved.block for saved in of_file), pieces)
     finally:
         for _ in pieces:  # the other ranks wait until their blocks are taken
             pass
@@ -130,7 +127,7 @@ def _write_models(world: World, folder: Path, snapshot: Snapshot) -> dict[str, s
 
 def _write_moments(world: World, folder: Path, snapshot: Snapshot) -> dict[str, str]:
     """Write this rank's share of the optimizer's state, and return the SHA-256 of what was written by file."""
-    share = {saved.block: value for saved, value in snapshot.share.items() if saved.folder == OPTIMIZER_FOLDER}
+    share = {saved.block: value for saved, value in snapshot.share.items() if saved.file == OPTIMIZER_FOLDER}
     if not share:
         return {}
     (folder / OPTIMIZER_FOLDER).mkdir(parents=True, exist_ok=True)
@@ -140,15 +137,15 @@ def _write_moments(world: World, folder: Path, snapshot: Snapshot) -> dict[str, 
 
 
 def _write_settings(folder: Path, snapshot: Snapshot) -> list[str]:
-    """Write all files that are no tensors and return their paths."""
+    """Write all files without tensors, on rank 0, and return their paths."""
     config = snapshot.model.config
     config.architectures = [type(snapshot.model).__name__]
     config.dtype = str(snapshot.model.dtype).removeprefix("torch.")
-    for model in sorted({saved.folder for saved in snapshot.blocks} - {OPTIMIZER_FOLDER}):
-        config.save_pretrained(folder / model)
-        snapshot.tokenizer.save(folder / model)
+    for weights in folder.rglob(WEIGHTS_FILE):
+        config.save_pretrained(weights.parent)
+        snapshot.tokenizer.save(weights.parent)
         processor = json.dumps(processor_config(image_size(snapshot.model)), indent=1)
-        (folder / model / "preprocessor_config.json").write_text(processor, encoding="utf-8")
+        weights.with_name("preprocessor_config.json").write_text(processor, encoding="utf-8")
     (folder / "training.json").write_text(snapshot.state.model_dump_json(indent=1), encoding="utf-8")
     return [path.relative_to(folder).as_posix() for path in folder.rglob("*.json")]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple, Self
 
 from torch import Tensor
@@ -12,9 +14,11 @@ from transformers import MetaClip2Model
 from curation.errors import OutputError
 from training.data.tokenizer import Tokenizer
 from training.distributed import World
-from training.engine.checkpoint import AVERAGE_FOLDER, OPTIMIZER_FOLDER, TrainingState, moments_of
+from training.engine.checkpoint import OPTIMIZER_FOLDER, WEIGHTS_FILE, TrainingState, moments_of
 from training.parallel.blocks import SavedBlock, plan_blocks
 from training.parallel.tensors import local
+
+NOTHING: Mapping[str, Mapping[str, Tensor]] = MappingProxyType({})
 
 
 class Snapshot(NamedTuple):
@@ -24,7 +28,7 @@ class Snapshot(NamedTuple):
         model: the model; only its class and its configuration are used.
         tokenizer: its tokenizer.
         state: the state of the run.
-        blocks: the blocks of all tensors, the folder of each in the checkpoint, and the rank that saves it.
+        blocks: the blocks of all tensors, the file of each in the checkpoint, and the rank that saves it.
         share: the blocks that this rank saves.
     """
 
@@ -43,9 +47,9 @@ class Snapshot(NamedTuple):
         for saved, value in self.share.items():
             if value.is_floating_point() and not bool(value.isfinite().all()):
                 raise OutputError(
-                    f"output: {saved.folder}{'.' * bool(saved.folder)}{saved.block.name} is not finite after step "
-                    f"{self.state.step}, so it is not saved: lower lr or lengthen the warm-up, and continue with "
-                    f"resume: true; earlier checkpoints are unchanged"
+                    f"output: {saved.block.name} of {saved.file} is not finite after step {self.state.step}, so it is "
+                    f"not saved: lower lr or lengthen the warm-up, and continue with resume: true; earlier checkpoints "
+                    f"are unchanged"
                 )
 
 
@@ -55,15 +59,19 @@ def take_snapshot(
     tokenizer: Tokenizer,
     optimizer: Optimizer,
     state: TrainingState,
-    averaged: Mapping[str, Tensor] | None = None,
+    *,
+    copies: Mapping[str, Mapping[str, Tensor]] = NOTHING,
 ) -> Snapshot:
     """Return the present state of a run; it shares the memory of model and optimizer. Every rank must call it.
 
-    The moving average of the weights may be on rank 0 only. It is saved as a second model.
+    `copies` are the weights of further models, such as the moving average of the weights, by their folder. They may be
+    on rank 0 only.
     """
-    tensors = {"": model.state_dict(), AVERAGE_FOLDER: averaged or {}, OPTIMIZER_FOLDER: moments_of(model, optimizer)}
+    models = {"": model.state_dict(), **copies}
+    tensors = {(Path(folder) / WEIGHTS_FILE).as_posix(): weights for folder, weights in models.items()}
+    tensors[OPTIMIZER_FOLDER] = moments_of(model, optimizer)
     blocks = plan_blocks(world, tensors)
     share = {
-        saved: local(tensors[saved.folder][saved.block.name]).detach() for saved in blocks if saved.rank == world.rank
+        saved: local(tensors[saved.file][saved.block.name]).detach() for saved in blocks if saved.rank == world.rank
     }
     return Snapshot(model, tokenizer, state, blocks, share)

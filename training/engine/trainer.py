@@ -287,8 +287,8 @@ class Trainer:
             config=redact_values(self._config.model_dump(mode="json")),
             code_version=__version__,
         )
-        averaged = self._average.weights if self._average else None
-        snapshot = take_snapshot(self._world, self._model, self._tokenizer, self._optimizer, state, averaged)
+        copies = {checkpoint.AVERAGE_FOLDER: self._average.weights} if self._average else {}
+        snapshot = take_snapshot(self._world, self._model, self._tokenizer, self._optimizer, state, copies=copies)
 
         def write_logs() -> None:
             if log_of_run := self._log_of_run:

@@ -17,31 +17,31 @@ PIECE = 16 << 20  # bytes sent, hashed and written at once
 
 
 class SavedBlock(NamedTuple):
-    """A block of a tensor of a folder, and the rank that saves it."""
+    """A block of a tensor, the file or folder it belongs to, and the rank that saves it."""
 
-    folder: str
+    file: str
     rank: int
     block: Block
 
 
 def plan_blocks(world: World, state: Mapping[str, Mapping[str, Tensor]]) -> list[SavedBlock]:
-    """Return the blocks of tensors, given by folder and name, in the order of folder, name and offsets.
+    """Return the blocks of tensors, given by file and name, in the order of file, name and offsets.
 
     A rank saves the share that it stores of a sharded tensor. Tensors that several ranks have are divided among them,
     so that each rank saves about as many bytes. Every rank must call it, and gets the same list.
     """
-    tensors = {f"{folder}/{name}": value for folder, values in state.items() for name, value in values.items()}
+    tensors = {f"{file}/{name}": value for file, values in state.items() for name, value in values.items()}
     planner = DefaultSavePlanner(flatten_state_dict=False, flatten_sharded_tensors=False)
     planner.set_up_planner(tensors, is_coordinator=world.is_main)
     plans, _ = planner.create_global_plan(world.all_gather(planner.create_local_plan))
     blocks = []
     for rank, plan in enumerate(plans):
         for item in plan.items:
-            data, (folder, _, name) = item.tensor_data, item.index.fqn.partition("/")
+            data, (file, _, name) = item.tensor_data, item.index.fqn.rpartition("/")
             if data and data.chunk.sizes.numel():  # a rank may have no row of a short tensor
                 block = Block(name, tuple(data.chunk.offsets), tuple(data.chunk.sizes), data.properties.dtype)
-                blocks.append(SavedBlock(folder, rank, block))
-    return sorted(blocks, key=lambda saved: (saved.folder, saved.block.name, saved.block.offsets))
+                blocks.append(SavedBlock(file, rank, block))
+    return sorted(blocks, key=lambda saved: (saved.file, saved.block.name, saved.block.offsets))
 
 
 def bytes_of(tensor: Tensor) -> Iterator[Tensor]:

@@ -39,7 +39,8 @@ def run(tokenizer):
 
     def snapshot(number: int, averaged=None):
         state = TrainingState(step=number, progress=DataState(), version=1, run_ids=("r",), samples=9, config={})
-        return take_snapshot(ALONE, model, tokenizer, optimizer, state, averaged)
+        copies = {"ema": averaged} if averaged else {}
+        return take_snapshot(ALONE, model, tokenizer, optimizer, state, copies=copies)
 
     step.model, step.optimizer, step.snapshot = model, optimizer, snapshot
     step()
