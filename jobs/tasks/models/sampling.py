@@ -1,6 +1,6 @@
 """Sample tokens by hashes, so that a text depends on its seed and not on the other texts of the batch.
 
-The classes follow the protocols of `LogitsProcessor` and `StoppingCriteria` of transformers.
+The classes follow the protocols of the logits processors and stopping criteria of transformers.
 """
 
 from __future__ import annotations
