@@ -182,7 +182,9 @@ class TrainConfig(BaseSettings):
         description="steps between evaluations, also of the held-out pairs; default: those between checkpoints; the "
         "last step always has one",
     )
-    num_workers: int = Field(0, ge=0, description="loader processes per rank; 0: load in the training process")
+    num_workers: int = Field(
+        0, ge=0, description="loader processes per rank; 0: load in a thread of the training process"
+    )
     on_bad_row: Literal["fail", "replace"] = Field(
         "fail",
         description="fail: an image that cannot be decoded ends the run; replace: the next row of its row group takes "

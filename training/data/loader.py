@@ -30,7 +30,7 @@ LIKELY_CAUSES = {
     "SIGKILL": "the host probably ran out of memory: use fewer num_workers or a smaller shuffle_window, then resume",
     "SIGBUS": "shared memory is probably full: enlarge it (docker run --shm-size) or lower num_workers, then resume",
 }
-PINNED_AHEAD = 2  # batches that wait in pinned memory for the training step
+AHEAD = 2  # batches that a thread of this process makes before the training step asks for them
 
 Request = tuple[int, torch.Tensor | None]
 Step = tuple[torch.Tensor, list[Share]]
@@ -39,15 +39,16 @@ Step = tuple[torch.Tensor, list[Share]]
 def load_batches(dataset: ShardDataset) -> Iterator[Batch]:
     """Yield a rank's batches. Raises the errors of the workers.
 
-    With `pin_memory`, a thread copies every batch once, into pinned memory.
+    Without workers, a thread loads them, and with `pin_memory`, it copies every batch once, into pinned memory.
     """
-    if not dataset.config.num_workers:
-        batches = iter(dataset)
-    else:
+    config = dataset.config
+    if config.num_workers:
         start_worker_server()  # in this thread: only the main one can protect the server from signals
-        batches = starmap(dataset.batch, load_steps(dataset))
-    batches = _ReadCount(dataset).count(batches)
-    return read_ahead(map(_pinned, batches), PINNED_AHEAD) if dataset.config.pin_memory else batches
+    loaded = starmap(dataset.batch, load_steps(dataset)) if config.num_workers else iter(dataset)
+    batches = _ReadCount(dataset).count(loaded)
+    if config.pin_memory:
+        return read_ahead(map(_pinned, batches), AHEAD)
+    return batches if config.num_workers else read_ahead(batches, AHEAD)
 
 
 def load_steps(dataset: ShardDataset) -> Iterator[Step]:
