@@ -22,10 +22,11 @@ from training.data.sample_order import SampleLocation
 from training.data.shard_index import ShardIndex
 from training.data.tables.annotations import AnnotationReader
 from training.data.tables.open_files import OpenFiles
+from training.data.views.text_transform import MatchedText
 
 Integers = npt.NDArray[np.int64]
 
-MATCHED_COLUMNS: Final = ("texts.list.element.text", "texts.list.element.lang")
+MATCHED_COLUMNS: Final = tuple(f"texts.list.element.{name}" for name in ("text", "lang", "source"))
 DRAW_COLUMNS: Final = ("image_id", *(f"texts.list.element.{name}" for name in ("text", "lang", "keep_probability")))
 
 
@@ -73,10 +74,10 @@ class RowGroup:
         """Return the language of a sample's text."""
         return str(self._languages[row].as_py())
 
-    def matched(self, row: int) -> dict[str, str]:
-        """Return the languages of all matched texts of a sample's image by text; none if they were not read."""
+    def matched(self, row: int) -> dict[str, MatchedText]:
+        """Return language and source of all matched texts of a sample's image by text; none if they were not read."""
         texts = self._matched[row].as_py() if self._matched is not None else None
-        return {text["text"]: text["lang"] for text in texts or ()}
+        return {text["text"]: MatchedText(text["lang"], text["source"]) for text in texts or ()}
 
     def annotation(self, column: str, row: int) -> Any:
         """Return the value of a sample in a column of the annotations that the index reads."""
@@ -142,10 +143,11 @@ class ShardReader:
         """Return the samples of a row group. Raises DamagedLakeError if its file is missing or damaged."""
         rows, key = self.index.rows(group), self.index.key
         columns: tuple[str, ...] = ("image", "text", "lang") if key is None else ("image", *DRAW_COLUMNS)
-        if self._with_matched and key is None:
+        if self._with_matched:
             columns += MATCHED_COLUMNS
-        if self._beside and "image_id" not in columns:
+        if self._beside:
             columns += ("image_id",)
+        columns = tuple(dict.fromkeys(columns))
         read = partial(self._load, group, columns)
         path, number = self.index.files[self.index.group_file[group]], self.index.group_number[group]
         table = self._cache.table(f"{path}|{number}|{columns}", read) if self._cache else read()

@@ -15,6 +15,7 @@ from training.methods.base import Part
 STORED = frozenset({"published", "matched", *ANNOTATED})
 
 Share = Annotated[float, Field(gt=0, le=1)]
+Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Crop(Part):
@@ -76,18 +77,28 @@ class StoredTexts(Texts):
     edits: tuple[Literal["swap", "delete"], ...] = Field(
         (), description="edits of which one is drawn: swap or delete one word in ten"
     )
+    source_weights: dict[str, Weight] = Field(
+        {},
+        description="factor of the weight of a text by where it was found, such as {alt: 2, title: 0.5}; others have 1",
+    )
+    language_weights: dict[str, Weight] = Field(
+        {}, description="factor of the weight of a text by its language, such as {sw: 4}; others have 1"
+    )
 
     @model_validator(mode="after")
     def _stored_sources(self) -> Self:
         if unknown := sorted(set(self.sources) - STORED):
             known = ", ".join(sorted(STORED))
             raise ValueError(f"sources: {unknown[0]!r} is not in the shards or annotations: choose among {known}")
+        for name in ("source_weights", "language_weights"):
+            if getattr(self, name) and not self.sources.get("matched"):
+                raise ValueError(f"{name}: no matched text of an image is drawn: give sources.matched a weight")
         return self
 
     @property
     def transform(self) -> TextTransform:
         """The transform of texts with these settings."""
-        return TextTransform(self.sources, self.short_words, self.edits)
+        return TextTransform(self.sources, self.short_words, self.edits, self.source_weights, self.language_weights)
 
 
 class TextView(Texts):

@@ -123,6 +123,15 @@ def test_texts_that_shards_do_not_have_are_refused():
         StoredTexts(sources={"tales": 1})
 
 
+@pytest.mark.parametrize("key", ["source_weights", "language_weights"])
+def test_weights_of_texts_that_are_not_drawn_are_refused(key):
+    assert StoredTexts(sources={"matched": 1}, **{key: {"de": 2}})
+    with pytest.raises(ValidationError, match=f"{key}: no matched text of an image is drawn: give sources.matched"):
+        StoredTexts(**{key: {"de": 2}})
+    with pytest.raises(ValidationError, match="greater than 0"):
+        StoredTexts(sources={"matched": 1}, **{key: {"de": 0}})
+
+
 def test_unknown_keys_are_refused():
     with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
         method(terms=[{"kind": "info_nce", "halves": True}])

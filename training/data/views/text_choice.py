@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from curation.errors import InputError
 from curation.hashing import uniform
 
+NO_FACTORS: Mapping[str, float] = MappingProxyType({})
+
 
 def choose_text(
-    texts: Mapping[str, Sequence[str]], weights: Mapping[str, float], seed: int, *, short_words: int = 0
+    texts: Mapping[str, Sequence[str]],
+    weights: Mapping[str, float],
+    seed: int,
+    *,
+    factors: Mapping[str, float] = NO_FACTORS,
+    short_words: int = 0,
 ) -> str:
-    """Return a text, drawn with the weight of its source; every text of a source has its source's weight.
+    """Return a text, drawn with the weight of its source times its own factor.
 
-    With equal weights all texts are equally likely, also if images have different numbers of rewrites. Raises
-    InputError if no source with a weight has a text.
+    With equal weights and no factors all texts are equally likely, also if images have different numbers of rewrites.
+    Raises InputError if no source with a weight has a text.
 
     Args:
         texts: the texts of an image by source; sources without weight are ignored.
         weights: by source, at least 0; the first text of the first source is the original.
         seed: decides the draw.
+        factors: by text, above 0; texts that are not named have 1.
         short_words: a drawn text with fewer parts between single spaces is replaced by the original; 0: none is.
     """
-    choices = [(text, weight) for source, weight in weights.items() if weight for text in texts.get(source, ())]
+    choices = [
+        (text, weight * factors.get(text, 1.0))
+        for source, weight in weights.items()
+        if weight
+        for text in texts.get(source, ())
+    ]
     if not choices:
         sources = ", ".join(source for source, weight in weights.items() if weight)
         raise InputError(f"texts: the row has none of source {sources}: choose other sources of the view")

@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import NamedTuple
 
 from curation.hashing import u64
 from training.data.views.text_choice import choose_text
 from training.data.views.text_edits import Edit, edit_text
 
 ANNOTATED = ("rewrites", "paraphrases", "english", "subtitle", "caption")  # columns of annotations that are sources
+
+
+class MatchedText(NamedTuple):
+    """The language of a matched text, and its source, such as `alt` or `title`."""
+
+    language: str
+    source: str
+
+
 PUBLISHED_ONLY: Mapping[str, float] = MappingProxyType({"published": 1.0})
 
 
@@ -23,11 +33,15 @@ class TextTransform:
             of its image, or a column of the annotations in `ANNOTATED`.
         short_words: a drawn text of fewer words is replaced by the first text of the first source.
         edits: kinds of edits of which one is drawn; without any, texts stay as they are.
+        source_weights: factor of the weight of a text by where it was found; 1 where none is given.
+        language_weights: factor of the weight of a text by its language; 1 where none is given.
     """
 
     sources: Mapping[str, float] = field(default_factory=lambda: dict(PUBLISHED_ONLY))
     short_words: int = 0
     edits: tuple[Edit, ...] = ()
+    source_weights: Mapping[str, float] = field(default_factory=dict)
+    language_weights: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def reads_matched(self) -> bool:
@@ -43,7 +57,7 @@ class TextTransform:
         self,
         text: str,
         language: str,
-        matched: Mapping[str, str],
+        matched: Mapping[str, MatchedText],
         seed: int,
         written: Mapping[str, Sequence[str]] = MappingProxyType({}),
     ) -> tuple[str, str]:
@@ -54,14 +68,22 @@ class TextTransform:
         Args:
             text: the text of the sample.
             language: its language.
-            matched: the languages of all matched texts of the image, by text; empty unless `reads_matched`.
+            matched: language and source of all matched texts of the image, by text; empty unless `reads_matched`.
             seed: decides the draw and the edit.
             written: the texts of the annotations by column; those in `columns` are used.
         """
         if self.reads_matched or self.columns:
             texts = {"published": [text], "matched": list(matched), **written}
-            text = choose_text(texts, self.sources, u64(seed, "source"), short_words=self.short_words)
-            language = "en" if text in written.get("english", ()) else matched.get(text, language)
+            factors = {name: self._factor(origin) for name, origin in matched.items()}
+            choice = u64(seed, "source")
+            text = choose_text(texts, self.sources, choice, factors=factors, short_words=self.short_words)
+            if text in written.get("english", ()):
+                language = "en"
+            elif text in matched:
+                language = matched[text].language
         if self.edits:
             text = edit_text(text, self.edits, u64(seed, "edit"))
         return text, language
+
+    def _factor(self, text: MatchedText) -> float:
+        return self.source_weights.get(text.source, 1.0) * self.language_weights.get(text.language, 1.0)
