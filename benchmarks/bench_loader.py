@@ -2,9 +2,10 @@
 
 The pictures are generated JPEGs of 256 px of 17 KB, like thumbnails of photos. Every loader reads local files in a warm
 cache, decodes, crops a random rectangle and resizes it to 224 px. The rivals do so with Pillow, as their examples. Each
-measurement is a process of its own, and the loaders take turns. The rivals need another environment than worldcurate;
-`BENCH_PEERS=/path/to/python` names its interpreter (`pip install webdataset litdata mosaicml-streaming torchdata`).
-Without it, only ours is measured, beside a bare loop that decodes, crops and resizes the same bytes.
+measurement is a process of its own, and the loaders take turns; the time to the first batch includes the imports. The
+rivals need another environment than worldcurate; `BENCH_PEERS=/path/to/python` names its interpreter (`pip install
+webdataset litdata mosaicml-streaming torchdata`). Without it, only ours is measured, beside a bare loop that decodes,
+crops and resizes the same bytes.
 
     python benchmarks/bench_loader.py [--tiny] [--workers 1 2] [--encoded] [--resume ROWS] [PICTURES]
 
@@ -88,13 +89,18 @@ def write_pictures(folder: Path, count: int) -> None:
     lake.publish("shards", partition, writer.files, expected=(), metadata=metadata)
 
 
-def measured(command: list[str]) -> dict[str, float]:
-    """Run one measurement in a process of its own."""
+def output_of(command: list[str]) -> str:
+    """Run a script in a process of its own and return what it prints."""
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{Path(__file__).parent}", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
-    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return done.stdout
+
+
+def measured(command: list[str]) -> dict[str, float]:
+    """Run one measurement in a process of its own."""
+    result: dict[str, float] = json.loads(output_of(command).splitlines()[-1])
     return result
 
 
@@ -159,6 +165,8 @@ def compare(root: Path, options: argparse.Namespace) -> None:
     peers = os.environ.get("BENCH_PEERS")
     rivals = ("webdataset", "litdata", "streaming") if peers else ()
     here, encoded = Path(__file__), ["--encoded"] if options.encoded else []
+    for name in rivals:
+        output_of([str(peers), str(here.with_name("loader_peers.py")), name, str(root), "0"])  # makes its format
     bare, ratios = bare_loop(options.pictures), {}
     for workers in options.workers:
         arguments = [str(root), str(workers), *encoded]
@@ -174,13 +182,17 @@ def compare(root: Path, options: argparse.Namespace) -> None:
         rows = []
         for name, row in result.items():
             speeds = [f"{1e6 / row['cpu_us']:,.0f}", f"{best / row['cpu_us']:.2f}", f"{row['per_s']:,.0f}"]
-            memory = [f"{row['peak_mb']:,.0f}", f"{row['private_mb']:,.0f}"]
+            memory = [f"{row[key]:,.0f}" for key in ("peak_mb", "pss_mb", "private_mb")]
             rows.append([name, *speeds, f"{row['first_s']:.1f}", *memory])
         if not options.encoded:
-            rows.append(["decode, crop and resize alone", f"{1e6 / bare:,.0f}", f"{best / bare:.2f}", "", "", "", ""])
+            alone = ["decode, crop and resize alone", f"{1e6 / bare:,.0f}", f"{best / bare:.2f}"]
+            rows.append([*alone, "", "", "", "", ""])
         table(
             f"{options.pictures:,} pictures of {SIDE} px{', not decoded' * options.encoded}, workers: {workers}",
-            ["loader", "samples per CPU s", "× best rival", "samples/s", "first batch s", "peak MB", "private MB"],
+            [
+                *("loader", "samples per CPU s", "× best rival", "samples/s", "first batch s"),
+                *("worker: peak MB", "PSS MB", "private MB"),
+            ],
             rows,
         )
         ratios[f"{workers} workers"] = bare / result["ours"]["cpu_us"]

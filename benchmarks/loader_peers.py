@@ -43,7 +43,7 @@ def measure(start: Callable[[], Iterable[Any]]) -> dict[str, float]:
         if number % 8 == 0:  # it takes milliseconds
             memory = {key: max(value, memory.get(key, 0)) for key, value in _memory().items()}
     wall = time.perf_counter() - began
-    spent = sum(cpu.values()) - sum(before.values())
+    spent = max(1 / TICK, sum(cpu.values()) - sum(before.values()))  # the clock of processes has no shorter time
     return {"samples": count + seen, "first_s": first, "per_s": seen / wall, "cpu_us": spent / seen * 1e6, **memory}
 
 
