@@ -2,33 +2,31 @@
 
 Two batches are made, the second four times as large as the first: pictures of 256 x 192 pixels as JPEG with noise,
 with their curated rows. Each stage runs over the first in this process, without Spark, beside a plain loop that does
-the same to the same rows without checksums, bounds and receipts; both are measured in CPU time. Then each stage runs
-over either batch in a process of its own, whose peak of memory is printed: it does not grow with the batch.
+the same to the same rows without checksums, bounds and receipts, and beside the least work: to read the rows with
+pyarrow, write as many bytes and hash them. All are measured in CPU time. Then each stage runs over either batch in a
+process of its own, whose peak of memory is printed: it does not grow with the batch.
 
     python benchmarks/bench_shards.py [--tiny]
 """
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import io
-import json
 import statistics
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from common import REPEATS, ROOT, run, scaled, table
 from PIL import Image
+from shard_loops import LOOPS, Inputs, read
 
 from curation.hashing import order_hash
 from curation.lake.lake import Lake
@@ -168,71 +166,6 @@ STAGES: dict[str, Callable[[Here, Path], None]] = {
 }
 
 
-# Plain loops
-
-
-def plain_write(tables: Sequence[pa.Table], _: Sequence[str], folder: Path) -> None:
-    """Write the rows with pyarrow."""
-    for number, rows in enumerate(tables):
-        pq.write_table(rows, folder / f"{number}.parquet", compression="zstd")
-
-
-def plain_compact(_: Sequence[pa.Table], paths: Sequence[str], folder: Path) -> None:
-    """Sort all rows in memory and write them."""
-    rows = pa.concat_tables(pq.ParquetFile(path).read(use_threads=False) for path in paths)
-    order = np.argsort([order_hash(0, each) for each in rows["image_id"].to_pylist()], kind="stable")
-    pq.write_table(rows.take(pa.array(order)), folder / "all.parquet", compression="zstd")
-
-
-def plain_verify(_: Sequence[pa.Table], paths: Sequence[str], __: Path) -> None:
-    """Hash the files."""
-    for path in paths:
-        with open(path, "rb") as file:  # noqa: PTH123 - as in a script
-            hashlib.file_digest(file, "sha256")
-
-
-def plain_decode(tables: Sequence[pa.Table], _: Sequence[str], __: Path) -> None:
-    """Decode the pictures with Pillow."""
-    for rows in tables:
-        for image in rows["image"].to_pylist():
-            Image.open(io.BytesIO(image)).load()
-
-
-def plain_tars(_: Sequence[pa.Table], paths: Sequence[str], folder: Path) -> None:
-    """Write tars with the standard library."""
-    for number, path in enumerate(paths):
-        with tarfile.open(folder / f"{number}.tar", "w") as archive:
-            for row in pq.ParquetFile(path).read(use_threads=False).to_pylist():
-                parts = {"jpg": row.pop("image"), "txt": row["text"].encode(), "json": json.dumps(row).encode()}
-                for extension, data in parts.items():
-                    member = tarfile.TarInfo(f"{row['image_id']}.{extension}")
-                    member.size = len(data)
-                    archive.addfile(member, io.BytesIO(data))
-
-
-def plain_parquet(_: Sequence[pa.Table], paths: Sequence[str], folder: Path) -> None:
-    """Copy Parquet files row group by row group."""
-    plain_write([pq.ParquetFile(path).read(use_threads=False) for path in paths], paths, folder)
-
-
-def plain_json(_: Sequence[pa.Table], paths: Sequence[str], folder: Path) -> None:
-    """Write JSON Lines with the standard library."""
-    for number, path in enumerate(paths):
-        names = [name for name in SCHEMAS["shards"].names if name != "image"]
-        with gzip.open(folder / f"{number}.jsonl.gz", "wt", compresslevel=6) as file:
-            for row in pq.ParquetFile(path).read(names, use_threads=False).to_pylist():
-                file.write(json.dumps(row) + "\n")
-
-
-PLAIN = dict(
-    zip(
-        STAGES,
-        (plain_write, plain_compact, plain_verify, plain_decode, plain_tars, plain_parquet, plain_json),
-        strict=True,
-    )
-)
-
-
 def cpu_seconds(work: Callable[[], None]) -> float:
     """Return the CPU time of some work in this process."""
     started = time.process_time()
@@ -241,23 +174,25 @@ def cpu_seconds(work: Callable[[], None]) -> float:
 
 
 def measure_speed(lake: str, folder: Path) -> None:
-    """Print MB of shards per CPU second of each stage and of its plain loop, which take turns."""
+    """Print MB of shards per CPU second of each stage, of its plain loop and of the least work, which take turns."""
     context = context_of(lake)
     files = context.lake.snapshot("shards").files
     paths, size = [file.path for file in files], sum(file.size for file in files)
-    tables = [pq.ParquetFile(path).read(use_threads=False) for path in paths]
+    images = [file.path for file in context.lake.snapshot("images").files]
+    inputs = Inputs(paths, images, [read(path) for path in paths])
     rows = []
     for name, stage in STAGES.items():
-        ours, plain = [], []
+        works = [lambda _, stage=stage: stage(context, folder), *(partial(loop, inputs) for loop in LOOPS[name])]
+        seconds: list[list[float]] = [[] for _ in works]
         for _ in range(min(3, REPEATS)):
-            ours.append(cpu_seconds(lambda stage=stage: stage(context, folder)))
-            with tempfile.TemporaryDirectory(dir=folder) as output:
-                loop = PLAIN[name]
-                plain.append(cpu_seconds(lambda loop=loop, output=output: loop(tables, paths, Path(output))))
-        speeds = [size / MEGABYTE / max(1e-9, statistics.median(each)) for each in (ours, plain)]
-        rows.append([name, *(f"{speed:,.0f}" for speed in speeds), f"{speeds[0] / speeds[1]:.2f}"])
+            for work, taken in zip(works, seconds, strict=True):
+                with tempfile.TemporaryDirectory(dir=folder) as output:
+                    taken.append(cpu_seconds(partial(work, Path(output))))
+        speeds = [size / MEGABYTE / max(1e-9, statistics.median(each)) for each in seconds]
+        ratios = [speeds[0] / speed for speed in speeds[1:]]
+        rows.append([name, *(f"{speed:,.0f}" for speed in speeds), *(f"{ratio:.2f}" for ratio in ratios)])
     title = f"MB of shards per CPU second ({size / MEGABYTE:,.0f} MB in {len(files)} files)"
-    table(title, ["stage", "ours", "plain loop", "ours / plain"], rows)
+    table(title, ["stage", "ours", "plain loop", "least work", "ours / plain loop", "ours / least work"], rows)
 
 
 def private_peak(stage: str, lake: str, folder: Path) -> float:
