@@ -73,14 +73,15 @@ class SearchOriginals:
 
     def __call__(self, _: int, originals: Originals) -> list[str]:
         """Return the names of the takedown that occur, sorted."""
-        ids = pa.array(sorted(self.tombstones.image_ids), pa.string())
-        names = set[str]()
-        for batch in read_batches(self.storage, originals.duplicates.path, ["reason", "duplicate_of"]):
-            kept = batch.filter(pc.not_equal(batch["reason"], "benchmark"))["duplicate_of"].unique()
-            names.update(f"id|{image_id}" for image_id in kept.filter(pc.is_in(kept, ids)).to_pylist())
-            for path in originals.curated if self.tombstones.hosts else ():
-                names.update(self._hosts(path, kept))
-        return sorted(names)
+        columns = ["reason", "duplicate_of"]
+        rows = read_batches(self.storage, originals.duplicates.path, columns)
+        found = [batch.filter(pc.not_equal(batch["reason"], "benchmark"))["duplicate_of"] for batch in rows]
+        kept = pa.chunked_array(found, pa.string()).unique()
+        named = kept.filter(pc.is_in(kept, pa.array(sorted(self.tombstones.image_ids), pa.string())))
+        hosts = (
+            {name for path in originals.curated for name in self._hosts(path, kept)} if self.tombstones.hosts else ()
+        )
+        return sorted([*(f"id|{image_id}" for image_id in named.to_pylist()), *hosts])
 
     def _hosts(self, path: str, kept: pa.Array) -> Iterator[str]:
         for batch in read_batches(self.storage, path, ["image_id", "image_url"]):
