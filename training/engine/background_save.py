@@ -13,6 +13,7 @@ from training.engine.checkpoint import find
 from training.engine.checkpoint_writer import save
 from training.engine.snapshot import Snapshot
 from training.output.s3_copy import S3Copy
+from training.parallel.blocks import BlockPlan
 
 log = logging.getLogger(__name__)
 
@@ -26,11 +27,15 @@ class CheckpointSaver:
         keep: number of newest checkpoints to keep.
         background: whether a copy of the state is written while training continues.
         s3_copy: the copy of the output on S3, if there is one; the folder then holds the newest checkpoint only.
+
+    Attributes:
+        plan: which rank saves what.
     """
 
     def __init__(
         self, world: World, output: Path, *, keep: int, background: bool, s3_copy: S3Copy | None = None
     ) -> None:
+        self.plan = BlockPlan(world)
         self._world = world.for_thread()  # the main thread exchanges with other ranks at the same time
         self._output, self._keep, self._background, self._s3_copy = output, keep, background, s3_copy
         self._thread: threading.Thread | None = None

@@ -13,9 +13,8 @@ from transformers import MetaClip2Model
 
 from curation.errors import OutputError
 from training.data.tokenizer import Tokenizer
-from training.distributed import World
 from training.engine.checkpoint import OPTIMIZER_FOLDER, WEIGHTS_FILE, TrainingState, moments_of
-from training.parallel.blocks import SavedBlock, plan_blocks
+from training.parallel.blocks import BlockPlan, SavedBlock
 from training.parallel.tensors import local
 
 NOTHING: Mapping[str, Mapping[str, Tensor]] = MappingProxyType({})
@@ -54,7 +53,7 @@ class Snapshot(NamedTuple):
 
 
 def take_snapshot(
-    world: World,
+    plan: BlockPlan,
     model: MetaClip2Model,
     tokenizer: Tokenizer,
     optimizer: Optimizer,
@@ -70,8 +69,7 @@ def take_snapshot(
     models = {"": model.state_dict(), **copies}
     tensors = {(Path(folder) / WEIGHTS_FILE).as_posix(): weights for folder, weights in models.items()}
     tensors[OPTIMIZER_FOLDER] = moments_of(model, optimizer)
-    blocks = plan_blocks(world, tensors)
-    share = {
-        saved: local(tensors[saved.file][saved.block.name]).detach() for saved in blocks if saved.rank == world.rank
-    }
+    blocks = plan.of(tensors)
+    own = [saved for saved in blocks if saved.rank == plan.world.rank]
+    share = {saved: local(tensors[saved.file][saved.block.name]).detach() for saved in own}
     return Snapshot(model, tokenizer, state, blocks, share)

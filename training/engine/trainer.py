@@ -288,7 +288,7 @@ class Trainer:
             code_version=__version__,
         )
         copies = {checkpoint.AVERAGE_FOLDER: self._average.weights} if self._average else {}
-        snapshot = take_snapshot(self._world, self._model, self._tokenizer, self._optimizer, state, copies=copies)
+        snapshot = take_snapshot(self._saver.plan, self._model, self._tokenizer, self._optimizer, state, copies=copies)
 
         def write_logs() -> None:
             if log_of_run := self._log_of_run:

@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
+from torch.distributed.checkpoint.planner import SavePlan
 
 from training.distributed import World
 from training.output.tensor_file import Block
@@ -24,16 +25,35 @@ class SavedBlock(NamedTuple):
     block: Block
 
 
-def plan_blocks(world: World, state: Mapping[str, Mapping[str, Tensor]]) -> list[SavedBlock]:
-    """Return the blocks of tensors, given by file and name, in the order of file, name and offsets.
+class BlockPlan:
+    """Which rank saves which blocks of a state; planned again only when the tensors of a rank change.
 
-    A rank saves the share that it stores of a sharded tensor. Tensors that several ranks have are divided among them,
-    so that each rank saves about as many bytes. Every rank must call it, and gets the same list.
+    Args:
+        world: the ranks.
     """
-    tensors = {f"{file}/{name}": value for file, values in state.items() for name, value in values.items()}
-    planner = DefaultSavePlanner(flatten_state_dict=False, flatten_sharded_tensors=False)
-    planner.set_up_planner(tensors, is_coordinator=world.is_main)
-    plans, _ = planner.create_global_plan(world.all_gather(planner.create_local_plan))
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._local: SavePlan | None = None
+        self._blocks: list[SavedBlock] = []
+
+    def of(self, state: Mapping[str, Mapping[str, Tensor]]) -> list[SavedBlock]:
+        """Return the blocks of tensors, given by file and name, in the order of file, name and offsets.
+
+        A rank saves the share that it stores of a sharded tensor. Tensors that several ranks have are divided among
+        them, so that each rank saves about as many bytes. Every rank must call it, and gets the same list.
+        """
+        tensors = {f"{file}/{name}": value for file, values in state.items() for name, value in values.items()}
+        planner = DefaultSavePlanner(flatten_state_dict=False, flatten_sharded_tensors=False)
+        planner.set_up_planner(tensors, is_coordinator=self.world.is_main)
+        local = planner.create_local_plan()
+        if not all(self.world.all_gather(lambda: local == self._local)):
+            plans, _ = planner.create_global_plan(self.world.all_gather(lambda: local))
+            self._local, self._blocks = local, _blocks_of(plans)
+        return self._blocks
+
+
+def _blocks_of(plans: Sequence[SavePlan]) -> list[SavedBlock]:
     blocks = []
     for rank, plan in enumerate(plans):
         for item in plan.items:

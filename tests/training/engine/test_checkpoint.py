@@ -23,6 +23,7 @@ from training.engine.snapshot import take_snapshot
 from training.models.metaclip2 import PRESETS, Tower
 from training.output.manifest import DamagedCheckpointError, check_manifest
 from training.output.tensor_file import write_tensors
+from training.parallel.blocks import BlockPlan
 
 ALONE = World(0, 1, torch.device("cpu"))
 OPTIMIZER = "optimizer/rank-00000.safetensors"
@@ -43,7 +44,7 @@ def saved(tokenizer, tmp_path):
         for parameter in model.parameters():
             parameter.grad = torch.full_like(parameter, 0.01 * step)
         optimizer.step()
-        save_checkpoint(ALONE, tmp_path, take_snapshot(ALONE, model, tokenizer, optimizer, state), keep=keep)
+        save_checkpoint(ALONE, tmp_path, take_snapshot(BlockPlan(ALONE), model, tokenizer, optimizer, state), keep=keep)
         return checkpoint.find(tmp_path)
 
     save.model, save.optimizer, save.output = model, optimizer, tmp_path

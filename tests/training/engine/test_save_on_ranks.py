@@ -28,6 +28,7 @@ from training.engine.snapshot import take_snapshot
 from training.models.metaclip2 import PRESETS, Tower
 from training.output.manifest import check_manifest
 from training.output.s3_copy import S3Copy
+from training.parallel.blocks import BlockPlan
 
 CPU = torch.device("cpu")
 SMALL = PRESETS["tiny"]._replace(
@@ -40,7 +41,7 @@ class Run:
     """A model after one step on one of the ranks."""
 
     def __init__(self, world: World, tokenizer) -> None:
-        self.world, self.tokenizer = world, tokenizer
+        self.world, self.plan, self.tokenizer = world, BlockPlan(world), tokenizer
         self.model = build_model(SMALL, tokenizer)
         self.optimizer = AdamW(self.model.parameters(), fused=True)
         for parameter in self.model.parameters():
@@ -49,7 +50,7 @@ class Run:
 
     def snapshot(self, step: int):
         state = TrainingState(step=step, progress=DataState(), version=1, run_ids=("r",), samples=9, config={})
-        return take_snapshot(self.world, self.model, self.tokenizer, self.optimizer, state)
+        return take_snapshot(self.plan, self.model, self.tokenizer, self.optimizer, state)
 
     def save(self, output: Path, step: int, s3_copy: S3Copy | None = None) -> tuple[int, str]:
         """Save in the background, and return the exit code and the error of this rank."""

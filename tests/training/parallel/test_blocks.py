@@ -14,7 +14,7 @@ from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tenso
 from support.ranks import call_on_ranks
 from training.distributed import World
 from training.output.tensor_file import whole, write_tensors
-from training.parallel.blocks import bytes_of, gather_bytes, plan_blocks
+from training.parallel.blocks import BlockPlan, bytes_of, gather_bytes
 from training.parallel.tensors import local, read_into, shapes_of
 
 SHAPES = {"one": (1,), "two": (2, 3), "seven": (7, 2), "eight": (8,), "large": (100, 5), "other": (100, 5)}
@@ -36,7 +36,10 @@ def save(rank: int, size: int, folder: Path) -> list[int]:
     """Write the tensors as blocks and as one file, and return the bytes that each rank saves."""
     world = World(rank, size, torch.device("cpu"))
     tensors = sharded_tensors(size)
-    blocks = plan_blocks(world, {"": tensors})
+    plan = BlockPlan(world)
+    blocks = plan.of({"": tensors})
+    assert plan.of({"": tensors}) is blocks
+    assert len(plan.of({"": tensors | ({"new": torch.ones(2)} if rank == 1 else {})})) == len(blocks) + 1
     share = {saved: local(tensors[saved.block.name]) for saved in blocks if saved.rank == rank}
     own = [saved.block for saved in share]
     write_tensors(folder / f"{rank}.safetensors", own, (piece for value in share.values() for piece in bytes_of(value)))
