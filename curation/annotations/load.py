@@ -25,6 +25,7 @@ DEFAULTS: Final = {
     "teacher_image": "jobs.tasks.models.teacher:TeacherImage",
     "teacher_text": "jobs.tasks.models.teacher:TeacherText",
     "teacher_regions": "jobs.tasks.models.teacher:TeacherRegions",
+    "frames": "jobs.tasks.annotate.video:VideoFrames",
     "clip_score": "jobs.tasks.models.teacher:ClipScore",
 }
 
