@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
@@ -40,14 +41,27 @@ def load_maker(section: AnnotateSection, kind: str) -> Maker:
 
 
 def maker_keys(section: AnnotateSection, kind: str, seed: int) -> dict[str, Any]:
-    """Return everything that determines what the maker of a kind makes, for fingerprints; a model by its content."""
+    """Return everything that determines what the maker of a kind makes, for fingerprints.
+
+    Models count by their content, also those of makers that are parameters of this one.
+    """
     chosen, maker = _section(section, kind), load_maker(section, kind)
-    keys = {**chosen.model_dump(exclude={"model"}), "maker": _path(chosen, kind), "version": maker.version}
+    keys = {**_with_digests(chosen.model_dump(), f"{KEY}.{kind}"), "maker": _path(chosen, kind)}
+    keys["version"] = maker.version
     if maker.uses_seed:
         keys["seed"] = seed
-    if chosen.model:
-        keys["model_sha256"] = model_digest(chosen.model, f"{KEY}.{kind}")
     return keys
+
+
+def _with_digests(parameters: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Return parameters with the SHA-256 of models in the place of their paths."""
+    found: dict[str, Any] = {}
+    for name, part in parameters.items():
+        if name != "model":
+            found[name] = _with_digests(part, key) if isinstance(part, dict) else part
+        elif part:
+            found["model_sha256"] = model_digest(str(part), key)
+    return found
 
 
 def _section(section: AnnotateSection, kind: str) -> MakerSection:

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from curation.annotations.base import Maker
 from curation.annotations.grid import Region
+from curation.annotations.load import DEFAULTS
 from curation.cli.plugins import load_plugin
 from jobs.tasks.models.clip import Clip, Vectors, check_clip, load_clip
 from jobs.tasks.models.devices import AUTO, choose_device
@@ -22,7 +23,6 @@ from jobs.tasks.models.pretrained import DECIMALS
 from jobs.tasks.models.stored_images import PixelArray, decode_stored
 
 BATCH: Final = 32  # images or texts that the model sees at once
-GRID: Final = "curation.annotations.grid:Grid"
 
 Vector = npt.NDArray[np.float32]
 
@@ -54,13 +54,41 @@ class _Teacher:
 
 @dataclass(frozen=True)
 class TeacherText(_Teacher):
-    """Makes `teacher_text`: the embedding of the published text."""
+    """Makes `teacher_text`: the embedding of the published text, or of its English text (CLL-CLIP, arXiv 2401.17186).
 
-    reads: ClassVar[tuple[str, ...]] = ("text",)
+    Attributes:
+        english: the maker of `english`, with its parameters, whose texts are embedded in the place of the published
+            ones; a row without an English text has no embedding.
+    """
 
-    def __call__(self, rows: pa.Table, seed: int) -> Sequence[Vector]:  # noqa: ARG002 - it draws nothing
+    english: Mapping[str, Any] | str | None = None
+
+    def __post_init__(self) -> None:
+        """Raise UsageError if there is no such model, or the maker of English texts cannot be loaded."""
+        super().__post_init__()
+        self._english()
+
+    @property
+    def version(self) -> str:  # type: ignore[override]  # it depends on the other maker
+        """The version of this maker and of the other one."""
+        english = self._english()
+        return f"1, english {english.version}" if english else "1"
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The columns of shards that are read."""
+        english = self._english()
+        return english.reads if english else ("text",)
+
+    def __call__(self, rows: pa.Table, seed: int) -> Sequence[Vector | None]:
         """Return the embedding of each text."""
-        return _in_batches(self.load().embed_texts, rows["text"].to_pylist())
+        english = self._english()
+        texts = english(rows, seed) if english else rows["text"].to_pylist()
+        embedded = iter(_in_batches(self.load().embed_texts, [text for text in texts if text is not None]))
+        return [None if text is None else next(embedded) for text in texts]
+
+    def _english(self) -> Maker | None:
+        return None if self.english is None else _load_part("teacher_text", "english", self.english)
 
 
 @dataclass(frozen=True)
@@ -82,7 +110,7 @@ class TeacherRegions(_Teacher):
         regions: the maker of `regions`, with its parameters; the default is a grid and the whole image.
     """
 
-    regions: Mapping[str, Any] | str = field(default_factory=lambda: {"maker": GRID})
+    regions: Mapping[str, Any] | str = field(default_factory=dict)
 
     reads: ClassVar[tuple[str, ...]] = ("image", "text")
 
@@ -90,6 +118,11 @@ class TeacherRegions(_Teacher):
         """Raise UsageError if there is no such model, or the maker of regions cannot be loaded."""
         super().__post_init__()
         self._finder()
+
+    @property
+    def version(self) -> str:  # type: ignore[override]  # it depends on the other maker
+        """The version of this maker and of the other one."""
+        return f"1, regions {self._finder().version}"
 
     def __call__(self, rows: pa.Table, seed: int) -> Sequence[list[Vector] | None]:
         """Return the embeddings of the regions of each image."""
@@ -103,9 +136,7 @@ class TeacherRegions(_Teacher):
         return vectors
 
     def _finder(self) -> Maker:
-        named = {"maker": self.regions} if isinstance(self.regions, str) else dict(self.regions)
-        maker: Maker = load_plugin(str(named.pop("maker", GRID)), named, "annotate.makers.teacher_regions: regions")
-        return maker
+        return _load_part("teacher_regions", "regions", self.regions)
 
 
 @dataclass(frozen=True)
@@ -123,6 +154,17 @@ class ClipScore(_Teacher):
             None if image is None else round(float(image @ text), DECIMALS)
             for image, text in zip(images, texts, strict=True)
         ]
+
+
+def _load_part(kind: str, parameter: str, part: Mapping[str, Any] | str) -> Maker:
+    """Return the maker of another kind that a parameter names; by default, that of the kind.
+
+    Raises UsageError if it cannot be loaded.
+    """
+    named = {"maker": part} if isinstance(part, str) else dict(part)
+    path = str(named.pop("maker", DEFAULTS[parameter]))
+    maker: Maker = load_plugin(path, named, f"annotate.makers.{kind}: {parameter}")
+    return maker
 
 
 def crop(pixels: PixelArray, box: Sequence[float]) -> PixelArray:

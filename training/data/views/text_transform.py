@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -48,7 +49,7 @@ class TextTransform:
         """Whether other texts of an image than the one of the sample may be shown."""
         return self.sources.get("matched", 0) > 0
 
-    @property
+    @cached_property
     def columns(self) -> tuple[str, ...]:
         """The columns of the annotations whose texts may be shown."""
         return tuple(column for column in ANNOTATED if self.sources.get(column, 0) > 0)

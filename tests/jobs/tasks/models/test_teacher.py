@@ -106,6 +106,24 @@ def test_every_region_has_the_embedding_of_its_crop(folder, rows):
         np.testing.assert_allclose(vectors[number][0], expected(folder, image=corner), atol=1e-3)
 
 
+def test_the_english_text_is_embedded_in_the_place_of_the_published_one(folder):
+    texts = [("ein Hund", "de", "a dog"), ("a cat", "en", "a cat"), ("ein Haus", "de", None)]
+    table = pa.Table.from_pylist(
+        [
+            {"text": text, "lang": lang, "texts": [{"text": english, "lang": "en", "entry_ids": []}] if english else []}
+            for text, lang, english in texts
+        ]
+    )
+    maker = TeacherText(folder, english={})
+    assert maker.reads == ("text", "lang", "texts")
+    vectors = maker(table, 0)
+    for vector, (_, _, english) in zip(vectors, texts, strict=True):
+        if english is None:
+            assert vector is None
+        else:
+            np.testing.assert_allclose(vector, expected(folder, text=english), atol=1e-3)
+
+
 class LeftHalf:
     """A detector that finds the left half of an image with a text that says so."""
 
