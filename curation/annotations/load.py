@@ -34,7 +34,7 @@ DEFAULTS: Final = {
 def load_maker(section: AnnotateSection, kind: str) -> Maker:
     """Return the maker of a kind; one that this process has loaded is used again.
 
-    Raises UsageError if there is none, or if it cannot be imported, refuses its parameters or is not a maker.
+    Raises UsageError if it cannot be imported, refuses its parameters or is not a maker.
     """
     chosen = _section(section, kind)
     return _load(_path(chosen, kind), json.dumps(chosen.parameters, sort_keys=True), f"{KEY}.{kind}")
@@ -69,12 +69,7 @@ def _section(section: AnnotateSection, kind: str) -> MakerSection:
 
 
 def _path(section: MakerSection, kind: str) -> str:
-    path = section.maker or DEFAULTS.get(kind)
-    if path is None:
-        raise UsageError(
-            f"{KEY}: no maker of {kind}: name a class, such as {KEY}.{kind}: {{maker: package.module:Name}}"
-        )
-    return path
+    return section.maker or DEFAULTS[kind]
 
 
 @lru_cache(maxsize=16)

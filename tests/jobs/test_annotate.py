@@ -205,7 +205,7 @@ def test_a_maker_that_cannot_be_used_ends_the_job_with_one_line(context, maker, 
 def test_what_is_missing_is_said_before_anything_is_made(context):
     with pytest.raises(UsageError, match=r"annotate\.kinds: none: name kinds"):
         annotate.run(asking(context, kinds=[]))
-    with pytest.raises(UsageError, match=r"annotate\.makers: no maker of teacher_image: name a class"):
+    with pytest.raises(UsageError, match=r"annotate\.makers\.teacher_image: .* refuses its parameters .*'model'"):
         annotate.run(asking(context, kinds=["propn_share", "teacher_image"]))
     with pytest.raises(InputError, match=r"no shards for recipe=default batch=b9 in .*: run jobs\.fetch_images first"):
         annotate.run(change(context, batch="b9"))
