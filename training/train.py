@@ -50,7 +50,7 @@ from training.engine.trackers import check_packages
 from training.engine.trainer import RunStart, Trainer
 from training.evaluation.in_training import check_evaluations
 from training.launcher import reported_once
-from training.output.lock import lock_output
+from training.output.lock import LOCK_FILE, lock_output, unseen_output
 from training.output.manifest import check_manifest
 from training.output.s3_copy import S3Copy
 
@@ -88,6 +88,9 @@ def train(config: TrainConfig, world: World, *, dry_run: bool = False) -> dict[s
         if not dry_run:
             world.broadcast_from_main(lambda: check_packages(config))
             world.broadcast_from_main(lambda: stack.enter_context(lock_output(config.output_folder)))
+            visible = world.all_gather((config.output_folder / LOCK_FILE).exists)
+            if not all(visible) and not config.s3_copy():
+                world.fail(unseen_output(visible.index(False), config.output_folder))
         return _train(config, world, dry_run=dry_run)
 
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 
-from curation.errors import OutputError, StorageFullError, UsageError, WorldcurateError
+from curation.errors import OutputError, StorageFullError, WorldcurateError
 from curation.io.failures import first_line
 from curation.io.local_files import sync_path
 from training.data.transforms import processor_config
@@ -24,6 +24,7 @@ from training.engine.checkpoint import OPTIMIZER_FOLDER, TEMP_PREFIX, WEIGHTS_FI
 from training.engine.snapshot import Snapshot
 from training.models.metaclip2 import image_size
 from training.output.checkpoints import CHECKPOINTS, PREFIX, old_names, unused_name, write_latest
+from training.output.lock import unseen_output
 from training.output.manifest import MANIFEST, Entry, file_entry, write_manifest
 from training.output.s3_copy import S3Copy
 from training.output.tensor_file import whole, write_tensors
@@ -47,12 +48,7 @@ def save(world: World, output: Path, snapshot: Snapshot, *, keep: int, s3_copy: 
     try:
         visible = world.all_gather(lambda: _check(snapshot, temporary))
         if not all(visible) and not s3_copy:
-            world.fail(
-                UsageError(
-                    f"output: rank {visible.index(False)} does not see {folder}: choose a folder on a disk that all "
-                    f"ranks see, or s3://bucket/prefix, and continue with resume: true"
-                )
-            )
+            world.fail(unseen_output(visible.index(False), folder))
         mine = temporary if visible[world.rank] else _folder_of_rank(temporary, world.rank)
         entries = world.all_gather(lambda: _write_share(world, mine, final, snapshot, s3_copy))
         merged = {file: entry for written in entries for file, entry in written.items()}

@@ -40,6 +40,14 @@ def lock_output(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def unseen_output(rank: int, folder: Path) -> UsageError:
+    """Return the error of a rank that does not see the output folder of rank 0."""
+    return UsageError(
+        f"output: rank {rank} does not see {folder}: choose a folder on a disk that all ranks see, or "
+        f"s3://bucket/prefix, and continue with resume: true"
+    )
+
+
 def _lock(descriptor: int, folder: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

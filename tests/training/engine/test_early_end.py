@@ -99,7 +99,7 @@ def _slow_save(world: World):
 
 
 def _one_rank(rank: int, port: int, lake: str, folder: Path, results) -> None:
-    """Train four times as one of two ranks; in the last run rank 1 disappears."""
+    """Train five times as one of two ranks; in the last run rank 1 disappears."""
     variables = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     os.environ.update({key: str(value) for key, value in variables.items()})
     torch.set_num_threads(1)
@@ -118,6 +118,7 @@ def _one_rank(rank: int, port: int, lake: str, folder: Path, results) -> None:
                 if rank == 1:
                     do_in_step(one, 2, lambda embeddings: embeddings * torch.nan)
                 ends["nan"] = run(world, "nan")
+            ends["unseen"] = run(world, f"of-rank-{rank}")
             with patch.context() as one:
                 if rank == 1:
                     do_in_step(one, 3, send(signal.SIGUSR1))
@@ -153,6 +154,8 @@ def test_two_ranks_end_together(lake, tmp_path):
     ends = results[0].get()
     assert ends["nan"] == (4, "OutputError"), "the rank that logs names the step"
     assert checkpoint.find(tmp_path / "nan") is None
+    assert ends["unseen"] == (2, "UsageError"), "both ranks must see the output, which is known before the first step"
+    assert not (tmp_path / "of-rank-0" / "metrics.jsonl").exists()
     assert ends["signal"] == (3, "RunInterruptedError")
     assert TrainingState.read(checkpoint.find(tmp_path / "signal")).step == 3
     assert ends["slow"] == (0, ""), "the other rank waits for rank 0 longer than for a step"
