@@ -123,7 +123,6 @@ def _hexadecimal(data: bytes, digits: int) -> pa.StringArray:
 def publish(context: Context, batch: str, rows: int) -> None:
     """Publish matches and counts of a batch, as the match job does."""
     maker, lake = Maker(rows), context.lake
-    lake.declare_batch(batch)
     partition = {"match_id": open_match_spec(context).match_id, "batch": batch}
     outputs = {"matches": partition, "counts": partition}
     stage = StageRun("match", lake, context.config, fingerprint_keys={}, inputs={}, outputs=outputs, batch=batch)

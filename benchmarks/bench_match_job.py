@@ -72,7 +72,6 @@ def publish_metadata(context: Context) -> int:
 def publish_pairs(context: Context, batch: str, texts: list[str], files: int) -> list[str]:
     """Publish texts as pairs, as ingest does, with one text per image; return the paths of the files."""
     lake = context.lake
-    lake.declare_batch(batch)
     outputs = {"pairs": {"batch": batch}}
     stage = StageRun("ingest", lake, context.config, fingerprint_keys={}, inputs={}, outputs=outputs, batch=batch)
     written = []

@@ -70,7 +70,6 @@ def make_lake(folder: Path, rows: int) -> str:
     """Publish the curated rows and the images of a batch, and its shards; return the lake."""
     context = Here(Config(lake=str(folder), batch="b1", create=True), "bench_shards")
     context.lake.freeze_recipe("default", {"seed": 0, "selection": "drawn"})
-    context.lake.declare_batch("b1")
     pictures = [_picture(seed) for seed in range(PICTURES)]
     ids = sorted((f"{number:024x}" for number in range(rows)), key=lambda each: order_hash(0, each))
     texts = [f"a text of about the usual length, number {number} of many" for number in range(rows)]

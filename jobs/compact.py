@@ -132,7 +132,8 @@ def find_sources(context: Context) -> dict[str, Snapshot]:
         raise InputError(f"compact: no shards for {of_batches} in {lake.root}: run jobs.fetch_images first")
     if not chosen:
         raise InputError(f"compact: no shards for recipe={recipe} in {lake.root}: run jobs.fetch_images first")
-    sources = {batch: shards.of(batch=batch) for batch in lake.batches() if batch in chosen}
+    by_batch = shards.by("batch")
+    sources = {batch: by_batch[batch] for batch in lake.in_order(chosen)}
     for batch, part in sources.items():
         for path, problem in file_problems(lake.storage, part.files).items():
             remedy = f"run jobs.fetch_images again for batch {batch}, which rebuilds it"

@@ -37,9 +37,8 @@ def recipe_stats(context: Context, recipes: Sequence[str], batches: Sequence[str
     recipes whose matching has such counts. Raises UsageError if a recipe was never used, InputError if a batch is not
     balanced under it.
     """
-    order = {batch: index for index, batch in enumerate(context.lake.batches())}
     counted = {recipe: context.lake.recipe(recipe).get("counts_up_to", batches[-1]) for recipe in recipes}
-    latest = max(counted.values(), key=lambda batch: order.get(batch, -1))
+    latest = context.lake.in_order(counted.values())[-1]
     return [_stats_of(context, recipe, batches, [latest, last]) for recipe, last in counted.items()]
 
 

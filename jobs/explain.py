@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field
 
 from curation.balance.explain import Draw, ExplainedText, explain_draw, explain_entries
@@ -85,8 +84,7 @@ class Explainer:
 
     def _check_totals(self, thresholds: Snapshot) -> None:
         """Raise InputError if the thresholds were made from other totals than the published ones."""
-        runs = self.context.lake.rows("runs")
-        made = runs.filter(pc.is_in(runs["run_id"], pa.array(thresholds.run_ids)))["inputs"].to_pylist()
+        made = self.context.lake.rows("runs", {"run_id": thresholds.run_ids})["inputs"].to_pylist()
         if [json.loads(inputs)["totals"] for inputs in made] != list(self.totals.run_ids):
             raise InputError(
                 f"explain: the totals of batch {self.counted['batch']} changed since batch {self.context.batch} was "

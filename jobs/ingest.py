@@ -86,7 +86,7 @@ class IngestStage(Stage):
         )
 
     def execute(self, run: StageRun) -> Publication:
-        """Read, combine and merge; the batch gets its position in the order of batches just before it is published."""
+        """Read, combine and merge."""
         for number, source in enumerate(self.sources):
             files_of_source = [file for file, position in self.files if position == number]
             check_first_inputs(source.storage, files_of_source, source.section)
@@ -108,7 +108,6 @@ class IngestStage(Stage):
             "dropped_samples": counters.samples,
         }
         _warn(totals, counters.drops)
-        self.context.lake.declare_batch(self.batch)
         return Publication({"pairs": files}, totals, counters.drops, complete=not failed, ledger=ledger)
 
     def _read(self, run: StageRun) -> tuple[list[LedgerRow], list[StagedGroups]]:
@@ -156,12 +155,12 @@ def _earlier_pairs(context: Context, batches: Sequence[str]) -> Earlier | None:
     section = context.config.ingest
     if section.seen == "none":
         return None
-    pairs = context.lake.snapshot("pairs")
-    earlier = {batch: pairs.of(batch=batch) for batch in batches}
+    pairs = context.lake.snapshot("pairs").by("batch")
+    earlier = {batch: pairs[batch] for batch in batches}
     numbers = url_algorithms.of_pairs(context.lake, earlier) | {context.batch: URL_ALGORITHM}
     remedy = "ingest the earlier batches again, in their order, or set ingest.seen: none"
     url_algorithms.check_same(numbers, "ingest.seen", remedy)
-    return Earlier(section.seen_action, {batch: found.files for batch, found in earlier.items() if found.files})
+    return Earlier(section.seen_action, {batch: found.files for batch, found in earlier.items()})
 
 
 def _check_counters(staged: Sequence[StagedGroups], merged: Sequence[MergedBucket]) -> Counters:

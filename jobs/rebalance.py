@@ -37,7 +37,7 @@ def batches_of(context: Context, recipe: str) -> list[str]:
     if not found:
         context.lake.require_recipe(recipe)
         raise InputError(f"rebalance: {context.lake.root} has no batch of recipe {recipe!r}: run jobs.balance first")
-    return [batch for batch in context.lake.batches() if batch in found]
+    return context.lake.in_order(found)
 
 
 def last_counted(context: Context) -> str:
@@ -47,7 +47,7 @@ def last_counted(context: Context) -> str:
     matched = {file.partition["batch"] for file in counts.files}
     if not matched:
         raise InputError(f"rebalance: no batch has counts of match_id {match_id}: run jobs.match first")
-    return [batch for batch in context.lake.batches() if batch in matched][-1]
+    return context.lake.in_order(matched)[-1]
 
 
 class RebalanceOptions(CommandOptions):

@@ -91,7 +91,7 @@ class Status:
 
 def read_status(context: Context) -> Status:
     """Read the state of every published stage, and the size of every table, at one moment."""
-    view = LakeView(context.lake.root, context.storage)
+    view = LakeView(context.lake.root, context.storage, context.lake.order)
     kinds = [kind for step in (*nightly.STEPS, compact.JOB, annotate.JOB) for kind in step.stages]
     stages = Inventory(context, kinds, view).stages()
     tables = {}

@@ -64,7 +64,7 @@ class Takedown:
     def __init__(self, context: Context, names: TakedownNames) -> None:
         self.context, self.names, self.started = context, names, datetime.now(UTC)
         lake = context.lake
-        self.view = LakeView(lake.root, context.storage)
+        self.view = LakeView(lake.root, context.storage, lake.order)
         self.named = Tombstones(names.all_image_ids, frozenset(names.hosts))
         self.new = self.named.without(Tombstones.read(lake).names)
         self.found: SearchResult = search_tables(context, self.view, self.named)
@@ -107,7 +107,7 @@ class Takedown:
         problems = self.rebuild.run(report.JOB)
         others = [*self.rebuild.datasets, *self.rebuild.duplicates]
         removed = purge_files(lake, self.batches, others) if purge else []
-        after = Inventory(context, kinds, LakeView(lake.root, context.storage)).stages()
+        after = Inventory(context, kinds, LakeView(lake.root, context.storage, lake.order)).stages()
         lines = (
             [f"purged: {count(len(removed), 'file')}, {sum(file.size for file in removed):,} bytes"] if purge else []
         )

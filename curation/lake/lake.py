@@ -1,49 +1,54 @@
-"""The lake: Delta tables whose partitions are replaced as a whole, and a few small files beside them.
+"""The lake: tables whose partitions are replaced as a whole, tables to which rows are added, and a few small files.
 
-Stages write the data files (see `curation.lake.parquet`), and this module commits them with the `deltalake` package. So
-a partition is replaced atomically, older versions stay readable, and a writer that lost a race gets an error. The path
-of a data file names the run that wrote it (see `curation.lake.layout`), so the owner of a partition is part of the
-table's state and is not recorded anywhere else.
+Every run of a stage adds rows to `runs` and `ledger`, in a file of their own. A lookup reads only files that may have
+what it looks for.
 """
 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from types import MappingProxyType
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Schema
-from deltalake.exceptions import CommitFailedError, TableNotFoundError
-from deltalake.transaction import AddAction, RemoveAction, Transaction
+from deltalake import CommitProperties, DeltaTable
 
 from curation import __version__
-from curation.errors import InputError, OutputError, UsageError
-from curation.io.failures import first_line
-from curation.io.paths import absolute, join
-from curation.lake.delta_paths import delta_location, link_entries
-from curation.lake.files import DataFile, Snapshot, WrittenFile
-from curation.lake.names import LakeNames
+from curation.errors import InputError, UsageError
+from curation.io.paths import absolute
+from curation.io.storage import Storage
+from curation.lake.actions import Action, add_action, bounds, remove_action
+from curation.lake.files import Snapshot
+from curation.lake.names import check_name
 from curation.lake.parquet import PartitionWriter
+from curation.lake.published_tables import PublishedTables, next_transaction
 from curation.lake.schemas import PARTITIONS, SCHEMAS
 from curation.lake.small_tables import read_small_table
+from curation.lake.table_logs import data_files, files_of, may_contain
 
-COMMIT_ATTEMPTS = 20
 ROWS = "rows"  # folder of the data files of tables without partitions
+REWRITE = "rewrite"  # counter of the commits that replace files of a small table
 
 
-class Lake(LakeNames):
-    """A lake at a local folder or an S3 prefix: its tables, and the names of its batches and recipes."""
+class Lake(PublishedTables):
+    """A lake at a local folder or an S3 prefix: its tables, and the names of its batches and recipes.
+
+    Args:
+        root: the folder or `s3://bucket/prefix`.
+        storage: access to its files.
+        order: batches that come first, in this order; the others follow in the order of their names.
+    """
+
+    def __init__(self, root: str, storage: Storage, order: Sequence[str] = ()) -> None:
+        super().__init__(root, storage)
+        self.order = tuple(order)
 
     def exists(self) -> bool:
         """Return whether there is a lake at this location.
 
-        A lake that was made by a version before 0.3 has no marker, but matchers, batches or tables.
+        A lake that was made by a version before 0.3 has no marker, but matchers or tables.
         """
-        known = (self.layout.marker, self.layout.latest_matchers, self.layout.batch(0))
+        known = (self.layout.marker, self.layout.latest_matchers)
         return any(map(self.storage.exists, known)) or any(self.table(name) for name in PARTITIONS)
 
     def check_exists(self) -> None:
@@ -60,40 +65,27 @@ class Lake(LakeNames):
         if not self.storage.exists(self.layout.marker):
             self.storage.put_if_absent(self.layout.marker, marker)
 
-    # Reading
+    def batches(self) -> list[str]:
+        """Return the batches whose pairs are published, in their order."""
+        return self.in_order(partition["batch"] for partition in self.partitions("pairs"))
 
-    def table(self, name: str, version: int | None = None) -> DeltaTable | None:
-        """Open a table at a version or at its newest; None if it was never written.
+    def batches_up_to(self, batch: str) -> list[str]:
+        """Return the batches up to and including one, which may be new.
 
-        Raises InputError if the version does not exist (any more) or the lake cannot be reached.
+        Raises UsageError for a name that cannot be a partition value.
         """
-        try:
-            return self._open(name, version)
-        except TableNotFoundError:
-            return None
-        except Exception as error:
-            if version is not None:
-                raise InputError(f"{self.layout.table(name)} has no version {version}") from error
-            raise InputError(f"cannot read {self.layout.table(name)}: {first_line(error)}") from error
+        check_name("batch", batch)
+        return self.up_to(batch, self.batches())
 
-    def snapshot(self, name: str, partition: Mapping[str, str] | None = None, version: int | None = None) -> Snapshot:
-        """Return the files of the partitions with the values of `partition`; no files if nothing is published."""
-        table = self.table(name, version)
-        if table is None:
-            return Snapshot(name, -1, ())
-        actions = pa.table(table.get_add_actions(flatten=True)).to_pylist()
-        files = [
-            DataFile(
-                path=join(self.layout.table(name), action["path"]),
-                size=action["size_bytes"],
-                rows=action["num_records"],
-                partition={key: action[f"partition.{key}"] for key in PARTITIONS[name]},
-            )
-            for action in actions
-            if all(action[f"partition.{key}"] == value for key, value in (partition or {}).items())
-        ]
-        files.sort(key=lambda file: (tuple(file.partition.values()), file.name))
-        return Snapshot(name, table.version(), tuple(files))
+    def up_to(self, batch: str, batches: Iterable[str]) -> list[str]:
+        """Return those of some batches that come before one, in their order, and that one last."""
+        ordered = self.in_order([*batches, batch])
+        return ordered[: ordered.index(batch) + 1]
+
+    def in_order(self, batches: Iterable[str]) -> list[str]:
+        """Return some batches in their order, each once."""
+        position = {batch: number for number, batch in enumerate(self.order)}
+        return sorted(set(batches), key=lambda batch: (position.get(batch, len(position)), batch))
 
     def dataset(self, recipe: str, name: str, version: int | None = None) -> Snapshot:
         """Return the files of a compacted dataset at a version of the table `compacted` (default: the newest).
@@ -110,135 +102,82 @@ class Lake(LakeNames):
             raise InputError(f"dataset: recipe {recipe!r} has no dataset {name!r} in {self.root}{at}: {remedy}")
         return snapshot
 
-    def rows(self, name: str) -> pa.Table:
-        """Return all rows of a small table (runs, ledger, tombstones); empty if it was never written.
+    # Tables of few rows
 
-        Columns that the table does not have, because an earlier release wrote it, are null. Raises DamagedLakeError if
-        a file of it is missing or damaged.
+    def file_table(self, name: str) -> pa.Table:
+        """Return the data files of a small table with their statistics (see `TableLogs.files`); none if it has none."""
+        found = self._read_log(name, None, lambda: self._logs.files(name))
+        return found[1] if found else pa.table({"path": [], "size_bytes": [], "num_records": []})
+
+    def rows(
+        self, name: str, where: Mapping[str, Sequence[Any]] | None = None, columns: Sequence[str] = ()
+    ) -> pa.Table:
+        """Return the rows of a small table (runs, ledger, tombstones), or some columns; none if it was never written.
+
+        With `where`, the rows in which every column named there has one of the values given for it; files whose
+        statistics exclude such a row are not read. Columns that the table does not have, because an earlier release
+        wrote it, are null. Raises DamagedLakeError if a file of it is missing or damaged.
         """
-        return read_small_table(self.storage, name, [file.path for file in self.snapshot(name).files])
+        return self._read_rows(name, may_contain(self.file_table(name), where or {}), where, columns)
 
-    # Writing
-
-    def publish(
+    def _read_rows(
         self,
         name: str,
-        partition: Mapping[str, str],
-        files: Sequence[WrittenFile],
-        *,
-        expected: Sequence[str],
-        metadata: Mapping[str, str],
-    ) -> int:
-        """Replace one partition by `files` in one commit and return the new version.
-
-        `expected` are the run ids that the partition had when the stage started. If another run has published it since,
-        nothing changes and OutputError is raised. A conflict with commits to other partitions is retried. The commit
-        holds `metadata` and the checksums of the files, which `file_sums` returns.
-        """
-        sums = {file.path: [file.size, file.sha256, file.footer] for file in files}
-        actions: list[AddAction | RemoveAction] = [_add_action(file, partition) for file in files]
-        app_id = describe(partition)
-        for _ in range(COMMIT_ATTEMPTS):
-            table = self._open_to_write(name)
-            current = self.snapshot(name, partition).run_ids
-            if tuple(expected) != current:
-                changed = f"published by run {', '.join(current)}" if current else "removed"
-                raise OutputError(
-                    f"{name} {describe(partition)}: it was {changed} during this run: nothing was changed, run again"
-                )
-            try:
-                table.create_write_transaction(
-                    actions,
-                    mode="overwrite",
-                    schema=table.schema(),
-                    partition_by=list(PARTITIONS[name]),
-                    partition_filters=[(key, "=", value) for key, value in partition.items()],
-                    commit_properties=CommitProperties(
-                        custom_metadata={**metadata, "files": json.dumps(sums)},
-                        # Delta misses a conflict between two first writers of a partition; this counter reveals it.
-                        app_transactions=[Transaction(app_id, (table.transaction_version(app_id) or 0) + 1)],
-                    ),
-                )
-            except CommitFailedError:
-                time.sleep(0.05)
-                continue
-            self._sync_log(name, int(table.version()) + 1)
-            return int(table.version()) + 1
-        raise OutputError(f"{name} {describe(partition)}: all {COMMIT_ATTEMPTS} commit attempts failed: run again")
+        files: pa.Table,
+        where: Mapping[str, Sequence[Any]] | None = None,
+        columns: Sequence[str] = (),
+    ) -> pa.Table:
+        paths = [file.path for file in data_files(files, name, self.layout.table(name))]
+        return read_small_table(self.storage, name, paths, where, columns)
 
     def append(self, name: str, rows: pa.Table, metadata: Mapping[str, str] | None = None) -> None:
         """Append rows to a small unpartitioned table (runs, ledger, tombstones)."""
-        with PartitionWriter(self.storage, self.layout.table(name), ROWS, 0, SCHEMAS[name]) as writer:
-            writer.write(rows.select(SCHEMAS[name].names).cast(SCHEMAS[name]))
-        table = self._open_to_write(name)
-        table.create_write_transaction(
-            [_add_action(file) for file in writer.files],
-            mode="append",
-            schema=table.schema(),
-            commit_properties=CommitProperties(custom_metadata=dict(metadata or {})),
-        )
+        actions = self._write_rows(name, rows)
 
-    def commits(self, name: str) -> list[dict[str, Any]]:
-        """Return the table's commits, newest first, with their metadata."""
-        table = self.table(name)
-        return table.history() if table else []
-
-    def file_sums(self, name: str) -> dict[str, tuple[str, str]]:
-        """Return the SHA-256 and the footer's CRC-32 of data files by path, as far back as the table's log reaches."""
-        sums: dict[str, tuple[str, str]] = {}
-        for commit in self.commits(name):
-            for path, (_, sha256, footer) in json.loads(commit.get("files", "{}")).items():
-                sums[join(self.layout.table(name), path)] = (sha256, footer)
-        return sums
-
-    def _sync_log(self, name: str, version: int) -> None:
-        """Flush a commit to the disk; the package `deltalake` does not."""
-        self.storage.sync(join(self.layout.table(name), "_delta_log", f"{version:020d}.json"))
-
-    def _open_to_write(self, name: str) -> DeltaTable:
-        """Open a table with all of its columns: one that an earlier release wrote gets those that it lacks."""
-        table = self.table(name) or self._create(name)
-        known = {field.name for field in table.schema().fields}
-        if added := [field for field in Schema.from_arrow(SCHEMAS[name]).fields if field.name not in known]:
-            # fails if another process adds them at the same time; then the table has them
-            with suppress(CommitFailedError):
-                table.alter.add_columns(added)
-            table = self._open(name)
-            self._sync_log(name, table.version())
-        return table
-
-    def _create(self, name: str) -> DeltaTable:
-        fields = [*SCHEMAS[name], *(pa.field(key, pa.string()) for key in PARTITIONS[name])]
-        # fails if another process creates the table at the same time; then it exists
-        with suppress(CommitFailedError):
-            DeltaTable.create(
-                delta_location(self.layout.table(name), create=True),
-                schema=pa.schema(fields),
-                mode="ignore",
-                partition_by=list(PARTITIONS[name]),
-                storage_options=self.storage.delta_options(),
+        def write(table: DeltaTable) -> None:
+            table.create_write_transaction(
+                actions,
+                mode="append",
+                schema=table.schema(),
+                commit_properties=CommitProperties(custom_metadata=dict(metadata or {})),
             )
-        return self._open(name)
 
-    def _open(self, name: str, version: int | None = None) -> DeltaTable:
-        location = self.layout.table(name)
-        options = self.storage.delta_options()
-        table = DeltaTable(delta_location(location), version=version, storage_options=options)
-        link_entries(location)
-        return table
+        self.commit(name, name, write)
 
+    def rewrite(
+        self,
+        name: str,
+        select: Callable[[pa.Table], pa.Table],
+        change: Callable[[pa.Table], Iterable[pa.Table]],
+        *,
+        changes_rows: bool = False,
+    ) -> None:
+        """Replace files of a small table by one file for each table that `change` makes of their rows.
 
-def _add_action(file: WrittenFile, partition: Mapping[str, str] = MappingProxyType({})) -> AddAction:
-    return AddAction(
-        path=file.path,
-        size=file.size,
-        partition_values={**partition, **file.partition},
-        modification_time=int(time.time() * 1000),
-        data_change=True,
-        stats=json.dumps({"numRecords": file.rows}),
-    )
+        `select` chooses them among all files (see `TableLogs.files`). Rows that are appended at the same time stay; if
+        another process rewrites the table at the same time, both happen one after the other.
+        """
 
+        def write(table: DeltaTable) -> None:
+            files = select(files_of(table))
+            replaced = zip(files["path"].to_pylist(), files["size_bytes"].to_pylist(), strict=True)
+            removes = [remove_action(path, size, changes_rows=changes_rows) for path, size in replaced]
+            parts = change(self._read_rows(name, files))
+            adds = [action for part in parts for action in self._write_rows(name, part, changes_rows=changes_rows)]
+            table.create_write_transaction(
+                [*removes, *adds],
+                mode="append",
+                schema=table.schema(),
+                # Delta accepts two commits that remove the same file; this counter reveals them.
+                commit_properties=CommitProperties(app_transactions=[next_transaction(table, REWRITE)]),
+            )
 
-def describe(partition: Mapping[str, str]) -> str:
-    """Return a partition for messages, `key=value …`."""
-    return " ".join(f"{key}={value}" for key, value in partition.items())
+        self.commit(name, name, write)
+
+    def _write_rows(self, name: str, rows: pa.Table, *, changes_rows: bool = True) -> list[Action]:
+        """Write rows of a small table; return the actions that add them."""
+        rows = rows.select(SCHEMAS[name].names).cast(SCHEMAS[name])
+        with PartitionWriter(self.storage, self.layout.table(name), ROWS, 0, SCHEMAS[name]) as writer:
+            writer.write(rows)
+        statistics = bounds(name, rows)
+        return [add_action(file, statistics=statistics, changes_rows=changes_rows) for file in writer.files]

@@ -2,7 +2,6 @@
 
     LAKE/lake.json                                                        marker: here is a lake
     LAKE/<table>/<key=value>/…/<run_id>/<ordinal>.<part>-<uuid>.parquet   data files
-    LAKE/batches/<n>.json                                                 name of batch n, in the order of declaration
     LAKE/recipes/<name>.json                                              frozen specification of a recipe
     LAKE/matchers/latest.json                                             the metadata version built last
     LAKE/matchers/<version>/manifest.<release>.json                       entries per language, checksums of matchers
@@ -49,15 +48,6 @@ class LakeLayout:
     def marker(self) -> str:
         """File that marks the folder or prefix as a lake."""
         return self._path("lake.json")
-
-    @property
-    def batches(self) -> str:
-        """Folder of the batch declarations."""
-        return self._path("batches")
-
-    def batch(self, number: int) -> str:
-        """Return the path of the declaration of batch `number`, counted from 0."""
-        return self._path("batches", f"{number:08d}.json")
 
     @property
     def recipes(self) -> str:

@@ -1,4 +1,4 @@
-"""The names in a lake: the order of its batches, and its recipes with what they are frozen to."""
+"""The names in a lake: which are valid, and its recipes with what they are frozen to."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from curation.errors import DamagedLakeError, UsageError
+from curation.errors import UsageError
 from curation.io.paths import normalize_path
 from curation.io.storage import Storage
 from curation.lake.delta_paths import check_root
 from curation.lake.layout import LakeLayout
-from curation.lake.records import REPAIR, encode_record, read_record
+from curation.lake.records import encode_record, read_record
 
 PARTITION_VALUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -41,57 +41,6 @@ class LakeNames:
     def root(self) -> str:
         """The folder or prefix of the lake."""
         return self.layout.root
-
-    def batches(self) -> list[str]:
-        """Return the batches in the order in which they were first declared, without removed ones.
-
-        Raises DamagedLakeError if a declaration is damaged or missing, because its batch would lose its place.
-        """
-        return [record["batch"] for _, record in self._declarations() if not record.get("removed")]
-
-    def declared_batches(self) -> list[str]:
-        """Return the batches in their order with those that were removed, which older versions of tables still have."""
-        records = [record for _, record in self._declarations()]
-        current = {record["batch"] for record in records if not record.get("removed")}
-        found = (r["batch"] for r in records if not r.get("removed") or r["batch"] not in current)
-        return list(dict.fromkeys(found))
-
-    def _declarations(self) -> list[tuple[str, dict[str, Any]]]:
-        paths = [file.path for file in self.storage.list_files(self.layout.batches)]
-        for number in range(len(paths)):
-            if (path := self.layout.batch(number)) not in paths:
-                raise DamagedLakeError(f"{path}: missing, although later batches are declared: {REPAIR}")
-        return [(path, read_record(self.storage, path, {"batch": str})) for path in paths]
-
-    def batches_up_to(self, batch: str) -> list[str]:
-        """Return the batches up to and including one, which is the last if it is new. Writes nothing.
-
-        Raises UsageError for a name that cannot be a partition value.
-        """
-        check_name("batch", batch)
-        known = self.batches()
-        return known[: known.index(batch) + 1] if batch in known else [*known, batch]
-
-    def declare_batch(self, batch: str) -> list[str]:
-        """Append a new batch to the order of batches; return the batches up to and including it.
-
-        Concurrent runs get different positions, because each position is one conditional write.
-        """
-        up_to = self.batches_up_to(batch)
-        while batch not in self.batches():
-            number = len(self._declarations())
-            self.storage.put_if_absent(self.layout.batch(number), encode_record({"batch": batch}))
-            up_to = self.batches_up_to(batch)
-        return up_to
-
-    def forget_batch(self, batch: str) -> None:
-        """Remove a batch from the order of batches; the others keep their order.
-
-        The declaration is marked and not deleted, so that a missing file is always damage.
-        """
-        for path, record in self._declarations():
-            if record["batch"] == batch and not record.get("removed"):
-                self.storage.write_bytes(path, encode_record({**record, "removed": True}))
 
     def freeze_recipe(self, name: str, spec: Mapping[str, Any]) -> None:
         """Record the specification of a recipe on first use. Raises UsageError if it is frozen to another one."""

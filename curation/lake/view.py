@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -11,6 +11,7 @@ from curation.io.storage import Storage
 from curation.lake.files import DataFile, Snapshot
 from curation.lake.lake import Lake
 from curation.lake.schemas import PARTITIONS
+from curation.lake.small_tables import matching_rows
 
 
 class LakeView(Lake):
@@ -19,11 +20,14 @@ class LakeView(Lake):
     Args:
         root: the folder or prefix of the lake.
         storage: access to its files.
+        order: the order of batches, as that of a lake.
         without: a batch, a recipe or both, by partition key, to show the lake as if they had been removed.
     """
 
-    def __init__(self, root: str, storage: Storage, without: Mapping[str, str] | None = None) -> None:
-        super().__init__(root, storage)
+    def __init__(
+        self, root: str, storage: Storage, order: Sequence[str] = (), without: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(root, storage, order)
         self.without = dict(without or {})
         self._snapshots: dict[str, Snapshot] = {}
         self._partitions: dict[str, dict[tuple[str, ...], list[DataFile]]] = {}
@@ -45,20 +49,14 @@ class LakeView(Lake):
         self.snapshot(name)
         return [dict(zip(PARTITIONS[name], values, strict=True)) for values in sorted(self._partitions[name])]
 
-    def rows(self, name: str) -> pa.Table:
-        """Return all rows of a small table, read once."""
+    def rows(
+        self, name: str, where: Mapping[str, Sequence[Any]] | None = None, columns: Sequence[str] = ()
+    ) -> pa.Table:
+        """Return rows of a small table, which is read once."""
         if name not in self._rows:
             self._rows[name] = super().rows(name)
-        return self._rows[name]
-
-    def batches(self) -> list[str]:
-        """Return the batches in their order, without the one that is left out."""
-        hidden = self.without.get("batch") if len(self.without) == 1 else None
-        return [batch for batch in self._batches if batch != hidden]
-
-    @cached_property
-    def _batches(self) -> list[str]:
-        return super().batches()
+        rows = matching_rows(self._rows[name], where or {})
+        return rows.select(columns) if columns else rows
 
     def _read(self, name: str) -> None:
         whole = super().snapshot(name)

@@ -60,6 +60,9 @@ class Config(BaseSettings):
 
     lake: Location | None = Field(None, description="the lake: a folder or s3://bucket/prefix")
     batch: str | None = Field(None, description="the input partition: a night (2024-05-31) or a crawl")
+    batches: list[str] = Field(
+        [], description="order of batches; those that are not listed follow in the order of their names"
+    )
     recipe: str = Field("default", description="name of the balancing recipe")
     seed: int = Field(0, description="seed of all random choices: samples, texts per image, draws")
     max_failed_inputs: Share = Field(0.01, description="a run fails if a larger share of its input files fails")

@@ -51,7 +51,7 @@ class Context:
         Raises UsageError if there is no lake.
         """
         assert self.config.lake is not None, "checked when the config was read"
-        lake = Lake(self.config.lake, self.storage)
+        lake = Lake(self.config.lake, self.storage, self.config.batches)
         if self.config.create:
             lake.create()
         else:

@@ -180,9 +180,7 @@ class Inventory:
     def _missing(self, kind: type[Stage], judged: Mapping[Any, PublishedStage]) -> Iterator[dict[str, str]]:
         """Yield the partitions that a stage has not made yet, although the stage before it is published."""
         batches = self.view.batches()
-        if kind.name == "ingest":
-            yield from ({"batch": batch} for batch in batches)
-        elif kind.name == "balance":
+        if kind.name == "balance":
             for recipe, spec in self.recipes.items():
                 matched = [b for b in batches if _key("match", match_id=spec["match_id"], batch=b) in judged]
                 yield from ({"recipe": recipe, "batch": batch} for batch in self._expected(recipe, matched))

@@ -11,10 +11,11 @@ from curation.errors import DamagedLakeError, InputError, OutputError
 from curation.io.paths import join
 from curation.io.storage import Storage
 from curation.lake.files import DataFile, Snapshot, WrittenFile
-from curation.lake.lake import Lake, describe
+from curation.lake.lake import Lake
 from curation.lake.layout import LakeLayout, partition_folder
 from curation.lake.parquet import FILE_BYTES, PartitionWriter
 from curation.lake.presence import file_problems
+from curation.lake.published_tables import describe
 from curation.lake.schemas import SCHEMAS
 
 

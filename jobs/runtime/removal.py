@@ -1,7 +1,8 @@
 """Takes a batch, a recipe, one batch of a recipe, or a compacted dataset out of a lake.
 
-The partitions are removed from the current version of each table, last stage first, then the files beside the tables,
-and the name last. So a removal that was interrupted can be run again. The data files stay until gc removes them.
+The files beside the tables are removed first, then the partitions from the current version of each table, last stage
+first, and the name of a recipe last. So a removal that was interrupted can be run again: a lake has the batches of its
+`pairs`. The data files stay until gc removes them.
 """
 
 from __future__ import annotations
@@ -58,8 +59,8 @@ def plan_removal(context: Context, kinds: Sequence[type[Stage]], selection: Mapp
     `kinds` are the stages of a night, in order, and that of datasets.
     """
     lake = context.lake
-    now = LakeView(lake.root, context.storage)
-    after = LakeView(lake.root, context.storage, without=selection)
+    now = LakeView(lake.root, context.storage, lake.order)
+    after = LakeView(lake.root, context.storage, lake.order, without=selection)
     stale = newly_stale(Inventory(context, kinds, now).stages(), Inventory(context, kinds, after).stages())
     parts = [now.snapshot(table, part) for table in TABLES if (part := removed_partition(table, selection))]
     return Removal(
@@ -72,14 +73,13 @@ def plan_removal(context: Context, kinds: Sequence[type[Stage]], selection: Mapp
 
 def remove(lake: Lake, removal: Removal) -> None:
     """Remove what was planned. Raises OutputError if a partition was published since then."""
-    for part in removal.tables:
-        partition = removed_partition(part.table, removal.selection)
-        lake.publish(part.table, partition, [], expected=part.run_ids, metadata={"removed": part.table})
     lake.storage.delete_files(removal.pages)
     if set(removal.selection) == {"batch"}:
         lake.storage.delete_folder(lake.layout.group_cache(removal.selection["batch"]))
-        lake.forget_batch(removal.selection["batch"])
-    elif set(removal.selection) == {"recipe"}:
+    for part in removal.tables:
+        partition = removed_partition(part.table, removal.selection)
+        lake.publish(part.table, partition, [], expected=part.run_ids, metadata={"removed": part.table})
+    if set(removal.selection) == {"recipe"}:
         lake.storage.delete_files([lake.layout.recipe(removal.selection["recipe"])])
 
 

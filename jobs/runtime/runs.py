@@ -15,12 +15,12 @@ from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import BaseModel
 
 from curation import __version__
 from curation.lake.lake import Lake
 from curation.lake.schemas import SCHEMAS
+from curation.lake.table_logs import may_contain
 from curation.redaction import redact_values
 
 SETTINGS = "settings"  # keys of a run's `inputs` that are not inputs
@@ -151,22 +151,28 @@ def mark_incomplete(lake: Lake, run_id: str, *, forget_lists: Collection[str] = 
 
     `forget_lists` are Wikipedias whose lists a later build must not take from this run.
     """
-    table = lake.table("runs")
-    row = _recorded(lake, run_id)
-    if table is None or row is None:
-        return
-    totals = json.loads(row["totals"])
-    fingerprints = totals.get("fingerprints", {})
-    totals[MARKED_INCOMPLETE] = True
-    if forgotten := fingerprints.keys() & set(forget_lists):
-        totals["fingerprints"] = {code: same for code, same in fingerprints.items() if code not in forgotten}
-    updates: dict[str, Any] = {"complete": False, "totals": json.dumps(totals, sort_keys=True)}
-    table.update(predicate=f"run_id = '{run_id}'", new_values=updates)
+
+    def mark(row: dict[str, Any]) -> dict[str, Any]:
+        if row["run_id"] != run_id:
+            return row
+        totals = json.loads(row["totals"])
+        fingerprints = totals.get("fingerprints", {})
+        totals[MARKED_INCOMPLETE] = True
+        if forgotten := fingerprints.keys() & set(forget_lists):
+            totals["fingerprints"] = {code: same for code, same in fingerprints.items() if code not in forgotten}
+        return {**row, "complete": False, "totals": json.dumps(totals, sort_keys=True)}
+
+    if _recorded(lake, run_id):
+        lake.rewrite(
+            "runs",
+            lambda files: may_contain(files, {"run_id": [run_id]}),
+            lambda rows: [pa.Table.from_pylist([mark(row) for row in rows.to_pylist()], schema=SCHEMAS["runs"])],
+            changes_rows=True,
+        )
 
 
 def _recorded(lake: Lake, run_id: str) -> dict[str, Any] | None:
-    runs = lake.rows("runs")
-    rows = runs.filter(pc.equal(runs["run_id"], run_id)).to_pylist()
+    rows = lake.rows("runs", {"run_id": [run_id]}).to_pylist()
     return dict(rows[0]) if rows else None
 
 

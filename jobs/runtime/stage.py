@@ -18,8 +18,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Self
 
-import pyarrow.compute as pc
-
 from curation.lake.files import Snapshot, WrittenFile
 from curation.lake.lake import Lake
 from curation.lake.presence import file_problems
@@ -122,8 +120,7 @@ class StageRun:
 
         For a stage that learns its output partitions from its work; the caller checks that they still exist.
         """
-        runs = self.lake.rows("runs")
-        same = runs.filter(pc.and_(pc.equal(runs["fingerprint"], self.fingerprint), runs["complete"]))
+        same = self.lake.rows("runs", {"fingerprint": [self.fingerprint], "complete": [True]})
         rows = same.sort_by([("finished", "descending")]).to_pylist()
         return earlier_outcome(rows[0]) if rows else None
 

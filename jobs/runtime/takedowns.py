@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import pyarrow.compute as pc
-
 from curation import __version__
 from curation.lake.files import Snapshot
 from curation.lake.lake import Lake
@@ -52,8 +50,7 @@ def relevant_digest(lake: Lake, tombstones: Tombstones, read: Snapshot) -> str:
 
 def read_searches(lake: Lake) -> Iterator[Search]:
     """Yield the searches of all takedowns."""
-    runs = lake.rows("runs")
-    for inputs in runs.filter(pc.equal(runs["stage"], STAGE))["inputs"].to_pylist():
+    for inputs in lake.rows("runs", {"stage": [STAGE]})["inputs"].to_pylist():
         yield _parse(json.loads(inputs))
 
 

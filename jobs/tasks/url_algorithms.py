@@ -52,10 +52,9 @@ def rekey_tombstones(lake: Lake) -> None:
     """
     if not lake.rows("tombstones").num_rows:
         return
-    pairs = lake.snapshot("pairs")
-    numbers = of_pairs(lake, {batch: pairs.of(batch=batch) for batch in lake.batches()})
-    others = [batch for batch, number in numbers.items() if number != ALGORITHM]
-    paths = [file.path for batch in others for file in pairs.of(batch=batch).files]
+    pairs = lake.snapshot("pairs").by("batch")
+    others = [batch for batch, number in of_pairs(lake, pairs).items() if number != ALGORITHM]
+    paths = [file.path for batch in others for file in pairs[batch].files]
     if added := rekey(lake, paths):
         log.info("tombstones: %d added, with the URLs and the present ids of images", added)
 
@@ -66,7 +65,7 @@ def _numbers(lake: Lake, runs: Mapping[str, str]) -> dict[str, int]:
 
 def _inputs(lake: Lake, runs: Mapping[str, str], table: str) -> dict[str, dict[str, Any]]:
     """Return the inputs of each batch's run, which wrote a partition of `table`."""
-    columns = lake.rows("runs").select(["run_id", "inputs"]).to_pydict()
+    columns = lake.rows("runs", {"run_id": list(runs.values())}).select(["run_id", "inputs"]).to_pydict()
     recorded = dict(zip(columns["run_id"], columns["inputs"], strict=True))
     for run_id in runs.values():
         if run_id not in recorded and (row := find_run(lake, run_id, table)):  # killed before it was recorded

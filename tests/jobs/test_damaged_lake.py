@@ -83,7 +83,7 @@ def test_a_flipped_bit_in_an_input_ends_the_next_stage_with_one_line(night, tabl
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]"], ids=["empty", "cut", "other"])
-@pytest.mark.parametrize("name", ["batches/00000000.json", "recipes/default.json", "matchers/latest.json", "manifest"])
+@pytest.mark.parametrize("name", ["recipes/default.json", "matchers/latest.json", "manifest"])
 def test_a_damaged_small_file_ends_a_night_with_one_line(night, name, content, tmp_path, capsys):
     root = Path(night.config.lake)
     path = next(root.glob("matchers/*/manifest.*.json")) if name == "manifest" else root / name

@@ -79,13 +79,11 @@ def test_the_option_create_and_build_metadata_create_a_lake(tmp_path):
     assert not (tmp_path / "other").exists(), "a build that is refused creates nothing"
 
 
-@pytest.mark.parametrize("first", ["metadata", "batch", "table"])
+@pytest.mark.parametrize("first", ["metadata", "table"])
 def test_a_lake_of_an_earlier_version_is_opened_without_a_marker(tmp_path, first):
     made = Context(Config(lake=str(tmp_path / "lake"), create=True), "test")
     if first == "metadata":
         publish_metadata(made)
-    elif first == "batch":
-        made.lake.declare_batch("b")
     else:
         made.lake.append("tombstones", made.lake.rows("tombstones"))
     (tmp_path / "lake" / "lake.json").unlink()

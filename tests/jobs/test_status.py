@@ -105,8 +105,6 @@ def test_what_is_not_done_yet_is_missing(night_here, tmp_path):
     for job in (ingest, match):
         job.run(second)
     assert states(second) == {"ingest": "fresh", "match": "fresh", "balance": "missing"}
-    night_here.lake.declare_batch("b3")
-    assert states(night_here, "b3") == {"ingest": "missing"}
 
 
 def test_a_stage_that_cannot_be_judged_says_why(night_here, tmp_path):

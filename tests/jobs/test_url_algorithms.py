@@ -108,7 +108,6 @@ def test_counts_of_different_algorithms_are_not_added_up(make):
 def test_tombstones_get_their_present_ids_before_the_old_pairs_are_replaced(make):
     old, new = image_id("http://h/0/../b.jpg"), image_id("http://h/b.jpg")
     made = make("b1")
-    made.lake.declare_batch("b1")
     rows = [{"image_id": old, "image_url": "http://h/0/../b.jpg", "texts": []}]
     partition = {"pairs": {"batch": "b1"}}
     run = StageRun("ingest", made.lake, made.config, fingerprint_keys={}, inputs={}, outputs=partition, batch="b1")

@@ -10,15 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from curation.lake.lake import Lake
 from curation.lake.parquet import PartitionWriter
 from curation.lake.schemas import SCHEMAS
-from jobs import nightly, remove, verify
+from jobs import nightly, verify
 from jobs.runtime.context import Context
 from jobs.runtime.runs import find_run
 from jobs.tasks.verify.pictures import DecodePictures
 from support.damage import flips
-from support.in_process import second_night
 from support.lakes import TABLES, digests
 
 JOBS = {
@@ -135,10 +133,8 @@ def test_the_last_line_names_the_command_that_helps(night_here, capsys):
 
 
 def test_a_file_that_cannot_be_restored_must_come_from_a_copy(night_here, capsys):
-    Path(night_here.lake.layout.batch(0)).unlink()
-    night_here.lake.declare_batch("b1")
-    Path(night_here.lake.layout.batch(0)).write_bytes(b"")
-    night_here.lake.table("runs").delete("stage = 'ingest'")
+    Path(night_here.lake.layout.recipe("default")).write_bytes(b"")
+    night_here.lake.table("runs").delete("stage = 'balance'")
     assert verify.main(["--lake", night_here.config.lake, "--quick", "--repair"]) == 4
     assert "1 problem left, such as" in (err := capsys.readouterr().err)
     assert err.splitlines()[-1].endswith("damaged: empty: restore it from a copy")
@@ -164,27 +160,14 @@ def test_files_of_no_published_version_are_counted_and_are_no_problem(run, night
     assert "of no published version: 1 file (5 bytes)" in capsys.readouterr().out
 
 
-def test_the_restored_declaration_of_a_removed_batch_stays_removed(run, night_here, tmp_path, capsys):
-    second_night(night_here, tmp_path)
-    assert remove.main(["--lake", str(night_here.config.lake), "--batch", "b1", "--yes"]) == 0
-    capsys.readouterr()  # the fixture `run` reads what verify prints
-    Path(night_here.config.lake, "batches/00000000.json").write_bytes(b"")
-    assert run("--repair")[0] == 0
-    assert night_here.lake.batches() == ["b2"]
-
-
 @pytest.mark.parametrize("content", [b"", None], ids=["empty", "missing"])
-@pytest.mark.parametrize("name", ["batches/00000000.json", "recipes/default.json"])
-def test_small_files_are_restored_from_the_runs(run, night_here, name, content):
-    path = Path(night_here.config.lake, name)
+def test_a_recipe_is_restored_from_the_runs(run, night_here, content):
+    path = Path(night_here.config.lake, "recipes/default.json")
     whole = path.read_bytes()
     path.unlink()
     if content is not None:
         path.write_bytes(content)
     code, problems, _ = run()
-    if name.startswith("batches") and content is None:
-        path.write_bytes(b"")  # the only declaration: nothing shows that it existed
-        code, problems, _ = run()
     assert (code, [problem["where"] for problem in problems]) == (4, [str(path)])
     assert run("--repair")[0] == 0
     assert path.read_bytes() == whole
@@ -205,17 +188,6 @@ def test_damaged_matchers_and_manifests_are_removed_for_the_next_build(run, nigh
     manifest.write_bytes(manifest.read_bytes()[:-5])
     assert run("--repair")[0] == 0
     assert not manifest.exists()
-
-
-def test_what_cannot_be_repaired_remains_and_is_named(run, night_here):
-    lake: Lake = night_here.lake
-    lake.declare_batch("never-ingested")
-    path = Path(lake.layout.batch(1))
-    path.write_bytes(b"{")
-    code, problems, _ = run("--repair")
-    assert code == 4
-    assert problems[0]["where"] == str(path)
-    assert path.read_bytes() == b"{"
 
 
 def test_pictures_that_do_not_decode_are_named_and_a_repair_leaves_them(run, night_here):

@@ -55,7 +55,6 @@ def make_lake(root: Path, batches: dict[str, list[int]], **compact_keys) -> Cont
     made.lake.create()
     made.lake.freeze_recipe("default", {"seed": SEED, "selection": "drawn"})
     for batch, numbers in batches.items():
-        made.lake.declare_batch(batch)
         rows = [{**shard_row(number), "page_url": batch} for number in numbers]
         rows.sort(key=lambda row: (order_hash(SEED, row["image_id"]), row["image_id"]))
         made.publish(rows, batch=batch, group_rows=7, file_rows=20, run=f"20260101T000000-{batch}-x")

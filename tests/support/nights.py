@@ -72,7 +72,6 @@ def publish_metadata(context: Context, entries: Mapping[str, Sequence[str]] = EN
 
 def publish_pairs(made: Context, images: Sequence[dict]) -> None:
     """Publish images (image_id, texts) as the pairs of batch b1, in four files."""
-    made.lake.declare_batch("b1")
     rows = [{**image, "image_url": f"http://h/{image['image_id']}", "page_url": None} for image in images]
     partition = {"pairs": {"batch": "b1"}}
     run = StageRun("ingest", made.lake, made.config, fingerprint_keys={}, inputs={}, outputs=partition, batch="b1")

@@ -7,7 +7,7 @@ that the balanced batch needs are rebuilt in order, and later ones are reported.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from curation.balance.counts import LanguageCounts, add_up, counts_table, read_counts
@@ -22,6 +22,7 @@ from jobs.tasks.balance.inputs import BalanceInputs
 log = logging.getLogger(__name__)
 
 ALGORITHM = 1
+SHOWN = 5  # batches in a warning
 
 
 class TotalsStage(Stage):
@@ -59,9 +60,8 @@ class TotalsStage(Stage):
     def up_to(cls, context: Context, match_id: str, batch: str) -> Self:
         """Return the stage that builds the totals of a batch from the counts that are published now."""
         require(context.lake, "totals", "jobs.match", "counts", match_id=match_id, batch=batch)
-        published = context.lake.snapshot("counts", {"match_id": match_id})
-        counts = {name: published.of(batch=name) for name in context.lake.batches_up_to(batch)}
-        return cls(context, match_id, {name: part for name, part in counts.items() if part.files})
+        published = context.lake.snapshot("counts", {"match_id": match_id}).by("batch")
+        return cls(context, match_id, {name: published[name] for name in context.lake.up_to(batch, published)})
 
     def execute(self, run: StageRun) -> Publication:
         """Add up the previous totals and the batch's own counts, language by language."""
@@ -95,28 +95,40 @@ def build_totals(context: Context) -> Outcome:
 
 def build_totals_up_to(context: Context, last: TotalsStage) -> Outcome:
     """Build the totals of a stage, and the earlier totals they need; return their outcome."""
-    match_id, batches = last.match_id, context.lake.batches()
-    index = batches.index(last.batch) + 1
-    for name in batches[:index]:
-        if name not in last.counts:
-            log.warning("batch %s has no counts of match_id %s: it is not in the totals", name, match_id)
-    remedy = "ingest and match the batches of the smaller number again, in their order"
-    url_algorithms.check_same(url_algorithms.of_counts(context.lake, last.counts), "totals", remedy)
-    outcome, missing = None, []
+    match_id = last.match_id
+    if uncounted := [name for name in context.lake.batches_up_to(last.batch) if name not in last.counts]:
+        shown = ", ".join(uncounted[:SHOWN]) + (f" and {len(uncounted) - SHOWN} more" if len(uncounted) > SHOWN else "")
+        log.warning("totals: no counts of match_id %s, and so not included: %s", match_id, shown)
+    outcome, missing = None, list[TotalsStage]()
     for length in range(len(last.counts), 0, -1):
         stage = TotalsStage(context, match_id, dict(list(last.counts.items())[:length]))
         if outcome := stage.finished():
             break
         missing.append(stage)
+    if missing:
+        _check_url_algorithms(context, missing)
     for stage in reversed(missing):
         outcome = stage.run()
     if missing:
-        _warn_of_stale(context, match_id, batches[index:])
+        _warn_of_stale(context, last)
     assert outcome is not None, "the batch itself has counts"
     return outcome
 
 
-def _warn_of_stale(context: Context, match_id: str, later: list[str]) -> None:
-    totals = context.lake.snapshot("totals", {"match_id": match_id})
-    if stale := [batch for batch in later if totals.of(batch=batch).files]:
+def _check_url_algorithms(context: Context, missing: Sequence[TotalsStage]) -> None:
+    """Raise UsageError unless all batches of the last of these totals have the same URL algorithm.
+
+    The batches of the totals that are finished were compared when these were made, so one of them is enough.
+    """
+    batches = [stage.batch for stage in missing]
+    counts = missing[0].counts
+    compared = {batch: counts[batch] for batch in [*missing[-1].batches[-2:-1], *reversed(batches)]}
+    remedy = "ingest and match the batches of the smaller number again, in their order"
+    url_algorithms.check_same(url_algorithms.of_counts(context.lake, compared), "totals", remedy)
+
+
+def _warn_of_stale(context: Context, last: TotalsStage) -> None:
+    published = context.lake.snapshot("totals", {"match_id": last.match_id}).by("batch")
+    earlier = context.lake.up_to(last.batch, published)
+    if stale := [batch for batch in context.lake.in_order(published) if batch not in earlier]:
         log.warning("totals of the later batches %s are now stale: run these batches again", ", ".join(stale))

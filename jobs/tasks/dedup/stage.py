@@ -175,9 +175,8 @@ def _earlier_batches(context: Context) -> Iterator[tuple[str, tuple[Snapshot, Sn
     lake, recipe = context.lake, {"recipe": context.config.recipe}
     images, duplicates = lake.snapshot("images", recipe).by("batch"), lake.snapshot("duplicates", recipe)
     removed = duplicates.by("batch")
-    for batch in lake.batches_up_to(context.batch)[:-1]:
-        if batch in images:
-            yield batch, (images[batch], removed.get(batch, Snapshot("duplicates", duplicates.version, ())))
+    for batch in lake.up_to(context.batch, images)[:-1]:
+        yield batch, (images[batch], removed.get(batch, Snapshot("duplicates", duplicates.version, ())))
 
 
 def _last_run(context: Context) -> dict[str, Any] | None:

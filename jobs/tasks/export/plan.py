@@ -54,7 +54,7 @@ def select_shards(context: Context, version: int | None, batches: Sequence[str] 
     _check_version(lake, "shards", version)
     snapshot = lake.snapshot("shards", {"recipe": recipe}, version)
     published = {file.partition["batch"] for file in snapshot.files}
-    ordered = [batch for batch in lake.declared_batches() if batch in (published if batches is None else batches)]
+    ordered = [batch for batch in lake.in_order(published) if batches is None or batch in batches]
     missing = sorted(set(batches or ()) - published)
     if missing or not ordered:
         of_batches = f" batch={','.join(missing)}" if missing else ""
@@ -83,7 +83,7 @@ def select_dataset(context: Context, version: int | None, dataset: str) -> Selec
     if row is None:
         raise DamagedLakeError(f"export: run {snapshot.run_ids[0]} is not recorded: run jobs.compact again")
     sources = recorded_inputs(row)["shards"]
-    runs = {batch: sources[batch][0] for batch in lake.declared_batches() if batch in sources}
+    runs = {batch: sources[batch][0] for batch in lake.in_order(sources)}
     return Selection("compacted", snapshot.version, runs, snapshot.files, dataset)
 
 

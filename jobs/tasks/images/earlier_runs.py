@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-import pyarrow.compute as pc
-
 from curation.errors import InputError
 from curation.lake.files import DataFile
 from curation.lake.lake import Lake
@@ -125,8 +123,7 @@ def _others(context: Context, keys: Mapping[str, Any], partition: Mapping[str, s
 
 def _rows_of_images(lake: Lake) -> list[dict[str, Any]]:
     """Return the rows of the recorded runs of `images`."""
-    runs = lake.rows("runs")
-    rows: list[dict[str, Any]] = runs.filter(pc.equal(runs["stage"], "images")).to_pylist()
+    rows: list[dict[str, Any]] = lake.rows("runs", {"stage": ["images"]}).to_pylist()
     return rows
 
 

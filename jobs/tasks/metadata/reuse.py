@@ -14,8 +14,6 @@ from dataclasses import asdict, dataclass
 from pathlib import PurePath
 from typing import Any
 
-import pyarrow.compute as pc
-
 from curation.io.backend import FileStat
 from curation.lake.files import DataFile
 from curation.lake.lake import Lake
@@ -79,8 +77,7 @@ def made_before(lake: Lake, fingerprints: Mapping[str, str]) -> dict[str, tuple[
         lists.setdefault((file.run_id, file.partition["wikipedia"]), []).append(file)
     lost = file_problems(lake.storage, published).keys()
     lists = {key: files for key, files in lists.items() if lost.isdisjoint(file.path for file in files)}
-    runs = lake.rows("runs")
-    builds = runs.filter(pc.equal(runs["stage"], "build_metadata")).sort_by([("finished", "descending")])
+    builds = lake.rows("runs", {"stage": ["build_metadata"]}).sort_by([("finished", "descending")])
     found: dict[str, tuple[DataFile, ...]] = {}
     for run in builds.select(["run_id", "totals"]).to_pylist():
         for code, same in json.loads(run["totals"]).get("fingerprints", {}).items():

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from curation.errors import OutputError, RebuildError, WorldcurateError
-from curation.lake.lake import describe
+from curation.lake.published_tables import describe
 from curation.lake.schemas import PARTITIONS
 from curation.lake.view import LakeView
 from jobs.runtime.context import Context

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from curation.lake.files import DataFile
-from curation.lake.lake import describe
+from curation.lake.published_tables import describe
 
 JOBS: Final = {
     "pairs": "jobs.ingest",

@@ -1,4 +1,4 @@
-"""Checks the files beside the tables: batches, recipes, and the manifests and matchers of the metadata."""
+"""Checks the files beside the tables: recipes, and the manifests and matchers of the metadata."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BUILD: Final = "jobs.build_metadata"
 def check_records(context: Context, *, read: bool) -> list[Problem]:
     """Check all small files and, with `read`, the bytes of the matchers."""
     lake, store = context.lake, MatcherStore(context.storage, context.lake.root)
-    problems = [*_check_batches(lake), *_check_recipes(lake)]
+    problems = list(_check_recipes(lake))
     matchers: dict[str, StoredFile] = {}
     for path in manifests(lake):
         version = path.split("/")[-2]
@@ -47,24 +47,6 @@ def manifests(lake: Lake) -> list[str]:
     """Return the paths of the manifests that this release reads."""
     files = lake.storage.list_files(join(lake.root, "matchers"))
     return [file.path for file in files if file.path.endswith(f"/manifest.{RELEASE}.json")]
-
-
-def damaged_batches(lake: Lake) -> dict[str, str]:
-    """Return the problem of each declaration of a batch that is damaged or missing, by path."""
-    found = [file.path for file in lake.storage.list_files(lake.layout.batches)]
-    last = max((int(path.rpartition("/")[2].partition(".")[0]) for path in found), default=-1)
-    problems = {}
-    for path in map(lake.layout.batch, range(last + 1)):
-        try:
-            read_record(lake.storage, path, {"batch": str})
-        except InputError as error:
-            problems[path] = "missing" if path not in found else _what(path, error)
-    return problems
-
-
-def _check_batches(lake: Lake) -> Iterator[Problem]:
-    for path, what in damaged_batches(lake).items():
-        yield Problem(path, what, restored=True)
 
 
 def _check_recipes(lake: Lake) -> Iterator[Problem]:

@@ -7,11 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-import pyarrow.compute as pc
 from pydantic import ValidationError
 
 from curation.lake.lake import Lake
-from curation.lake.records import encode_record, read_record
+from curation.lake.records import encode_record
 from curation.lake.schemas import PARTITIONS
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
@@ -19,7 +18,6 @@ from jobs.runtime.freshness import made_with
 from jobs.runtime.runs import mark_incomplete, recover_run
 from jobs.runtime.spec import recipe_keys
 from jobs.tasks.verify.problems import Problem
-from jobs.tasks.verify.records import damaged_batches
 
 BALANCE_ALGORITHMS: Final = range(1, 50)  # of `jobs.balance`: the fingerprint of a run says which one it was
 
@@ -52,8 +50,7 @@ def only_jobs_are_left(lake: Lake, problems: Sequence[Problem]) -> bool:
 
     That holds for files that are missing and for partitions whose runs are marked incomplete.
     """
-    runs = lake.rows("runs")
-    marked = set(runs.filter(pc.invert(runs["complete"]))["run_id"].to_pylist())
+    marked = set(lake.rows("runs", {"complete": [False]})["run_id"].to_pylist())
     return all(each.job and (each.run_id in marked if each.table else each.what == "missing") for each in problems)
 
 
@@ -61,8 +58,6 @@ def _repair_file(context: Context, problem: Problem) -> str | None:
     """Repair a file beside the tables; return what was done, None if nothing can be."""
     lake, path = context.lake, problem.where
     name = path.rpartition("/")[2].removesuffix(".json")
-    if path == lake.layout.batch(int(name) if name.isdigit() else 0):
-        return _restore_batch(lake, path)
     if path == lake.layout.recipe(name):
         return _restore_recipe(lake, name)
     if path == lake.layout.latest_matchers:
@@ -71,26 +66,6 @@ def _repair_file(context: Context, problem: Problem) -> str | None:
         lake.storage.delete_files([path])
         return f"{path} is removed: run {problem.job}"
     return None
-
-
-def _restore_batch(lake: Lake, path: str) -> str | None:
-    """Restore the declarations of batches, if the tables hold as many undeclared batches; the earliest run is first."""
-    damaged = list(damaged_batches(lake))
-    if path not in damaged:
-        return f"{path} is restored"
-    files = (file.path for file in lake.storage.list_files(lake.layout.batches))
-    known = {read_record(lake.storage, file, {"batch": str})["batch"] for file in files if file not in damaged}
-    started = {
-        row["batch"]: row["started"]
-        for row in sorted(lake.rows("runs").to_pylist(), key=lambda row: row["started"], reverse=True)
-        if row["stage"] == "ingest" and row["batch"] not in known
-    }
-    if len(started) != len(damaged):
-        return None
-    for file, batch in zip(damaged, sorted(started, key=lambda batch: started[batch]), strict=True):
-        is_removed = not lake.snapshot("pairs", {"batch": batch}).files
-        lake.storage.write_bytes(file, encode_record({"batch": batch, **({"removed": True} if is_removed else {})}))
-    return f"{path} is restored"
 
 
 def _restore_recipe(lake: Lake, name: str) -> str | None:
@@ -107,8 +82,8 @@ def _restore_recipe(lake: Lake, name: str) -> str | None:
 
 def _frozen_keys(lake: Lake, name: str) -> Iterator[dict[str, Any]]:
     """Yield the keys of a recipe from its runs; the fingerprint of the run proves that they are the same."""
-    for row in lake.rows("runs").to_pylist():
-        totals = json.loads(row["totals"]) if row["stage"] == "balance" else {}
+    for row in lake.rows("runs", {"stage": ["balance"]}).to_pylist():
+        totals = json.loads(row["totals"])
         if totals.get("recipe") != name:
             continue
         try:
@@ -124,7 +99,7 @@ def _frozen_keys(lake: Lake, name: str) -> Iterator[dict[str, Any]]:
 
 def _restore_latest(lake: Lake) -> str | None:
     """Restore the file that names the metadata version built last, from the runs."""
-    builds = [row for row in lake.rows("runs").to_pylist() if row["stage"] == "build_metadata"]
+    builds = lake.rows("runs", {"stage": ["build_metadata"]}).to_pylist()
     if not builds:
         return None
     version = json.loads(max(builds, key=lambda row: row["finished"])["totals"])["version"]

@@ -85,7 +85,7 @@ def check_tables(context: Context, *, read: bool) -> Inventory:
 
 def _name_merges(lake: Lake, problems: Sequence[Problem]) -> list[Problem]:
     """Return the problems, with the job of merged lists, which are in the same table as other lists."""
-    merges = {row["run_id"] for row in lake.rows("runs").to_pylist() if row["stage"] == "merge_metadata"}
+    merges = set(lake.rows("runs", {"stage": ["merge_metadata"]})["run_id"].to_pylist())
     return [replace(each, job="jobs.merge_metadata") if each.run_id in merges else each for each in problems]
 
 

@@ -80,6 +80,5 @@ def test_partitions_are_published_replaced_and_kept_apart(prefix):
     for version, count in ((None, 2), (first, 1)):
         (file,) = lake.snapshot("counts", partition, version).files
         assert read_rows(storage, file.path, 0, 1)["count"].to_pylist() == [count]
-    assert lake.declare_batch("b") == ["b"]
     lake.freeze_recipe("r", {"a": 1})
     assert lake.recipe("r") == {"a": 1}

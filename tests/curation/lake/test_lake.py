@@ -11,6 +11,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from curation.errors import OutputError, UsageError
 from curation.io.storage import Storage
@@ -108,42 +110,48 @@ def test_racing_writers_of_different_partitions_all_win(lake):
     assert lake.snapshot("counts").run_ids == tuple(f"r{number}" for number in range(6))
 
 
-def test_batches_keep_the_order_in_which_they_were_declared(lake):
-    assert lake.declare_batch("z") == ["z"]
-    assert lake.declare_batch("a") == ["z", "a"]
-    assert lake.declare_batch("z") == ["z"]
-    assert lake.batches() == ["z", "a"]
+def publish_pairs(lake: Lake, *batches: str) -> None:
+    for batch in batches:
+        folder = f"batch={batch}/r-{batch}"
+        with PartitionWriter(lake.storage, lake.layout.table("pairs"), folder, 0, SCHEMAS["pairs"]) as writer:
+            writer.write(SCHEMAS["pairs"].empty_table())
+        lake.publish("pairs", {"batch": batch}, writer.files, expected=(), metadata={})
 
 
-def test_a_batch_that_is_forgotten_leaves_the_order_of_the_others(lake):
-    for name in "zamb":
-        lake.declare_batch(name)
-    lake.forget_batch("a")
-    assert lake.batches() == ["z", "m", "b"]
-    assert lake.batches_up_to("new") == ["z", "m", "b", "new"]
-    assert lake.batches() == ["z", "m", "b"], "asking for the order declares nothing"
-    assert lake.declare_batch("a") == ["z", "m", "b", "a"]
-    lake.forget_batch("a")
-    assert lake.declare_batch("c") == ["z", "m", "b", "c"]
-    assert lake.declared_batches() == ["z", "a", "m", "b", "c"]
-    lake.declare_batch("a")
-    assert lake.declared_batches() == lake.batches() == ["z", "m", "b", "c", "a"]
+def test_batches_are_in_the_order_of_their_names_whichever_was_published_first(lake):
+    publish_pairs(lake, "2024-05-31", "2024-05-29")
+    assert lake.batches() == ["2024-05-29", "2024-05-31"]
+    assert lake.batches_up_to("2024-05-30") == ["2024-05-29", "2024-05-30"]
+    assert lake.batches() == ["2024-05-29", "2024-05-31"], "asking for the order adds nothing"
+    publish_pairs(lake, "2024-05-30")
+    assert lake.batches_up_to("2024-05-31") == ["2024-05-29", "2024-05-30", "2024-05-31"]
 
 
-def test_racing_declarations_get_different_positions(lake):
-    names = [f"b{number}" for number in range(8)]
-    threads = [threading.Thread(target=lake.declare_batch, args=(name,)) for name in names]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(lake.batches()) == names
+@given(
+    published=st.lists(st.sampled_from("abcdef"), unique=True),
+    order=st.lists(st.sampled_from("abcdefg"), unique=True),
+    batch=st.sampled_from("abcdefg"),
+)
+def test_listed_batches_come_first_in_the_order_of_the_list(published, order, batch):
+    lake = Lake("/lake", Storage(), order)
+    listed = [name for name in order if name in published]
+    ordered = lake.in_order(published)
+    assert ordered == listed + sorted(set(published) - set(order))
+    later = [name for name in ordered if name not in lake.up_to(batch, published)]
+    assert lake.up_to(batch, published)[-1] == batch
+    assert lake.up_to(batch, published) == [name for name in lake.in_order([*published, batch]) if name not in later]
+
+
+def test_a_batch_that_is_removed_leaves_the_order_of_the_others(lake):
+    publish_pairs(lake, "a", "m", "z")
+    lake.publish("pairs", {"batch": "m"}, [], expected=("r-m",), metadata={})
+    assert lake.batches() == ["a", "z"]
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "a b", ".hidden", "ü"])
 def test_a_batch_name_that_cannot_be_a_folder_is_refused(lake, name):
     with pytest.raises(UsageError, match="batch"):
-        lake.declare_batch(name)
+        lake.batches_up_to(name)
 
 
 def test_a_recipe_is_frozen_to_its_first_specification(lake):

@@ -15,7 +15,6 @@ def layout(request):
 def test_paths_are_the_documented_ones(layout):
     paths = {
         layout.table("pairs"): "pairs",
-        layout.batch(3): "batches/00000003.json",
         layout.recipe("default"): "recipes/default.json",
         layout.latest_matchers: "matchers/latest.json",
         layout.manifest("v1", "4.2"): "matchers/v1/manifest.4.2.json",
