@@ -24,9 +24,19 @@ def run(context: Context) -> list[Outcome]:
     lake, recipe, batch = context.lake, context.config.recipe, context.batch
     page = lake.layout.batch_page(recipe, batch)
     context.storage.write_bytes(page, night_page.render(night.collect(lake, recipe, batch)).encode())
-    context.storage.write_bytes(lake.layout.index_page, index_page.render(index.collect(lake)).encode())
+    _write_index(context)
     log.info("report: %s, listed in %s", page, lake.layout.index_page)
     return [Outcome("report", "-", True, {"page": page}, seconds={"report": round(time.monotonic() - started, 3)})]
+
+
+def _write_index(context: Context) -> None:
+    """Write the index of all pages, unless the one that exists was made from the same data."""
+    storage, path = context.storage, context.lake.layout.index_page
+    if storage.exists(path):
+        page = storage.read_bytes(path).decode("utf-8", "replace")
+        if index_page.is_made_from(page, index.state(context.lake)):
+            return
+    storage.write_bytes(path, index_page.render(index.collect(context.lake)).encode())
 
 
 JOB = Job("report", __doc__ or "", run)

@@ -64,11 +64,15 @@ class MetadataEntry:
 
 @dataclass(frozen=True)
 class Index:
-    """The data of the page: batches by recipe in the order of batches, and metadata versions, newest first."""
+    """The data of the page: batches by recipe in the order of batches, and metadata versions, newest first.
+
+    `made_from` is a digest of all that determines the page.
+    """
 
     lake: str
     written: datetime
     code_version: str
+    made_from: str = ""
     recipes: Mapping[str, Sequence[BatchEntry]] = field(default_factory=dict)
     specs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     versions: Sequence[MetadataEntry] = ()
@@ -78,6 +82,11 @@ def render(index: Index) -> str:
     """Return the HTML of the page."""
     template = environment("curation.report").get_template("index_page.html")
     return template.render(index=index, figures=FIGURES, trend=trend)
+
+
+def is_made_from(page: str, made_from: str) -> bool:
+    """Return whether a page was rendered from data with this digest."""
+    return f'<meta name="made-from" content="{made_from}">' in page
 
 
 def trend(entries: Sequence[BatchEntry], stage: str, key: str, label: str) -> Markup:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import lxml.html
 import pyarrow as pa
 import pytest
@@ -163,8 +165,6 @@ def test_samples_say_which_pairs_were_curated(context, files):
 
 def test_the_index_lists_batches_recipes_and_metadata_with_their_pages(context):
     context.lake.freeze_recipe("default", {"match_id": "m1", "policy": "tail_proportion"})
-    for batch in ("b0", "b1"):
-        context.lake.declare_batch(batch)
     for stage in STAGES:
         publish(context, stage)
     other = {"pairs": {"batch": "b0"}}
@@ -179,6 +179,19 @@ def test_the_index_lists_batches_recipes_and_metadata_with_their_pages(context):
     assert rows[0][-1] == "not run: match, totals, balance, images, shards; incomplete: ingest"
     assert rows[1] == ["b1", "2,000", "1,000", "640", "320", "299", "40", rows[1][7], "complete"]
     assert rows[2][0] == "v1"
+
+
+def test_the_index_is_written_again_only_if_something_in_it_has_changed(context):
+    publish(context, "ingest")
+    page_of(context)
+    index = Path(context.lake.layout.index_page)
+    first = index.stat().st_mtime_ns
+    page_of(context)
+    assert index.stat().st_mtime_ns == first
+    publish(context, "match")
+    page_of(context)
+    assert index.stat().st_mtime_ns != first
+    assert "not run: totals, balance" in index.read_text()
 
 
 def test_the_index_of_an_empty_lake_renders(context):

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from curation import __version__
 from curation.lake.lake import Lake
 from curation.report.index_page import BatchEntry, Index, MetadataEntry
 from curation.report.night_data import StageRun
+from jobs.runtime.runs import digest
 
 # The table that each stage publishes last.
 OUTPUTS = {
@@ -22,15 +24,22 @@ OUTPUTS = {
     "shards": "shards",
 }
 NO_RECIPE = ""
+READ = ("run_id", "started", "finished", "code_version", "complete", "totals", "drops", "seconds")  # columns of `runs`
 Owner = tuple[Mapping[str, str], str]  # a partition, and the run that owns it
+
+
+def state(lake: Lake) -> str:
+    """Return a digest of everything that the index depends on: as long as it is the same, so is the index."""
+    versions = {table: lake.version(table) for table in (*OUTPUTS.values(), "entries", "runs")}
+    return digest([__version__, versions, lake.order, lake.recipes(), sorted(_pages(lake))])
 
 
 def collect(lake: Lake) -> Index:
     """Read the content of the index; runs are taken from the table `runs`."""
-    rows = {row["run_id"]: StageRun.from_row(row) for row in lake.rows("runs").to_pylist()}
-    pages = {file.path.removeprefix(f"{lake.layout.reports}/") for file in lake.storage.list_files(lake.layout.reports)}
-    owners = {stage: _owners(lake, table) for stage, table in OUTPUTS.items()}
-    recipes = sorted({partition["recipe"] for partition, _ in owners["balance"]})
+    made_from, pages = state(lake), _pages(lake)
+    rows = {row["run_id"]: StageRun.from_row({**row, "inputs": "{}"}) for row in _rows(lake)}
+    owners = {stage: _by_batch(_owners(lake, table)) for stage, table in OUTPUTS.items()}
+    recipes = sorted({partition["recipe"] for owned in owners["balance"].values() for partition, _ in owned})
     specs = {recipe: lake.recipe(recipe) if lake.knows_recipe(recipe) else {} for recipe in recipes}
     entries: dict[str, list[BatchEntry]] = defaultdict(list)
     for batch in lake.batches():
@@ -50,14 +59,28 @@ def collect(lake: Lake) -> Index:
         lake=lake.root,
         written=datetime.now(UTC),
         code_version=__version__,
+        made_from=made_from,
         recipes=dict(entries),
         specs=specs,
         versions=sorted(unique.values(), key=lambda entry: entry.run.finished, reverse=True),
     )
 
 
+def _pages(lake: Lake) -> set[str]:
+    """Return the paths of the pages of batches and metadata versions, from the index."""
+    reports = lake.layout.reports
+    paths = (file.path.removeprefix(f"{reports}/") for file in lake.storage.list_files(reports))
+    return {path for path in paths if path.endswith(".html") and "/" in path}
+
+
+def _rows(lake: Lake) -> list[dict[str, Any]]:
+    """Return the rows of `runs`, without their configs and inputs, which grow with the lake."""
+    rows: list[dict[str, Any]] = lake.rows("runs", columns=READ).to_pylist()
+    return rows
+
+
 def _run_ids(
-    owners: Mapping[str, list[Owner]], recipe: str, batch: str, spec: Mapping[str, str]
+    owners: Mapping[str, Mapping[str, list[Owner]]], recipe: str, batch: str, spec: Mapping[str, str]
 ) -> dict[str, str | None]:
     """Return the run of each stage for a batch under a recipe; without one, of the stages that need none."""
     if recipe == NO_RECIPE:
@@ -74,9 +97,18 @@ def _owners(lake: Lake, table: str) -> list[Owner]:
     return [(dict(partition), run_id) for partition, run_id in sorted(owned, key=lambda each: each[1])]
 
 
-def _run(owned: list[Owner], keys: Mapping[str, str]) -> str | None:
+def _by_batch(owned: list[Owner]) -> dict[str, list[Owner]]:
+    groups: dict[str, list[Owner]] = defaultdict(list)
+    for owner in owned:
+        groups[owner[0]["batch"]].append(owner)
+    return groups
+
+
+def _run(owned: Mapping[str, list[Owner]], keys: Mapping[str, str]) -> str | None:
     """Return the newest run that owns a partition with these values, of the keys that the partition has."""
     run_ids = [
-        run_id for partition, run_id in owned if all(partition[key] == keys[key] for key in keys if key in partition)
+        run_id
+        for partition, run_id in owned.get(keys["batch"], ())
+        if all(partition[key] == keys[key] for key in keys if key in partition)
     ]
     return run_ids[-1] if run_ids else None
