@@ -7,7 +7,7 @@ environment `balance.t_en` is `WORLDCURATE_BALANCE__T_EN`; as a flag it is `--ba
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, CliImplicitFlag, SettingsConfigDict
@@ -60,13 +60,16 @@ class Config(BaseSettings):
 
     lake: Location | None = Field(None, description="the lake: a folder or s3://bucket/prefix")
     batch: str | None = Field(None, description="the input partition: a night (2024-05-31) or a crawl")
-    batches: list[str] = Field(
+    batch_order: list[str] = Field(
         [], description="order of batches; those that are not listed follow in the order of their names"
     )
     recipe: str = Field("default", description="name of the balancing recipe")
     seed: int = Field(0, description="seed of all random choices: samples, texts per image, draws")
     max_failed_inputs: Share = Field(0.01, description="a run fails if a larger share of its input files fails")
     progress_s: Annotated[float, Field(gt=0)] = Field(10.0, description="seconds between progress lines")
+    backoff_s: Annotated[float, Field(ge=0)] = Field(
+        5.0, description="seconds before the third attempt of a task; twice as long before the fourth"
+    )
     metrics: Location | None = Field(
         None, description="folder for Prometheus text files; default: LAKE/reports/metrics"
     )
@@ -96,6 +99,10 @@ class Config(BaseSettings):
         if isinstance(section.get("sources"), list | tuple):
             section["sources"] = [_with_batch(source, str(batch)) for source in section["sources"]]
         return {**values, "ingest": section}
+
+    def for_batch(self, batch: str) -> Self:
+        """Return the configuration of a batch, which replaces `{batch}` in the inputs."""
+        return type(self).model_validate({**self.model_dump(), "batch": batch})
 
     def open_storage(self) -> Storage:
         """Return the storage these keys describe."""

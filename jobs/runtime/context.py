@@ -29,6 +29,8 @@ class Context:
         replace: whether ingest may replace a published batch that was read with other settings or from other files.
         dry_run: whether the job only says what it would do.
         fetch: whether images may be requested; without it, only stored images are used.
+        catch_up: whether nightly runs all nights that have something to do.
+        since: the first batch that `catch_up` looks at; None means all.
         retry_failed: reasons for which images failed that are requested again; () means all reasons.
     """
 
@@ -38,6 +40,8 @@ class Context:
     dry_run: bool = False
     fetch: bool = True
     retry_failed: tuple[str, ...] | None = None
+    catch_up: bool = False
+    since: str | None = None
 
     @cached_property
     def storage(self) -> Storage:
@@ -51,7 +55,7 @@ class Context:
         Raises UsageError if there is no lake.
         """
         assert self.config.lake is not None, "checked when the config was read"
-        lake = Lake(self.config.lake, self.storage, self.config.batches)
+        lake = Lake(self.config.lake, self.storage, self.config.batch_order)
         if self.config.create:
             lake.create()
         else:
@@ -74,6 +78,10 @@ class Context:
         other.__dict__.update(storage=self.storage, lake=lake or self.lake)  # fills the cached properties
         return other
 
+    def for_batch(self, batch: str) -> Context:
+        """Return a context for another batch of the same lake, whose name replaces `{batch}` in the inputs."""
+        return self.with_config(self.config.for_batch(batch))
+
     @property
     def batch(self) -> str:
         """The batch of the configuration."""
@@ -95,5 +103,5 @@ class Context:
         """
         if not units:
             return []
-        progress_s = self.config.progress_s
-        return run_tasks(self.spark, name, units, task, progress_s=progress_s, on_crash=on_crash, at_once=at_once)
+        seconds = {"progress_s": self.config.progress_s, "backoff_s": self.config.backoff_s}
+        return run_tasks(self.spark, name, units, task, **seconds, on_crash=on_crash, at_once=at_once)

@@ -134,7 +134,7 @@ def test_a_stage_without_its_input_says_which_job_makes_it(night):
 def test_input_without_usable_rows_publishes_an_empty_night(night, tmp_path):
     context = night()
     empty = tmp_path / "empty.jsonl"
-    empty.write_text("")
+    empty.write_text("\n")
     nightly.run(batch(context, "b1", ingest=context.config.ingest.model_copy(update={"inputs": [str(empty)]})))
     for table in TABLES:
         assert rows(context.lake, table) == []

@@ -103,10 +103,10 @@ def test_a_damaged_matcher_ends_a_match_with_one_line(night, tmp_path, capsys):
 
 
 def test_workers_pass_on_which_file_is_damaged():
-    from jobs.runtime.run_tasks import _run_unit
+    from jobs.runtime.work_unit import run_unit
 
     def task(_: int, __: int) -> int:
         raise DamagedLakeError("file: damaged")
 
-    answer = _run_unit(task, 0, 0, None)
+    answer = run_unit(task, 0, 0, None)
     assert (answer.error_class, answer.error) == ("DamagedLakeError", "file: damaged")

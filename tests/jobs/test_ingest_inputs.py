@@ -129,7 +129,7 @@ def test_a_file_in_another_format_among_others_fails_alone(here, label, monkeypa
 
 
 def test_files_in_the_configured_format_are_read(here):
-    files = {"a.jsonl": JSONL, "b.jsonl": gzip.compress(JSONL), "c.jsonl": b"", "d.jsonl": b'[["x"]]\n' + JSONL * 2}
+    files = {"a.jsonl": JSONL, "b.jsonl": gzip.compress(JSONL), "c.jsonl": b"\n", "d.jsonl": b'[["x"]]\n' + JSONL * 2}
     (outcome,) = ingest.run(here(files, format="jsonl"))
     assert (outcome.totals["files_failed"], outcome.totals["images"]) == (0, 3)
     assert outcome.totals["notes"]["broken_record"] == 1
@@ -243,3 +243,13 @@ def test_the_working_directory_changes_neither_references_nor_ids(here, tmp_path
     assert published[0] == published[1] == published[2]
     references = {row["image_ref"] for row in published[0][1]}
     assert references == {f"{tmp_path}/in/a.png", f"{tmp_path}/in/b/c.png"}
+
+
+def test_an_input_of_no_bytes_counts_as_failed_and_one_without_rows_does_not(here):
+    context = here(
+        {"empty.jsonl": b"", "line.jsonl": b"\n", "good.jsonl": JSONL}, format="jsonl", max_failed_inputs=0.5
+    )
+    [outcome] = ingest.run(context)
+    assert (outcome.totals["files_failed"], outcome.totals["images"], outcome.complete) == (1, 3, False)
+    [row] = [row for row in context.lake.rows("ledger").to_pylist() if row["status"] != "ok"]
+    assert (row["path"].endswith("empty.jsonl"), row["error"]) == (True, "the file is empty (0 bytes)")

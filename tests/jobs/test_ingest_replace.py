@@ -74,7 +74,7 @@ def test_files_that_are_gone_ask_for_replace_and_more_files_do_not(night_here, t
 
 def test_an_empty_batch_can_be_replaced(new_night, tmp_path):
     empty = tmp_path / "empty.jsonl"
-    empty.write_text("")
+    empty.write_text("\n")
     ingest.run(change(new_night, ingest={"inputs": [str(empty)]}))
     [outcome] = ingest.run(new_night)
     assert outcome.totals["images"] == 60

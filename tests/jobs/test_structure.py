@@ -14,7 +14,7 @@ import pytest
 import jobs
 import jobs.tasks
 from jobs.runtime.job import Job
-from jobs.runtime.run_tasks import result_type
+from jobs.runtime.work_unit import result_type
 
 MODELS = "jobs.tasks.models."  # called by tasks; their results stay in the worker
 TASKS = [

@@ -19,9 +19,9 @@ from curation.lake.schemas import SCHEMAS
 from curation.matching.matcher_file import compile_entries
 from curation.matching.store import Manifest, MatcherStore, matcher_name
 from jobs.runtime.context import Context
-from jobs.runtime.run_tasks import decode_result, encode_result, result_type
 from jobs.runtime.spec import open_match_spec
 from jobs.runtime.stage import Publication, StageRun
+from jobs.runtime.work_unit import decode_result, encode_result, result_type
 
 ENTRIES = {
     "en": ["a", "big", "cat", "cat sitting", "dog", "garden", "photo", "red", "red dog", "table", "the"],

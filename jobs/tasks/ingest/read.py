@@ -73,6 +73,8 @@ class ReadFile:
         """Return the staged groups with their counters, and the input's ledger row."""
         file, source = unit.file, self.sources[unit.source]
         started, report = time.monotonic(), FileReport(name_of(file.path))
+        if file.etag and not file.size:  # without a tag the size is unknown
+            return ReadResult(failed_row(file, "the file is empty (0 bytes)", started))
         cached = self._cached_path(file, source.section)
         notes = shuffle.read_notes(self.storage, cached, GROUPS) if cached else None
         if cached and notes is not None and COUNTERS in notes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,8 @@ from curation.errors import InputError, UsageError
 from curation.io.backend import FileStat
 from curation.lake.files import DataFile, WrittenFile
 from curation.occurrence import Counters
-from jobs.runtime.run_tasks import _run_unit, decode_result, encode_result, result_type, run_tasks
+from jobs.runtime.run_tasks import run_tasks
+from jobs.runtime.work_unit import decode_result, encode_result, result_type, run_unit
 from jobs.tasks.images.splits import Slice
 from jobs.tasks.ingest.sources import InputFile
 
@@ -108,8 +110,22 @@ def test_a_temporary_storage_error_is_retried_and_a_lasting_one_names_the_unit(s
         raise OSError("connection reset")
 
     assert run_tasks(spark, "test", [str(tmp_path / "a")], task) == ["done"]
-    with pytest.raises(InputError, match=r"\(x\) failed .*connection reset"):
+    with pytest.raises(InputError, match=r"\(x\) failed 4 times: .*connection reset"):
         run_tasks(spark, "test", ["x"], away)
+
+
+def test_the_third_attempt_waits_and_the_fourth_twice_as_long(spark, tmp_path):
+    def task(index, unit):
+        with Path(unit).open("a") as file:
+            file.write(f"{time.time()}\n")
+        raise InputError("the server is away")
+
+    with pytest.raises(InputError, match=r"^the server is away \(it failed 4 times\)$"):
+        run_tasks(spark, "test", [str(tmp_path / "times")], task, backoff_s=1.0)
+    times = [float(line) for line in (tmp_path / "times").read_text().splitlines()]
+    assert len(times) == 4
+    assert times[2] - times[1] >= 1.0
+    assert times[3] - times[2] >= 2.0
 
 
 def test_a_worker_killed_once_is_retried_and_counts_once(spark, tmp_path):
@@ -150,7 +166,7 @@ def test_a_full_disk_ends_the_stage_at_once_and_the_work_unit_is_named_in_words(
     def task(index, unit):
         raise OSError(errno.ENOSPC, "no room", "l/c.parquet")
 
-    answer = _run_unit(task, 4, unit, None)
+    answer = run_unit(task, 4, unit, None)
     assert answer.error_class == "StorageFullError"
     assert answer.error == (
         f"cannot write l/c.parquet: No space left on device: make room, then run again (work unit 4: {words})"
