@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from curation.io.paths import join
-from curation.lake.actions import add_action, bounds
+from curation.lake.delta.actions import add_action, bounds
 from curation.lake.files import DataFile, WrittenFile
 from curation.lake.lake import ROWS, Lake
 from curation.lake.layout import partition_folder

@@ -22,9 +22,9 @@ from curation.cli.command import Command, CommandOptions
 from curation.cli.run import run_command
 from curation.errors import UsageError
 from jobs import annotate, compact, nightly
+from jobs.runtime.batches.removal import plan_removal, remove
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
-from jobs.runtime.removal import plan_removal, remove
 
 log = logging.getLogger(__name__)
 

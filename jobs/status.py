@@ -25,9 +25,9 @@ from curation.cli.run import run_command
 from curation.lake.schemas import PARTITIONS
 from curation.lake.view import LakeView
 from jobs import annotate, compact, nightly
+from jobs.runtime.batches.inventory import Inventory, PublishedStage
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
-from jobs.runtime.inventory import Inventory, PublishedStage
 
 HEADINGS = ("batch", "stage", "match_id or recipe, kind", "state", "rows", "bytes", "finished (UTC)", "reason")
 

@@ -29,9 +29,9 @@ from curation.lake.tombstones import Tombstones, add_tombstones
 from curation.lake.view import LakeView
 from curation.urls import ALGORITHM as URL_ALGORITHM
 from jobs import annotate, compact, nightly, report
+from jobs.runtime.batches.inventory import Inventory, newly_stale
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
-from jobs.runtime.inventory import Inventory, newly_stale
 from jobs.runtime.takedowns import read_searches, record_search
 from jobs.tasks import url_algorithms
 from jobs.tasks.takedown.purge import purge_files, purge_pairs

@@ -56,6 +56,9 @@ class Backend(Protocol):
     def list_files(self, prefix: str) -> Iterator[FileStat]:
         """Yield every file below a folder or prefix that is not hidden, in name order."""
 
+    def list_names(self, folder: str) -> list[str]:
+        """Return the names of the files and folders in a folder, sorted; nothing if it does not exist."""
+
     def open_output(self, path: str) -> pa.NativeFile:
         """Open a new data file for writing."""
 
@@ -105,6 +108,11 @@ class ArrowBackend:
     def is_folder(self, path: str) -> bool:
         """Return whether a folder of this name, or a prefix that contains files, exists."""
         return bool(self.arrow.get_file_info(key_of(path)).type == pyarrow.fs.FileType.Directory)
+
+    def list_names(self, folder: str) -> list[str]:
+        """Return the names of the files and folders in a folder, sorted; nothing if it does not exist."""
+        selector = pyarrow.fs.FileSelector(key_of(folder), allow_not_found=True)
+        return sorted(info.base_name for info in self.arrow.get_file_info(selector))
 
     def open_output(self, path: str) -> pa.NativeFile:
         """Open a new data file for writing."""

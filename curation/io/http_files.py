@@ -52,6 +52,10 @@ class HttpFiles:
         """Raise UsageError: servers do not list files."""
         _refuse(prefix)
 
+    def list_names(self, folder: str) -> list[str]:
+        """Raise UsageError: servers do not list files."""
+        _refuse(folder)
+
     def open_output(self, path: str) -> pa.NativeFile:
         """Raise UsageError: servers are only read."""
         _refuse(path)

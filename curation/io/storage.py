@@ -118,6 +118,14 @@ class Storage:
         with named_failure("list", prefix):
             yield from self._backend(prefix).list_files(prefix)
 
+    def list_names(self, folder: str) -> list[str]:
+        """Return the names of the files and folders in a folder, sorted; nothing if it does not exist.
+
+        Raises InputError when the folder cannot be listed.
+        """
+        with named_failure("list", folder):
+            return self._backend(folder).list_names(folder)
+
     def expand(self, pattern: str) -> list[FileStat]:
         """Return the files that a path, folder or glob names, in name order.
 

@@ -17,14 +17,14 @@ from curation import __version__
 from curation.errors import InputError, UsageError
 from curation.io.paths import absolute
 from curation.io.storage import Storage
-from curation.lake.actions import Action, add_action, bounds, remove_action
+from curation.lake.delta.actions import Action, add_action, bounds, remove_action
+from curation.lake.delta.published_tables import PublishedTables, next_transaction
+from curation.lake.delta.table_logs import data_files, files_of, may_contain
 from curation.lake.files import Snapshot
 from curation.lake.names import check_name
 from curation.lake.parquet import PartitionWriter
-from curation.lake.published_tables import PublishedTables, next_transaction
 from curation.lake.schemas import PARTITIONS, SCHEMAS
 from curation.lake.small_tables import read_small_table
-from curation.lake.table_logs import data_files, files_of, may_contain
 
 ROWS = "rows"  # folder of the data files of tables without partitions
 REWRITE = "rewrite"  # counter of the commits that replace files of a small table

@@ -9,7 +9,7 @@ from typing import Any
 from curation.errors import UsageError
 from curation.io.paths import normalize_path
 from curation.io.storage import Storage
-from curation.lake.delta_paths import check_root
+from curation.lake.delta.delta_paths import check_root
 from curation.lake.layout import LakeLayout
 from curation.lake.records import encode_record, read_record
 

@@ -10,12 +10,12 @@ import pyarrow as pa
 from curation.errors import DamagedLakeError, InputError, OutputError
 from curation.io.paths import join
 from curation.io.storage import Storage
+from curation.lake.delta.published_tables import describe
 from curation.lake.files import DataFile, Snapshot, WrittenFile
 from curation.lake.lake import Lake
 from curation.lake.layout import LakeLayout, partition_folder
 from curation.lake.parquet import FILE_BYTES, PartitionWriter
 from curation.lake.presence import file_problems
-from curation.lake.published_tables import describe
 from curation.lake.schemas import SCHEMAS
 
 

@@ -18,9 +18,9 @@ import pyarrow as pa
 from pydantic import BaseModel
 
 from curation import __version__
+from curation.lake.delta.table_logs import may_contain
 from curation.lake.lake import Lake
 from curation.lake.schemas import SCHEMAS
-from curation.lake.table_logs import may_contain
 from curation.redaction import redact_values
 
 SETTINGS = "settings"  # keys of a run's `inputs` that are not inputs

@@ -14,7 +14,7 @@ from curation.lake.files import Snapshot
 from curation.lake.parquet_read import read_batches
 from jobs import fetch_images, make_hash_list, nightly
 from jobs.explain import Explainer
-from jobs.runtime.plan import plan
+from jobs.runtime.batches.plan import plan
 from jobs.status import read_status
 from jobs.tasks.dedup import files, sources
 from jobs.tasks.dedup.sources import units_to_embed

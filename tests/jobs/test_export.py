@@ -21,7 +21,7 @@ from curation.images.refs import ImageRefs, open_local
 from curation.io.storage import Storage
 from curation.lake.tombstones import add_tombstones
 from jobs import export, ingest
-from jobs.runtime.removal import plan_removal, remove
+from jobs.runtime.batches.removal import plan_removal, remove
 from support.in_process import change, files_below, prepare, second_night
 
 FORMATS = ("webdataset", "hf", "jsonl")

@@ -14,8 +14,8 @@ from curation.errors import InputError
 from curation.lake.tombstones import add_tombstones
 from jobs import ingest, match, nightly
 from jobs.runtime import job as runner
+from jobs.runtime.batches.plan import START_S, plan
 from jobs.runtime.context import Context
-from jobs.runtime.plan import START_S, plan
 from support.in_process import change, files_below, second_night
 from support.nights import publish_metadata, write_night
 

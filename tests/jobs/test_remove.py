@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from jobs import balance, ingest, nightly, remove
-from jobs.runtime.removal import TABLES
+from jobs.runtime.batches.removal import TABLES
 from jobs.status import read_status
 from support.in_process import change, files_below, prepare, second_night
 from support.lakes import digests

@@ -11,8 +11,8 @@ import pytest
 
 from curation.lake.tombstones import add_tombstones
 from jobs import balance, ingest, match, nightly, status
+from jobs.runtime.batches.plan import plan
 from jobs.runtime.freshness import State
-from jobs.runtime.plan import plan
 from jobs.runtime.runs import SETTINGS, mark_incomplete
 from jobs.status import read_status
 from support.in_process import change, files_below, second_night

@@ -15,7 +15,7 @@ from curation.lake.lake import Lake
 from curation.lake.tombstones import Tombstones, add_tombstones
 from curation.urls import image_id
 from jobs import nightly, takedown
-from jobs.runtime.plan import plan
+from jobs.runtime.batches.plan import plan
 from jobs.status import read_status
 from support.in_process import IMAGES, change, files_below, prepare, write_crawl
 from support.lakes import TABLES, digests
@@ -214,7 +214,7 @@ def test_a_takedown_that_is_killed_at_any_commit_is_finished_by_running_it_again
             except Killed:
                 killed += 1
         assert command(*flags)[0] == 0
-        assert digests(nights.lake) == expected, at
+        assert digests(Lake(nights.config.lake, nights.storage)) == expected, at  # `nights.lake` has read the logs
         if purge:
             assert victim not in on_disk(nights), at
     assert killed * step > 10

@@ -27,7 +27,8 @@ def read(context: Context, table: str = "compacted", **partition: str) -> list[d
 
 def in_order(context: Context, seed: int = 0) -> list[dict]:
     """The rows of the shards in the order that the dataset must have: equal images in the order of their batches."""
-    rows = [row for batch in context.lake.batches() for row in read(context, "shards", batch=batch)]
+    batches = context.lake.in_order(part["batch"] for part in context.lake.partitions("shards"))
+    rows = [row for batch in batches for row in read(context, "shards", batch=batch)]
     return sorted(rows, key=lambda row: (order_hash(seed, row["image_id"]), row["image_id"]))
 
 

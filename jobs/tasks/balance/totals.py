@@ -131,4 +131,7 @@ def _warn_of_stale(context: Context, last: TotalsStage) -> None:
     published = context.lake.snapshot("totals", {"match_id": last.match_id}).by("batch")
     earlier = context.lake.up_to(last.batch, published)
     if stale := [batch for batch in context.lake.in_order(published) if batch not in earlier]:
-        log.warning("totals of the later batches %s are now stale: run these batches again", ", ".join(stale))
+        log.warning(
+            "totals of the later batches %s are now stale: run these batches again, or jobs.nightly --catch_up",
+            ", ".join(stale),
+        )

@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 from curation.errors import OutputError, RebuildError, WorldcurateError
-from curation.lake.published_tables import describe
+from curation.lake.delta.published_tables import describe
 from curation.lake.schemas import PARTITIONS
 from curation.lake.view import LakeView
+from jobs.runtime.batches.inventory import Inventory
 from jobs.runtime.context import Context
 from jobs.runtime.freshness import recorded_inputs
-from jobs.runtime.inventory import Inventory
 from jobs.runtime.job import Job, run_job
 from jobs.runtime.runs import find_run
 from jobs.runtime.stage import Stage

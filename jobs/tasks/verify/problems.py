@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from curation.lake.delta.published_tables import describe
 from curation.lake.files import DataFile
-from curation.lake.published_tables import describe
 
 JOBS: Final = {
     "pairs": "jobs.ingest",

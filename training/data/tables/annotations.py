@@ -16,9 +16,9 @@ import pyarrow as pa
 
 from curation.errors import InputError, UsageError
 from curation.lake.checked_file import named_damage
+from curation.lake.delta.published_tables import describe
 from curation.lake.files import DataFile, Snapshot
 from curation.lake.lake import Lake
-from curation.lake.published_tables import describe
 from curation.lake.schemas import ANNOTATIONS
 from training.data.tables.open_files import OpenFiles
 from training.data.tables.shard_checks import run_rows

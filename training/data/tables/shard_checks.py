@@ -6,9 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from curation.errors import UsageError
 from curation.lake.files import Snapshot
 from curation.lake.lake import Lake
@@ -46,9 +43,7 @@ def run_rows(lake: Lake, snapshot: Snapshot) -> list[Mapping[str, Any]]:
 
     If a run was killed right after its commit, only the commit holds its row.
     """
-    runs = lake.rows("runs")
-    found = runs.filter(pc.is_in(runs["run_id"], pa.array(snapshot.run_ids, pa.string())))
-    rows: list[Mapping[str, Any]] = found.to_pylist()
+    rows: list[Mapping[str, Any]] = lake.rows("runs", {"run_id": snapshot.run_ids}).to_pylist()
     recorded = {row["run_id"] for row in rows}
     if recorded != set(snapshot.run_ids):
         commits = (commit for commit in lake.commits(snapshot.table) if commit.get("run_id") in snapshot.run_ids)

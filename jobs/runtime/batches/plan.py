@@ -56,7 +56,7 @@ def plan(context: Context, steps: Sequence[Job]) -> list[PlannedStage]:
             runs, reason = True, f"{before} runs"
         else:
             stage = kind.open(context)
-            runs, reason = _decide(stage)
+            runs, reason = decide(stage)
             estimates.set_bytes(stage.inputs)
         planned.append(PlannedStage(kind.name, runs, reason, *estimates.of(kind.name)))
         before = kind.name if runs else ""
@@ -66,7 +66,8 @@ def plan(context: Context, steps: Sequence[Job]) -> list[PlannedStage]:
     return planned
 
 
-def _decide(stage: Stage) -> tuple[bool, str]:
+def decide(stage: Stage) -> tuple[bool, str]:
+    """Return whether a stage would run, and why or why not. Raises UsageError if it must not replace its output."""
     freshness = stage.freshness()
     if freshness.fresh and freshness.row:
         return False, f"run {freshness.row['run_id']} did the same work"

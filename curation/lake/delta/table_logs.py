@@ -16,7 +16,7 @@ from deltalake import DeltaTable
 
 from curation.io.paths import join
 from curation.io.storage import Storage
-from curation.lake.delta_paths import delta_location, link_entries
+from curation.lake.delta.delta_paths import delta_location, link_entries
 from curation.lake.files import DataFile
 from curation.lake.layout import LakeLayout
 from curation.lake.schemas import PARTITIONS
@@ -61,8 +61,12 @@ class TableLogs:
 
     def _open_newest(self, name: str) -> DeltaTable:
         if table := self._newest.pop(name, None):
-            table.update_incremental()
-            link_entries(self._layout.table(name))
+            try:
+                table.update_incremental()
+            except Exception:  # the table was replaced: the log has to be read from its start
+                table = None
+            else:
+                link_entries(self._layout.table(name))
         self._newest[name] = table = table or self.open(name)
         return table
 

@@ -22,7 +22,14 @@ from jobs.runtime.freshness import Freshness, assess, recorded_inputs
 from jobs.runtime.runs import find_run
 from jobs.runtime.stage import Stage
 
-CURRENT_KEYS = ("lake", "storage", "spark", "metrics", "progress_s")  # where and how to run, not what was made
+CURRENT_KEYS = (
+    "lake",
+    "storage",
+    "spark",
+    "metrics",
+    "progress_s",
+    "backoff_s",
+)  # where and how to run, not what was made
 
 
 @dataclass(frozen=True)

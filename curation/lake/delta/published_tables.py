@@ -23,12 +23,12 @@ from curation.errors import InputError, OutputError
 from curation.io.failures import first_line
 from curation.io.paths import join
 from curation.io.storage import Storage
-from curation.lake.actions import add_action
-from curation.lake.delta_paths import delta_location
+from curation.lake.delta.actions import add_action
+from curation.lake.delta.delta_paths import delta_location
+from curation.lake.delta.table_logs import TableLogs, data_files, matching, partitions_of
 from curation.lake.files import Snapshot, WrittenFile
 from curation.lake.names import LakeNames
 from curation.lake.schemas import PARTITIONS, SCHEMAS
-from curation.lake.table_logs import TableLogs, data_files, matching, partitions_of
 
 COMMIT_ATTEMPTS = 20
 PAUSE_S = 0.05

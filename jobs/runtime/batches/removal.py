@@ -14,8 +14,8 @@ from curation.cli.counts import count
 from curation.lake.files import Snapshot
 from curation.lake.lake import Lake
 from curation.lake.view import LakeView, removed_partition
+from jobs.runtime.batches.inventory import Inventory, newly_stale
 from jobs.runtime.context import Context
-from jobs.runtime.inventory import Inventory, newly_stale
 from jobs.runtime.stage import Stage
 
 TABLES = (

@@ -1,0 +1,1 @@
+"""Delta tables: their locations, logs and commits."""

@@ -1,0 +1,1 @@
+"""The batches of a lake: what is published, planned, late or removed."""
