@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from pydantic import Field
 
 from curation.errors import UsageError
+from curation.io.lease import hold_lease
+from curation.lake.names import check_name
 from jobs import balance, fetch_images, ingest, match, report
 from jobs.runtime.batches.catch_up import catch_up
 from jobs.runtime.batches.plan import plan
@@ -28,17 +31,28 @@ STEPS = (ingest.JOB, match.JOB, balance.JOB, fetch_images.JOB, report.JOB)
 
 
 def run(context: Context) -> list[Outcome]:
-    """Run one night, or with `catch_up` all nights that have something to do."""
-    if context.catch_up:
-        if context.config.batch is not None:
-            raise UsageError("--catch_up: it finds the batches itself: leave out `batch`")
-        return catch_up(context, STEPS, run_night)
-    if context.config.batch is None:
+    """Run one night, or with `catch_up` all nights that have something to do, one process at a time for each recipe."""
+    _check_batch(context)
+    with nullcontext() if context.dry_run else _lease(context):
+        return catch_up(context, STEPS, run_night) if context.catch_up else run_night(context, STEPS)
+
+
+def _lease(context: Context) -> AbstractContextManager[None]:
+    """Return the lease of the recipe, to be held during the nights. It raises InputError if another process has it."""
+    lake, recipe = context.lake, context.config.recipe
+    check_name("recipe", recipe)
+    return hold_lease(context.storage, lake.layout.lease(recipe), f"nightly: recipe {recipe} in {lake.root}")
+
+
+def _check_batch(context: Context) -> None:
+    """Raise UsageError unless there is either a batch or `--catch_up`."""
+    if context.catch_up and context.config.batch is not None:
+        raise UsageError("--catch_up: it finds the batches itself: leave out `batch`")
+    if not context.catch_up and context.config.batch is None:
         raise UsageError(
             "config: key `batch` is missing: python -m jobs.nightly needs it: set it in the file or as --batch, or "
             "give --catch_up"
         )
-    return run_night(context, STEPS)
 
 
 def run_night(context: Context, steps: Sequence[Job]) -> list[Outcome]:

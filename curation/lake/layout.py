@@ -3,6 +3,7 @@
     LAKE/lake.json                                                        marker: here is a lake
     LAKE/<table>/<key=value>/…/<run_id>/<ordinal>.<part>-<uuid>.parquet   data files
     LAKE/recipes/<name>.json                                              frozen specification of a recipe
+    LAKE/leases/<recipe>/<n>.json                                         which process runs a night of a recipe
     LAKE/matchers/latest.json                                             the metadata version built last
     LAKE/matchers/<version>/manifest.<release>.json                       entries per language, checksums of matchers
     LAKE/matchers/<version>/<rules>.<release>/<lang>.matcher              compiled matchers
@@ -57,6 +58,10 @@ class LakeLayout:
     def recipe(self, name: str) -> str:
         """Return the path of a frozen recipe."""
         return self._path("recipes", f"{name}.json")
+
+    def lease(self, recipe: str) -> str:
+        """Return the folder of the lease of a recipe, which a night holds."""
+        return self._path("leases", recipe)
 
     # Matchers
 

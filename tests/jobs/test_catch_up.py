@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-from curation.errors import UsageError, WorldcurateError
+from curation.errors import InputError, UsageError, WorldcurateError
+from curation.io.lease import hold_lease
 from jobs import nightly
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
@@ -99,3 +101,12 @@ def test_a_batch_given_twice_and_a_pattern_that_names_no_batch_are_refused(night
     ingest = nights.config.ingest.model_copy(update={"inputs": ["/data/*/{batch}.jsonl"]})
     with pytest.raises(UsageError, match="before any wildcard"):
         nightly.run(Context(nights.config.model_copy(update={"ingest": ingest}), "nightly", catch_up=True))
+
+
+def test_a_second_night_of_the_same_recipe_is_refused_and_a_plan_is_not(nights, tmp_path, capsys):
+    arrive(tmp_path, DAYS[0])
+    with hold_lease(nights.storage, nights.lake.layout.lease("default"), "test"):
+        nightly.run(Context(nights.config, "nightly", catch_up=True, dry_run=True))
+        assert "ingest runs" in capsys.readouterr().out
+        with pytest.raises(InputError, match=rf"^nightly: recipe default in .* is in use by process {os.getpid()} of"):
+            nightly.run(Context(nights.config.for_batch(DAYS[0]), "nightly"))

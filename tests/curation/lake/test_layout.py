@@ -16,6 +16,7 @@ def test_paths_are_the_documented_ones(layout):
     paths = {
         layout.table("pairs"): "pairs",
         layout.recipe("default"): "recipes/default.json",
+        layout.lease("default"): "leases/default",
         layout.latest_matchers: "matchers/latest.json",
         layout.manifest("v1", "4.2"): "matchers/v1/manifest.4.2.json",
         layout.matcher("v1", matcher_name("worldwide", "4.2", "en")): "matchers/v1/worldwide.4.2/en.matcher",
