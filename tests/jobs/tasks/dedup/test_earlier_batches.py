@@ -8,10 +8,12 @@ from types import SimpleNamespace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curation.io.storage import Storage
 from curation.lake.files import DataFile, Snapshot
+from curation.lake.lake import Lake
 from jobs.tasks.dedup.stage import _earlier_batches
 
-NAMES = [f"b{number}" for number in range(40)]
+NAMES = [f"b{number:02}" for number in range(40)]
 
 
 def snapshot(table, names, looks=None):
@@ -30,7 +32,7 @@ def snapshot(table, names, looks=None):
 
 def context(images, duplicates):
     tables = {"images": images, "duplicates": duplicates}
-    lake = SimpleNamespace(snapshot=lambda name, _: tables[name], batches_up_to=lambda name: NAMES)
+    lake = SimpleNamespace(snapshot=lambda name, _: tables[name], up_to=Lake("/lake", Storage()).up_to)
     return SimpleNamespace(lake=lake, config=SimpleNamespace(recipe="r"), batch=NAMES[-1])
 
 
