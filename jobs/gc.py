@@ -28,7 +28,8 @@ log = logging.getLogger(__name__)
 
 
 def run(context: Context) -> list[Outcome]:
-    """Vacuum every table and remove old working files."""
+    """Vacuum every table and remove old working files. Raises UsageError if there is no lake, even with `create`."""
+    context = Context(context.config.model_copy(update={"create": False}), context.name)
     dry_run = context.config.gc.dry_run
     before = datetime.now(UTC) - timedelta(hours=context.config.gc.retention_hours)
     tables = [file for name in PARTITIONS for file in vacuum_table(context, name)]

@@ -128,9 +128,9 @@ class LakeLayout:
         return self._path("_staging", GROUPS, batch)
 
     def staging_run_id(self, path: str) -> str | None:
-        """Return the run that a file below `staging` belongs to; None for a cached group."""
-        name = path.removeprefix(f"{self.staging}/").partition("/")[0]
-        return None if name == GROUPS else name
+        """Return the run that a file below `staging` belongs to; None for a cached group, and a file in no folder."""
+        name, folder, _ = path.removeprefix(f"{self.staging}/").partition("/")
+        return name if folder and name != GROUPS else None
 
 
 def partition_folder(partition: Mapping[str, str]) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from curation.errors import UsageError
 from curation.lake.schemas import SCHEMAS
 from jobs import gc
 from jobs.runtime.config import Config
@@ -85,6 +86,30 @@ def test_a_dry_run_says_what_the_run_removes_and_changes_nothing(tmp_path, capsy
     assert (lake / "_staging" / "not a run" / "file").exists()
     assert "without dry_run" in planned.line()
     assert (lake / "reports" / "metrics" / "worldcurate_gc.prom").exists()
+
+
+def test_files_in_the_working_folder_that_are_no_run_s_stay(tmp_path):
+    lake = tmp_path / "lake"
+    make_lake(lake, 1)
+    staging = lake / "_staging"
+    for name in ("README", OLD, f"{OLD}-0-0.txt", "２０20", "99999999T999999-1", f".{OLD}-0-0"):
+        (staging / name).write_bytes(b"foreign")
+    (staging / "link").symlink_to(tmp_path / "nowhere")
+    (staging / "folder").symlink_to(tmp_path)
+    foreign = {path.name for path in staging.iterdir()}
+    (staging / f"{OLD}-0-9").mkdir()
+    (staging / f"{OLD}-0-9" / "1.arrow").write_bytes(b"x")
+    [outcome] = run_job(gc.JOB, Context(Config(lake=str(lake), gc={"retention_hours": 1}), "gc"))
+    assert outcome.totals["staging_removed"] >= 1
+    left = {path.name for path in staging.iterdir()}
+    assert f"{OLD}-0-9" not in left
+    assert {name for name in foreign if "-0-" not in name or name.endswith(".txt") or name.startswith(".")} <= left
+
+
+def test_no_lake_is_created_even_if_the_config_says_so(tmp_path):
+    with pytest.raises(UsageError, match=f"there is no lake at {tmp_path}/laek"):
+        run_job(gc.JOB, Context(Config(lake=str(tmp_path / "laek"), create=True), "gc"))
+    assert not (tmp_path / "laek").exists()
 
 
 def test_a_dry_run_that_fails_writes_no_metrics_either(tmp_path, monkeypatch):

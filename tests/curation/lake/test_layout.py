@@ -32,6 +32,7 @@ def test_paths_are_the_documented_ones(layout):
 def test_a_staged_file_belongs_to_its_run_and_a_cached_group_to_none(layout):
     assert layout.staging_run_id(f"{layout.run_staging('r1')}/a/b.arrow") == "r1"
     assert layout.staging_run_id(f"{layout.group_cache('b1')}/x.arrow") is None
+    assert layout.staging_run_id(f"{layout.staging}/x.arrow") is None
 
 
 def test_a_data_file_names_its_run_and_sorts_by_ordinal_and_part():
