@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from curation.cli.config import StorageSection
 from curation.cli.locations import Location, PathKey
 from curation.io.storage import Storage
 from training.data.epochs.mixture import Mixture
 from training.evaluation.evaluation_set import HELD_OUT, EvaluationSet
-from training.methods.base import Group, InfoNCE, Loss, Phase, Start
-from training.methods.views import Crop, StoredTexts
+from training.methods.keys import MethodKeys
+from training.methods.phase import PlannedPhase, default_warmup, plan_phases
 from training.output.s3_copy import S3Copy, working_folder
 
 BOOLEAN_WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
@@ -36,7 +36,7 @@ def _name(value: Any) -> Any:
     return str(value) if isinstance(value, int) else value
 
 
-class TrainConfig(BaseSettings):
+class TrainConfig(MethodKeys):
     """All configuration keys of a training run."""
 
     model_config = SettingsConfigDict(
@@ -89,7 +89,6 @@ class TrainConfig(BaseSettings):
     preset: Literal["tiny", "vit_s_16", "vit_b_32", "vit_b_16", "vit_l_14", "vit_h_14"] = Field(
         "tiny", description="model size; an encoder that starts from a pretrained model has the size of that model"
     )
-    start: Start = Start()
     image_size: int | None = Field(
         None, ge=1, description="side of the square input image in pixels; default: that of the preset or the start"
     )
@@ -120,17 +119,6 @@ class TrainConfig(BaseSettings):
         ge=1,
         description="number of English pairs seen: seen_pairs is this divided by the share of English in the shards",
     )
-    lr: Annotated[float, Field(gt=0)] = Field(4e-4, description="peak learning rate")
-    warmup_steps: int | None = Field(
-        None, ge=0, description="steps of linear warm-up; default: 2,000, or a tenth of all steps if that is fewer"
-    )
-    weight_decay: float = Field(
-        0.1, ge=0, description="weight decay of the optimizer for matrices; vectors and scalars are not decayed"
-    )
-    betas: tuple[float, float] = Field((0.9, 0.95), description="betas of the optimizer")
-    max_grad_norm: float | None = Field(
-        None, gt=0, description="longer gradients are scaled down to this norm; default: gradients are not clipped"
-    )
     ema_decay: float | None = Field(
         None,
         gt=0,
@@ -138,7 +126,6 @@ class TrainConfig(BaseSettings):
         description="decay of a moving average of the weights, saved as a second model in the folder ema of every "
         "checkpoint; default: no average",
     )
-    eps: float = Field(1e-6, gt=0, description="epsilon of AdamW")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: autocast, with weights and loss in fp32")
 
     device: Literal["auto", "cpu", "cuda"] = Field(
@@ -155,12 +142,6 @@ class TrainConfig(BaseSettings):
     deterministic: bool = Field(
         False, description="use only deterministic operations, also on GPUs, where some are slower"
     )
-    crop: Crop = Crop()
-    text: StoredTexts = StoredTexts()
-    phase: Phase = Phase()
-    loss: Loss = Field(InfoNCE(), description="loss over the pairs of a batch: info_nce or sigmoid")
-    group: Group = Group()
-
     seed: int = Field(0, description="seed of weights, sample order, crops and per-epoch sampling")
     shuffle_streams: int | None = Field(
         None,
@@ -240,19 +221,19 @@ class TrainConfig(BaseSettings):
             raise ValueError("works with draw: published, because every online draw has another share of English")
         return value
 
-    @field_validator("betas")
-    @classmethod
-    def _betas_below_one(cls, value: tuple[float, float]) -> tuple[float, float]:
-        if not all(0 <= beta < 1 for beta in value):
-            raise ValueError("both must be at least 0 and less than 1")
-        return value
-
     @field_validator("compile")
     @classmethod
     def _compile_whole_encoders(cls, value: bool, info: ValidationInfo) -> bool:
         if value and info.data.get("parallel") == "fsdp":
             raise ValueError("works with parallel: ddp, because encoders are compiled whole: turn one of them off")
         return value
+
+    @model_validator(mode="after")
+    def _several_phases_of_whole_models(self) -> Self:
+        for key in ("phases", "targets"):
+            if self.parallel == "fsdp" and getattr(self, key):
+                raise ValueError(f"parallel: {key} works with ddp: remove one of both keys")
+        return self
 
     @field_validator("evaluations")
     @classmethod
@@ -300,4 +281,11 @@ class TrainConfig(BaseSettings):
     @property
     def warmup(self) -> int:
         """Number of linear warm-up steps."""
-        return self.warmup_steps if self.warmup_steps is not None else min(2000, self.total_steps // 10)
+        return self.warmup_steps if self.warmup_steps is not None else default_warmup(self.total_steps)
+
+    @property
+    def planned_phases(self) -> list[PlannedPhase]:
+        """The phases of the run. Raises UsageError if one has no step."""
+        if self.phases:
+            return plan_phases(self.phases, self.total_steps, self.lr)
+        return [PlannedPhase("phase", self.phase, 0, self.total_steps, self.lr, self.warmup)]

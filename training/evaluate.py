@@ -35,7 +35,7 @@ from training.evaluation.encoder import Encoder, is_trained_here, read_hugging_f
 from training.evaluation.evaluation_set import EvaluationSet
 from training.evaluation.measure import check_inputs, measure
 from training.evaluation.results_table import results_table
-from training.models.metaclip2 import TwoTowers
+from training.models.towers import TwoTowers
 
 log = logging.getLogger(__name__)
 

@@ -40,6 +40,7 @@ from training.config import TrainConfig
 from training.data.epochs.samples import EpochSamples
 from training.data.loader import start_worker_server
 from training.data.shard_index import TrainValSplit, build_index
+from training.data.views.rows import annotation_columns
 from training.distributed import World, join_process_group
 from training.engine import checkpoint
 from training.engine.checkpoint import ResumePoint, TrainingState
@@ -50,6 +51,7 @@ from training.engine.trackers import check_packages
 from training.engine.trainer import RunStart, Trainer
 from training.evaluation.in_training import check_evaluations
 from training.launcher import reported_once
+from training.methods.catalog import methods
 from training.output.lock import LOCK_FILE, lock_output, unseen_output
 from training.output.manifest import check_manifest
 from training.output.s3_copy import S3Copy
@@ -63,6 +65,9 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument(
         "--dry_run", action="store_true", help="train a few steps, write nothing, and print the plan of the run"
     )
+    width = max(map(len, methods()))
+    lines = "\n".join(f"{name:{width}}  {method.summary}" for name, method in methods().items())
+    parser.add_argument_group("methods, as values of --method (docs/methods.md)", lines)
     with reported_once():
         config, options = load_with(parser, TrainConfig, argv, required=("lake", "output"))
         with join_process_group(config.device) as world:
@@ -191,7 +196,7 @@ def _index_shards(config: TrainConfig, state: TrainingState | None) -> TrainValS
         online=config.draw == "online",
         languages=config.languages,
         read_languages=config.language_temperature != 1,
-        annotations=config.text.transform.columns,
+        annotations=annotation_columns(config.transforms.values()),
     )
     index = split.train
     if state and index.run_ids != state.run_ids:

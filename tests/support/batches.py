@@ -14,7 +14,11 @@ ROWS, SIDE, ORDER, START = 67, 8, SampleOrder(5, 4, 6), DataState()
 
 
 def equal(one: Batch, other: Batch) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(one[:3], other[:3], strict=True))
+    return (
+        torch.equal(one.positions, other.positions)
+        and one.views.keys() == other.views.keys()
+        and all(torch.equal(rows, other.views[name]) for name, rows in one.views.items())
+    )
 
 
 def rank_batches(dataset: ShardDataset, workers: int) -> Iterator[Batch]:
@@ -28,7 +32,8 @@ def merge(batches: Sequence[Batch]) -> Batch:
     """Return the rows of all ranks of one step, ordered by position."""
     order = torch.cat([batch.positions for batch in batches]).argsort()
     return Batch(
-        *(torch.cat(columns)[order] for columns in zip(*(batch[:3] for batch in batches), strict=True)),
+        torch.cat([batch.positions for batch in batches])[order],
+        {name: torch.cat([batch.views[name] for batch in batches])[order] for name in batches[0].views},
         sum(batch.row_groups for batch in batches),
         [row for batch in batches for row in batch.replaced],
         dict(sum((Counter(batch.languages) for batch in batches), Counter())),

@@ -20,7 +20,7 @@ from training.distributed import World
 from training.engine.checkpoint import TrainingState, find
 from training.evaluate import main
 from training.evaluation.measure import measure
-from training.models.metaclip2 import TwoTowers
+from training.models.towers import TwoTowers
 from training.report.page import PAGE_FILE
 from training.train import train
 

@@ -32,7 +32,7 @@ from training.evaluation.embed import StoredImage, embed_images, embed_texts
 from training.evaluation.encoder import trained_encoder
 from training.evaluation.held_out import read_pairs
 from training.losses.contrastive import contrastive_loss
-from training.models.metaclip2 import TwoTowers
+from training.models.towers import TwoTowers
 from training.optimizers.schedules import scheduled_rate
 from training.train import main, train
 

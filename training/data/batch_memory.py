@@ -7,8 +7,9 @@ them.
 
 from __future__ import annotations
 
+import math
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Self
 
 import torch
@@ -18,41 +19,36 @@ from training.distributed import RunInterruptedError
 Allocate = Callable[[int], torch.Tensor]
 
 
-class Columns(NamedTuple):
-    """The columns of a batch of b rows.
+class Field(NamedTuple):
+    """A column of a batch: its name, the shape of a row, and the type of its elements."""
 
-    Attributes:
-        positions: int64 (b,).
-        images: uint8 (b, side, side, 3).
-        tokens: int32 (b, context length).
-    """
-
-    positions: torch.Tensor
-    images: torch.Tensor
-    tokens: torch.Tensor
+    name: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
 
 
 class BatchShape(NamedTuple):
-    """The shape of the batches of a rank: rows, side of an image in pixels, and tokens of a text."""
+    """The shape of the batches of a rank: the number of rows, and the columns."""
 
     rows: int
-    side: int
-    context: int
+    fields: Sequence[Field]
 
     @property
     def num_bytes(self) -> int:
         """The size of a batch."""
-        return self.rows * (8 + 4 * self.context + 3 * self.side**2)
+        return sum(self._size(field) for field in self.fields)
 
-    def columns(self, memory: torch.Tensor) -> Columns:
-        """Return the columns of a batch in uint8 memory of `num_bytes`."""
-        tokens = 8 * self.rows  # where they start
-        images = tokens + 4 * self.rows * self.context
-        return Columns(
-            memory[:tokens].view(torch.int64),
-            memory[images:].view(self.rows, self.side, self.side, 3),
-            memory[tokens:images].view(torch.int32).view(self.rows, self.context),
-        )
+    def columns(self, memory: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the columns of a batch in uint8 memory of `num_bytes`, by name."""
+        columns, start = {}, 0
+        for field in sorted(self.fields, key=lambda field: -field.dtype.itemsize):  # so that each is aligned
+            part = memory[start : start + self._size(field)]
+            columns[field.name] = part.view(field.dtype).view(self.rows, *field.shape)
+            start += self._size(field)
+        return columns
+
+    def _size(self, field: Field) -> int:
+        return self.rows * math.prod(field.shape) * field.dtype.itemsize
 
 
 class Lease(NamedTuple):

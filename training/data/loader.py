@@ -125,10 +125,12 @@ def _unchanged(item: Any) -> Any:
 
 def _pinned(batch: Batch) -> Batch:
     """Return a batch in pinned memory."""
-    positions, images, tokens = (
-        torch.empty(column.shape, dtype=column.dtype, pin_memory=True).copy_(column) for column in batch[:3]
-    )
-    return batch._replace(positions=positions, images=images, tokens=tokens)
+
+    def pin(column: torch.Tensor) -> torch.Tensor:
+        return torch.empty(column.shape, dtype=column.dtype, pin_memory=True).copy_(column)
+
+    views = {name: pin(column) for name, column in batch.views.items()}
+    return batch._replace(positions=pin(batch.positions), views=views)
 
 
 def _named_loss(loaded: Any) -> Iterator[Share | WorldcurateError]:

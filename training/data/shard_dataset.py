@@ -16,18 +16,20 @@ from typing import Literal, NamedTuple
 import torch
 
 from curation.errors import InputError
-from curation.hashing import u64
 from curation.io.storage import Storage
-from training.data.batch_memory import BatchShape, MemoryPool
+from training.data.batch_memory import BatchShape, Field, MemoryPool
 from training.data.group_cache import GroupCache
 from training.data.held_groups import HeldGroups
 from training.data.sample_order import DataState, EpochOrder, SampleOrder, worker_positions
 from training.data.shard_index import ShardIndex
 from training.data.shard_reader import RowGroup, ShardReader
 from training.data.tokenizer import Tokenizer
-from training.data.views.image_transform import PUBLISHED, ImageTransform
-from training.data.views.seeds import view_seed
+from training.data.views.image_transform import PUBLISHED
+from training.data.views.keys import KeyTransform
+from training.data.views.rows import TextRows, Transform, fields_of, make_view, seeds_of
 from training.data.views.text_transform import TextTransform
+
+POSITIONS = "positions"  # the column of a batch beside those of the views
 
 
 class Batch(NamedTuple):
@@ -35,19 +37,27 @@ class Batch(NamedTuple):
 
     Attributes:
         positions: int64 (b,).
-        images: uint8 (b, side, side, 3).
-        tokens: int32 (b, context length).
+        views: tensors of b rows by name: images uint8 (b, side, side, 3), tokens int32 (b, context length).
         row_groups: number of row groups that were read from storage since the batch before.
         replaced: images that cannot be decoded and were replaced, each with its place and the error.
         languages: number of samples of each language.
     """
 
     positions: torch.Tensor
-    images: torch.Tensor
-    tokens: torch.Tensor
+    views: Mapping[str, torch.Tensor]
     row_groups: int = 0
     replaced: Sequence[str] = ()
     languages: Mapping[str, int] = {}
+
+    @property
+    def images(self) -> torch.Tensor:
+        """The view `image`."""
+        return self.views["image"]
+
+    @property
+    def tokens(self) -> torch.Tensor:
+        """The view `text`."""
+        return self.views["text"]
 
 
 class Share(NamedTuple):
@@ -76,8 +86,7 @@ class LoaderConfig:
         cache_bytes: limit of the cache for row groups that several workers of a host need.
         on_bad_row: `fail` if an image cannot be decoded, or `replace` it and its text by those of the next row of the
             row group that can be.
-        transform: how images are shown.
-        text: which text of an image is shown, and how.
+        views: how each view shows a sample, by its name.
     """
 
     order: SampleOrder
@@ -89,8 +98,7 @@ class LoaderConfig:
     pin_memory: bool = False
     cache_bytes: int = 4 << 30
     on_bad_row: Literal["fail", "replace"] = "fail"
-    transform: ImageTransform = PUBLISHED
-    text: TextTransform = field(default_factory=TextTransform)
+    views: Mapping[str, Transform] = field(default_factory=lambda: {"image": PUBLISHED, "text": TextTransform()})
 
 
 class ShardDataset:
@@ -119,7 +127,10 @@ class ShardDataset:
         steps: int,
     ) -> None:
         self.config, self.index, self.start, self.steps = config, index, start, steps
-        self.shape = BatchShape(config.batch_size // config.world_size, config.image_size, tokenizer.context_length)
+        fields = [Field(POSITIONS, (), torch.int64)]
+        for name, view in config.views.items():
+            fields += fields_of(view, name, side=config.image_size, context=tokenizer.context_length)
+        self.shape = BatchShape(config.batch_size // config.world_size, fields)
         self._storage, self._tokenizer = storage, tokenizer
 
     def __iter__(self) -> Iterator[Batch]:
@@ -131,8 +142,10 @@ class ShardDataset:
 
     def batch(self, memory: torch.Tensor, shares: Sequence[Share]) -> Batch:
         """Return the batch of which all workers have loaded their shares into `memory`."""
+        columns = self.shape.columns(memory)
         return Batch(
-            *self.shape.columns(memory),
+            columns.pop(POSITIONS),
+            columns,
             sum(share.row_groups for share in shares),
             [row for share in shares for row in share.replaced],
             dict(sum((Counter(share.languages) for share in shares), Counter())),
@@ -146,9 +159,8 @@ class ShardDataset:
         config = self.config
         shares_streams = config.order.streams % (config.world_size * workers) > 0
         cache = GroupCache(config.cache_bytes) if shares_streams else None
-        with_matched = config.text.reads_matched
         state, left = self.start, self.steps
-        with closing(ShardReader(self.index, self._storage, cache, with_matched=with_matched)) as reader:
+        with closing(self._reader(cache)) as reader:
             while left > 0:
                 state = state.batch_start(config.batch_size, self.index.samples)
                 steps = min(left, (self.index.samples - state.position) // config.batch_size)
@@ -159,6 +171,13 @@ class ShardDataset:
                         state = state.advance(config.batch_size)
                 left -= steps
 
+    def _reader(self, cache: GroupCache | None) -> ShardReader:
+        """Return a reader of the columns that the views need."""
+        views = self.config.views.values()
+        with_matched = any(isinstance(view, TextTransform) and view.reads_matched for view in views)
+        with_ids = any(isinstance(view, KeyTransform) and view.column == "image_id" for view in views)
+        return ShardReader(self.index, self._storage, cache, with_matched=with_matched, with_ids=with_ids)
+
     def _load(
         self,
         reader: ShardReader,
@@ -168,30 +187,30 @@ class ShardDataset:
         split: tuple[int, int],
         memory: torch.Tensor,
     ) -> Share:
+        config, replaced = self.config, []
         positions, rows = self._share(state, *split)
-        columns, epoch = self.shape.columns(memory), state.epoch
-        pixels, texts, replaced = columns.images.numpy()[rows], [], []
-        languages: Counter[str] = Counter()
+        columns = {name: column[rows] for name, column in self.shape.columns(memory).items()}
+        views = {name: make_view(view, name, columns, self._tokenizer) for name, view in config.views.items()}
         for number, position in enumerate(positions):
             location = order.locate(position)
-            seed = u64(self.config.order.seed, "crop", str(epoch), str(position))
+            seeds = {name: seeds_of(config.order.seed, name, epoch=state.epoch, position=position) for name in views}
             errors: list[InputError] = []
             group = groups.group(location)
             for row in self._rows_to_try(group, location.row):
                 try:
-                    self.config.transform.write(group.image(row), seed, pixels[number])
-                    text, language = self._text(group, row, epoch, position)
-                    texts.append(text)
-                    languages[language] += 1
+                    for name, view in views.items():
+                        view.read(number, group, row, seeds[name])
                     break
                 except InputError as error:
                     errors.append(InputError(f"{reader.describe(location._replace(row=row))}: {error}"))
             else:
                 raise errors[0]
             replaced += [str(error) for error in errors]
-        columns.positions[rows] = torch.tensor(positions, dtype=torch.int64)
-        columns.tokens[rows] = self._tokenizer(texts)
-        return Share(reader.newly_loaded(), replaced, dict(languages))
+        columns[POSITIONS].copy_(torch.tensor(positions, dtype=torch.int64))
+        for view in views.values():
+            view.finish()
+        texts = [view for view in views.values() if isinstance(view, TextRows)]
+        return Share(reader.newly_loaded(), replaced, dict(Counter(texts[0].languages)) if texts else {})
 
     def _share(self, state: DataState, worker: int, workers: int) -> tuple[range, slice]:
         """Return the positions that a worker loads, and their rows in the batch of this rank."""
@@ -208,14 +227,6 @@ class ShardDataset:
             for number, count in ((0, 1), (worker, workers))
         )
         return of_worker, slice((of_worker.start - of_rank.start) // config.world_size, None, workers)
-
-    def _text(self, group: RowGroup, row: int, epoch: int, position: int) -> tuple[str, str]:
-        """Return the text that this visit shows, and its language."""
-        seed = view_seed(self.config.order.seed, "text", "text", epoch=epoch, position=position)
-        text = self.config.text
-        return text.show(
-            group.text(row), group.language(row), group.matched(row), seed, group.written(row, text.columns)
-        )
 
     def _rows_to_try(self, group: RowGroup, row: int) -> Iterator[int]:
         """Yield a row, and the others of its group after it if they may replace it."""

@@ -33,8 +33,8 @@ DRAW_COLUMNS: Final = ("image_id", *(f"texts.list.element.{name}" for name in ("
 class RowGroup:
     """The samples of one row group in index order: the images in `rows` of the group, their texts and languages.
 
-    `matched` has all matched texts of each image, as lists of structs, and `annotations` the columns beside the
-    samples; None: they were not read.
+    `matched` has all matched texts of each image, as lists of structs, `annotations` the columns beside the samples,
+    and `ids` the image_ids; None: they were not read.
     """
 
     def __init__(
@@ -43,8 +43,10 @@ class RowGroup:
         rows: Integers,
         texts: pa.Array,
         languages: pa.Array,
+        *,
         matched: pa.ChunkedArray | None = None,
         annotations: pa.Table | None = None,
+        ids: pa.ChunkedArray | None = None,
     ) -> None:
         if 2 * len(rows) < len(images):  # hold only the images of the samples
             images, rows = images.take(pa.array(rows)), np.arange(len(rows))
@@ -52,8 +54,8 @@ class RowGroup:
         _, offsets, data = column.buffers()
         self._offsets = np.frombuffer(offsets, np.int64, len(column) + 1, 8 * column.offset)
         self._data = memoryview(data or b"").cast("B")  # decoders refuse signed bytes
-        self._rows, self._texts, self._languages, self._matched = rows, texts, languages, matched
-        self._annotations = annotations
+        self._rows, self._texts, self._languages = rows, texts, languages
+        self._matched, self._annotations, self._ids = matched, annotations, ids
 
     def __getitem__(self, row: int) -> tuple[bytes, str]:
         return bytes(self.image(row)), self.text(row)
@@ -73,6 +75,11 @@ class RowGroup:
     def language(self, row: int) -> str:
         """Return the language of a sample's text."""
         return str(self._languages[row].as_py())
+
+    def image_id(self, row: int) -> str:
+        """Return the image_id of a sample, which must have been read."""
+        assert self._ids is not None, "read with ids"
+        return str(self._ids[row].as_py())
 
     def matched(self, row: int) -> dict[str, MatchedText]:
         """Return language and source of all matched texts of a sample's image by text; none if they were not read."""
@@ -119,15 +126,22 @@ class ShardReader:
         storage: access to the files.
         cache: where row groups are shared with the other workers of the host, if they need the same ones.
         with_matched: whether `load` reads all matched texts of each image.
+        with_ids: whether `load` reads the image_ids.
 
     Attributes:
         index: the samples.
     """
 
     def __init__(
-        self, index: ShardIndex, storage: Storage, cache: GroupCache | None = None, *, with_matched: bool = False
+        self,
+        index: ShardIndex,
+        storage: Storage,
+        cache: GroupCache | None = None,
+        *,
+        with_matched: bool = False,
+        with_ids: bool = False,
     ) -> None:
-        self.index, self._with_matched = index, with_matched
+        self.index, self._with_matched, self._with_ids = index, with_matched, with_ids
         self._storage = storage
         self._cache = cache
         self._num_loaded = self._num_reported = 0
@@ -145,7 +159,7 @@ class ShardReader:
         columns: tuple[str, ...] = ("image", "text", "lang") if key is None else ("image", *DRAW_COLUMNS)
         if self._with_matched:
             columns += MATCHED_COLUMNS
-        if self._beside:
+        if self._beside or self._with_ids:
             columns += ("image_id",)
         columns = tuple(dict.fromkeys(columns))
         read = partial(self._load, group, columns)
@@ -164,7 +178,8 @@ class ShardReader:
         if self._beside:
             of_group = self._beside.read(int(self.index.group_file[group]), int(number), table["image_id"])
             annotations = of_group.take(pa.array(rows))
-        return RowGroup(table["image"], rows, texts, languages, matched, annotations)
+        ids = table["image_id"].take(pa.array(rows)) if self._with_ids else None
+        return RowGroup(table["image"], rows, texts, languages, matched=matched, annotations=annotations, ids=ids)
 
     def _load(self, group: int, columns: tuple[str, ...]) -> pa.Table:
         """Return columns of a row group as `read` does, and keep its file open."""

@@ -24,6 +24,7 @@ from curation.io.failures import first_line
 # Known names of each special token; new tokenizers get the first.
 PAD = ("<pad>", "[PAD]", "<|pad|>")
 BOS = ("<s>", "<bos>", "<|startoftext|>", "[CLS]")
+MASK = ("<mask>", "[MASK]")
 EOS = ("</s>", "<eos>", "<|endoftext|>", "[SEP]")
 SPECIAL_TOKENS: Final = ("bos_token", "eos_token", "pad_token")  # Hugging Face's keys
 
@@ -145,6 +146,26 @@ class Tokenizer:
     def special_tokens(self) -> dict[str, str | None]:
         """The special tokens by Hugging Face's keys."""
         return dict(zip(SPECIAL_TOKENS, (self.bos, self.eos, self.pad), strict=True))
+
+    @property
+    def mask_id(self) -> int | None:
+        """The id of the token that stands for a masked one; None if the vocabulary has none."""
+        name = self._find(MASK)
+        return None if name is None else self._core.token_to_id(name)
+
+    def with_mask(self) -> Self:
+        """Return this tokenizer, or, if it has no token for masked ones, one with such a token after all others."""
+        if self.mask_id is not None:
+            return self
+        core = tokenizers.Tokenizer.from_str(self.to_json())
+        core.add_special_tokens([MASK[0]])
+        return type(self)(core, self.context_length, self.special_tokens)
+
+    @property
+    def special_ids(self) -> tuple[int, ...]:
+        """The ids of start, end, padding and masked tokens."""
+        ids = (self.bos_id, self.eos_id, self.pad_id, self.mask_id)
+        return tuple(int(number) for number in ids if number is not None)
 
     @property
     def vocab_size(self) -> int:

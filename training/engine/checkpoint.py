@@ -4,6 +4,7 @@
                                         preprocessor_config.json   training.json manifest.json
                                         optimizer/: the state of the optimizer, one file per rank that saved it
                                         ema/: a second model, the moving average of the weights, if there is one
+                                        targets/: the model of targets   heads.safetensors: heads of terms, if any
     OUTPUT/checkpoints/latest           name of the newest complete checkpoint
 
 `training.engine.checkpoint_writer` writes them.
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple, Self
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from transformers import MetaClip2Model
@@ -33,8 +35,8 @@ from training.parallel.tensors import read_into, shapes_of
 
 TEMP_PREFIX = ".unfinished-"
 OPTIMIZER_FOLDER = "optimizer"
-AVERAGE_FOLDER = "ema"
-WEIGHTS_FILE = "model.safetensors"
+AVERAGE_FOLDER, TARGETS_FOLDER = "ema", "targets"
+WEIGHTS_FILE, HEADS_FILE = "model.safetensors", "heads.safetensors"
 
 
 class TrainingState(BaseModel):
@@ -49,6 +51,7 @@ class TrainingState(BaseModel):
         config: the configuration of the run that saved the checkpoint.
         seen_pairs_by_language: pairs trained on by the language of their text.
         code_version: version of the program that saved the checkpoint; empty in older ones.
+        phase: number of the phase that the optimizer belongs to.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -61,6 +64,7 @@ class TrainingState(BaseModel):
     config: dict[str, Any]
     seen_pairs_by_language: dict[str, int] = {}
     code_version: str = ""
+    phase: int = 0
 
     @classmethod
     def read(cls, checkpoint: Path) -> Self:
@@ -98,15 +102,28 @@ def load_model(checkpoint: Path) -> tuple[MetaClip2Model, Tokenizer]:
     return model, tokenizer
 
 
-def restore(checkpoint: Path, model: nn.Module, optimizer: Optimizer) -> None:
-    """Restore the state of the optimizer of a model; every rank reads the parts that it stores.
+def restore_heads(checkpoint: Path, heads: nn.Module) -> None:
+    """Read the heads of terms, if there are any. Raises DamagedCheckpointError if they cannot be read."""
+    if not heads.state_dict():
+        return
+    file = checkpoint / HEADS_FILE
+    try:
+        heads.load_state_dict(load_file(file))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise DamagedCheckpointError(
+            f"resume: {file} cannot be read ({first_line(error)}): set resume to another checkpoint"
+        ) from error
+
+
+def restore(checkpoint: Path, parameters: Mapping[str, nn.Parameter], optimizer: Optimizer) -> None:
+    """Restore the state of the optimizer of named parameters; every rank reads the parts that it stores.
 
     The hyper-parameters of the optimizer stay those it was made with, so the configuration determines them. There is no
     random generator to restore, because every step seeds it.
 
     Raises DamagedCheckpointError if the state cannot be read or belongs to another model.
     """
-    folder, parameters = checkpoint / OPTIMIZER_FOLDER, dict(model.named_parameters())
+    folder = checkpoint / OPTIMIZER_FOLDER
     try:
         moments: dict[str, Tensor] = {}
         for key, shape in shapes_of(folder).items():
@@ -122,9 +139,9 @@ def restore(checkpoint: Path, model: nn.Module, optimizer: Optimizer) -> None:
         ) from error
 
 
-def moments_of(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
+def moments_of(parameters: Mapping[str, nn.Parameter], optimizer: Optimizer) -> dict[str, Tensor]:
     """Return the tensors of an optimizer's state by the name of their parameter, a dot, and their own name."""
-    states = {name: optimizer.state.get(parameter, {}) for name, parameter in model.named_parameters()}
+    states = {name: optimizer.state.get(parameter, {}) for name, parameter in parameters.items()}
     return {f"{name}.{key}": value for name, state in states.items() for key, value in state.items()}
 
 

@@ -6,13 +6,18 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from curation.errors import UsageError
 from training.config import TrainConfig
 from training.engine.checkpoint import TrainingState
+from training.methods.terms import Loss
 
 log = logging.getLogger(__name__)
 
-WHOLE = ("sources",)  # a mapping with keys that the user chooses has no defaults for the ones left out
+LOSS: TypeAdapter[Any] = TypeAdapter(Loss)
+
+WHOLE = ("sources", "views", "loss")  # its keys depend on the user, so those left out have no default here
 
 # They determine the order of the samples and the meaning of the weights: another value is refused.
 REFUSED = (
@@ -30,8 +35,12 @@ REFUSED = (
     "vocab_size",
     "tokenizer_alpha",
     "context_length",
-    "phase",
+    "views",
     "loss",
+    "terms",
+    "phase",
+    "phases",
+    "targets",
     "batch_size",
     "seed",
     "shuffle_streams",
@@ -64,6 +73,7 @@ REPORTED = (
 FREE = (
     "lake",
     "storage",
+    "method",
     "start",
     "grad_checkpointing",
     "device",
@@ -109,6 +119,8 @@ def _effective(values: dict[str, Any]) -> dict[str, Any]:
     A key that the run of a checkpoint did not know has its default.
     """
     defaults = TrainConfig.model_construct().model_dump(mode="json")
+    if "loss" in values:  # its kind decides about its keys
+        values = values | {"loss": LOSS.validate_python(values["loss"]).model_dump(mode="json")}
     config = TrainConfig.model_construct(**values)
     derived: dict[str, int | None] = {"steps": None, "seen_pairs": None}  # unknown until the languages are counted
     if config.seen_english_pairs is None:

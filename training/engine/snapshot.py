@@ -13,7 +13,8 @@ from transformers import MetaClip2Model
 
 from curation.errors import OutputError
 from training.data.tokenizer import Tokenizer
-from training.engine.checkpoint import OPTIMIZER_FOLDER, WEIGHTS_FILE, TrainingState, moments_of
+from training.engine.checkpoint import HEADS_FILE, OPTIMIZER_FOLDER, WEIGHTS_FILE, TrainingState, moments_of
+from training.models.towers import TwoTowers
 from training.parallel.blocks import BlockPlan, SavedBlock
 from training.parallel.tensors import local
 
@@ -54,7 +55,7 @@ class Snapshot(NamedTuple):
 
 def take_snapshot(
     plan: BlockPlan,
-    model: MetaClip2Model,
+    towers: TwoTowers,
     tokenizer: Tokenizer,
     optimizer: Optimizer,
     state: TrainingState,
@@ -66,10 +67,11 @@ def take_snapshot(
     `copies` are the weights of further models, such as the moving average of the weights, by their folder. They may be
     on rank 0 only.
     """
-    models = {"": model.state_dict(), **copies}
+    models = {"": towers.model.state_dict(), **copies}
     tensors = {(Path(folder) / WEIGHTS_FILE).as_posix(): weights for folder, weights in models.items()}
-    tensors[OPTIMIZER_FOLDER] = moments_of(model, optimizer)
+    tensors[HEADS_FILE] = towers.heads.state_dict()
+    tensors[OPTIMIZER_FOLDER] = moments_of(towers.parameters_by_name(), optimizer)
     blocks = plan.of(tensors)
     own = [saved for saved in blocks if saved.rank == plan.world.rank]
     share = {saved: local(tensors[saved.file][saved.block.name]).detach() for saved in own}
-    return Snapshot(model, tokenizer, state, blocks, share)
+    return Snapshot(towers.model, tokenizer, state, blocks, share)

@@ -10,16 +10,22 @@ from training.config import TrainConfig
 from training.data.shard_index import TrainValSplit
 from training.data.tokenizer import Tokenizer
 from training.data.tokenizer_texts import tokenizer_texts
-from training.methods.base import Sigmoid
+from training.engine.method_parts import SIGMOID_SCALE, shared_sigmoid
 from training.methods.phase import set_scale
 from training.models.metaclip2 import PRESETS, random_model, text_config, vision_config
 from training.models.pretrained import SCALARS, load_parts, read_positions, read_source, text_part, vision_part
 
-SIGMOID_SCALE = 10.0  # SigLIP, arXiv 2303.15343, section 3.2
-
 
 def make_tokenizer(config: TrainConfig, split: TrainValSplit) -> Tokenizer:
-    """Return the tokenizer of a new run: the configured one, that of the start, or one trained on the shards."""
+    """Return the tokenizer of a new run: the configured one, that of the start, or one trained on the shards.
+
+    It has a token for masked ones if a view masks some.
+    """
+    tokenizer = _plain_tokenizer(config, split)
+    return tokenizer.with_mask() if any(getattr(view, "mask", 0) for view in config.all_views.values()) else tokenizer
+
+
+def _plain_tokenizer(config: TrainConfig, split: TrainValSplit) -> Tokenizer:
     folder = config.start.text_source if config.tokenizer == "train" else config.tokenizer
     if config.start.text_source:
         length = config.context_length or read_positions(config.start.text_source)
@@ -37,7 +43,7 @@ def make_model(config: TrainConfig, tokenizer: Tokenizer) -> MetaClip2Model:
 
     Raises UsageError if a start cannot be read, or does not fit the tokenizer or the other settings.
     """
-    start, preset, is_sigmoid = config.start, PRESETS[config.preset], isinstance(config.loss, Sigmoid)
+    start, preset, sigmoid = config.start, PRESETS[config.preset], shared_sigmoid(config.all_terms)
     weights: dict[str, Tensor] = {}
     vision, text = vision_config(preset, side=config.image_size), text_config(preset, tokenizer)
     if start.text_source:
@@ -51,10 +57,10 @@ def make_model(config: TrainConfig, tokenizer: Tokenizer) -> MetaClip2Model:
         weights |= weights_of_vision
     if start.checkpoint:
         weights |= {name: value for name, value in source.weights.items() if name in SCALARS}
-    bias = config.loss.bias if isinstance(config.loss, Sigmoid) else None
-    model = random_model(vision, text, seed=config.seed, bias=bias)
+    model = random_model(vision, text, seed=config.seed, bias=sigmoid.bias if sigmoid else None)
     load_parts(model, weights)
-    initial = config.phase.scale.initial or (SIGMOID_SCALE if is_sigmoid and not start.checkpoint else None)
+    first = config.phases[0] if config.phases else config.phase
+    initial = first.scale.initial or (SIGMOID_SCALE if sigmoid and not start.checkpoint else None)
     if initial is not None:
         set_scale(model, initial)
     return model

@@ -19,12 +19,13 @@ class WeightAverage:
     Args:
         model: the model whose weights are averaged; buffers are not.
         decay: share of the average that a step keeps.
+        weights: where the average is, such as the parameters of a copy of the model; None: in tensors of its own.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    def __init__(self, model: nn.Module, decay: float, weights: dict[str, Tensor] | None = None) -> None:
         self._decay = decay
         self._parameters = dict(model.named_parameters())
-        self.weights: dict[str, Tensor] = {name: p.detach().clone() for name, p in self._parameters.items()}
+        self.weights = weights or {name: p.detach().clone() for name, p in self._parameters.items()}
 
     @torch.no_grad()
     def update(self) -> None:

@@ -18,7 +18,8 @@ from curation.errors import InputError, UsageError
 from curation.io.failures import first_line
 from training.data.tokenizer import Tokenizer
 from training.data.transforms import center_box, processor_config, resize
-from training.models.metaclip2 import TwoTowers, image_size
+from training.models.metaclip2 import image_size
+from training.models.towers import TwoTowers
 
 PROCESSOR_FILE = "preprocessor_config.json"
 

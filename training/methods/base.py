@@ -5,9 +5,9 @@ A method fills in these types; it does not change the training loop. Each type i
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from curation.cli.locations import Location
 from training.optimizers.schedules import Schedule
@@ -31,29 +31,6 @@ class Group(Part):
         description="parts in which a rank computes its pairs of a batch, to save memory; the loss is that of the "
         "whole batch, and every part is computed twice",
     )
-
-
-class InfoNCE(Part):
-    """The symmetric contrastive loss (CLIP, arXiv 2103.00020)."""
-
-    kind: Literal["info_nce"] = "info_nce"
-
-
-class Sigmoid(Part):
-    """The pairwise sigmoid loss (SigLIP, arXiv 2303.15343)."""
-
-    kind: Literal["sigmoid"] = Field(
-        "sigmoid", description="info_nce: softmax over the batch; sigmoid: each pair alone (default: info_nce)"
-    )
-    bias: float = Field(-10.0, description="initial bias of the sigmoid loss, which is learned")
-
-
-def _named(value: Any) -> Any:
-    """Convert the name of a loss to its settings."""
-    return {"kind": value} if isinstance(value, str) else value
-
-
-Loss = Annotated[InfoNCE | Sigmoid, Field(discriminator="kind"), BeforeValidator(_named)]
 
 
 class Start(Part):
@@ -129,3 +106,21 @@ class Phase(Part):
         "vector (arXiv 2102.06171); default: no limit",
     )
     scale: Scale = Scale()
+
+
+class PartialPhase(Phase):
+    """One of several phases of a run, each with an optimizer of its own."""
+
+    share: float = Field(1.0, gt=0, description="share of the run's steps, relative to those of the other phases")
+    lr: float | None = Field(None, gt=0, description="peak learning rate of the phase; default: lr")
+    warmup_steps: int | None = Field(
+        None, ge=0, description="steps of its linear warm-up; default: as for a run of the length of the phase"
+    )
+
+
+class Targets(Part):
+    """A second model, whose embedding of a view has the name of the view after `target.` in a term."""
+
+    momentum: float = Field(
+        0.996, ge=0, le=1, description="share of its weights that a step keeps; 1: they stay those of the start"
+    )

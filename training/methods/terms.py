@@ -1,19 +1,23 @@
 """What a training step compares: terms, of which the loss is a weighted sum, as typed settings.
 
-A term names the views that it reads; `training.methods.method` checks them against the views of a method.
+A term names the views that it reads; `training.methods.term_checks` checks them against the views of a method.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from training.methods.base import Part
 
-ROWS = frozenset({"image", "text", "frames", "vector"})  # kinds of views with one row of numbers per sample
-KEYS, TEXTS, IMAGES = frozenset({"key"}), frozenset({"text"}), frozenset({"image", "frames"})
+ROWS = frozenset({"image", "text", "vector"})  # kinds of views with one row of numbers per sample
+KEYS, TEXTS, IMAGES = frozenset({"key"}), frozenset({"text"}), frozenset({"image"})
+
+TARGET = "target."  # before the name of a view: its embedding by the targets' model
+
+KINDS = "info_nce: softmax over the batch; sigmoid: each pair alone (default: info_nce)"
 
 Kinds = dict[str, frozenset[str]]
 ScaleOfTerm = Literal["shared", "own"] | Annotated[float, Field(gt=0)]
@@ -21,6 +25,8 @@ ScaleOfTerm = Literal["shared", "own"] | Annotated[float, Field(gt=0)]
 
 class Term(Part):
     """A loss with a weight."""
+
+    kind: str
 
     weight: float = Field(1.0, gt=0, description="factor of the term in the loss")
 
@@ -46,20 +52,21 @@ class _Between(Term):
 
 
 class InfoNCETerm(_Between):
-    """The symmetric contrastive loss."""
+    """The symmetric contrastive loss (CLIP, arXiv 2103.00020)."""
 
-    kind: Literal["info_nce"] = "info_nce"
+    kind: Literal["info_nce"] = Field("info_nce", description=KINDS)
     equal: Literal["soft", "drop"] = Field(
         "soft", description="rows with equal keys: soft makes them targets, too; drop leaves them out"
     )
 
 
 class SigmoidTerm(_Between):
-    """The pairwise sigmoid loss; rows with equal keys are left out."""
+    """The pairwise sigmoid loss (SigLIP, arXiv 2303.15343); rows with equal keys are left out."""
 
-    kind: Literal["sigmoid"] = "sigmoid"
+    kind: Literal["sigmoid"] = Field("sigmoid", description=KINDS)
+    bias: float = Field(-10.0, description="initial bias of the sigmoid loss, which is learned")
     negatives: tuple[str | None, str | None] = Field(
-        (None, None), description="views with generated negatives of the first and of the second view"
+        (None, None), description="views with generated negatives of the first and of the second view; default: none"
     )
 
     def reads(self) -> Kinds:
@@ -67,22 +74,8 @@ class SigmoidTerm(_Between):
         return super().reads() | {name: ROWS for name in self.negatives if name is not None}
 
 
-class OmniSourceTerm(Term):
-    """The loss of videos with subtitles and captions."""
-
-    kind: Literal["omni_source"] = "omni_source"
-    video: str = Field("frames", description="view of the videos")
-    texts: tuple[str, str] = Field(("subtitle", "caption"), description="views of subtitles and captions")
-    frame: str | None = Field("middle", description="view of a frame, which is compared with the caption")
-
-    def reads(self) -> Kinds:
-        """Return the views of videos, texts and frames."""
-        frame = {} if self.frame is None else {self.frame: IMAGES}
-        return {self.video: IMAGES} | dict.fromkeys(self.texts, TEXTS) | frame
-
-
 class PullTerm(Term):
-    """The distance of a view's embeddings from stored vectors or from those of the shadow."""
+    """The distance of a view's embeddings from stored vectors or from those of the targets' model."""
 
     kind: Literal["pull"] = "pull"
     between: tuple[str, str] = Field(description="the view that is trained, and its target")
@@ -98,6 +91,8 @@ class SiameseTerm(Term):
 
     kind: Literal["siamese"] = "siamese"
     between: tuple[str, str] = Field(("image", "image_2"), description="the two views")
+    hidden: int = Field(1024, ge=1, description="width of the projector and of the predictor's output")
+    bottleneck: int = Field(512, ge=1, description="width of the predictor's middle layer")
 
     def reads(self) -> Kinds:
         """Return both views."""
@@ -130,6 +125,14 @@ class MaskedWordsTerm(Term):
 
 
 AnyTerm = Annotated[
-    InfoNCETerm | SigmoidTerm | OmniSourceTerm | PullTerm | SiameseTerm | NeighborTerm | MaskedWordsTerm,
+    InfoNCETerm | SigmoidTerm | PullTerm | SiameseTerm | NeighborTerm | MaskedWordsTerm,
     Field(discriminator="kind"),
 ]
+
+
+def _named(value: Any) -> Any:
+    """Convert the name of a loss to its settings."""
+    return {"kind": value} if isinstance(value, str) else value
+
+
+Loss = Annotated[InfoNCETerm | SigmoidTerm, Field(discriminator="kind"), BeforeValidator(_named)]

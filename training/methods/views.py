@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from training.data.views.frame_choice import CLIP_VIP_FRAMES
 from training.data.views.image_transform import ImageTransform
-from training.data.views.text_edits import Edit
-from training.data.views.text_transform import ANNOTATED, PUBLISHED_ONLY, TextTransform
+from training.data.views.keys import KeyTransform
+from training.data.views.text_transform import PUBLISHED_ONLY, STORED, TextTransform
+from training.data.views.vectors import VectorTransform
 from training.methods.base import Part
-
-STORED = frozenset({"published", "matched", *ANNOTATED})
 
 Share = Annotated[float, Field(gt=0, le=1)]
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -46,7 +45,6 @@ class ImageView(Crop):
     """A random crop of an image."""
 
     kind: Literal["image"] = "image"
-    column: str = Field("image", description="column with the encoded images")
 
 
 class Texts(Part):
@@ -62,7 +60,9 @@ class Texts(Part):
     short_words: int = Field(
         0, ge=0, description="a drawn text of fewer words is replaced by the first text of the first source"
     )
-    edits: tuple[Edit, ...] = Field((), description="edits of which one is drawn: swap, delete, synonym")
+    edits: tuple[Literal["swap", "delete"], ...] = Field(
+        (), description="edits of which one is drawn: swap or delete one word in ten"
+    )
 
     @model_validator(mode="after")
     def _some_weight(self) -> Self:
@@ -74,9 +74,6 @@ class Texts(Part):
 class StoredTexts(Texts):
     """Which of the texts in the shards a visit shows; it is drawn anew in every epoch."""
 
-    edits: tuple[Literal["swap", "delete"], ...] = Field(
-        (), description="edits of which one is drawn: swap or delete one word in ten"
-    )
     source_weights: dict[str, Weight] = Field(
         {},
         description="factor of the weight of a text by where it was found, such as {alt: 2, title: 0.5}; others have 1",
@@ -101,35 +98,41 @@ class StoredTexts(Texts):
         return TextTransform(self.sources, self.short_words, self.edits, self.source_weights, self.language_weights)
 
 
-class TextView(Texts):
+class TextView(StoredTexts):
     """A text, drawn from several sources in every epoch."""
 
     kind: Literal["text"] = "text"
     mask: float = Field(0.0, ge=0, lt=1, description="share of the tokens that are selected for masking")
 
-
-class FramesView(Part):
-    """Frames of a video."""
-
-    kind: Literal["frames"] = "frames"
-    column: str = Field("frames", description="column with the lists of encoded frames")
-    count: int = Field(CLIP_VIP_FRAMES, ge=1, description="number of frames that are read")
-    jitter: bool = Field(True, description="whether first and last frame are drawn")
+    @property
+    def transform(self) -> TextTransform:
+        """The transform of texts with these settings."""
+        return replace(super().transform, mask=self.mask)
 
 
 class VectorView(Part):
     """A stored vector, such as an embedding of a teacher."""
 
     kind: Literal["vector"] = "vector"
-    column: str = Field(description="column with the vectors")
+    column: str = Field(description="column of annotations with the vectors")
     size: int = Field(ge=1, description="numbers per vector")
+
+    @property
+    def transform(self) -> VectorTransform:
+        """How the vectors are read."""
+        return VectorTransform(self.column, self.size)
 
 
 class KeyView(Part):
     """A key that tells which rows belong together, such as that of an image with several texts."""
 
     kind: Literal["key"] = "key"
-    column: str = Field("image_id", description="column with the keys")
+    column: Literal["image_id", "text"] = Field("image_id", description="column of the shards with the keys")
+
+    @property
+    def transform(self) -> KeyTransform:
+        """How the keys are read."""
+        return KeyTransform(self.column)
 
 
-View = Annotated[ImageView | TextView | FramesView | VectorView | KeyView, Field(discriminator="kind")]
+View = Annotated[ImageView | TextView | VectorView | KeyView, Field(discriminator="kind")]

@@ -6,15 +6,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch import nn
 from transformers import MetaClip2Config, MetaClip2Model, MetaClip2TextConfig, MetaClip2VisionConfig
 from transformers.utils import logging as transformers_logging
 
 from curation.errors import UsageError
 from training.data.tokenizer import Tokenizer
-from training.data.transforms import normalize_pixels
-from training.models.embeddings import Embeddings
 
 # progress bars for a single file would interrupt the log lines
 transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
@@ -151,53 +148,3 @@ def enable_activation_checkpointing(model: MetaClip2Model) -> None:
     names = ("activation_checkpointing_enable", "gradient_checkpointing_enable")
     enable = next(getattr(model, name) for name in names if hasattr(model, name))
     enable({"use_reentrant": False})
-
-
-MAX_TEXT_GROUPS, MIN_TEXT_GROUP = 4, 16  # groups per batch of texts; texts per group
-
-
-class TwoTowers(nn.Module):
-    """Both encoders in one forward pass, as DDP requires.
-
-    Attributes:
-        text_groups: into how many groups of similar length a batch of texts is divided at most.
-
-    Args:
-        model: the wrapped MetaClip2Model.
-    """
-
-    def __init__(self, model: MetaClip2Model) -> None:
-        super().__init__()
-        self.model = model
-        self.text_groups = MAX_TEXT_GROUPS
-
-    def forward(self, images: Tensor, tokens: Tensor) -> Embeddings:
-        """Return the embeddings of pairs, the logit scale, and the bias if the model has one.
-
-        Args:
-            images: uint8 of shape (n, height, width, 3), on any device.
-            tokens: ids of shape (n, length), preferably on the CPU, because their lengths control the grouping.
-        """
-        bias = getattr(self.model, "logit_bias", None)
-        return Embeddings(self.embed_images(images), self.embed_texts(tokens), self.model.logit_scale.exp(), bias)
-
-    def embed_images(self, images: Tensor) -> Tensor:
-        """Return the unit embeddings of images."""
-        pixels = normalize_pixels(images.to(self.model.device, non_blocking=True))
-        return normalize(self.model.get_image_features(pixel_values=pixels).pooler_output.float(), dim=-1)
-
-    def embed_texts(self, tokens: Tensor) -> Tensor:
-        """Return the unit embeddings of texts.
-
-        Attention is causal and the embedding is read at the end token, so later tokens have no effect. Texts of similar
-        length are encoded together, truncated to the longest of them; most alt texts are far shorter than the context.
-        """
-        lengths = tokens.eq(self.model.text_model.eos_token_id).int().argmax(1) + 1
-        by_length = lengths.argsort(stable=True)
-        parts = [
-            self.model.get_text_features(
-                input_ids=tokens[rows, : lengths[rows[-1]]].to(self.model.device)
-            ).pooler_output
-            for rows in by_length.chunk(max(1, min(self.text_groups, len(tokens) // MIN_TEXT_GROUP)))
-        ]
-        return normalize(torch.cat(parts).float(), dim=-1)[by_length.argsort().to(self.model.device)]

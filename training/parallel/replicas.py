@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import get_total_norm
 
 from training.distributed import World
-from training.models.metaclip2 import TwoTowers
+from training.models.towers import TwoTowers
 from training.parallel.tensors import local
 
 
@@ -35,7 +35,10 @@ class Replicas:
 
     def _wrap(self, towers: TwoTowers) -> nn.Module:
         towers.to(self._world.device)
-        return DistributedDataParallel(towers) if self._world.size > 1 else towers
+        if self._world.size == 1:
+            return towers
+        # the buffers are equal on all ranks, apart from running statistics, which training does not read
+        return DistributedDataParallel(towers, broadcast_buffers=False)
 
     def end_backward(self) -> Tensor:
         """Complete the gradients after a backward pass and return their norm, which is equal on all ranks."""

@@ -14,7 +14,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn.utils import get_total_norm
 
 from training.distributed import World
-from training.models.metaclip2 import TwoTowers
+from training.models.towers import TwoTowers
 from training.parallel.replicas import Replicas
 
 

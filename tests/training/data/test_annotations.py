@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from datetime import UTC, datetime
+from functools import partial
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from curation.errors import InputError, UsageError
-from curation.lake.schemas import SCHEMAS, annotation_schema
 from curation.lake.tombstones import add_tombstones
-from jobs.runtime.partitions import WriterFactory
+from support.annotations import publish_annotations
 from support.batches import ORDER, ROWS, SIDE, START, equal, global_batches
 from support.shards import shard_row
 from training.data.sample_order import SampleOrder
 from training.data.shard_dataset import LoaderConfig, ShardDataset
 from training.data.shard_index import build_index
 from training.data.shard_reader import ShardReader
+from training.data.views.image_transform import PUBLISHED
 from training.data.views.text_transform import TextTransform
 
 MAKER = {"kind": "rewrites", "maker": "m:Maker", "version": "1"}
@@ -40,26 +38,7 @@ def value(kind: str, image_id: str):
     return [{"text": rewrite(number), "style": "", "of": None}] if number % 5 else None
 
 
-def annotate(shard_lake, kind="rewrites", *, batch="b1", maker=MAKER, run="20300101T000000-a-1", ids=lambda name: name):
-    """Publish annotations beside the shards of a batch, as jobs.annotate does it."""
-    lake, partition = shard_lake.lake, {"recipe": "default", "batch": batch, "kind": kind}
-    shards = lake.snapshot("shards", {"batch": batch})
-    writers, files = WriterFactory(lake.storage, lake.root, run, {"annotations": partition}), []
-    for number, shard in enumerate(shards.files):
-        with writers("annotations", number, schema=annotation_schema(kind)) as writer:
-            parquet = pq.ParquetFile(shard.path)
-            for group in range(parquet.num_row_groups):
-                names = [ids(name) for name in parquet.read_row_group(group, ["image_id"])["image_id"].to_pylist()]
-                rows = [{"image_id": name, "input_hash": 0, kind: value(kind, name)} for name in names]
-                writer.write_row_group(pa.Table.from_pylist(rows, schema=annotation_schema(kind)))
-        files += writer.files
-    inputs = json.dumps({"shards": list(shards.run_ids), "settings": maker})
-    now = datetime.now(UTC)
-    row = dict.fromkeys(["stage", "batch", "code_version", "fingerprint", "config", "totals", "drops", "seconds"], "{}")
-    row |= {"run_id": run, "started": now, "finished": now, "complete": True, "inputs": inputs}
-    expected = lake.snapshot("annotations", partition).run_ids
-    lake.publish("annotations", partition, files, expected=expected, metadata={"run_id": run})
-    lake.append("runs", pa.Table.from_pylist([row], schema=SCHEMAS["runs"]))
+annotate = partial(publish_annotations, value=value, maker=MAKER)
 
 
 def index_of(shard_lake, *columns, **keys):
@@ -70,7 +49,8 @@ def dataset_of(shard_lake, tokenizer, sources, order=ORDER, **keys):
     index = index_of(shard_lake, *TextTransform(sources).columns)
 
     def make(order=order, steps=12, **settings) -> ShardDataset:
-        config = LoaderConfig(order=order, image_size=SIDE, batch_size=12, text=TextTransform(sources), **settings)
+        views = {"image": PUBLISHED, "text": TextTransform(sources)}
+        config = LoaderConfig(order=order, image_size=SIDE, batch_size=12, views=views, **settings)
         return ShardDataset(index, shard_lake.lake.storage, tokenizer, config, start=START, steps=steps)
 
     return make(**keys) if keys else make

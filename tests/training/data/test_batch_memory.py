@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.batches import equal
-from training.data.batch_memory import BatchShape, MemoryPool
+from training.data.batch_memory import BatchShape, Field, MemoryPool
 from training.data.loader import load_batches
 from training.distributed import RunInterruptedError
 
@@ -39,19 +39,24 @@ def test_memory_is_used_again_when_its_last_user_is_gone():
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9))
 def test_the_columns_of_a_batch_fill_its_memory_without_overlap(rows, side, context):
-    shape = BatchShape(rows, side, context)
+    fields = [
+        Field("image", (side, side, 3), torch.uint8),
+        Field("text", (context,), torch.int32),
+        Field("key", (), torch.int64),
+        Field("vector", (context,), torch.float32),
+    ]
+    shape = BatchShape(rows, fields)
     columns = shape.columns(torch.zeros(shape.num_bytes, dtype=torch.uint8))
-    assert [tuple(column.shape) for column in columns] == [(rows,), (rows, side, side, 3), (rows, context)]
-    assert [column.dtype for column in columns] == [torch.int64, torch.uint8, torch.int32]
-    for number, column in enumerate(columns):
-        column.fill_(number + 1)
-    assert all((column == number + 1).all() for number, column in enumerate(columns))
-    assert sum(column.numel() * column.element_size() for column in columns) == shape.num_bytes
+    for number, (name, of_row, dtype) in enumerate(fields):
+        assert (tuple(columns[name].shape), columns[name].dtype) == ((rows, *of_row), dtype)
+        columns[name].fill_(number + 1)
+    assert all((columns[field.name] == number + 1).all() for number, field in enumerate(fields))
+    assert sum(column.numel() * column.element_size() for column in columns.values()) == shape.num_bytes
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_batches_that_the_consumer_holds_never_change(dataset, workers):
-    alone = [batch._replace(images=batch.images.clone()) for batch in dataset()]
+    alone = [batch._replace(views={name: rows.clone() for name, rows in batch.views.items()}) for batch in dataset()]
     batches = enumerate(load_batches(dataset(num_workers=workers)))
     held = {number: batch for number, batch in batches if number % 3 != 1}
     assert len({batch.images.data_ptr() for batch in held.values()}) == len(held)

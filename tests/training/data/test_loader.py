@@ -94,7 +94,7 @@ def test_batches_for_a_gpu_are_copied_once_into_pinned_memory(dataset, monkeypat
     monkeypatch.setattr(loader.torch, "empty", empty)
     batches = list(load_batches(dataset(pin_memory=True, num_workers=workers)))
     assert all(equal(a, b) for a, b in zip(batches, alone, strict=True))
-    assert all(column.data_ptr() in pinned for batch in batches for column in batch[:3])
+    assert all(column.data_ptr() in pinned for batch in batches for column in (batch.positions, *batch.views.values()))
 
 
 def test_loader_processes_do_not_import_the_main_module(dataset, monkeypatch):

@@ -19,6 +19,7 @@ from training.engine.checkpoint_writer import save
 from training.engine.snapshot import take_snapshot
 from training.engine.weight_average import WeightAverage
 from training.models.metaclip2 import PRESETS, Tower
+from training.models.towers import TwoTowers
 from training.parallel.blocks import BlockPlan
 
 ALONE = World(0, 1, torch.device("cpu"))
@@ -41,7 +42,7 @@ def run(tokenizer):
     def snapshot(number: int, averaged=None):
         state = TrainingState(step=number, progress=DataState(), version=1, run_ids=("r",), samples=9, config={})
         copies = {"ema": averaged} if averaged else {}
-        return take_snapshot(BlockPlan(ALONE), model, tokenizer, optimizer, state, copies=copies)
+        return take_snapshot(BlockPlan(ALONE), TwoTowers(model), tokenizer, optimizer, state, copies=copies)
 
     step.model, step.optimizer, step.snapshot = model, optimizer, snapshot
     step()

@@ -21,6 +21,7 @@ from training.engine.checkpoint import TrainingState
 from training.engine.checkpoint_writer import save as save_checkpoint
 from training.engine.snapshot import take_snapshot
 from training.models.metaclip2 import PRESETS, Tower
+from training.models.towers import TwoTowers
 from training.output.manifest import DamagedCheckpointError, check_manifest
 from training.output.tensor_file import write_tensors
 from training.parallel.blocks import BlockPlan
@@ -44,7 +45,8 @@ def saved(tokenizer, tmp_path):
         for parameter in model.parameters():
             parameter.grad = torch.full_like(parameter, 0.01 * step)
         optimizer.step()
-        save_checkpoint(ALONE, tmp_path, take_snapshot(BlockPlan(ALONE), model, tokenizer, optimizer, state), keep=keep)
+        snapshot = take_snapshot(BlockPlan(ALONE), TwoTowers(model), tokenizer, optimizer, state)
+        save_checkpoint(ALONE, tmp_path, snapshot, keep=keep)
         return checkpoint.find(tmp_path)
 
     save.model, save.optimizer, save.output = model, optimizer, tmp_path
@@ -65,7 +67,7 @@ def test_a_checkpoint_restores_everything(saved, tokenizer):
     assert (state.step, state.progress, state.version, state.run_ids) == (7, DataState(1, 14), 4, ("r",))
     assert state.config == {"lr": 0.1}
     optimizer = AdamW(model.parameters(), fused=True)
-    checkpoint.restore(folder, model, optimizer)
+    checkpoint.restore(folder, dict(model.named_parameters()), optimizer)
     expected, restored = saved.optimizer.state_dict(), optimizer.state_dict()
     assert restored["param_groups"] == expected["param_groups"]
     for number, moments in expected["state"].items():
@@ -205,7 +207,7 @@ def test_a_damaged_file_of_a_checkpoint_is_named(saved, file, damage):
         check_manifest(folder)
     if file == OPTIMIZER and damage != "changed":
         with pytest.raises(DamagedCheckpointError, match=r"resume: .*/optimizer cannot be read \(.*\): set resume to"):
-            checkpoint.restore(folder, saved.model, saved.optimizer)
+            checkpoint.restore(folder, dict(saved.model.named_parameters()), saved.optimizer)
 
 
 def test_a_folder_without_a_manifest_is_no_complete_checkpoint(saved):
@@ -238,7 +240,7 @@ def test_the_configuration_wins_over_the_hyper_parameters_of_the_saved_optimizer
     folder = saved(1)
     parameters = saved.model.parameters()
     changed = AdamW(parameters, lr=0.5, betas=(0.1, 0.2), eps=1e-3, weight_decay=0.7, fused=True)
-    checkpoint.restore(folder, saved.model, changed)
+    checkpoint.restore(folder, dict(saved.model.named_parameters()), changed)
     (group,) = changed.param_groups
     assert (group["lr"], group["betas"], group["eps"], group["weight_decay"]) == (0.5, (0.1, 0.2), 1e-3, 0.7)
     assert len(changed.state_dict()["state"]) == len(group["params"])

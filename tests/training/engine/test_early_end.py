@@ -23,7 +23,7 @@ from training.distributed import RunInterruptedError, World, join_process_group
 from training.engine import checkpoint
 from training.engine.checkpoint import TrainingState
 from training.evaluation.held_out import HeldOutResults
-from training.models.metaclip2 import TwoTowers
+from training.models.towers import TwoTowers
 from training.train import train
 
 ALONE = World(0, 1, torch.device("cpu"))

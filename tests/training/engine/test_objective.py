@@ -14,8 +14,9 @@ from curation.errors import UsageError
 from support.ranks import call_on_ranks
 from training.distributed import World
 from training.engine.objective import Objective
-from training.methods.base import Group, InfoNCE, Sigmoid
-from training.models.embeddings import Embeddings
+from training.methods.base import Group
+from training.methods.terms import InfoNCETerm, SigmoidTerm
+from training.models.features import Features
 
 PAIRS, WIDTH = 12, 5
 CASES = list(product(("info_nce", "sigmoid"), (1, 3), ("all", 1, 2)))
@@ -31,19 +32,20 @@ class Encoders(nn.Module):
         self.scale, self.bias = nn.Parameter(torch.tensor(1.5)), nn.Parameter(torch.tensor(-2.0))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, images, texts) -> Embeddings:
-        image, text = self.dropout(self.image(images)), self.dropout(self.text(texts))
-        return Embeddings(normalize(image), normalize(text), self.scale.exp(), self.bias)
+    def forward(self, views) -> Features:
+        image, text = self.dropout(self.image(views["image"])), self.dropout(self.text(views["text"]))
+        rows = {"image": normalize(image), "text": normalize(text)}
+        return Features(rows, {"scale": self.scale.exp(), "bias": self.bias})
 
 
-def pairs() -> tuple[torch.Tensor, torch.Tensor]:
+def pairs(rows: slice = slice(None), dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(4)
-    return torch.randn(PAIRS, WIDTH, generator=generator), torch.randn(PAIRS, WIDTH, generator=generator)
+    return {name: torch.randn(PAIRS, WIDTH, generator=generator)[rows].to(dtype) for name in ("image", "text")}
 
 
-def loss_by_definition(kind: str, embeddings: Embeddings) -> torch.Tensor:
+def loss_by_definition(kind: str, features: Features) -> torch.Tensor:
     """Compute a loss pair by pair."""
-    images, texts, scale, bias = embeddings
+    images, texts, scale, bias = *features.rows.values(), *features.scalars.values()
     total = torch.zeros((), dtype=images.dtype)
     for k in range(len(images)):
         if kind == "sigmoid":
@@ -63,10 +65,9 @@ def loss_by_definition(kind: str, embeddings: Embeddings) -> torch.Tensor:
 def expected(kind: str, ranks: int, size: int) -> tuple[float, dict[str, torch.Tensor]]:
     """Return the mean loss of all groups of ranks and its gradient, in one process and float64."""
     model = Encoders().double()
-    images, texts = (part.double() for part in pairs())
     of_group = PAIRS * ranks // size
-    groups = range(0, PAIRS, of_group)
-    losses = [loss_by_definition(kind, model(images[g : g + of_group], texts[g : g + of_group])) for g in groups]
+    groups = [pairs(slice(start, start + of_group), torch.float64) for start in range(0, PAIRS, of_group)]
+    losses = [loss_by_definition(kind, model(views)) for views in groups]
     loss = torch.stack(losses).mean()
     loss.backward()
     return loss.item(), {name: parameter.grad for name, parameter in model.named_parameters()}
@@ -74,7 +75,6 @@ def expected(kind: str, ranks: int, size: int) -> tuple[float, dict[str, torch.T
 
 def losses_and_gradients(rank: int, size: int) -> list[tuple[float, dict[str, list]]]:
     results = []
-    images, texts = pairs()
     mine = slice(rank * PAIRS // size, (rank + 1) * PAIRS // size)
     for kind, parts, ranks in CASES:
         if ranks != "all" and size % ranks:
@@ -84,11 +84,11 @@ def losses_and_gradients(rank: int, size: int) -> list[tuple[float, dict[str, li
         model.bias.requires_grad_(kind == "sigmoid")
         parallel = DistributedDataParallel(model) if size > 1 else model
         objective = Objective(
-            Sigmoid() if kind == "sigmoid" else InfoNCE(),
+            {kind: SigmoidTerm() if kind == "sigmoid" else InfoNCETerm()},
             Group(ranks=ranks, accumulate=parts),
             World(rank, size, torch.device("cpu")),
         )
-        loss = objective.backward(parallel, images[mine], texts[mine])
+        loss = objective.backward(parallel, pairs(mine))["loss"]
         gradients = {name: p.grad.tolist() for name, p in model.named_parameters() if p.grad is not None}
         results.append((loss.item(), gradients))
     return results
@@ -112,21 +112,22 @@ def test_loss_and_gradient_equal_those_of_one_process_for_any_ranks_groups_and_p
 
 
 ALONE = World(0, 1, torch.device("cpu"))
+PLAIN = {"info_nce": InfoNCETerm()}
 
 
 def test_both_passes_draw_the_same_random_numbers_and_the_state_goes_on_after_them():
-    images, texts = pairs()
     model = Encoders(dropout=0.5)
     oracle = copy.deepcopy(model)
     torch.manual_seed(8)
-    parts = [oracle(*part) for part in zip(images.chunk(4), texts.chunk(4), strict=True)]
+    parts = [oracle(pairs(slice(start, start + 3))) for start in range(0, PAIRS, 3)]
     after = torch.get_rng_state()
-    whole = Embeddings(*(torch.cat(column) for column in list(zip(*parts, strict=True))[:2]), parts[0].scale)
+    rows = {name: torch.cat([part.rows[name] for part in parts]) for name in ("image", "text")}
+    whole = Features(rows, parts[0].scalars)
     loss = loss_by_definition("info_nce", whole)
     loss.backward()
 
     torch.manual_seed(8)
-    found = Objective(InfoNCE(), Group(accumulate=4), ALONE).backward(model, images, texts)
+    found = Objective(PLAIN, Group(accumulate=4), ALONE).backward(model, pairs())["loss"]
     assert found.item() == pytest.approx(loss.item(), rel=1e-5)
     assert torch.equal(torch.get_rng_state(), after)
     for ours, theirs in zip(model.parameters(), oracle.parameters(), strict=True):
@@ -136,12 +137,11 @@ def test_both_passes_draw_the_same_random_numbers_and_the_state_goes_on_after_th
 
 @pytest.mark.parametrize("frozen", ["image", "text", "scale"])
 def test_parts_leave_frozen_parameters_without_gradient(frozen):
-    images, texts = pairs()
     whole, in_parts = Encoders(), Encoders()
     for model, parts in ((whole, 1), (in_parts, 5)):
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(not name.startswith(frozen))
-        Objective(InfoNCE(), Group(accumulate=parts), ALONE).backward(model, images, texts)
+        Objective(PLAIN, Group(accumulate=parts), ALONE).backward(model, pairs())
     for (name, ours), theirs in zip(in_parts.named_parameters(), whole.parameters(), strict=True):
         assert (ours.grad is None) == (theirs.grad is None)
         if name.startswith(frozen):
@@ -154,14 +154,14 @@ def test_parts_are_computed_one_after_another():
     sizes = []
 
     class Watched(Encoders):
-        def forward(self, images, texts):
-            sizes.append((len(images), torch.is_grad_enabled()))
-            return super().forward(images, texts)
+        def forward(self, views):
+            sizes.append((len(views["image"]), torch.is_grad_enabled()))
+            return super().forward(views)
 
-    Objective(InfoNCE(), Group(accumulate=4), ALONE).backward(Watched(), *pairs())
+    Objective(PLAIN, Group(accumulate=4), ALONE).backward(Watched(), pairs())
     assert sizes == [(3, False)] * 4 + [(3, True)] * 4
 
 
 def test_a_group_that_does_not_divide_the_processes_is_refused():
     with pytest.raises(UsageError, match=r"group\.ranks: 3 does not divide the 4 processes: choose a divisor"):
-        Objective(InfoNCE(), Group(ranks=3), World(0, 4, torch.device("cpu")))
+        Objective(PLAIN, Group(ranks=3), World(0, 4, torch.device("cpu")))

@@ -88,6 +88,13 @@ def test_a_run_saved_before_a_key_of_a_section_existed_had_its_default(caplog):
         check_changes(TrainConfig(steps=10, phase={"optimizer": "adabelief"}), Path("c"), state)
 
 
+def test_a_run_saved_before_losses_were_terms_has_the_same_loss(caplog):
+    state = saved_with(loss="sigmoid")
+    state.config["loss"] = {"kind": "sigmoid", "bias": -10.0}
+    check_changes(TrainConfig(steps=10, loss="sigmoid"), Path("c"), state)
+    assert caplog.messages == []
+
+
 def test_a_weight_of_a_source_that_is_left_out_is_a_change(caplog):
     one, both = {"sources": {"matched": 1}}, {"sources": {"matched": 1, "published": 1}}
     check_changes(TrainConfig(steps=10, text=both), Path("c"), saved_with(text=one))

@@ -29,7 +29,8 @@ from training.data.transforms import processor_config
 from training.distributed import World
 from training.engine import checkpoint
 from training.engine.start import make_model, make_tokenizer
-from training.models.metaclip2 import BiasedMetaClip2, TwoTowers
+from training.models.metaclip2 import BiasedMetaClip2
+from training.models.towers import TwoTowers
 from training.train import train
 
 ALONE = World(0, 1, torch.device("cpu"))

@@ -22,7 +22,8 @@ from support.shards import draw
 from training.data.transforms import decode, processor_config
 from training.evaluation.embed import StoredImage, embed_images, embed_texts
 from training.evaluation.encoder import is_trained_here, read_hugging_face, trained_encoder
-from training.models.metaclip2 import PRESETS, TwoTowers
+from training.models.metaclip2 import PRESETS
+from training.models.towers import TwoTowers
 
 CPU = torch.device("cpu")
 SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}

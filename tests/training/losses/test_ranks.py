@@ -25,7 +25,7 @@ from training.losses.pull import cosine_pull, mse_pull
 from training.losses.sigmoid import sigmoid_loss
 
 RANKS, GROUPS = 4, (1, 2, 4)
-ROWS, WIDTH, VOCABULARY = 8, 3, 5
+ROWS, WIDTH = 8, 3
 SCALE, BIAS = torch.tensor(7.0).double(), torch.tensor(-3.0).double()
 KEYS = torch.tensor([4, 4, 1, 2, 4, 3, 2, 9])
 PRESENT = torch.tensor([True, False, True, True, False, False, False, False])
@@ -50,7 +50,7 @@ CASES: dict[str, Callable[[list[Tensor], slice, ProcessGroup | None], Tensor]] =
     "cosine of some rows": lambda x, of, group: cosine_pull(x[0], x[1], PRESENT[of], group),
     "squares of some rows": lambda x, of, group: mse_pull(x[0], x[1], PRESENT[of], group),
     "squares of no row": lambda x, of, group: mse_pull(x[0], x[1], NO_ROW[of], group),
-    "words": lambda x, of, group: masked_word_loss(x[0][:, :, None] * torch.arange(VOCABULARY), LABELS[of], group),
+    "words": lambda x, of, group: masked_word_loss(x[0], LABELS[of], group),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 from torch.nn.functional import normalize
 
 from support.vectors import assert_close, expected, inputs
@@ -14,6 +15,7 @@ from training.losses.omni_source import VideoRows, omni_source_loss
 from training.losses.pull import cosine_pull, mse_pull
 from training.losses.siamese import siamese_loss
 from training.losses.sigmoid import sigmoid_loss
+from training.models.heads import word_losses
 
 
 def unit(rows: torch.Tensor) -> torch.Tensor:
@@ -202,8 +204,16 @@ def test_bank_of_texts_with_the_published_rule():
 
 def test_masked_words():
     given = inputs("declip", "mlm")
-    loss = masked_word_loss(given["logits"], given["labels"].detach())
-    assert_close(loss, expected("declip", "mlm")["loss"])
+    labels = given["labels"].detach().long()
+    losses = word_losses(nn.Identity(), given["logits"], labels)
+    assert_close(masked_word_loss(losses, labels), expected("declip", "mlm")["loss"])
+
+
+def test_the_weighted_sum_of_four_terms():
+    given = inputs("declip", "total")
+    for data, weights in given["weights"].items():
+        total = sum(weight * given["terms"][term] for weight, term in zip(weights, given["order"], strict=True))
+        assert_close(total, expected("declip", "total")[data])
 
 
 @pytest.mark.parametrize(("name", "with_frame"), [("V(S,C)", False), ("V(S,C)+FC", True)])

@@ -23,21 +23,24 @@ def trained(model) -> set[str]:
 
 
 def test_by_default_every_parameter_is_trained(model):
-    freeze(model, Phase())
+    freeze(dict(model.named_parameters()), Phase())
     assert trained(model) == {name for name, _ in model.named_parameters()}
 
 
 def test_a_parameter_is_trained_if_a_pattern_selects_it_and_none_freezes_it(model):
-    freeze(model, Phase(train=("text_model.*", "*_projection.weight"), freeze=("*.embeddings.*", "visual_*")))
+    freeze(
+        dict(model.named_parameters()),
+        Phase(train=("text_model.*", "*_projection.weight"), freeze=("*.embeddings.*", "visual_*")),
+    )
     names = {name for name, _ in model.named_parameters() if name.startswith("text_model") and "embeddings" not in name}
     assert trained(model) == names | {"text_projection.weight"}
-    freeze(model, Phase(train=("*projection*",)))
+    freeze(dict(model.named_parameters()), Phase(train=("*projection*",)))
     assert trained(model) == {"text_projection.weight", "visual_projection.weight"}
 
 
 def test_frozen_parameters_are_not_in_the_optimizer(model):
-    freeze(model, Phase(freeze=("vision_model.*",)))
-    grouped = {id(p) for group in parameter_groups(model, 0.1) for p in group["params"]}
+    freeze(dict(model.named_parameters()), Phase(freeze=("vision_model.*",)))
+    grouped = {id(p) for group in parameter_groups(dict(model.named_parameters()), 0.1) for p in group["params"]}
     assert grouped == {id(p) for name, p in model.named_parameters() if not name.startswith("vision_model")}
 
 
@@ -52,7 +55,7 @@ def test_frozen_parameters_are_not_in_the_optimizer(model):
 )
 def test_patterns_without_effect_are_refused_in_one_line(model, keys, line):
     with pytest.raises(UsageError, match=line) as caught:
-        freeze(model, Phase(**keys))
+        freeze(dict(model.named_parameters()), Phase(**keys))
     assert "\n" not in str(caught.value)
 
 
@@ -65,7 +68,7 @@ def test_a_learned_scale_stays_within_its_bounds_and_a_fixed_one_where_it_is(mod
     clamp_scale(model, Scale(max=200))
     assert model.logit_scale.exp().item() == pytest.approx(150.0)
     for phase in (Phase(scale=Scale(learned=False)), Phase(freeze=("logit_scale",))):
-        freeze(model, phase)
+        freeze(dict(model.named_parameters()), phase)
         assert "logit_scale" not in trained(model)
         clamp_scale(model, phase.scale)
         assert model.logit_scale.exp().item() == pytest.approx(150.0)

@@ -8,7 +8,8 @@ from transformers.models.metaclip_2.modeling_metaclip_2 import MetaClip2Attentio
 from support.models import build_model
 from support.vectors import assert_close, expected, inputs
 from training.models.frames import FrameEncoder, attention_mask, resize_times
-from training.models.metaclip2 import PRESETS, TwoTowers
+from training.models.metaclip2 import PRESETS
+from training.models.towers import TwoTowers
 
 
 @pytest.fixture(scope="module")

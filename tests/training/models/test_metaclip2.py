@@ -7,7 +7,8 @@ import torch
 
 from curation.errors import UsageError
 from support.models import build_model
-from training.models.metaclip2 import PRESETS, TwoTowers, context_length, image_size
+from training.models.metaclip2 import PRESETS, context_length, image_size
+from training.models.towers import TwoTowers
 
 
 def test_the_tiny_model_is_tiny_and_fits_its_tokenizer(tokenizer):

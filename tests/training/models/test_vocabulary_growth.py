@@ -8,7 +8,8 @@ from curation.errors import UsageError
 from support.models import build_model
 from support.vectors import expected, inputs
 from training.data.tokenizer import Tokenizer
-from training.models.metaclip2 import PRESETS, TwoTowers, read_model
+from training.models.metaclip2 import PRESETS, read_model
+from training.models.towers import TwoTowers
 from training.models.vocabulary_growth import changed_share, grow_embeddings, grow_tokenizer, row_statistics
 
 GREEK = ["κόκκινο ψάρι", "μπλε ψάρι κοντά στο βράχο", "κόκκινος βράχος", "ένα ψάρι"] * 5

@@ -15,7 +15,8 @@ from support.ranks import call_on_ranks
 from support.shards import SMALL, ShardLake, shard_row
 from training.config import TrainConfig
 from training.distributed import World
-from training.models.metaclip2 import PRESETS, TwoTowers
+from training.models.metaclip2 import PRESETS
+from training.models.towers import TwoTowers
 from training.parallel.shards import Shards
 from training.parallel.tensors import local
 from training.train import train
@@ -65,7 +66,8 @@ def train_all(rank: int, size: int, lake: str, folder: Path, tokenizer) -> tuple
     towers, calls = Shards(TwoTowers(model), world).module, []
     share = sum(local(p).numel() for p in model.parameters()) / total
     model.text_model.encoder.layers[0].register_forward_pre_hook(lambda *_: calls.append(1))
-    towers(torch.zeros(64, 64, 64, 3, dtype=torch.uint8), tokenizer(["a red circle", "a bar"] * 32))
+    images = torch.zeros(64, 64, 64, 3, dtype=torch.uint8)
+    towers({"image": images, "text": tokenizer(["a red circle", "a bar"] * 32)})
     return share, len(calls)
 
 

@@ -13,6 +13,7 @@ from training.data.views.text_choice import choose_text
 from training.data.views.text_edits import Edit, edit_text
 
 ANNOTATED = ("rewrites", "paraphrases", "english", "subtitle", "caption")  # columns of annotations that are sources
+STORED = frozenset({"published", "matched", *ANNOTATED})  # all sources of texts
 
 
 class MatchedText(NamedTuple):
@@ -36,6 +37,7 @@ class TextTransform:
         edits: kinds of edits of which one is drawn; without any, texts stay as they are.
         source_weights: factor of the weight of a text by where it was found; 1 where none is given.
         language_weights: factor of the weight of a text by its language; 1 where none is given.
+        mask: share of the tokens that are selected for masking.
     """
 
     sources: Mapping[str, float] = field(default_factory=lambda: dict(PUBLISHED_ONLY))
@@ -43,6 +45,7 @@ class TextTransform:
     edits: tuple[Edit, ...] = ()
     source_weights: Mapping[str, float] = field(default_factory=dict)
     language_weights: Mapping[str, float] = field(default_factory=dict)
+    mask: float = 0.0
 
     @property
     def reads_matched(self) -> bool:

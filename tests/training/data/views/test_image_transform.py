@@ -41,7 +41,8 @@ def test_a_position_shows_the_same_image_for_any_number_of_ranks_and_workers(
     index = build_index(shard_lake.lake, "default").train
 
     def dataset(rank: int, world_size: int) -> ShardDataset:
-        config = LoaderConfig(SampleOrder(), SIDE, 12, rank, world_size, transform=ImageTransform((0.3, 1.0), name))
+        views = {"image": ImageTransform((0.3, 1.0), name)}
+        config = LoaderConfig(SampleOrder(), SIDE, 12, rank, world_size, views=views)
         return ShardDataset(index, shard_lake.lake.storage, tokenizer, config, start=START, steps=2)
 
     def batch(world_size: int, workers: int) -> torch.Tensor:

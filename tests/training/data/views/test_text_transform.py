@@ -32,7 +32,7 @@ def dataset(shard_lake, tokenizer, tmp_path, monkeypatch):
         index = build_index(shard_lake.lake, "default").train
 
         def load(text: TextTransform, *, start: DataState = START, **keys) -> ShardDataset:
-            config = LoaderConfig(SampleOrder(), SIDE, 12, text=text, **keys)
+            config = LoaderConfig(SampleOrder(), SIDE, 12, views={"text": text}, **keys)
             return ShardDataset(index, shard_lake.lake.storage, tokenizer, config, start=start, steps=8)
 
         return load

@@ -1,0 +1,195 @@
+"""Every method trains from shards, resumes exactly, and saves a model that plain Hugging Face code loads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import AutoModel
+
+from curation.errors import UsageError
+from support.annotations import publish_annotations
+from support.ranks import call_on_ranks
+from support.shards import SMALL, ShardLake, shard_row
+from training.config import TrainConfig
+from training.data.loader import load_batches
+from training.data.sample_order import DataState, SampleOrder
+from training.data.shard_dataset import LoaderConfig, ShardDataset
+from training.data.shard_index import build_index
+from training.distributed import World
+from training.engine.start import make_model, make_tokenizer
+from training.losses.contrastive import contrastive_loss
+from training.methods.catalog import methods
+from training.models.towers import TwoTowers
+from training.train import train
+
+ALONE = World(0, 1, torch.device("cpu"))
+KEYS = SMALL | {"context_length": 12, "save_every": 2, "keep_checkpoints": 9}
+MAKER = {"maker": "m:Maker", "version": "1"}
+EXTRA = {"declip": {"heads.safetensors"}, "tulip": {"heads.safetensors", "targets"}}
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory) -> Path:
+    """A lake of 50 pairs with the annotations that methods read."""
+    shard_lake = ShardLake(tmp_path_factory.mktemp("method-runs") / "lake")
+    shard_lake.publish([shard_row(n) for n in range(50)])
+    for number, kind in enumerate(("rewrites", "teacher_image", "teacher_text")):
+        publish_annotations(shard_lake, kind, value=annotation, maker=MAKER, run=f"20300101T000000-a-{number}")
+    return Path(shard_lake.lake.root)
+
+
+def annotation(kind: str, image_id: str) -> Any:
+    number = int(image_id, 16)
+    if kind == "rewrites":
+        return [{"text": f"one {number} more", "style": "", "of": 0}]
+    values = torch.randn(128, generator=torch.Generator().manual_seed(number))
+    return (values / values.norm()).tolist()
+
+
+def run(lake: Path, output: Path, world: World = ALONE, **keys) -> dict[str, float]:
+    """Train with some keys and return the losses by name and step."""
+    train(TrainConfig(**(KEYS | {"steps": 4, "lake": str(lake), "output": str(output)} | keys)), world)
+    lines = map(json.loads, (output / "metrics.jsonl").read_text().splitlines())
+    return {f"{name} {line['step']}": line[name] for line in lines for name in line if name.startswith("loss")}
+
+
+def tensors(output: Path, step: int) -> dict[str, Tensor]:
+    """Return all tensors of a checkpoint but those of the optimizer."""
+    folder = output / "checkpoints" / f"step-{step:08}"
+    files = sorted(set(folder.rglob("*.safetensors")) - set((folder / "optimizer").iterdir()))
+    return {f"{file.relative_to(folder)} {key}": value for file in files for key, value in load_file(file).items()}
+
+
+@pytest.mark.parametrize("method", methods())
+def test_a_method_resumes_bit_for_bit_with_all_its_state_and_saves_a_hugging_face_model(lake, tmp_path, method):
+    losses = run(lake, tmp_path / "whole", method=method)
+    middle = tmp_path / "whole" / "checkpoints" / "step-00000002"
+    assert {path.name for path in middle.iterdir()} >= EXTRA.get(method, set())
+    rest = run(lake, tmp_path / "rest", method=method, resume=str(middle))
+    assert rest == {name: loss for name, loss in losses.items() if name.endswith((" 3", " 4"))}
+    assert len(rest) in (2, 2 * (1 + len(TrainConfig(steps=1, method=method).all_terms)))
+    ours, theirs = (tensors(tmp_path / name, 4) for name in ("rest", "whole"))
+    assert ours.keys() == theirs.keys()
+    assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
+    loaded = AutoModel.from_pretrained(tmp_path / "whole" / "checkpoints" / "step-00000004").state_dict()
+    assert all(torch.equal(value, theirs[f"model.safetensors {name}"]) for name, value in loaded.items())
+
+
+def test_a_default_run_has_the_bits_of_a_plain_loop(lake, tmp_path):
+    losses = run(lake, tmp_path / "out")
+    storage = ShardLake(lake).lake
+    config = TrainConfig(**KEYS, steps=4, lake=str(lake))
+    split = build_index(storage, "default")
+    tokenizer = make_tokenizer(config, split)
+    model = make_model(config, tokenizer).train()
+    towers = TwoTowers(model)
+    matrices, others = ([p for p in model.parameters() if (p.ndim > 1) == kind] for kind in (True, False))
+    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, betas=config.betas, eps=config.eps, fused=True)
+    loader = LoaderConfig(SampleOrder(3, 4, config.shuffle_window), 16, 16)
+    dataset = ShardDataset(split.train, storage.storage, tokenizer, loader, start=DataState(), steps=4)
+    for step, batch in enumerate(load_batches(dataset)):
+        for group in optimizer.param_groups:
+            group["lr"] = config.planned_phases[0].rate(step)
+        optimizer.zero_grad()
+        images, texts = towers.embed_images(batch.images), towers.embed_texts(batch.tokens)
+        loss = contrastive_loss(images, texts, model.logit_scale.exp())
+        loss.backward()
+        optimizer.step()
+        assert loss.item() == losses[f"loss {step + 1}"]
+    saved = tensors(tmp_path / "out", 4)
+    assert all(torch.equal(value, saved[f"model.safetensors {name}"]) for name, value in model.state_dict().items())
+
+
+PHASES = [
+    {"train": ["*_projection.weight"], "optimizer": "adabelief", "scale": {"initial": 20, "learned": False}},
+    {"freeze": ["vision_model.*"], "lr": 1e-2, "scale": {"initial": 30}},
+]
+
+
+def changed(output: Path, step: int) -> set[str]:
+    """Return the names of the weights that a step changed."""
+    before, after = (tensors(output, number) for number in (step - 1, step))
+    return {name.split()[1] for name in after if not torch.equal(before[name], after[name])}
+
+
+def test_each_phase_changes_its_parameters_only_and_resumes_at_any_step(lake, tmp_path):
+    keys = {"steps": 5, "phases": [{**PHASES[0], "share": 3}, {**PHASES[1], "share": 2}], "save_every": 1, "lr": 1e-3}
+    losses = run(lake, tmp_path / "whole", **keys)
+    assert (
+        changed(tmp_path / "whole", 2)
+        == changed(tmp_path / "whole", 3)
+        == {
+            "visual_projection.weight",
+            "text_projection.weight",
+        }
+    )
+    second = changed(tmp_path / "whole", 5)
+    assert {name.split(".")[0] for name in second} == {
+        "text_model",
+        "visual_projection",
+        "text_projection",
+        "logit_scale",
+    }
+    assert tensors(tmp_path / "whole", 3)["model.safetensors logit_scale"].exp().item() == pytest.approx(20)
+    for step in (2, 3, 4):
+        start = tmp_path / "whole" / "checkpoints" / f"step-{step:08}"
+        rest = run(lake, tmp_path / f"from-{step}", **keys, resume=str(start))
+        assert rest == {f"loss {number}": losses[f"loss {number}"] for number in range(step + 1, 6)}
+        ours, theirs = tensors(tmp_path / f"from-{step}", 5), tensors(tmp_path / "whole", 5)
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_a_mistake_in_a_later_phase_ends_the_run_before_it_starts(lake, tmp_path):
+    for phase, line in (
+        ({"train": ["visual"]}, r"phases\.1\.train: no parameter matches 'visual'"),
+        ({"freeze": ["*"]}, r"phases\.1: no parameter is left to train: shorten phases\.1\.freeze"),
+    ):
+        with pytest.raises(UsageError, match=line):
+            run(lake, tmp_path / "out", phases=[{}, phase])
+    assert not (tmp_path / "out" / "checkpoints").exists()
+
+
+TERMS = {
+    "views": {
+        "image": {"kind": "image"},
+        "image_2": {"kind": "image", "area": [0.5, 1]},
+        "text": {"kind": "text", "mask": 0.3},
+        "row": {"kind": "key"},
+    },
+    "terms": [
+        {"kind": "info_nce"},
+        {"kind": "sigmoid", "between": ["image", "target.image_2"], "scale": "own", "same": "row", "weight": 0.3},
+        {"kind": "neighbor", "images": ["image", "image_2"], "size": 40, "weight": 0.2},
+        {"kind": "masked_words", "weight": 0.2},
+        {"kind": "pull", "between": ["text", "target.text"], "by": "mse", "weight": 0.1},
+    ],
+    "targets": {"momentum": 0.9},
+    "phases": [{}, {"freeze": ["vision_model.*", "heads.words.*"]}],
+    "lr": 1e-3,
+}
+
+
+def run_on_rank(rank: int, size: int, lake: Path, output: Path, keys: dict) -> None:
+    config = TrainConfig(**(KEYS | {"steps": 4, "lake": str(lake), "output": str(output)} | keys))
+    train(config, World(rank, size, torch.device("cpu")))
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_terms_targets_and_phases_of_two_ranks_have_the_losses_of_one(lake, tmp_path, parts):
+    losses = run(lake, tmp_path / "one", **TERMS)
+    assert len(losses) == 4 * 6
+    keys = TERMS | {"group": {"accumulate": parts}}
+    call_on_ranks(run_on_rank, 2, lake, tmp_path / "two", keys)
+    lines = map(json.loads, (tmp_path / "two" / "metrics.jsonl").read_text().splitlines())
+    found = {f"{name} {line['step']}": line[name] for line in lines for name in line if name.startswith("loss")}
+    assert found == pytest.approx(losses, rel=2e-4)
+    one, two = (tensors(tmp_path / name, 4) for name in ("one", "two"))
+    assert one.keys() == two.keys()
+    assert [name for name in one if not torch.allclose(one[name], two[name], atol=2e-3)] == []
