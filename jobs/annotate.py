@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Final, Self
 
 from curation.annotations.load import maker_keys
 from curation.cli.annotate_config import Kind
-from curation.errors import InputError, OutputError, UsageError
+from curation.errors import OutputError, UsageError
 from curation.io.paths import join
 from curation.lake.layout import partition_folder
 from jobs.runtime.context import Context
@@ -28,6 +28,7 @@ from jobs.runtime.partitions import require
 from jobs.runtime.progress import Progress, continue_killed, run_rest
 from jobs.runtime.runs import Outcome, find_run
 from jobs.runtime.stage import Publication, Stage, StageRun
+from jobs.tasks.annotate.batches import batches_with_shards
 from jobs.tasks.annotate.earlier import EarlierRows
 from jobs.tasks.annotate.make import MadeRows, MakeRows, RowsOfShard
 from jobs.tasks.annotate.write import StagedShard, WriteShard, WrittenShard
@@ -131,27 +132,13 @@ class AnnotateStage(Stage):
         return run_rest(self.context, f"annotate: write {self.kind}", shards, task, done)
 
 
-def find_batches(context: Context) -> list[str]:
-    """Return the batch of the config, or those of the recipe that have shards, in the order of batches.
-
-    Raises InputError if there are none.
-    """
-    lake, recipe = context.lake, context.config.recipe
-    lake.require_recipe(recipe)
-    if context.config.batch:
-        return [context.config.batch]
-    published = lake.snapshot("shards", {"recipe": recipe}).by("batch")
-    if not published:
-        raise InputError(f"annotate: no shards for recipe={recipe} in {lake.root}: run jobs.fetch_images first")
-    return [batch for batch in lake.batches() if batch in published]
-
-
 def run(context: Context) -> list[Outcome]:
     """Make the kinds of the config for its batches; all are checked before the first one is made."""
     kinds = context.config.annotate.kinds
     if not kinds:
         raise UsageError("annotate.kinds: none: name kinds, such as rewrites (see python -m jobs.annotate --help)")
-    stages = [AnnotateStage(context, batch, kind) for batch in find_batches(context) for kind in kinds]
+    batches = batches_with_shards(context)
+    stages = [AnnotateStage(context, batch, kind) for batch in batches for kind in kinds]
     return [stage.run() for stage in stages]
 
 

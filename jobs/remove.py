@@ -21,7 +21,7 @@ from pydantic import Field
 from curation.cli.command import Command, CommandOptions
 from curation.cli.run import run_command
 from curation.errors import UsageError
-from jobs import annotate, compact, nightly
+from jobs import annotate, compact, count_tokens, nightly
 from jobs.runtime.batches.removal import plan_removal, remove
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
@@ -67,7 +67,7 @@ def remove_command(argv: Sequence[str]) -> None:
     if options.yes and options.dry_run:
         raise UsageError("--yes, --dry_run: give only one of them")
     context = Context(config, "remove")
-    kinds = [kind for step in (*nightly.STEPS, compact.JOB, annotate.JOB) for kind in step.stages]
+    kinds = [kind for step in (*nightly.STEPS, compact.JOB, annotate.JOB, count_tokens.JOB) for kind in step.stages]
     removal = plan_removal(context, kinds, selected(argv, context, options.dataset))
     sys.stdout.writelines(f"{line}\n" for line in removal.lines())
     if not options.yes:

@@ -24,7 +24,7 @@ from curation.cli.counts import count
 from curation.cli.run import run_command
 from curation.lake.schemas import PARTITIONS
 from curation.lake.view import LakeView
-from jobs import annotate, compact, nightly
+from jobs import annotate, compact, count_tokens, nightly
 from jobs.runtime.batches.inventory import Inventory, PublishedStage
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
@@ -77,6 +77,7 @@ class Status:
                 "match_id": stage.partition.get("match_id"),
                 "recipe": stage.partition.get("recipe"),
                 "kind": stage.partition.get("kind"),
+                "tokenizer": stage.partition.get("tokenizer"),
                 "state": stage.freshness.state,
                 "reason": stage.freshness.reason,
                 "run_id": stage.run_id or None,
@@ -92,7 +93,7 @@ class Status:
 def read_status(context: Context) -> Status:
     """Read the state of every published stage, and the size of every table, at one moment."""
     view = LakeView(context.lake.root, context.storage, context.lake.order)
-    kinds = [kind for step in (*nightly.STEPS, compact.JOB, annotate.JOB) for kind in step.stages]
+    kinds = [kind for step in (*nightly.STEPS, compact.JOB, annotate.JOB, count_tokens.JOB) for kind in step.stages]
     stages = Inventory(context, kinds, view).stages()
     tables = {}
     for name in PARTITIONS:

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from curation.cli.locations import Location
 from curation.cli.plugins import IMPORT_PATH, PluginSection
 
 Kind = Literal[
@@ -46,5 +47,8 @@ class AnnotateSection(BaseModel):
 
     kinds: Annotated[list[Kind], BeforeValidator(_split)] = Field(
         [], description="kinds of annotations to make, such as rewrites,clip_score"
+    )
+    tokenizer: Location | None = Field(
+        None, description="folder of the tokenizer whose tokens jobs.count_tokens counts, such as a checkpoint"
     )
     makers: dict[Kind, MakerSection] = Field({}, description="by kind: the class that makes it, with its parameters")

@@ -4,7 +4,8 @@ Partition columns are stored in the table's log, not in the data files. Rows are
 files of a partition, in name order: `pairs` and `matches` by image_id, `counts` and `totals` by lang and entry_id,
 `thresholds` by lang, `entries` by entry_id, `source_lists` by place, `images` and `duplicates` by bucket and image_id,
 and `curated`, `shards` and `compacted` by order hash (`curation.hashing.order_hash`) and image_id.
-`annotations` has the rows of `shards`, in the same files and row groups.
+`annotations` has the rows of `shards`, in the same files and row groups, and `token_languages` is sorted by lang and
+token_id.
 """
 
 from __future__ import annotations
@@ -139,6 +140,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             *(column for columns in ANNOTATIONS.values() for column in columns),  # a file has those of its kind
         ]
     ),
+    "token_languages": pa.schema([("lang", pa.string()), ("token_id", pa.int32()), ("count", pa.int64())]),
     "runs": pa.schema(
         [
             ("run_id", pa.string()),
@@ -208,6 +210,7 @@ PARTITIONS: dict[str, tuple[str, ...]] = {
     "shards": ("recipe", "batch"),
     "compacted": ("recipe", "dataset"),
     "annotations": ("recipe", "batch", "kind"),
+    "token_languages": ("recipe", "batch", "tokenizer"),
     "runs": (),
     "ledger": (),
     "tombstones": (),

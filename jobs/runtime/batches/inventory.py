@@ -50,8 +50,10 @@ class PublishedStage:
 
     @property
     def name(self) -> str:
-        """The recipe or match_id, and the kind of annotations."""
-        return " ".join(self.partition[key] for key in ("recipe", "match_id", "kind") if key in self.partition)
+        """The recipe or match_id, and the kind of annotations or the tokenizer."""
+        return " ".join(
+            self.partition[key] for key in ("recipe", "match_id", "kind", "tokenizer") if key in self.partition
+        )
 
     @property
     def key(self) -> tuple[str, tuple[tuple[str, str], ...]]:
@@ -164,7 +166,7 @@ class Inventory:
             recipe = stage.partition["recipe"]
             sources = recorded_inputs(stage.freshness.row)["shards"]
             yield from (_key("shards", recipe=recipe, batch=source) for source in sources)
-        elif stage.stage == "annotate":
+        elif stage.stage in ("annotate", "count_tokens"):
             yield _key("shards", recipe=stage.partition["recipe"], batch=batch)
         elif stage.stage == "match":
             yield _key("ingest", batch=batch)

@@ -19,6 +19,7 @@ from jobs.runtime.context import Context
 from jobs.runtime.stage import Stage
 
 TABLES = (
+    "token_languages",
     "annotations",
     "compacted",
     "shards",

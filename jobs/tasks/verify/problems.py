@@ -21,6 +21,7 @@ JOBS: Final = {
     "shards": "jobs.fetch_images",
     "compacted": "jobs.compact",
     "annotations": "jobs.annotate",
+    "token_languages": "jobs.count_tokens",
     "entries": "jobs.build_metadata",
     "source_lists": "jobs.build_metadata",
 }

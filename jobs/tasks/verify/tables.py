@@ -29,6 +29,7 @@ ROWS_COUNTED_AS: Final = {
     "shards": "written",
     "compacted": "written",
     "annotations": "written",
+    "token_languages": "written",
 }
 # Table → (table that its run read, key of the run's inputs, figure that counts the rows read).
 READ_FROM: Final = {
@@ -38,6 +39,7 @@ READ_FROM: Final = {
     "duplicates": ("images", "images", "images"),
     "shards": ("curated", "curated", "pairs"),
     "annotations": ("shards", "shards", "pairs"),
+    "token_languages": ("shards", "shards", "pairs"),
 }
 HIDDEN_ARE_NOT_COUNTED: Final = {"images"}  # rows read with a tombstone are only in the run's drops
 PUBLISHED_TOGETHER: Final = {"counts": "matches", "curated": "thresholds"}
