@@ -39,14 +39,14 @@ def lake(tmp_path_factory) -> Path:
 
 def do_in_step(patch: pytest.MonkeyPatch, step: int, act) -> None:
     """Call `act` on the image embeddings of a training step, counted from 1, and use its result for them."""
-    embed, calls = TwoTowers.embed_images, []
+    embed, calls = TwoTowers._image_features, []
 
     def embed_and_act(self, images):
         embeddings = embed(self, images)
         calls.append(1)
         return act(embeddings) if len(calls) == step else embeddings
 
-    patch.setattr(TwoTowers, "embed_images", embed_and_act)
+    patch.setattr(TwoTowers, "_image_features", embed_and_act)
 
 
 def send(number):
