@@ -144,13 +144,13 @@ def test_a_checkpoint_and_the_page_name_the_version_of_the_run(lake, tmp_path, m
 
 def test_a_run_in_bf16_is_measured_in_bf16(lake, tmp_path, monkeypatch):
     seen = []
-    embed = TwoTowers.embed_images
+    embed = TwoTowers._image_features
 
     def embed_and_note(self, images):
         seen.append((self.training, torch.is_autocast_enabled("cpu")))
         return embed(self, images)
 
-    monkeypatch.setattr(TwoTowers, "embed_images", embed_and_note)
+    monkeypatch.setattr(TwoTowers, "_image_features", embed_and_note)
     train(config(lake, tmp_path / "out", evaluations=write_sets(tmp_path / "sets"), precision="bf16"), ALONE)
     assert set(seen) == {(True, True), (False, True)}
 
