@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +16,7 @@ from pyspark.sql import SparkSession
 
 from curation.cli.interruption import quiet_py4j
 from curation.errors import UsageError
+from curation.io.process_folder import make_process_folder
 from curation.redaction import SECRET_NAMES
 from jobs.runtime.config import SparkSection
 
@@ -28,10 +27,11 @@ QUIET = {
     "spark.log.level": "ERROR",
     "spark.redaction.regex": SECRET_NAMES,  # of its event logs and pages
 }
-MAX_TEMP_FOLDER = 36  # characters of the folder of temporary files, of the 103 that socket paths may have
+MAX_FOLDER = 60  # characters of the folder of temporary files, of the 103 that socket paths may have
+JVM_OPTIONS = "spark.driver.extraJavaOptions"
 LOOPBACK = {
     # The JVM only schedules tasks: optimizing its code and running many GC threads would take longer than the work.
-    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    JVM_OPTIONS: "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
     "spark.ui.enabled": "false",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
@@ -57,7 +57,8 @@ def start(name: str, section: SparkSection) -> SparkSession:
         settings = QUIET
         if section.master.startswith("local"):
             os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-            settings = QUIET | LOOPBACK | {"spark.python.daemon.module": "jobs.runtime.spark_daemon"} | unix_sockets()
+            settings = QUIET | LOOPBACK | {"spark.python.daemon.module": "jobs.runtime.spark_daemon"}
+            settings |= temporary_files(make_process_folder())
         for key, value in (settings | section.conf).items():
             builder = builder.config(key, value)
     session = builder.getOrCreate()
@@ -77,17 +78,19 @@ def silence(session: SparkSession) -> None:
             return
 
 
-def unix_sockets() -> dict[str, str]:
-    """Return settings that let workers and the JVM use Unix sockets in a folder that is removed with this process.
+def temporary_files(folder: Path) -> dict[str, str]:
+    """Return settings that put all temporary files of Spark and its JVM in a folder: blocks, libraries and sockets.
 
-    Over TCP every task waits 40 ms for delayed acknowledgements; it is used only if the folder's path is too long for a
-    socket.
+    Workers and the JVM use Unix sockets there, because over TCP every task waits 40 ms for delayed acknowledgements;
+    TCP is used if the folder's path is too long for a socket. The variable SPARK_LOCAL_DIRS takes precedence.
     """
-    if len(tempfile.gettempdir()) > MAX_TEMP_FOLDER:
-        return {}
-    folder = tempfile.mkdtemp(prefix="worldcurate-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return {"spark.python.unix.domain.socket.enabled": "true", "spark.python.unix.domain.socket.dir": folder}
+    settings = {"spark.local.dir": str(folder)} if "SPARK_LOCAL_DIRS" not in os.environ else {}
+    if not re.search(r"[\s\"']", str(folder)):
+        settings[JVM_OPTIONS] = f"{LOOPBACK[JVM_OPTIONS]} -Djava.io.tmpdir={folder}"
+    if len(str(folder)) <= MAX_FOLDER:
+        settings |= {"spark.python.unix.domain.socket.enabled": "true"}
+        settings |= {"spark.python.unix.domain.socket.dir": str(folder)}
+    return settings
 
 
 def with_retries(master: str) -> str:

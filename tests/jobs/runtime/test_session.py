@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
 from jobs.runtime import session
 
 
-def test_sockets_have_names_that_every_system_allows(monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", "/tmp")
-    folder = session.unix_sockets()["spark.python.unix.domain.socket.dir"]
-    assert Path(folder).is_dir()
-    assert len(f"{folder}/.00000000-0000-0000-0000-000000000000.sock") <= 103
-    longest = "/" + "t" * session.MAX_TEMP_FOLDER
-    assert len(f"{longest[:-1]}{folder.removeprefix('/tmp')}/.00000000-0000-0000-0000-000000000000.sock") <= 103
-    monkeypatch.setattr(tempfile, "tempdir", longest)
-    assert session.unix_sockets() == {}
+def test_sockets_have_names_that_every_system_allows():
+    for length, used in ((session.MAX_FOLDER, True), (session.MAX_FOLDER + 1, False)):
+        folder = Path("/" + "t" * (length - 1))
+        settings = session.temporary_files(folder)
+        assert ("spark.python.unix.domain.socket.dir" in settings) == used
+        assert len(f"{folder}/.00000000-0000-0000-0000-000000000000.sock") <= 103 or not used
+
+
+def test_a_folder_with_spaces_is_no_java_option_and_the_variable_of_spark_takes_precedence(monkeypatch):
+    monkeypatch.delenv("SPARK_LOCAL_DIRS", raising=False)
+    assert session.temporary_files(Path("/tmp/x"))["spark.local.dir"] == "/tmp/x"
+    assert session.temporary_files(Path("/tmp/x"))[session.JVM_OPTIONS].endswith(" -Djava.io.tmpdir=/tmp/x")
+    assert session.JVM_OPTIONS not in session.temporary_files(Path("/tmp/a b"))
+    monkeypatch.setenv("SPARK_LOCAL_DIRS", "/data")
+    assert "spark.local.dir" not in session.temporary_files(Path("/tmp/x"))
 
 
 def test_the_jvm_is_silenced_even_if_the_interrupted_connection_is_used_first():
