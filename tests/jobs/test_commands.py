@@ -175,9 +175,10 @@ class TestBadInput:
 
         return run
 
-    def test_an_empty_file_is_an_empty_night(self, ingest):
-        code, _, totals = ingest(b"")
-        assert (code, totals["images"]) == (0, 0)
+    def test_a_file_of_no_bytes_has_failed(self, ingest):
+        code, line, _ = ingest(b"")
+        assert code == 3
+        assert "the file is empty (0 bytes)" in line
 
     def test_a_truncated_gzip_keeps_its_good_rows_counts_as_failed_and_is_tried_again(self, ingest):
         whole = wat(*(page(number) for number in range(20)))
