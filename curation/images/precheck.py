@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from curation.images.codec.heif import HEIF, has_heif
 from curation.images.failures import DecodeError
 
 # Formats that decoders may read, by their first bytes. Pillow's other readers (PostScript, PSD, icons …) never see
@@ -39,6 +40,11 @@ MAX_TEXT = 1 << 20  # bytes of all text and color profiles of a PNG, decompresse
 MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")
 SOS, EOI, WITHOUT_LENGTH = 0xDA, 0xD9, frozenset({0x01, *range(0xD0, 0xDA)})
 TEXT_CHUNKS = frozenset({b"tEXt", b"zTXt", b"iTXt", b"iCCP"})
+
+
+def readable_formats() -> tuple[str, ...]:
+    """Return all formats that can be read here: HEIF only if its package is installed."""
+    return (*FORMATS, HEIF) if has_heif() else FORMATS
 
 
 def kind_of(data: bytes) -> str | None:

@@ -16,7 +16,7 @@ from curation.dedup.picture_hashes import Embed
 from curation.errors import InputError
 from curation.images.decode import ImageLimits, StoredImage, verify
 from curation.images.failures import DecodeError
-from curation.images.precheck import FORMATS
+from curation.images.precheck import readable_formats
 from curation.io.failures import first_line
 from curation.io.gzip_stream import DamagedError
 from curation.io.storage import Storage
@@ -123,8 +123,7 @@ class HashPictures:
 
 def hash_limits(section: ImagesSection) -> ImageLimits:
     """Return the limits under which pictures are decoded to be hashed; all formats that can be read are accepted."""
-    formats = (*FORMATS, "HEIF") if "heif" in section.formats else FORMATS
-    return ImageLimits(section.max_side, section.max_pixels, formats=formats, resize=section.resize)
+    return ImageLimits(section.max_side, section.max_pixels, formats=readable_formats(), resize=section.resize)
 
 
 def units_of_files(files: Sequence[PictureFile]) -> list[list[PictureFile]]:

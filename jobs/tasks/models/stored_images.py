@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 from curation.images.decode import ImageLimits, verify
 from curation.images.failures import DecodeError
+from curation.images.precheck import readable_formats
 
-LIMITS: Final = ImageLimits(resize="none", encode="original", with_pixels=True)
+LIMITS: Final = ImageLimits(resize="none", encode="original", with_pixels=True, formats=readable_formats())
 
 PixelArray = npt.NDArray[np.uint8]
 

@@ -13,6 +13,7 @@ from PIL import Image
 from curation.images.codec.encode import encoded
 from curation.images.decode import ImageLimits, verify
 from curation.images.failures import DecodeError
+from curation.images.precheck import readable_formats
 from curation.lake.files import Snapshot
 from curation.lake.lake import Lake
 from curation.lake.parquet_read import read_batches
@@ -22,7 +23,7 @@ from curation.report.contact_sheet import SheetPicture, spread_by_language
 ROWS: Final = 512  # from which the pictures are chosen
 PICTURES: Final = 36
 QUALITY: Final = 70  # of thumbnails; a photo has about 3 KB, and noise 8 KB
-SMALL: Final = ImageLimits(max_side=112)
+SMALL: Final = ImageLimits(max_side=112, formats=readable_formats())
 COLUMNS: Final = ["image_id", "image_url", "image", "width", "height", "text", "lang"]
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 from curation.hashing import uniform_column
 from curation.images.decode import ImageLimits, verify
 from curation.images.failures import DecodeError
+from curation.images.precheck import readable_formats
 from curation.io.storage import Storage
 from curation.jit.hash_columns import u64_column
 from curation.lake.files import DataFile
@@ -52,7 +53,8 @@ class DecodePictures:
 
 def picture_problem(image: bytes, size: tuple[int, int], max_pixels: int) -> str | None:
     """Return what is wrong with a stored picture of a recorded size (width, height); None if it decodes to it."""
-    decode_all = ImageLimits(resize="none", encode="original", max_pixels=max_pixels)  # all pixels; encodes nothing
+    # all pixels; encodes nothing
+    decode_all = ImageLimits(resize="none", encode="original", max_pixels=max_pixels, formats=readable_formats())
     try:
         decoded = verify(image, decode_all)
     except DecodeError as error:
