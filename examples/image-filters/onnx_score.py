@@ -41,6 +41,7 @@ class OnnxScore:
     version = "1"
     score_range = (0.0, 1.0)
     reads_texts = False
+    thresholds = ("max_score",)
 
     def __init__(
         self,
@@ -66,8 +67,11 @@ class OnnxScore:
 
     def __call__(self, images: Sequence[DecodedImage]) -> list[Verdict]:
         """Return the verdicts; images go through the model one by one, so that no score depends on the others."""
-        scores = [self._score(image.pixels) for image in images]
-        return [Verdict(score <= self._max_score, score) for score in scores]
+        return [self.verdict(self._score(image.pixels)) for image in images]
+
+    def verdict(self, score: float) -> Verdict:
+        """Return the verdict of an image with this score."""
+        return Verdict(score <= self._max_score, score)
 
     @cached_property
     def _session(self) -> Any:

@@ -46,7 +46,7 @@ def recorded_inputs(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def made_with(row: Mapping[str, Any], stage: str, keys: Mapping[str, Any]) -> bool:
     """Return whether a run had these settings and algorithm numbers, whatever its inputs were."""
-    settings = _recorded_settings(row)
+    settings = recorded_settings(row)
     if settings is not None and digest(settings) == digest(keys):
         return True
     return bool(row["fingerprint"] == fingerprint_of(stage, keys, recorded_inputs(row)))
@@ -74,7 +74,7 @@ def assess(
         return Freshness("stale", f"run {owners[0]} is not recorded")
     same = row["fingerprint"] == fingerprint_of(stage, keys, inputs)
     if not same and REDACTED in row["inputs"] and digest(recorded_inputs(row)) == digest(inputs):
-        if _recorded_settings(row) is None:
+        if recorded_settings(row) is None:
             reason = "the secrets in its inputs were not recorded, and neither were its settings (before 0.3.0)"
             return Freshness("unknown", reason, row)
         same = made_with(row, stage, keys)
@@ -91,14 +91,14 @@ def _changes(row: Mapping[str, Any], stage: str, keys: Mapping[str, Any], inputs
     changed = [key for key in sorted({*recorded, *today}) if digest(recorded.get(key)) != digest(today.get(key))]
     if made_with(row, stage, keys):
         return changed or ["secrets in the inputs"]
-    settings = _recorded_settings(row)
+    settings = recorded_settings(row)
     if settings is None and REDACTED in row["inputs"] and changed:
         return changed  # its fingerprint cannot be compared, so nothing shows that the settings differ
     named = differences(settings, json.loads(json.dumps(keys))) if settings is not None else []
     return [*(named or ["settings or algorithm"]), *changed]
 
 
-def _recorded_settings(row: Mapping[str, Any]) -> dict[str, Any] | None:
+def recorded_settings(row: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the settings of a run as they entered its fingerprint; None for a run of an earlier release."""
     settings: dict[str, Any] | None = json.loads(row["inputs"]).get(SETTINGS)
     return settings

@@ -23,7 +23,7 @@ from curation.lake.tombstones import add_tombstones
 from jobs import fetch_images, nightly, status, takedown, verify
 from jobs.explain import Explainer
 from jobs.fetch_images import ImagesStage
-from support.in_process import change, write_crawl
+from support.in_process import change, prepare, write_crawl
 from support.lakes import digests
 from support.nights import picture
 
@@ -235,6 +235,52 @@ def test_images_whose_texts_are_lost_are_fetched_again(crawl, own):
     for file in crawl.lake.snapshot("curated").files:
         Path(file.path).unlink()
     assert "reused" not in run(scored)["images"].totals
+
+
+def judging(context, max_share, min_bits, **parameters):
+    """Return a context with two filters that have thresholds."""
+    uniform = {"filter": UNIFORM, "max_share": max_share, **parameters}
+    return filtered(context, uniform, {"filter": ENTROPY, "min_bits": min_bits})
+
+
+def requested(site):
+    paths = sorted(request.path for request in site.requests)
+    site.requests.clear()
+    return paths
+
+
+def paths_of(context, kept):
+    """Return the paths of the curated images for whose row of `images` a function is true."""
+    url_of = {row["image_id"]: row["image_url"] for row in rows(context, "curated")}
+    return sorted("/" + url_of[row["image_id"]].rpartition("/")[2] for row in rows(context) if kept(row))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [((0.004, 6.8), (0.001, 7.0)), ((0.001, 7.0), (0.004, 6.8)), ((0.004, 7.0), (0.001, 6.8))]
+)
+@pytest.mark.parametrize("recipe", ["default", "another"])
+def test_other_thresholds_judge_stored_images_by_their_scores(crawl, site, tmp_path, recipe, before, after):
+    run(judging(crawl, *before))
+    requested(site)
+    missing = paths_of(crawl, lambda row: row["status"] != "ok")
+    again = judging(change(crawl, recipe=recipe), *after)
+    outcome = run(again)["images"]
+    assert requested(site) == missing
+    assert outcome.totals["reused"] == outcome.totals["images"] - len(missing) > 0
+    whole = judging(change(crawl, recipe=recipe, lake=str(tmp_path / "fresh" / "lake")), *after)
+    prepare(tmp_path / "fresh")
+    run(whole)
+    made = {row["image_id"]: row for row in rows(again) if row["recipe"] == recipe}
+    assert made == {row["image_id"]: row for row in rows(whole)}
+    assert {"near_uniform", "low_entropy"} & {row["reason"] for row in made.values()}
+
+
+def test_a_parameter_that_scores_depend_on_fetches_again(crawl, site):
+    run(judging(crawl, 0.3, 6.0))
+    requested(site)
+    outcome = run(judging(crawl, 0.3, 6.5, tolerance=9))["images"]
+    assert "reused" not in outcome.totals
+    assert requested(site) == paths_of(crawl, lambda _: True)
 
 
 def test_other_parameters_fetch_again_and_equal_ones_do_not(crawl):

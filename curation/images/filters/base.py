@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -65,3 +65,19 @@ class ImageFilter(Protocol):
 
     def __call__(self, images: Sequence[DecodedImage]) -> Sequence[Verdict]:
         """Return the verdict of each image, in order. An exception costs the images that raise it on their own."""
+
+
+@runtime_checkable
+class ScoreFilter(ImageFilter, Protocol):
+    """A filter whose verdict is a function of its score alone.
+
+    When nothing but its thresholds has changed, images are judged by their stored scores, and not fetched again.
+
+    Attributes:
+        thresholds: names of the parameters that the score does not depend on.
+    """
+
+    thresholds: tuple[str, ...]
+
+    def verdict(self, score: float) -> Verdict:
+        """Return the verdict of an image with this score; `__call__` gives the same."""

@@ -30,6 +30,7 @@ class NearUniform:
     version: ClassVar[str] = "1"
     score_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     reads_texts: ClassVar[bool] = False
+    thresholds: ClassVar[tuple[str, ...]] = ("max_share",)
 
     def __post_init__(self) -> None:
         """Check the parameters. Raises ValueError."""
@@ -38,8 +39,11 @@ class NearUniform:
 
     def __call__(self, images: Sequence[DecodedImage]) -> list[Verdict]:
         """Return the verdicts."""
-        shares = (share_near_median(image.pixels, self.tolerance) for image in images)
-        return [Verdict(share <= self.max_share, share) for share in shares]
+        return [self.verdict(share_near_median(image.pixels, self.tolerance)) for image in images]
+
+    def verdict(self, score: float) -> Verdict:
+        """Return the verdict of an image with this score."""
+        return Verdict(score <= self.max_share, score)
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class LowEntropy:
     version: ClassVar[str] = "1"
     score_range: ClassVar[tuple[float, float]] = (0.0, 8.0)
     reads_texts: ClassVar[bool] = False
+    thresholds: ClassVar[tuple[str, ...]] = ("min_bits",)
 
     def __post_init__(self) -> None:
         """Check the parameter. Raises ValueError."""
@@ -64,7 +69,11 @@ class LowEntropy:
 
     def __call__(self, images: Sequence[DecodedImage]) -> list[Verdict]:
         """Return the verdicts."""
-        return [Verdict(bits >= self.min_bits, bits) for bits in (gray_entropy(image.pixels) for image in images)]
+        return [self.verdict(gray_entropy(image.pixels)) for image in images]
+
+    def verdict(self, score: float) -> Verdict:
+        """Return the verdict of an image with this score."""
+        return Verdict(score >= self.min_bits, score)
 
 
 def share_near_median(pixels: npt.NDArray[np.uint8], tolerance: int) -> float:

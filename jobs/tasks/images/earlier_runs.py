@@ -14,12 +14,15 @@ from itertools import islice
 from typing import Any
 
 from curation.errors import InputError
+from curation.images.filters.base import ImageFilter
+from curation.images.filters.load import load_filters
+from curation.images.filters.stored import without_thresholds
 from curation.lake.files import DataFile
 from curation.lake.lake import Lake
 from curation.lake.presence import file_problems
 from jobs.runtime.context import Context
-from jobs.runtime.freshness import made_with, recorded_inputs
-from jobs.runtime.runs import VERSIONS, find_run
+from jobs.runtime.freshness import made_with, recorded_inputs, recorded_settings
+from jobs.runtime.runs import VERSIONS, digest, find_run
 from jobs.tasks.images.reuse import FindRange, StoredImages
 from jobs.tasks.images.splits import Slice, part_of, plan_fetches, plan_shards
 
@@ -52,18 +55,20 @@ def find_stored(
         context: without `fetch`, every row of the run that is replaced may be used, failures too, because no image can
             be requested; with `retry_failed`, so may its failures for other reasons.
         row: the row of the run that is replaced.
-        keys: the settings and the algorithm number of the next run; those of the other runs must be equal.
+        keys: the settings and the algorithm number of the next run; those of the other runs must be equal, except that
+            filters with other thresholds judge the stored scores again.
         partition: the partition of `images`.
         curated: the run that wrote the curated pairs.
         reads_texts: whether an image may be used only if its text is the same.
     """
     sources: list[_Source] = []
-    same_settings = row is None or made_with(row, "images", keys)
+    filters = load_filters(context.config.images.filters) if context.fetch else ()
+    same_settings = row is None or _stored_alike(row, keys, filters)
     if row is not None and (same_settings or not context.fetch):
         sources.append(_Source(row, _present(context, context.lake.snapshot("images", partition).files)))
     # without `fetch`, no filter says if it reads texts, and no hash list is read that new images were not compared with
     if context.fetch or (same_settings and "filters" not in keys and not context.config.dedup.hash_lists):
-        sources += islice(_others(context, keys, partition), context.config.images.reuse_partitions)
+        sources += islice(_others(context, keys, partition, filters), context.config.images.reuse_partitions)
     find_range = FindRange(context.storage, context.config.seed)
     ranges = iter(context.run_tasks("images: stored", [file for each in sources for file in each.files], find_range))
     pairs = _pairs_behind(context.lake, curated)
@@ -73,7 +78,8 @@ def find_stored(
         made_from = recorded_inputs(source.row)["curated"]
         is_same_batch = source.row["batch"] == partition["batch"]
         same_pairs = is_same_batch and [_pairs_behind(context.lake, run) for run in made_from] == [pairs] != [None]
-        retried = retried_reasons(context) if source.row is row else None
+        judge = not forced and not made_with(source.row, "images", keys)
+        retried = retried_reasons(context) if source.row is row and not judge else None
         known = forced or not reads_texts or made_from == [curated]
         stored.append(
             StoredImages(
@@ -83,9 +89,19 @@ def find_stored(
                 retried=frozenset() if forced else retried,
                 references=forced or same_pairs,
                 texts=None if known else _texts_of(context, source),
+                judge=judge,
             )
         )
     return stored
+
+
+def _stored_alike(row: Mapping[str, Any], keys: Mapping[str, Any], filters: Sequence[ImageFilter]) -> bool:
+    """Return whether a run had the settings `keys` except for thresholds of the filters."""
+    if made_with(row, "images", keys):
+        return True
+    settings = recorded_settings(row)
+    alike = without_thresholds(settings, filters) if settings is not None and filters else None
+    return alike is not None and digest(alike) == digest(without_thresholds(keys, filters))
 
 
 def _texts_of(context: Context, source: _Source) -> dict[str, Sequence[Slice]]:
@@ -102,8 +118,10 @@ def _texts_of(context: Context, source: _Source) -> dict[str, Sequence[Slice]]:
     return {file.path: parts[part_of(file)][1] for file in source.files}
 
 
-def _others(context: Context, keys: Mapping[str, Any], partition: Mapping[str, str]) -> Iterator[_Source]:
-    """Yield the runs of other partitions with these settings, in the order of their use.
+def _others(
+    context: Context, keys: Mapping[str, Any], partition: Mapping[str, str], filters: Sequence[ImageFilter]
+) -> Iterator[_Source]:
+    """Yield the runs of other partitions that stored images alike, in the order of their use.
 
     Runs with another seed are left out: their files have other ranges of order hashes, so each part of the next run
     would have to read all of them.
@@ -117,7 +135,7 @@ def _others(context: Context, keys: Mapping[str, Any], partition: Mapping[str, s
     newest = sorted(recorded, key=lambda key: (rows[key[1]]["finished"], key[1]), reverse=True)
     for key in sorted(newest, key=lambda key: key[0] != partition["batch"]):
         row = rows[key[1]]
-        if json.loads(row["config"]).get("seed") == context.config.seed and made_with(row, "images", keys):
+        if json.loads(row["config"]).get("seed") == context.config.seed and _stored_alike(row, keys, filters):
             yield _Source(row, _present(context, files_of[key]))
 
 

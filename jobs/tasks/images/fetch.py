@@ -15,6 +15,7 @@ from curation.cli.config import ImagesSection
 from curation.images.decode import ImageLimits
 from curation.images.fetch import ImageRow
 from curation.images.filters.apply import FilterRun, check_filters
+from curation.images.filters.base import ImageFilter
 from curation.images.filters.load import load_filters
 from curation.images.ref_sources import RefSources
 from curation.images.refs import ImageRefs
@@ -83,7 +84,7 @@ class FetchParts:
         """
         filters = load_filters(self.section.filters) if self.fetch else ()
         columns = [*(name for name, _ in IMAGE_COLUMNS), *(["text"] if filters else [])]
-        opened = [self._open(part, columns) for part in parts]
+        opened = [self._open(part, columns, filters) for part in parts]
         missing = [image for part in opened for image in part.images if image[0] not in part.stored]
         if self.fetch and missing:
             check_filters(filters, self.section.max_side)
@@ -91,12 +92,13 @@ class FetchParts:
         fetched = self._fetched(missing, filtering)
         return [self._write(part, fetched) for part in opened]
 
-    def _open(self, part: FetchPart, columns: list[str]) -> _OpenPart:
+    def _open(self, part: FetchPart, columns: list[str], filters: Sequence[ImageFilter]) -> _OpenPart:
         """Read the rows of a part, and find their images that are stored."""
         rows = read_slices(self.storage, part.slices, columns)
         usable = rows.filter(self.tombstones.keep_mask(rows)).sort_by("image_id")
         images = list(zip(*(usable[name].to_pylist() for name in ("image_id", "image_url", "image_ref")), strict=True))
-        return _OpenPart(part.index, usable, rows.num_rows - usable.num_rows, images, find_all(self.stored, usable))
+        stored = find_all(self.stored, usable, filters)
+        return _OpenPart(part.index, usable, rows.num_rows - usable.num_rows, images, stored)
 
     def _write(self, part: _OpenPart, fetched: Iterator[dict[str, Any]]) -> FetchedPart:
         """Write the rows of a part: those that are stored, and the next of those that are fetched."""

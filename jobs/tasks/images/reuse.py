@@ -18,6 +18,8 @@ import pyarrow.compute as pc
 
 from curation.errors import DamagedLakeError
 from curation.images import fetch
+from curation.images.filters.base import ImageFilter
+from curation.images.filters.stored import judged
 from curation.io.storage import Storage
 from curation.jit.hash_columns import u64_column
 from curation.lake.files import DataFile
@@ -72,6 +74,7 @@ class StoredImages:
     Attributes:
         texts: for verdicts that depend on the texts of images, the curated rows that each file was made from, by its
             path; an image with another text now counts as not stored.
+        judge: whether the filters, which have other thresholds now, judge the scores of the images.
     """
 
     storage: Storage
@@ -80,8 +83,9 @@ class StoredImages:
     retried: frozenset[str] | None
     references: bool
     texts: Mapping[str, Sequence[Slice]] | None = None
+    judge: bool = False
 
-    def find(self, rows: pa.Table) -> dict[str, dict[str, Any]]:
+    def find(self, rows: pa.Table, filters: Sequence[ImageFilter]) -> dict[str, dict[str, Any]]:
         """Return the stored rows of curated images (image_id, image_url, text), by id, without their bucket."""
         if not self.references:
             rows = rows.filter(pc.is_valid(rows["image_url"]))
@@ -97,7 +101,8 @@ class StoredImages:
             if len(ids_in_file):
                 for batch in _intact(read_matching(self.storage, path, "image_id", ids_in_file, rows=ROWS_AT_ONCE)):
                     found = batch.drop_columns(["bucket"]).to_pylist()
-                    stored |= {row["image_id"]: row for row in found if self._usable(row)}
+                    usable = [row for row in found if self._usable(row)]
+                    stored |= {row["image_id"]: judged(row, filters) if self.judge else row for row in usable}
         return stored
 
     def _ids_with_same_text(self, rows: pa.Table, slices: Sequence[Slice] | None) -> pa.Array:
@@ -118,11 +123,14 @@ class StoredImages:
         return self.retried is not None and row["reason"] not in UNREACHED | self.retried
 
 
-def find_all(sources: Iterable[StoredImages], rows: pa.Table) -> dict[str, dict[str, Any]]:
+def find_all(
+    sources: Iterable[StoredImages], rows: pa.Table, filters: Sequence[ImageFilter]
+) -> dict[str, dict[str, Any]]:
     """Return the stored rows of curated images as `StoredImages.find` does, from the first source that has them."""
     stored: dict[str, dict[str, Any]] = {}
     for source in sources:
-        stored |= source.find(rows.filter(pc.invert(pc.is_in(rows["image_id"], pa.array(stored, pa.string())))))
+        missing = pc.invert(pc.is_in(rows["image_id"], pa.array(stored, pa.string())))
+        stored |= source.find(rows.filter(missing), filters)
     return stored
 
 

@@ -34,6 +34,7 @@ class TextImageScore:
     version: ClassVar[str] = "1"
     score_range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     reads_texts: ClassVar[bool] = True
+    thresholds: ClassVar[tuple[str, ...]] = ("min_score",)
 
     def __post_init__(self) -> None:
         """Check the parameters without loading the model. Raises UsageError or ValueError."""
@@ -46,5 +47,8 @@ class TextImageScore:
         model = load_clip(self.model, self.device)
         texts = model.embed_texts([image.text for image in images])
         products = model.embed_images([image.pixels for image in images]) * texts
-        scores = [round(score, DECIMALS) for score in products.sum(1).tolist()]
-        return [Verdict(score >= self.min_score, score) for score in scores]
+        return [self.verdict(round(score, DECIMALS)) for score in products.sum(1).tolist()]
+
+    def verdict(self, score: float) -> Verdict:
+        """Return the verdict of an image with this score."""
+        return Verdict(score >= self.min_score, score)
