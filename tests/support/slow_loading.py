@@ -1,4 +1,4 @@
-"""An image transform that some loader workers run slowly, in a module that these processes can import."""
+"""Views whose images some loader workers read slowly, in a module that these processes can import."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from torch.utils.data import get_worker_info
 
 from training.data.views.image_transform import ImageTransform
+from training.data.views.rows import Transform
+from training.data.views.text_transform import TextTransform
 
 
 @dataclass(frozen=True)
@@ -22,3 +24,8 @@ class SlowTransform(ImageTransform):
         if (worker.id if worker else None) == self.worker:
             time.sleep(self.seconds)
         super().write(data, seed, result)
+
+
+def slow_views(worker: int | None = None, seconds: float = 0.01) -> dict[str, Transform]:
+    """Return the default views with a slow image."""
+    return {"image": SlowTransform(worker=worker, seconds=seconds), "text": TextTransform()}

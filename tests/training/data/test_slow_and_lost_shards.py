@@ -16,7 +16,7 @@ from curation.lake.lake import Lake
 from support.batches import SIDE, equal, global_batches, rank_batches
 from support.ranks import call_on_ranks
 from support.shards import ShardLake, shard_row
-from support.slow_loading import SlowTransform
+from support.slow_loading import slow_views
 from training.data.epochs.mixture import Mixture
 from training.data.loader import load_batches
 from training.data.sample_order import DataState, SampleOrder
@@ -131,14 +131,14 @@ def test_the_first_batch_waits_for_no_row_group_outside_its_windows(mixed, monke
 @pytest.mark.parametrize("slow", [0, 1])
 def test_a_slow_worker_changes_no_batch(mixed, slow):
     alone = list(mixed())
-    together = list(load_batches(mixed(num_workers=2, transform=SlowTransform(worker=slow))))
+    together = list(load_batches(mixed(num_workers=2, views=slow_views(worker=slow))))
     assert all(equal(one, other) for one, other in zip(together, alone, strict=True))
 
 
 def positions_of_rank(rank: int, size: int, root: Path, text: str) -> list[tuple[list[int], list[list[int]]]]:
     index = build_index(Lake(str(root), Storage()), "a", "b").train
-    transform = SlowTransform(seconds=0.01 * rank)
-    config = LoaderConfig(ORDER, image_size=SIDE, batch_size=SIZE, rank=rank, world_size=size, transform=transform)
+    views = slow_views(seconds=0.01 * rank)
+    config = LoaderConfig(ORDER, image_size=SIDE, batch_size=SIZE, rank=rank, world_size=size, views=views)
     tokenizer = Tokenizer.from_json(text, 8, {})
     dataset = ShardDataset(index, Storage(), tokenizer, config, start=DataState(), steps=8)
     return [(batch.positions.tolist(), batch.tokens.tolist()) for batch in load_batches(dataset)]
