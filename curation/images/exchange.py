@@ -112,13 +112,17 @@ class Exchange:
         return None
 
     def result(self, code: int, message: str) -> Response:
-        """Return the response when the transfer has ended with a code of libcurl. Raises FetchError, TransientError."""
+        """Return the response when the transfer has ended with a code of libcurl. Raises FetchError, TransientError.
+
+        The body is handed over: an idle handle of libcurl keeps its last exchange.
+        """
+        body, self._body = self._body, bytearray()
         if self._error:
             raise self._error
         if self._refused:
             raise FetchError(self._refused)
         if self._has_head and (code == pycurl.E_OK or not self._wanted):
-            return Response(self._status, self._headers, bytes(self._body))
+            return Response(self._status, self._headers, bytes(body))
         if reason := FINAL_REASONS.get(code):
             raise FetchError(reason)
         if code == pycurl.E_PARTIAL_FILE:

@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import threading
 import time
+import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -213,6 +214,18 @@ def test_a_body_of_exactly_the_limit_is_accepted(site):
     site.answers["/a"] = answer(200, BODY)
     assert fetch(site.url("/a"), max_bytes=len(BODY)).status == "ok"
     assert fetch(site.url("/a"), max_bytes=len(BODY) - 1).reason == "too_large"
+
+
+@pytest.mark.parametrize("limit", [3 << 20, 2 << 20])
+def test_a_kept_connection_does_not_keep_the_body_it_delivered(site, limit):
+    site.answers["/"] = answer(200, bytes(3 << 20), Content_Length="")
+    with fetcher(max_bytes=limit) as kept:
+        tracemalloc.start()
+        try:
+            kept.fetch(site.url("/"))
+            assert tracemalloc.get_traced_memory()[0] < 1 << 20
+        finally:
+            tracemalloc.stop()
 
 
 def test_a_small_body_that_unpacks_to_a_huge_one_is_too_large(site):
