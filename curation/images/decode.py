@@ -129,8 +129,8 @@ def decode(
 
     The stored image is the first frame of an animation, turned upright by its EXIF orientation, with transparency over
     white, in eight-bit sRGB, resized as `limits` say (Lanczos) and never enlarged. If that changes nothing and the file
-    has no EXIF, XMP or IPTC block (camera, location, author), its bytes are stored unchanged, but without oversized
-    texts and color profiles; otherwise it is encoded.
+    holds only a picture and its colors (no camera data, texts, comments, signatures or bytes after its end), its bytes
+    are stored unchanged, but without oversized texts and color profiles; otherwise it is encoded.
 
     With `encode: original`, the bytes are stored as received, with the size of the upright image. The perceptual hash
     is that of the image in its resized form.
@@ -166,7 +166,7 @@ def decode(
             original == planned.scaled == planned.canvas  # not `image.size`: the draft has reduced it
             and rotation is None
             and to_srgb is None
-            and is_storable(image, len(usable))
+            and is_storable(image, usable)
         )
         scaled = _resized(image, decoded, extent, planned, to_srgb)
         pixels = upright(_on_canvas(scaled, planned.canvas), rotation)

@@ -7,9 +7,10 @@ from jobs.runtime.context import Context
 from jobs.runtime.partitions import require
 from jobs.tasks.images.splits import Slice, plan_shards
 
+# 6: files with texts, comments or other extras are encoded again
 # 5: asynchronous requests, limits of answers; 4: opt-outs, unpacking
 # 3: libjpeg reduces to one to two times the size, profiles; 2: X-Robots-Tag, formats, bounds
-ALGORITHM = 5
+ALGORITHM = 6
 
 
 def plan_buckets_of(context: Context) -> tuple[Snapshot, list[list[Slice]]]:
