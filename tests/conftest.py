@@ -25,7 +25,7 @@ settings.load_profile("untimed")
 # many small tensors: threads would wait for one another
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-pytest_plugins = ["support.spark_fixtures", "support.in_process", "support.duplicates"]
+pytest_plugins = ["support.spark_fixtures", "support.in_process", "support.duplicates", "support.poison"]
 ROOT = Path(__file__).resolve().parents[1]
 
 

@@ -85,6 +85,7 @@ class ImageLimits:
         encode: the format of images whose pixels or metadata change; `original` stores every image as it was received,
             metadata and all.
         with_pixels: whether `StoredImage.pixels` is filled.
+        apart: whether `verify` decodes every image in the child process, whose end costs one image.
     """
 
     max_side: int = 256
@@ -96,6 +97,7 @@ class ImageLimits:
     resize: ResizeMode = "keep_ratio"
     encode: Encoding = "jpeg"
     with_pixels: bool = False
+    apart: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,8 +116,9 @@ class StoredImage:
 
 
 def verify(data: bytes, limits: ImageLimits, deadline: float = math.inf) -> StoredImage:
-    """Return `decode` of a downloaded image, in a child process with a budget if it is large or its format is rare.
+    """Return `decode` of a downloaded image, in a child process with a budget if it is costly or `limits.apart`.
 
+    Large images and rare formats are costly.
     Raises DecodeError, with the reason `not_processed` if the child is not finished at the deadline (by
     `time.monotonic`); MemoryError if there is not enough memory.
     """
@@ -138,8 +141,8 @@ def decode(
     Args:
         data: the bytes of the file.
         limits: what is stored, and how.
-        costly: opens and decodes, instead of this function, images of other than `CHEAP_FORMATS`, and decodes those of
-            more than `CHEAP_PIXELS`.
+        costly: opens and decodes, instead of this function, images of other than `CHEAP_FORMATS`, or all with
+            `apart`, and decodes those of more than `CHEAP_PIXELS`.
 
     Raises DecodeError.
     """
@@ -147,7 +150,7 @@ def decode(
         register_heif()
     with _named_failures(data):
         usable = check_bytes(data, limits.formats, limits.max_pixels)
-        if costly and kind_of(data) not in {*CHEAP_FORMATS, None}:
+        if costly and (limits.apart or kind_of(data) not in {*CHEAP_FORMATS, None}):
             return costly(data, limits)
         image = Image.open(io.BytesIO(usable), formats=limits.formats)
         original, rotation = image.size, None

@@ -82,6 +82,11 @@ def _attempt() -> int | None:
     return context.attemptNumber() if context else None
 
 
+def is_isolated() -> bool:
+    """Return whether this process runs one work unit only, which crashed or failed in a worker."""
+    return multiprocessing.parent_process() is not None  # Spark forks its workers without this module
+
+
 def run_unit(task: AnyTask, index: int, unit: Any, on_crash: AnyTask | None) -> Answer:
     """Run a work unit in this process, or in one of its own after two attempts that failed or crashed."""
     attempt = _attempt()

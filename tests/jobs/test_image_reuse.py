@@ -17,6 +17,7 @@ from jobs import balance, fetch_images, ingest, match
 from support.in_process import change, prepare
 from support.lakes import digests
 from support.nights import picture, write_night
+from support.poison import poisoned
 
 
 def run(context):
@@ -152,3 +153,16 @@ def test_a_reference_is_read_again_when_the_inputs_have_changed(new_night, tmp_p
     assert digests(fresh.lake) == digests(changed.lake)
     add_tombstones(changed.lake, image_ids=sorted(ids(changed, "ok"))[:1], reason="asked")
     assert run(changed)["images"].totals["reused"] > 10, "the same pairs, so the same references"
+
+
+@pytest.mark.usefixtures("crashing_decoder")
+def test_an_isolated_task_loses_only_the_image_that_crashes_its_decoder(crawl, monkeypatch):
+    def poison(data, *args):
+        return verify(poisoned(data) if data == picture(5) else data, *args)
+
+    monkeypatch.setattr(rows, "verify", poison)
+    monkeypatch.setattr("jobs.tasks.images.fetch.is_isolated", lambda: True)
+    run(crawl)
+    killed = [row["image_id"] for row in images(crawl) if row["reason"] == "decoder_killed"]
+    assert killed == [numbered(crawl)[5]]
+    assert ids(crawl, "ok")

@@ -27,6 +27,7 @@ from curation.lake.files import WrittenFile
 from curation.lake.schemas import IMAGE_COLUMNS, written_schema
 from curation.lake.tombstones import Tombstones
 from jobs.runtime.partitions import WriterFactory
+from jobs.runtime.work_unit import is_isolated
 from jobs.tasks.images.filters import KnownFilters
 from jobs.tasks.images.progress import FetchProgress
 from jobs.tasks.images.reuse import NOT_FETCHED, StoredImages, find_all, order_range
@@ -145,6 +146,7 @@ class FetchParts:
             resize=section.resize,
             encode=section.encode,
             with_pixels=bool(section.filters),
+            apart=is_isolated(),  # an image may have crashed the worker
         )
 
 

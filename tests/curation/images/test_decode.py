@@ -18,6 +18,7 @@ from curation.images.codec.budget import BudgetedProcess, CpuTimeError, Deadline
 from curation.images.codec.orientation import UPRIGHT
 from curation.images.decode import REASONS, ImageLimits, decode, verify
 from curation.images.failures import DecodeError
+from support.poison import poisoned
 from support.scenes import encoded, scene
 
 LIMITS = ImageLimits(max_side=64, max_pixels=1_000_000)
@@ -420,6 +421,14 @@ def test_a_killed_decoder_costs_that_image_alone(monkeypatch, error, reason):
         patch.setattr(decode_module._decoder, "call", die)
         assert reason_of(encoded(scene(), "AVIF")) == reason
     assert verify(encoded(scene(), "AVIF"), LIMITS).width == 48
+
+
+@pytest.mark.usefixtures("crashing_decoder")
+def test_a_small_image_that_crashes_its_decoder_costs_itself_alone_if_images_are_decoded_apart():
+    apart, good = dataclasses.replace(LIMITS, apart=True), encoded(scene(), "PNG")
+    assert reason_of(poisoned(good), apart) == "decoder_killed"
+    assert verify(good, apart) == verify(good, LIMITS)
+    assert reason_of(b"<html>", apart) == "not_an_image"
 
 
 def test_a_decoder_without_memory_says_so(monkeypatch):

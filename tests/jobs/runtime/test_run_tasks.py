@@ -20,7 +20,7 @@ from curation.io.backend import FileStat
 from curation.lake.files import DataFile, WrittenFile
 from curation.occurrence import Counters
 from jobs.runtime.run_tasks import run_tasks
-from jobs.runtime.work_unit import decode_result, encode_result, result_type, run_unit
+from jobs.runtime.work_unit import decode_result, encode_result, is_isolated, result_type, run_unit
 from jobs.tasks.images.splits import Slice
 from jobs.tasks.ingest.sources import InputFile
 
@@ -137,6 +137,16 @@ def test_a_worker_killed_once_is_retried_and_counts_once(spark, tmp_path):
         return index
 
     assert run_tasks(spark, "test", [str(tmp_path / name) for name in "ab"], task) == [0, 1]
+
+
+def test_only_a_unit_that_has_crashed_twice_is_isolated(spark):
+    def task(index, unit):
+        if unit == "crashes in a worker" and not is_isolated():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return is_isolated()
+
+    assert run_tasks(spark, "test", ["good"], task) == [False]
+    assert run_tasks(spark, "test", ["crashes in a worker"], task) == [True]
 
 
 def test_a_unit_that_kills_every_worker_is_named_and_the_others_finish(spark):
