@@ -13,6 +13,7 @@ from curation.images.decode import ImageLimits, verify
 from curation.images.failures import NOT_PROCESSED, DecodeError, unexpected_reason
 from curation.images.fetch import Fetched, Fetcher, ImageRow, Read
 from curation.images.filters.apply import Decision, FilterRun
+from curation.images.waiting import WaitingRows
 
 NO_IMAGE = dict.fromkeys(("image", "width", "height", "image_sha256", "phash", "original_sha256"))
 
@@ -30,7 +31,7 @@ def fetch_and_verify(
 
     Images are decoded and filtered in the caller's thread in the order in which they arrive, beside the requests of the
     fetcher's thread, so that a task uses one core and the memory of one decode. Finished rows wait for those before
-    them; they occupy the bytes of the stored images, and the pixels of one batch of `filters`. Rows have the column
+    them as `WaitingRows`, and one batch of `filters` holds its pixels. Rows have the column
     `scores` only if there are filters.
 
     When the time of the task is over, a decode in the child process is ended; another decode or a batch of filters that
@@ -46,13 +47,13 @@ def fetch_and_verify(
 
     fetched = fetcher.fetch_many(counted(), read_ref, deadline)
     verified = ((position, *verified_row(ids[position], each, limits, deadline)) for position, each in fetched)
-    done: dict[int, Row] = {}
     position = 0
-    for arrived, row in _unfiltered(verified) if filters is None else _filtered(verified, filters, deadline):
-        done[arrived] = row
-        while position in done:
-            yield done.pop(position)
-            position += 1
+    with WaitingRows() as done:
+        for arrived, row in _unfiltered(verified) if filters is None else _filtered(verified, filters, deadline):
+            done.put(arrived, row)
+            while position in done:
+                yield done.take(position)
+                position += 1
 
 
 def _unfiltered(verified: Iterable[tuple[int, Row, Pixels | None]]) -> Iterator[tuple[int, Row]]:
