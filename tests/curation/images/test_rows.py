@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import io
 import time
+import tracemalloc
 
 import pyarrow as pa
 import pytest
@@ -92,6 +93,26 @@ def test_emoji_are_stored(fixtures_dir):
         rows = list(fetch_and_verify(((p.stem, None, str(p)) for p in paths), fetcher, LIMITS))
     assert [row["image_id"] for row in rows] == [p.stem for p in paths]
     assert {(row["status"], row["width"], row["height"]) for row in rows} == {("ok", 32, 32)}
+
+
+def test_the_images_behind_a_slow_one_occupy_bounded_memory_and_stay_in_order(monkeypatch):
+    class FirstIsLast(Fetcher):
+        def fetch_many(self, rows, *_):
+            yield from ((n, Fetched("ok", None, b"")) for n in [*range(1, len(list(rows))), 0])
+
+    def stored(image_id, *_):
+        return {"image_id": image_id, "image": bytes([int(image_id)]) * (5 << 20)}, None
+
+    monkeypatch.setattr(rows_module, "verified_row", stored)
+    with FirstIsLast() as fetcher:
+        tracemalloc.start()
+        try:
+            rows = fetch_and_verify([(str(n), None, None) for n in range(30)], fetcher, LIMITS)
+            taken = [(row["image_id"], row["image"][0], len(row["image"])) for row in rows]
+            assert tracemalloc.get_traced_memory()[1] < 90 << 20
+        finally:
+            tracemalloc.stop()
+    assert taken == [(str(n), n, 5 << 20) for n in range(30)]
 
 
 TASK = FetchSettings(task_timeout_s=2.0)
