@@ -22,6 +22,12 @@ from typing import BinaryIO
 
 LENGTH = 8  # bytes of the number in front of every message
 CHUNK = 1 << 20
+INHERITED = frozenset(  # of the environment: what the interpreter, libraries and compiled code need, and no secrets
+    {
+        "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "NUMBA_CACHE_DIR", "PATH", "PYTHONHASHSEED", "TMPDIR",
+        "WORLDCURATE_COMPILED", "XDG_CACHE_HOME",
+    }
+)  # fmt: skip
 
 
 class KilledError(Exception):
@@ -89,8 +95,9 @@ class BudgetedProcess:
                 [sys.executable, "-c", program],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                env={**os.environ, "PYTHONPATH": path},
+                env={name: os.environ[name] for name in INHERITED & os.environ.keys()} | {"PYTHONPATH": path},
             )
+            os.set_blocking(self._child.stdin.fileno(), False)  # type: ignore[union-attr]  # it is a pipe
             self._owner = os.getpid()
         return self._child
 
@@ -99,18 +106,24 @@ def _exchange(child: subprocess.Popen[bytes], request: bytes, deadline: float) -
     """Send a request and return the answer. Raises EOFError, BrokenPipeError or TimeoutError."""
     assert child.stdin is not None
     assert child.stdout is not None
-    child.stdin.write(len(request).to_bytes(LENGTH, "big") + request)
-    child.stdin.flush()
+    unsent = memoryview(len(request).to_bytes(LENGTH, "big") + request)
     received = bytearray()
     with selectors.DefaultSelector() as selector:
+        selector.register(child.stdin, selectors.EVENT_WRITE)
         selector.register(child.stdout, selectors.EVENT_READ)
         while len(received) < LENGTH or len(received) < LENGTH + int.from_bytes(received[:LENGTH], "big"):
-            if not selector.select(max(0.0, deadline - time.monotonic())):
+            ready = {key.fileobj for key, _ in selector.select(max(0.0, deadline - time.monotonic()))}
+            if not ready:
                 raise TimeoutError
-            part = os.read(child.stdout.fileno(), CHUNK)
-            if not part:
-                raise EOFError
-            received += part
+            if child.stdin in ready:
+                unsent = unsent[os.write(child.stdin.fileno(), unsent[:CHUNK]) :]
+                if not unsent:
+                    selector.unregister(child.stdin)
+            if child.stdout in ready:
+                part = os.read(child.stdout.fileno(), CHUNK)
+                if not part:
+                    raise EOFError
+                received += part
     return bytes(received[LENGTH:])
 
 

@@ -29,6 +29,8 @@ def behave(request: bytes) -> bytes:
         time.sleep(float(rest))
     if action == b"print":
         print("noise")  # noqa: T201 - what a library might do
+    if action == b"variable":
+        return os.environ.get(rest.decode(), "").encode()
     if action == b"pid":
         return str(os.getpid()).encode()
     return rest
@@ -98,6 +100,24 @@ def test_a_call_that_is_not_finished_at_the_deadline_of_its_caller_is_killed(pro
     with pytest.raises(DeadlineError):
         process.call(b"sleep 600", time.monotonic() - 1)
     assert process.call(b"echo e", time.monotonic() + 600) == b"e"
+
+
+def test_a_child_that_does_not_read_its_call_is_killed_at_the_deadline(process):
+    assert process.call(b"echo d") == b"d"
+    os.kill(process._child.pid, signal.SIGSTOP)
+    rescue = threading.Timer(10, process._child.kill)  # of a call without a deadline
+    rescue.start()
+    with pytest.raises(DeadlineError):
+        process.call(bytes(5_000_000), time.monotonic() + 0.2)
+    rescue.cancel()
+    assert process.call(b"echo e") == b"e"
+
+
+def test_the_child_does_not_inherit_secrets(process, monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    assert process.call(b"variable AWS_SECRET_ACCESS_KEY") == b""
+    assert process.call(b"variable LANG") == b"C.UTF-8"
 
 
 def test_a_crash_before_the_deadline_is_told_from_a_late_answer(process):
