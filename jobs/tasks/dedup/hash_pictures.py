@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from curation.cli.config import ImagesSection
 from curation.dedup.picture_hashes import Embed
 from curation.errors import InputError
-from curation.images.decode import ImageLimits, StoredImage, verify
+from curation.images.decode import OUT_OF_MEMORY, ImageLimits, StoredImage, verify
 from curation.images.failures import DecodeError
 from curation.images.precheck import readable_formats
 from curation.io.failures import first_line
@@ -69,6 +69,8 @@ class HashPictures:
                 decoded.append((name, sha256(data).hexdigest(), verify(data, self.limits)))
             except DecodeError as error:
                 failed[error.reason] += 1
+            except MemoryError:
+                failed[OUT_OF_MEMORY] += 1
             if len(decoded) == ROWS_AT_ONCE:
                 rows += self._hashed(decoded)
                 decoded = []
