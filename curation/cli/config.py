@@ -175,7 +175,9 @@ class ImagesSection(Section):
     )
     scores_in_shards: bool = Field(False, description="copy the scores of the filters to the shards")
     shard_bytes: int = Field(256 << 20, ge=1, description="bytes per shard file")
-    assumed_image_bytes: int = Field(24 << 10, ge=1, description="assumed bytes per image, to plan the size of shards")
+    assumed_image_bytes: int = Field(
+        24 << 10, ge=1, description="assumed bytes per stored image; shards have shard_bytes / this rows"
+    )
 
 
 class DedupSection(Section):

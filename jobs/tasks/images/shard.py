@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import msgspec
 import pyarrow as pa
@@ -16,7 +17,7 @@ from curation.lake.parquet_read import read_batches, with_columns
 from curation.lake.schemas import PICTURE_COLUMNS, SCHEMAS, written_schema
 from curation.lake.tombstones import Tombstones
 from jobs.runtime.partitions import WriterFactory
-from jobs.tasks.images.splits import Slice, read_slices
+from jobs.tasks.images.splits import Slice, part_of, read_slices
 
 ROWS_AT_ONCE = 256
 
@@ -35,6 +36,9 @@ class BuiltShard(msgspec.Struct):
 class BuildShard:
     """Joins one bucket's curated rows with their images, in curated order.
 
+    The images are read part by part, as `FetchParts` wrote them: the parts are in curated order, the images in a part
+    are not. The images of one part, of at most `MAX_FETCH_ROWS` rows, are in memory at a time.
+
     `images` are the files of each bucket, and `duplicates` those of the table of this name that may name its images,
     which are left out.
     With `scores`, shards have the scores of the images, null in files of runs without filters.
@@ -52,19 +56,17 @@ class BuildShard:
         """Return the written shards."""
         curated = read_slices(self.storage, slices, SCHEMAS["curated"].names)
         usable = curated.filter(self.tombstones.keep_mask(curated))
-        images = self._images(index)
-        positions = pc.index_in(usable["image_id"], images["image_id"])
-        with_image, positions = usable.filter(pc.is_valid(positions)), positions.drop_null()
+        stored = self._images(self.images[index], [])
+        with_image = usable.filter(pc.is_in(usable["image_id"], stored["image_id"]))
         removed = self._removed(index, with_image["image_id"])
-        is_kept = pc.is_null(removed)
-        rows, positions = with_image.filter(is_kept), positions.filter(is_kept)
+        rows, start = with_image.filter(pc.is_null(removed)), 0
         schema = written_schema("shards", scores=self.scores)
         with self.writers("shards", index, file_bytes=self.shard_bytes, schema=schema) as writer:
-            for start in range(0, rows.num_rows, ROWS_AT_ONCE):
-                part = rows.slice(start, ROWS_AT_ONCE)
-                joined = images.take(positions.slice(start, ROWS_AT_ONCE))
+            for pictures in self._pictures(index, rows["image_id"]):
+                part = rows.slice(start, pictures.num_rows)
+                start += pictures.num_rows
                 for name in self._columns:
-                    part = part.append_column(name, joined[name])
+                    part = part.append_column(name, pictures[name])
                 writer.write(part)
         return BuiltShard(
             files=writer.files,
@@ -90,12 +92,30 @@ class BuildShard:
         rows = pa.Table.from_batches(batches, schema)
         return rows["reason"].take(pc.index_in(ids, rows["image_id"]))
 
-    def _images(self, index: int) -> pa.Table:
-        """Return the fetched images of a bucket."""
-        schema = pa.schema([SCHEMAS["images"].field(name) for name in ("image_id", "status", *self._columns)])
+    def _pictures(self, index: int, ids: pa.ChunkedArray) -> Iterator[pa.Table]:
+        """Yield the columns of the images of a bucket with these ids, in their order, `ROWS_AT_ONCE` at a time."""
+        held, start = [], 0
+        for _, files in groupby(sorted(self.images[index], key=part_of), part_of):
+            images = self._images(list(files), self._columns)
+            positions = pc.index_in(ids.slice(start), images["image_id"])
+            here = pc.index(pc.is_valid(positions), False).as_py()  # how many of the next ids are in this part
+            stop = start + here if here >= 0 else len(ids)
+            first = start
+            while start < stop:
+                rows = min(stop, start - start % ROWS_AT_ONCE + ROWS_AT_ONCE) - start
+                held.append(images.take(positions.slice(start - first, rows)))
+                start += rows
+                if start % ROWS_AT_ONCE == 0 or start == len(ids):
+                    yield pa.concat_tables(held).combine_chunks()
+                    held = []
+            del images  # before those of the next part are read
+
+    def _images(self, files: Sequence[DataFile], columns: Sequence[str]) -> pa.Table:
+        """Return the ids and some other columns of the fetched images in some files."""
+        schema = pa.schema([SCHEMAS["images"].field(name) for name in ("image_id", "status", *columns)])
         batches = [
             batch.filter(pc.equal(batch["status"], "ok"))
-            for file in self.images[index]
+            for file in files
             for batch in read_batches(self.storage, file.path, schema.names, ROWS_AT_ONCE)
         ]
         return pa.Table.from_batches([with_columns(batch, schema) for batch in batches], schema)
