@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from hashlib import file_digest
 from typing import Any, Final
 
 import msgspec
@@ -88,13 +89,24 @@ class ExportFolder:
         return join(self._parts, f"{name.replace('/', '+')}.json")
 
     def finished(self) -> dict[str, Part]:
-        """Return the finished files, by name: those with a receipt, or in the manifest, that have the recorded size."""
+        """Return the finished files, by name: those with a receipt, or in the manifest, whose bytes are those recorded.
+
+        All of them are read.
+        """
         stored = {file.path: file.size for file in self.storage.list_files(self.root)}
         parts = self._manifest_parts() if self.manifest_path in stored else []
         for path in stored:
             if path.startswith(f"{self._parts}/"):
                 parts.append(msgspec.json.decode(self.storage.read_bytes(path), type=Part))
-        return {part.name: part for part in parts if stored.get(join(self.root, part.name)) == part.size}
+        return {part.name: part for part in parts if self._is_intact(part, stored)}
+
+    def _is_intact(self, part: Part, sizes: Mapping[str, int]) -> bool:
+        """Return whether a file has the recorded bytes; `sizes` are those of all files, by path."""
+        path = join(self.root, part.name)
+        if sizes.get(path) != part.size:
+            return False
+        with self.storage.open_input(path) as file:
+            return file_digest(file, "sha256").hexdigest() == part.sha256
 
     def is_complete(self) -> bool:
         """Return whether the manifest is written and no working file is left."""

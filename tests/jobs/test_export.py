@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from curation.export.folder import ExportFolder
 from curation.images.decode import ImageLimits, verify
 from curation.images.refs import ImageRefs, open_local
 from curation.io.storage import Storage
@@ -138,6 +139,20 @@ def test_a_run_that_was_killed_at_any_write_continues_to_the_same_bytes(night_he
                 return
         assert export_to(folder) == expected
     raise AssertionError("the export never ended")
+
+
+@pytest.mark.parametrize("complete", [False, True], ids=["continued", "complete"])
+def test_a_finished_file_with_other_bytes_of_its_size_is_written_again(night_here, tmp_path, monkeypatch, complete):
+    options = export.ExportOptions(format="webdataset", output=str(tmp_path / "out"), shard_bytes=60_000)
+    with monkeypatch.context() as patch:
+        if not complete:
+            patch.setattr(ExportFolder, "finish", lambda *_, **__: None)
+        export.run_export(night_here, options)
+    [damaged, *_] = sorted((tmp_path / "out").glob("*.tar"))
+    intact = damaged.read_bytes()
+    damaged.write_bytes(intact[:2000] + bytes([intact[2000] ^ 1]) + intact[2001:])
+    export.run_export(night_here, options)
+    assert damaged.read_bytes() == intact
 
 
 def kill_at(patch, number: int) -> list[int]:

@@ -18,6 +18,7 @@ from jobs.tasks.images import splits
 from jobs.tasks.images.fetch import FetchParts
 from jobs.tasks.images.splits import (
     MAX_FETCH_ROWS,
+    MIN_FETCH_ROWS,
     Slice,
     group_parts,
     plan_buckets,
@@ -270,5 +271,9 @@ def test_the_tasks_of_small_batches_have_several_parts_and_use_all_cores(parts, 
 @given(st.integers(0, 10**8))
 def test_small_batches_have_many_parts_and_large_ones_parts_of_bounded_size(total):
     part = rows_per_fetch(total)
-    assert 256 <= part <= MAX_FETCH_ROWS
-    assert part in (256, MAX_FETCH_ROWS) or total / part <= 64 < total / (part - 1)
+    assert MIN_FETCH_ROWS <= part <= MAX_FETCH_ROWS
+    assert part in (MIN_FETCH_ROWS, MAX_FETCH_ROWS) or total / part <= 64 < total / (part - 1)
+
+
+def test_two_thousand_rows_occupy_at_least_thirty_cores():
+    assert 2000 / rows_per_fetch(2000) > 30

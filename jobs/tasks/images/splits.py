@@ -16,7 +16,7 @@ from curation.lake.parquet_read import read_rows
 from curation.lake.schemas import SCHEMAS
 
 TARGET_FETCHES = 64
-MIN_FETCH_ROWS, MAX_FETCH_ROWS = 256, 4096
+MIN_FETCH_ROWS, MAX_FETCH_ROWS = 64, 4096
 
 
 @dataclass(frozen=True)
