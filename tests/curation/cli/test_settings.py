@@ -150,7 +150,8 @@ def test_help_marks_required_keys_and_shows_at_most_one_default(capsys):
     shown = " ".join(capsys.readouterr().out.split())
     assert "the lake: a folder or s3://bucket/prefix (required) --" in shown
     assert "replaced by the batch (required) --ingest.base_url" in shown
-    assert "or a crawl --recipe str name of the balancing recipe (default: default)" in shown
+    assert "or a crawl --batch_order" in shown
+    assert "--recipe str name of the balancing recipe (default: default)" in shown
     assert "default: the variable AWS_REGION --storage.anonymous" in shown
 
 
