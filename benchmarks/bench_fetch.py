@@ -43,7 +43,7 @@ TASK_ROWS = 4096
 COMPARED = 11  # pictures whose quality is compared
 
 OURS = """
-import sys, time
+import resource, sys, time
 from collections import Counter
 from pathlib import Path
 import pyarrow as pa, pyarrow.parquet as pq
@@ -64,7 +64,7 @@ with Fetcher(FetchSettings(timeout_s=timeout_s, task_timeout_s=task_timeout_s, a
         reasons.update(row["reason"] for row in fetched)
         stored = {"url": [row["image_id"] for row in fetched], "jpg": [row["image"] for row in fetched]}
         pq.write_table(pa.table(stored), out / f"{start}.parquet")
-(out / "longest").write_text(str(longest))
+(out / "limits").write_text(f"{longest} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}")
 print(reasons, file=sys.stderr)
 """
 THEIRS = """
@@ -78,11 +78,15 @@ download(url_list=sys.argv[1], output_folder=sys.argv[3], output_format="parquet
 
 @dataclass(frozen=True)
 class Run:
-    """A process: CPU seconds with its children, seconds, its longest task, stored pictures, and some by number."""
+    """A process: CPU seconds with its children, seconds, longest task, peak MB, stored pictures, and some by number.
+
+    The longest task and the peak are those of ours; they are 0 for img2dataset.
+    """
 
     cpu: float
     seconds: float
     longest: float
+    peak: float
     stored: int
     pictures: dict[int, bytes]
 
@@ -113,8 +117,8 @@ def measure(python: str, script: str, urls: list[str]) -> Run:
         subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         after, seconds = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter() - began
         cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        longest = float((out / "longest").read_text()) if (out / "longest").exists() else 0.0
-        return Run(cpu, seconds, longest, *read_stored(out))
+        longest, peak = map(float, (out / "limits").read_text().split()) if (out / "limits").exists() else (0.0, 0.0)
+        return Run(cpu, seconds, longest, peak, *read_stored(out))
 
 
 def read_stored(folder: Path) -> tuple[int, dict[int, bytes]]:
@@ -140,12 +144,12 @@ def _opened(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data)).convert("RGB")
 
 
-def measured(python: str, script: str, port: int, total: int, prefix: str) -> tuple[float, float, Run]:
-    """Return the stored pictures per CPU second and per second, without the start-up, and the run."""
+def measured(python: str, script: str, port: int, total: int, prefix: str) -> tuple[float, float, Run, Run]:
+    """Return the stored pictures per CPU second and per second, without start-up, and the runs of few and all URLs."""
     urls = [f"http://{host(n % HOSTS)}:{port}{prefix}/{n}" for n in range(total)]
     few, whole = measure(python, script, urls[-FEW:]), measure(python, script, urls)
     stored = whole.stored - few.stored
-    return stored / (whole.cpu - few.cpu), stored / (whole.seconds - few.seconds), whole
+    return stored / (whole.cpu - few.cpu), stored / (whole.seconds - few.seconds), few, whole
 
 
 def main() -> None:
@@ -158,7 +162,7 @@ def main() -> None:
     for delay_ms in (0, 100):
         with serving(delay_ms) as port:
             kinds = [(bad, name) for bad in (("", "/bad") if BAD_HOSTS else ("",)) for name in ways]
-            taken: dict[tuple[str, str], list[tuple[float, float, Run]]] = {kind: [] for kind in kinds}
+            taken: dict[tuple[str, str], list[tuple[float, float, Run, Run]]] = {kind: [] for kind in kinds}
             for _ in range(ROUNDS):
                 for bad, name in kinds:
                     taken[bad, name].append(measured(*ways[name], port, total, bad))
@@ -168,11 +172,14 @@ def main() -> None:
             share = f"{wall / per_second[delay_ms, name, '']:.0%}"
             longest = max(run.longest for *_, run in rounds)
             deadline = f"{longest:.1f} of {TASK_TIMEOUT_S:.0f} s" if longest else ""
-            quality = f"{similarity(rounds[-1][2].pictures):.4f}"
+            small, large = (statistics.median(run.peak for run in runs) for runs in list(zip(*rounds, strict=True))[2:])
+            peaks = f"{small:.0f} and {large:.0f} MB" if large else ""
+            quality = f"{similarity(rounds[-1][3].pictures):.4f}"
             hosts = "5% hang, 5% fail" if bad else "good"
-            cells.append([f"{delay_ms} ms", hosts, name, f"{cpu:.0f}", f"{wall:.0f}", share, deadline, quality])
+            cells.append([f"{delay_ms} ms", hosts, name, f"{cpu:.0f}", f"{wall:.0f}", share, deadline, peaks, quality])
     columns = [
-        "latency", "hosts", "program", "pictures per CPU second", "per second", "of clean", "longest task", "SSIM",
+        "latency", "hosts", "program", "pictures per CPU second", "per second", "of clean", "longest task",
+        f"peak of {FEW} URLs and of all", "SSIM",
     ]  # fmt: skip
     kept = {
         f"{delay} ms, with bad hosts": per_second[delay, "ours", "/bad"] / per_second[delay, "ours", ""]
