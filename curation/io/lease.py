@@ -3,8 +3,8 @@
     FOLDER/<n>.json     holder n: its name, when it got the lease, and until when it holds it
 
 The holder is the one with the largest number. A process becomes the next one by a conditional write, which one of
-several processes wins, if the last holder has released the lease or has let it expire. So clocks have to agree to
-within a fraction of the term.
+several processes wins, if the last holder has released the lease, has let it expire, or was a process of this machine
+that no longer exists. So clocks have to agree to within a fraction of the term.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from curation.errors import InputError, WorldcurateError
@@ -60,7 +61,8 @@ def _acquire(storage: Storage, folder: str, what: str, term_s: float) -> str:
     """Become the next holder; return the path of its file. Files of earlier holders are deleted."""
     while True:
         paths = [file.path for file in storage.list_files(folder)]
-        if paths and (last := _read(storage, paths[-1])) and last["until"] > time.time():
+        last = _read(storage, paths[-1]) if paths else None
+        if last and last["until"] > time.time() and not _has_died(last):
             minutes = (time.time() - last["since"]) / 60
             raise InputError(
                 f"{what} is in use by {last['holder']}, for {minutes:.0f} min: wait for it to end; if it was killed, "
@@ -75,7 +77,8 @@ def _acquire(storage: Storage, folder: str, what: str, term_s: float) -> str:
 
 def _record(since: float, until: float) -> bytes:
     holder = f"process {os.getpid()} of {getpass.getuser()} on {socket.gethostname()}"
-    return json.dumps({"holder": holder, "since": since, "until": until}).encode()
+    record = {"holder": holder, "since": since, "until": until, "pid": os.getpid(), "namespace": _namespace()}
+    return json.dumps(record).encode()
 
 
 def _read(storage: Storage, path: str) -> dict[str, Any] | None:
@@ -84,4 +87,26 @@ def _read(storage: Storage, path: str) -> dict[str, Any] | None:
         record: dict[str, Any] = json.loads(storage.read_bytes(path))
         return record if {"holder", "since", "until"} <= record.keys() else None
     except (InputError, ValueError):
+        return None
+
+
+def _has_died(record: dict[str, Any]) -> bool:
+    """Return whether a holder is known to have died: a process that this one could see, and does not."""
+    if not record.get("namespace") or record["namespace"] != _namespace():
+        return False
+    try:
+        os.kill(int(record["pid"]), 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, ValueError):  # it exists, or the record is damaged
+        return False
+    return False
+
+
+def _namespace() -> str | None:
+    """Return what identifies the processes that this one can see, which are those of its container; None if unknown."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
         return None

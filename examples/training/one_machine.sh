@@ -18,6 +18,7 @@ while true; do
   setsid torchrun --standalone --nproc-per-node "$processes" --max-restarts 0 --shutdown-timeout 600 \
     -m training.train --config "$config" --output "$output" --resume true "$@" &
   child=$!
+  [ "$stopped" -eq 1 ] && kill -TERM "$child"   # the signal came before the name of the child
   wait "$child"; code=$?
   while kill -0 "$child" 2>/dev/null; do wait "$child"; code=$?; done   # a signal ends the first wait
   if [ "$code" -eq 0 ] || [ "$stopped" -eq 1 ] || [ "$(newest)" = "$before" ]; then

@@ -66,10 +66,10 @@ def kill_after(monkeypatch, parts):
     """Let the fetch end when it has finished some parts and is inside the next."""
     right = FetchParts._open
 
-    def open_part(self, part, columns):
+    def open_part(self, part, *arguments):
         if part.index >= parts:
             raise Killed
-        return right(self, part, columns)
+        return right(self, part, *arguments)
 
     monkeypatch.setattr(FetchParts, "_open", open_part)
     monkeypatch.setattr(Context, "cores", 1000)  # a task for each part

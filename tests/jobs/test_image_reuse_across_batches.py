@@ -94,10 +94,10 @@ def test_after_a_kill_neither_the_images_of_other_batches_nor_the_finished_ones_
     later = second_batch(crawl, site, tmp_path)
     right = FetchParts._open
 
-    def open_part(self, part, columns):
+    def open_part(self, part, *arguments):
         if part.index >= 2:
             raise KeyboardInterrupt
-        return right(self, part, columns)
+        return right(self, part, *arguments)
 
     monkeypatch.setattr(splits, "MIN_FETCH_ROWS", 3)
     monkeypatch.setattr(Context, "cores", 1000)  # a task for each part

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,8 @@ import pytest
 from curation.errors import InputError
 from curation.io.lease import hold_lease
 from curation.io.storage import Storage
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def holders(folder: Path) -> list[dict]:
@@ -42,6 +47,26 @@ def test_a_lease_that_expired_or_is_damaged_is_taken_over_and_released(tmp_path)
         [record] = holders(tmp_path / "l")
         assert record["until"] > time.time()
     assert holders(tmp_path / "l")[0]["until"] == 0
+
+
+@pytest.mark.parametrize("other_machine", [False, True])
+def test_the_lease_of_a_process_that_was_killed_on_this_machine_is_taken_over_at_once(tmp_path, other_machine):
+    folder = tmp_path / "l"
+    script = (
+        "import sys, time\nfrom curation.io.lease import hold_lease\nfrom curation.io.storage import Storage\n"
+        "with hold_lease(Storage(), sys.argv[1], 'recipe x'):\n    print(flush=True)\n    time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, str(folder)], stdout=subprocess.PIPE, cwd=ROOT) as holder:
+        holder.stdout.readline()
+        with pytest.raises(InputError, match="in use"), hold_lease(Storage(), str(folder), "recipe x"):
+            pass
+        holder.kill()
+    if other_machine:
+        [path] = folder.glob("*.json")
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"namespace": "another"}))
+    with pytest.raises(InputError, match="in use") if other_machine else nullcontext():  # noqa: SIM117
+        with hold_lease(Storage(), str(folder), "recipe x"):
+            pass
 
 
 def test_a_lease_is_renewed_while_it_is_held(tmp_path):
