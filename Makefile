@@ -22,7 +22,7 @@ demo: $(VENV)/ready models ## Make a small web, curate two nights of it and trai
 	$(BIN)/python -m demo.run --out $(DEMO) --seed $(SEED)
 
 .PHONY: test
-test: $(VENV)/ready models ## Run the tests (about 10 minutes on 2 cores)
+test: $(VENV)/ready models ## Run the tests (about 14 minutes on 2 cores)
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadgroup $(PYTEST_ARGS)
 
 .PHONY: test-slow
