@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from curation.annotations.base import Maker
 from curation.cli.annotate_config import AnnotateSection, MakerSection
-from curation.cli.plugins import load_plugin, model_digest
+from curation.cli.plugins import load_plugin, missing_parts, model_digest
 from curation.errors import UsageError
 from curation.lake.schemas import SCHEMAS
 
@@ -75,10 +75,8 @@ def _path(section: MakerSection, kind: str) -> str:
 @lru_cache(maxsize=16)
 def _load(path: str, parameters: str, key: str) -> Maker:
     maker: Maker = load_plugin(path, json.loads(parameters), key)
-    missing = [name for name in ATTRIBUTES if not hasattr(maker, name)]
-    if missing or not callable(maker):
-        lacks = ", ".join(missing) or "__call__"
-        raise UsageError(f"{key}: {path} is no maker, it lacks {lacks}: see curation.annotations.base")
+    if missing := missing_parts(maker, ATTRIBUTES):
+        raise UsageError(f"{key}: {path} is no maker, it lacks {missing}: see curation.annotations.base")
     if unknown := sorted(set(maker.reads) - set(SCHEMAS["shards"].names)):
         raise UsageError(f"{key}: {path} reads {unknown[0]}, which shards do not have: see docs/tables.md")
     return maker

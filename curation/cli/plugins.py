@@ -6,7 +6,7 @@ import hashlib
 import importlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -75,6 +75,12 @@ def load_plugin(path: str, parameters: Mapping[str, Any], key: str) -> Any:
         raise
     except Exception as error:
         raise UsageError(f"{key}: {path} refuses its parameters ({_line(error)}): correct them") from error
+
+
+def missing_parts(made: Any, attributes: Sequence[str]) -> str:
+    """Return what an object lacks of a protocol, for messages: attributes, or `__call__`; nothing if it lacks none."""
+    missing = [name for name in attributes if not hasattr(made, name)]
+    return ", ".join(missing) or ("" if callable(made) else "__call__")
 
 
 def model_digest(path: str, key: str) -> str:

@@ -13,7 +13,7 @@ Row = dict[str, Any]
 class WaitingRows:
     """Rows by position, with the bytes of their `image`; a context manager.
 
-    Images beyond `memory` bytes are written to a file without a name, which starts anew whenever none waits in it.
+    Images beyond `memory` bytes are written to a file without a name, which is emptied whenever none waits in it.
     Raises OSError if that cannot be written or read.
     """
 

@@ -16,6 +16,7 @@ from jobs.tasks.annotate.make import MakeRows
 from jobs.tasks.annotate.write import WriteShard
 from jobs.tasks.verify.tables import check_counters
 from support.compaction import Killed, kill_at
+from support.damage import flip_one
 from support.in_process import change
 
 KINDS = {"kinds": ["propn_share", "hard_texts"]}
@@ -108,9 +109,7 @@ def test_a_removed_batch_takes_its_annotations_along(annotated):
 def test_verify_finds_damage_and_the_next_run_makes_the_annotations_again(annotated, capsys):
     [file, *_] = annotated.lake.snapshot("annotations", {"kind": "hard_texts"}).files
     before = rows(annotated)
-    data = bytearray(Path(file.path).read_bytes())
-    data[len(data) // 3] ^= 1
-    Path(file.path).write_bytes(data)
+    flip_one(Path(file.path))
     assert command(verify, annotated) == 4
     flags = "--recipe default --batch b1 --annotate.kinds hard_texts"
     assert f"run jobs.annotate {flags} again" in capsys.readouterr().out

@@ -17,6 +17,7 @@ from jobs.runtime.context import Context
 from jobs.tasks.compact.rows import WriteBucket
 from jobs.tasks.verify.tables import check_counters
 from support.compaction import Killed, in_order, kill_at, read
+from support.damage import flip_one
 from support.in_process import change
 from training.data.pairs import PairDataset
 from training.data.shard_index import build_index
@@ -157,9 +158,7 @@ def test_verify_finds_damage_in_a_dataset_and_a_repair_lets_the_next_run_build_i
     rows, [file, *_] = read(compacted), compacted.lake.snapshot("compacted").files
     assert command(verify, compacted, "--decode", "1") == 0
     assert f"decoded: {2 * len(rows)} pictures" in capsys.readouterr().out
-    data = bytearray(Path(file.path).read_bytes())
-    data[len(data) // 3] ^= 1
-    Path(file.path).write_bytes(data)
+    flip_one(Path(file.path))
     assert command(verify, compacted) == 4
     assert "run jobs.compact --recipe default --compact.dataset all again" in capsys.readouterr().out
     assert command(verify, compacted, "--repair") == 0

@@ -16,7 +16,7 @@ from jobs import nightly, verify
 from jobs.runtime.context import Context
 from jobs.runtime.runs import find_run
 from jobs.tasks.verify.pictures import DecodePictures
-from support.damage import flips
+from support.damage import flip_one, flips
 from support.lakes import TABLES, digests
 
 JOBS = {
@@ -47,12 +47,6 @@ def run(night_here, tmp_path, capsys):
     return command
 
 
-def flip(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) // 3] ^= 1
-    path.write_bytes(data)
-
-
 def test_a_finished_night_has_no_problems(run, night_here):
     assert run() == (0, [], [])
     assert run("--quick") == (0, [], [])
@@ -61,7 +55,7 @@ def test_a_finished_night_has_no_problems(run, night_here):
 @pytest.mark.parametrize("table", TABLES)
 def test_a_flipped_bit_is_found_and_the_run_after_a_repair_gives_the_lake_as_it_was(run, night_here, table):
     before, path = digests(night_here.lake), Path(night_here.lake.snapshot(table).files[-1].path)
-    flip(path)
+    flip_one(path)
     code, problems, repairs = run()
     assert code == 4
     assert [(problem["where"], problem["job"]) for problem in problems] == [(str(path), JOBS[table])]
@@ -177,7 +171,7 @@ def test_a_recipe_is_restored_from_the_runs(run, night_here, content):
 def test_damaged_matchers_and_manifests_are_removed_for_the_next_build(run, night_here):
     root = Path(night_here.config.lake)
     matcher, manifest = next(root.glob("matchers/*/worldwide.*/fr.matcher")), next(root.glob("matchers/*/manifest*"))
-    flip(matcher)
+    flip_one(matcher)
     code, problems, _ = run()
     assert (code, [(problem["where"], problem["job"]) for problem in problems]) == (
         4,

@@ -49,6 +49,13 @@ def write_file(storage, root: Path, rows: pa.Table) -> Path:
     return root / writer.files[0].path
 
 
+def flip_one(path: Path) -> None:
+    """Flip one bit in the first half of a file."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 1
+    path.write_bytes(data)
+
+
 def flips(path: Path, count: int, seed: int = 0, first: int | None = None) -> Iterator[int]:
     """Flip one bit of a file after another and yield its place while it is flipped.
 

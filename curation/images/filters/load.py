@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from curation.cli.config import ImageFilterSection
-from curation.cli.plugins import load_plugin, model_digest
+from curation.cli.plugins import load_plugin, missing_parts, model_digest
 from curation.errors import UsageError
 from curation.images import decode, fetch
 from curation.images.filters.apply import FAILED
@@ -63,9 +63,8 @@ def _load(path: str, parameters: str) -> ImageFilter:
 
 def _problem(made: ImageFilter) -> str | None:
     """Return why an object cannot be used as a filter; None if it can."""
-    missing = [key for key in ATTRIBUTES if not hasattr(made, key)]
-    if missing or not callable(made):
-        return f"is not an image filter (it has no {', '.join(missing) or '__call__'})"
+    if missing := missing_parts(made, ATTRIBUTES):
+        return f"is not an image filter (it has no {missing})"
     if not NAME.fullmatch(made.name):
         return f"has the name {made.name!r}, which is not a word of a-z, 0-9 and _"
     if made.name.startswith("http_") or any(f"{reason}_".startswith(f"{made.name}_") for reason in OTHER_REASONS):
