@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -77,6 +78,16 @@ def s3(tmp_path_factory) -> Iterator[str]:
         server.kill()
         server.wait()
         patch.undo()
+
+
+@pytest.fixture(autouse=True)
+def stop_signals_as_before() -> Iterator[None]:
+    """Undo what a test leaves of signal handlers: a command that was stopped ignores SIGTERM, and its programs too."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
+    yield
+    for number, handler in before.items():
+        if signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
 
 
 @pytest.fixture
