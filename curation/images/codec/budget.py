@@ -68,6 +68,8 @@ class BudgetedProcess:
         deadline (by `time.monotonic`).
         """
         with self._lock:
+            if time.monotonic() >= deadline:
+                raise DeadlineError("the deadline has passed before the call")
             child = self._running()
             try:
                 return _exchange(child, request, min(deadline, time.monotonic() + self.wait_s))
