@@ -30,6 +30,7 @@ from curation.urls import UrlError, normalize_url
 MAX_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 PORTS = {"http": 80, "https": 443}
+UNASKED = frozenset({"dns", "private_address"})  # reasons of requests that reach no host
 
 
 @dataclass(frozen=True)
@@ -165,9 +166,9 @@ class Downloader:
                 async with budget.spend(grace_s=1.0):  # libcurl ends the request in time
                     target = Target(url.url, host, port, tuple(usable))
                     response = await self._transport.get(target, budget.left, accepts)
-            except FetchError as error:
-                if error.reason == "timeout" and had_time:
-                    self._hosts.record(host, timed_out=True)
+            except (FetchError, TransientError) as error:
+                if str(error) not in UNASKED and (had_time or str(error) != "timeout"):
+                    self._hosts.record(host, timed_out=str(error) == "timeout")
                 raise
             self._hosts.record(host, timed_out=False)
             return response

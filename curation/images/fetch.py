@@ -10,7 +10,7 @@
 | connection | refused, reset, or closed without an answer |
 | tls | the certificate is not trusted, or the handshake failed |
 | timeout | not finished in time, including redirects and retries |
-| host_unresponsive | not asked, because the host let several requests in a row time out |
+| host_unresponsive | not asked, because the host let several requests in a row time out, and one more after a pause |
 | task_timeout | not finished when the time of the task was over |
 | not_processed | finished, but not decoded and filtered when the time of the task was over |
 | redirects | more than five in a row |
@@ -54,6 +54,13 @@ REASONS = frozenset(
         *(f"image_{directive}" for directive in robots.DIRECTIVES),
     }
 )  # fmt: skip
+
+PASSING = frozenset(
+    {
+        "dns", "connection", "timeout", "host_unresponsive", "incomplete", "robots_txt_unreachable", "http_429",
+        *(f"http_{status}" for status in range(500, 1000)), "out_of_memory", "unexpected_error",
+    }
+)  # fmt: skip  # reasons that may be gone by the next run, unlike those that tell what is at a URL
 
 BUFFERED_BYTES = 64 << 20  # of finished downloads that wait for the caller
 ROWS_AHEAD = 4096  # rows that are waiting, running or finished

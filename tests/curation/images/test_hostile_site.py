@@ -8,13 +8,14 @@ import socket
 import struct
 import time
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 
 import pycurl
 import pytest
 from PIL import Image
 
-from curation.images import fetch, transport
+from curation.images import fetch, hosts, transport
 from curation.images.addresses import is_public
 from curation.images.decode import ImageLimits
 from curation.images.download import FetchSettings
@@ -303,6 +304,29 @@ def test_a_task_that_has_no_time_at_all_ends_too(site, monkeypatch, rows):
     assert {fetched.reason for _, fetched in results} <= {None, *fetch.TIME_OVER}
 
 
+@pytest.fixture
+def paused_briefly(monkeypatch):
+    """A host that let requests time out is asked again at once."""
+    monkeypatch.setattr(hosts, "PAUSE_S", 0.0)
+
+
+@pytest.mark.usefixtures("paused_briefly")
+def test_a_host_that_recovers_loses_no_more_than_the_requests_that_timed_out():
+    """Its first four requests are answered too late."""
+    asked = iter([True] * 4)
+
+    def answer() -> Iterator[bytes]:
+        yield from slowly(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n") if next(asked, False) else [ok(PNG)]
+
+    with raw_server() as server:
+        server.responses = {f"/{n}": answer() for n in range(40)}
+        with Fetcher(settings(server, timeout_s=2.0, connections_per_host=4)) as fetcher:
+            results = dict(fetcher.fetch_many([("x", server.url(f"/{n}"), None) for n in range(40)]))
+    assert Counter(fetched.reason for fetched in results.values()) == {"timeout": 4, None: 36}
+    assert len(server.requested) == 40
+
+
+@pytest.mark.usefixtures("paused_briefly")
 def test_a_host_that_lets_requests_time_out_is_left_alone():
     with raw_server() as server:
         server.responses = {f"/{n}": slowly(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n") for n in range(40)}

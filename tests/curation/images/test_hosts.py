@@ -65,29 +65,100 @@ def test_another_host_does_not_wait_for_the_pause_of_one():
     asyncio.run(main())
 
 
-def test_a_host_is_not_asked_after_timeouts_in_a_row_until_some_time_has_passed(monkeypatch):
-    async def ask(limits, host="a.example"):
-        async with limits.turn(host):
-            return True
+def timeouts(limits, number=BREAKER_TIMEOUTS):
+    for _ in range(number):
+        limits.record("a.example", timed_out=True)
 
+
+async def ask(limits, *outcomes, host="a.example"):
+    """Make a request for each outcome (answered or not) at the same time; return how many were made, and refused."""
+    made, refused = 0, 0
+
+    async def request(answered):
+        nonlocal made, refused
+        try:
+            async with limits.turn(host):
+                made += 1
+                await asyncio.sleep(0)
+                limits.record(host, timed_out=not answered)
+        except FetchError as error:
+            refused += error.reason == "host_unresponsive"
+
+    await asyncio.gather(*map(request, outcomes))
+    return made, refused
+
+
+@pytest.fixture
+def paused_briefly(monkeypatch):
+    monkeypatch.setattr(hosts_module, "PAUSE_S", 0.01)
+
+
+@pytest.mark.usefixtures("paused_briefly")
+def test_requests_of_an_unresponsive_host_wait_and_are_made_if_one_is_answered():
     async def main():
         limits = HostLimits(4, 0.0)
-        for _ in range(BREAKER_TIMEOUTS - 1):
-            limits.record("a.example", timed_out=True)
+        timeouts(limits)
+        assert await ask(limits, *[True] * 20) == (20, 0)
+
+    asyncio.run(main())
+
+
+@pytest.mark.usefixtures("paused_briefly")
+def test_one_request_asks_an_unresponsive_host_again_and_the_others_fail_if_it_times_out():
+    async def main():
+        limits = HostLimits(4, 0.0)
+        timeouts(limits)
+        assert await ask(limits, *[False] * 20) == (1, 19)
+        assert await ask(limits, *[True] * 20) == (0, 20), "it has had its second chance"
+        assert await ask(limits, *[True] * 20, host="b.example") == (20, 0)
+
+    asyncio.run(main())
+
+
+@pytest.mark.usefixtures("paused_briefly")
+def test_a_host_that_failed_twice_is_asked_again_by_one_request_at_a_time_after_some_time(monkeypatch):
+    async def main():
+        limits, now, monotonic = HostLimits(4, 0.0), 0.0, time.monotonic
+        monkeypatch.setattr(hosts_module.time, "monotonic", lambda: now + monotonic())
+        timeouts(limits)
+        assert await ask(limits, False, False) == (1, 1)
+        now += hosts_module.BREAKER_S + 1
+        assert await ask(limits, *[False] * 9) == (1, 8)
+        now += hosts_module.BREAKER_S + 1
+        assert await ask(limits, *[True] * 9) == (9, 0)
+
+    asyncio.run(main())
+
+
+def test_a_host_that_answers_between_timeouts_is_not_unresponsive():
+    async def main():
+        limits = HostLimits(4, 0.0)
+        for _ in range(3):
+            timeouts(limits, BREAKER_TIMEOUTS - 1)
+            limits.record("a.example", timed_out=False)
+        timeouts(limits, BREAKER_TIMEOUTS - 1)
+        assert await ask(limits, *[True] * 9) == (9, 0)
+
+    asyncio.run(main())
+
+
+@pytest.mark.usefixtures("paused_briefly")
+def test_a_request_that_is_canceled_while_it_asks_leaves_the_host_usable():
+    async def main():
+        limits = HostLimits(1, 0.0)
+        timeouts(limits)
+
+        async def hang():
+            async with limits.turn("a.example"):
+                await asyncio.Event().wait()
+
+        hanging = asyncio.create_task(hang())
+        await asyncio.sleep(0.05)
+        hanging.cancel()
+        await asyncio.wait([hanging])
+        assert await ask(limits, True) == (0, 1)
         limits.record("a.example", timed_out=False)
-        for _ in range(BREAKER_TIMEOUTS - 1):
-            limits.record("a.example", timed_out=True)
-        assert await ask(limits)
-        limits.record("a.example", timed_out=True)
-        with pytest.raises(FetchError, match="host_unresponsive"):
-            await ask(limits)
-        assert await ask(limits, "b.example")
-        later = time.monotonic() + hosts_module.BREAKER_S + 1
-        monkeypatch.setattr(hosts_module.time, "monotonic", lambda: later)
-        assert await ask(limits)
-        limits.record("a.example", timed_out=True)
-        with pytest.raises(FetchError, match="host_unresponsive"):
-            await ask(limits)
+        assert await ask(limits, True, True) == (2, 0)
 
     asyncio.run(main())
 
