@@ -7,15 +7,12 @@ them, and before the first is finished.
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -31,6 +28,7 @@ from support.in_process import change, prepare_crawl, write_crawl
 from support.lakes import digests
 from support.loopback import Answer, Loopback, Request, file_server, serving
 from support.nights import picture
+from support.sessions import kill_session
 
 IMAGES = 600
 KILLS = 10
@@ -60,10 +58,10 @@ class CountingSite:
         return self._serve(request)
 
 
-def kill_after(site: CountingSite, requests: int, config: Path) -> bool:
+def kill_after(site: CountingSite, requests: int, config: Path, *flags: str) -> bool:
     """Start a fetch and kill all of it when it has made some requests; return whether it was still running."""
     site.expect(requests)
-    command = [sys.executable, "-m", "jobs.fetch_images", "--config", str(config), "--spark.master", "local[2]"]
+    command = [sys.executable, "-m", "jobs.fetch_images", "--config", str(config), "--spark.master", "local[2]", *flags]
     job = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
     try:
         while job.poll() is None:
@@ -71,9 +69,7 @@ def kill_after(site: CountingSite, requests: int, config: Path) -> bool:
                 return job.poll() is None
         return False
     finally:
-        with suppress(ProcessLookupError):  # it has ended, with all it started
-            os.killpg(job.pid, signal.SIGKILL)
-        job.wait()
+        kill_session(job)
 
 
 def finished_paths(lake: Lake, url_of: dict[str, str]) -> set[str]:
@@ -86,10 +82,9 @@ def finished_paths(lake: Lake, url_of: dict[str, str]) -> set[str]:
     return paths
 
 
-def take_requests(server: Loopback) -> list[str]:
-    paths = [request.path for request in server.requests]
-    server.requests.clear()
-    return paths
+def requests_of(server: Loopback, robot: str) -> list[str]:
+    """Return the requested paths of a run; the server may read those of a killed one from its sockets later."""
+    return [request.path for request in server.requests if request.headers["User-Agent"] == robot]
 
 
 def curated_crawl(folder: Path, server: Loopback) -> Context:
@@ -113,23 +108,24 @@ def test_a_fetch_killed_at_ten_moments_asks_for_nothing_twice_and_ends_like_any_
         assert len(url_of) > 500
         undisturbed = change(made, lake=str(shutil.copytree(made.config.lake, tmp_path / "undisturbed")))
         fetch_images.run(undisturbed)
-        take_requests(server)
 
         config = tmp_path / "config.yaml"
         config.write_text(yaml.safe_dump(made.config.model_dump(mode="json", exclude_none=True)))
         moments, finished, parts_seen = random.Random(20), set[str](), set[int]()
-        for _ in range(KILLS):
-            assert kill_after(site, moments.randint(1, MOST_REQUESTS), config)
-            assert not finished & set(take_requests(server))
+        for number in range(KILLS):
+            robot = f"killed-{number}"
+            assert kill_after(site, moments.randint(1, MOST_REQUESTS), config, "--images.user_agent", robot)
+            assert requests_of(server, robot)
+            assert not finished & set(requests_of(server, robot))
             finished = finished_paths(made.lake, url_of)
             parts_seen.add(len(finished))
         assert len(parts_seen) > 3, "kills at different moments of the work"
-        fetch_images.run(made)
-        last = take_requests(server)
+        fetch_images.run(change(made, images={"user_agent": "last"}))
+        last = requests_of(server, "last")
         assert not finished & set(last)
         assert len(last) == len(set(last)) == len(url_of) - len(finished)
         assert {table: digests(made.lake)[table] for table in ("images", "shards")} == {
             table: digests(undisturbed.lake)[table] for table in ("images", "shards")
         }
-        assert not fetch_images.run(made)[0].fresh
-        assert take_requests(server) == []
+        assert not fetch_images.run(change(made, images={"user_agent": "after"}))[0].fresh
+        assert requests_of(server, "after") == []
