@@ -22,7 +22,6 @@ from curation.cli.lists import split_names
 from curation.errors import OutputError, RebuildError, WorldcurateError
 from curation.images import statistics
 from curation.images.fetch import TIME_OVER
-from curation.images.filters.apply import is_reason_of
 from curation.images.ref_sources import RefSources
 from curation.lake.tombstones import Tombstones
 from jobs.runtime.context import Context
@@ -32,7 +31,7 @@ from jobs.runtime.runs import Outcome, digest, earlier_outcome
 from jobs.runtime.stage import Publication, Stage, StageRun
 from jobs.tasks.dedup.stage import DuplicatesStage, withdraw_duplicates
 from jobs.tasks.images.checks import check_settings
-from jobs.tasks.images.earlier_runs import find_stored, retried_reasons
+from jobs.tasks.images.earlier_runs import find_stored, is_mostly_fetched, retried_reasons
 from jobs.tasks.images.fetch import FetchParts
 from jobs.tasks.images.filters import known_filters
 from jobs.tasks.images.inputs import block_lists, ref_sources
@@ -110,8 +109,8 @@ class ImagesStage(Stage):
                 f"{hidden} hidden by tombstones, results {dict(reasons)}"
             )
         fetched = reasons.pop("ok", 0)
-        filtered = sum(count for reason, count in reasons.items() if is_reason_of(self.filters.keys, reason))
-        complete = fetched + filtered >= written / 2
+        totals = {"images": written, "fetched": fetched, "buckets": len(self.units), "fetch_rows": self.fetch_rows}
+        complete = is_mostly_fetched(totals, reasons, self.filters.keys)
         if not complete:
             _warn_incomplete(fetched, written, reasons)
         if late := sum(reasons[reason] for reason in TIME_OVER):
@@ -121,7 +120,6 @@ class ImagesStage(Stage):
                 written,
             )
         complete &= not reasons.keys() & UNREACHED
-        totals = {"images": written, "fetched": fetched, "buckets": len(self.units), "fetch_rows": self.fetch_rows}
         if reused := sum(result.reused for result in results):
             totals["reused"] = reused
         if row and not context.fetch:
@@ -180,7 +178,7 @@ def run(context: Context) -> list[Outcome]:
 
 def _warn_incomplete(fetched: int, written: int, reasons: Counter[str]) -> None:
     log.warning(
-        "images: only %d of %d could be fetched (%s): the next run tries all of them again",
+        "images: only %d of %d could be fetched (%s): the next run tries all failures again",
         fetched,
         written,
         ", ".join(f"{reason} {count}" for reason, count in reasons.most_common(3)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import wraps
 
 import pytest
 from hypothesis import given
@@ -88,6 +89,44 @@ def test_what_a_killed_run_has_fetched_is_not_requested_again(crawl, site, tmp_p
     assert not set(before) & set(after), "no picture is requested twice, missing ones included"
     assert len(before) + len(after) == context.lake.snapshot("curated").rows
     assert done.totals.get("reused", 0) == len(before) == 3 * parts
+    fresh = change(context, lake=str(tmp_path / "fresh" / "lake"))
+    prepare(tmp_path / "fresh")
+    fetch(curate(fresh))
+    assert digests(fresh.lake) == digests(context.lake)
+
+
+@pytest.mark.parametrize("finished", [1, 2])
+def test_a_task_that_is_tried_again_requests_nothing_of_the_parts_that_it_has_finished(
+    crawl, site, tmp_path, monkeypatch, small_parts, finished
+):
+    context = curate(change(crawl, images=small_parts))
+    run_task, write = FetchParts.__call__, FetchParts._write
+    written, first = [], []
+
+    def write_some(self, part, fetched):
+        if not first and len(written) == finished:
+            first.extend(paths(site))
+            raise OSError("the disk went away")
+        written.append({"/" + url.rpartition("/")[2] for _, url, _ in part.images})
+        return write(self, part, fetched)
+
+    @wraps(run_task)
+    def twice(self, index, parts):
+        try:
+            return run_task(self, index, parts)
+        except OSError:
+            return run_task(self, index, parts)
+
+    monkeypatch.setattr(Context, "cores", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(FetchParts, "_write", write_some)
+        patch.setattr(FetchParts, "__call__", twice)
+        done = fetch(context)["images"]
+    recorded, again = set().union(*written[:finished]), paths(site)
+    assert recorded <= set(first)
+    assert not recorded & set(again), "missing pictures included"
+    assert len(set(again)) == context.lake.snapshot("curated").rows - len(recorded)
+    assert done.totals["reused"] == len(recorded) == 3 * finished
     fresh = change(context, lake=str(tmp_path / "fresh" / "lake"))
     prepare(tmp_path / "fresh")
     fetch(curate(fresh))

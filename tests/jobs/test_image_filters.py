@@ -203,7 +203,9 @@ def test_scores_of_images_that_are_used_again_are_kept_and_counted(crawl, site):
 def test_images_are_used_again_unless_their_verdict_may_depend_on_another_text(crawl, own, reads_texts, recipe):
     scored = filtered(crawl, own(reads_texts=reads_texts))
     run(scored)
-    before, stored = texts(scored), {row["image_id"] for row in rows(crawl) if row["status"] == "ok"}
+    kept = {None} if recipe == "another" else {row["reason"] for row in rows(crawl)} - {"filter_failed"}
+    stored = {row["image_id"] for row in rows(crawl) if row["reason"] in kept}
+    before = texts(scored)
     inputs = Path(scored.config.ingest.inputs[0])
     lines = [json.loads(line) for line in inputs.read_text().splitlines()]
     for line in lines[::3]:
@@ -262,11 +264,13 @@ def paths_of(context, kept):
 def test_other_thresholds_judge_stored_images_by_their_scores(crawl, site, tmp_path, recipe, before, after):
     run(judging(crawl, *before))
     requested(site)
-    missing = paths_of(crawl, lambda row: row["status"] != "ok")
+    final = {"http_404"} if recipe == "default" else set()
+    missing = paths_of(crawl, lambda row: row["status"] != "ok" and row["reason"] not in final)
     again = judging(change(crawl, recipe=recipe), *after)
     outcome = run(again)["images"]
     assert requested(site) == missing
     assert outcome.totals["reused"] == outcome.totals["images"] - len(missing) > 0
+    assert paths_of(crawl, lambda row: row["reason"] == "http_404")
     whole = judging(change(crawl, recipe=recipe, lake=str(tmp_path / "fresh" / "lake")), *after)
     prepare(tmp_path / "fresh")
     run(whole)

@@ -16,6 +16,7 @@ from curation.lake.tombstones import add_tombstones
 from jobs import balance, fetch_images, ingest, match
 from support.in_process import change, prepare
 from support.lakes import digests
+from support.loopback import Answer
 from support.nights import picture, write_night
 from support.poison import poisoned
 
@@ -47,7 +48,7 @@ def same_bytes(context, fresh_folder):
 
 
 @pytest.mark.parametrize("hidden", [1, 5, 20])
-def test_after_a_tombstone_only_failures_and_new_pairs_are_requested(crawl, site, tmp_path, hidden):
+def test_after_a_tombstone_only_new_pairs_are_requested_and_no_missing_picture_again(crawl, site, tmp_path, hidden):
     run(crawl)
     assert len(requested(site)) >= crawl.lake.snapshot("curated").rows
     stored, before = ids(crawl, "ok"), ids(crawl, "failed")
@@ -55,12 +56,50 @@ def test_after_a_tombstone_only_failures_and_new_pairs_are_requested(crawl, site
     done = run(crawl)["images"]
     again = ids(crawl, "ok") | ids(crawl, "failed")
     assert sorted(requested(site)) == sorted(
-        f"/{n}.png" for n, image_id in numbered(crawl).items() if image_id in again - stored
+        f"/{n}.png" for n, image_id in numbered(crawl).items() if image_id in again - stored - before
     )
-    assert done.totals["reused"] == len(again & stored)
+    assert done.totals["reused"] == len(again & (stored | before))
     assert not ids(crawl, "ok") & set(sorted(stored)[:hidden])
     assert before
     assert same_bytes(crawl, tmp_path / "fresh")
+
+
+def test_failures_that_may_have_passed_are_requested_when_the_images_are_made_again(crawl, site):
+    numbers = [n for n in range(50) if n % 7]
+    passing = [(Answer(503), "http_503"), (Answer(reset_after=0), "connection"), (Answer(429), "http_429")]
+    final = [(Answer(403), "http_403"), (Answer(200, b"<html>"), "not_an_image"), (Answer(410), "http_410")]
+    again = change(crawl, images={"retries": 0})
+    faults = dict(zip((f"/{n}.png" for n in numbers[:12]), [*passing, *final] * 2, strict=True))
+    for path, (answer, _) in faults.items():
+        site.faults[path].append(answer)
+    run(again)
+    before = reasons_by_path(again)
+    requested(site)
+    add_tombstones(again.lake, image_ids=sorted(ids(again, "ok"))[:1], reason="asked")
+    run(again)
+    passed = {path for path, reason in before.items() if reason in {reason for _, reason in passing}}
+    after = reasons_by_path(again)
+    assert passed == set(requested(site)) & before.keys()
+    assert len(passed) > 3
+    assert {after[path] for path in passed} == {None}
+    assert {before[path] for path in before.keys() & after.keys() - passed} > {"http_403", "not_an_image", "http_404"}
+    assert all(after[path] == before[path] for path in before.keys() & after.keys() - passed)
+
+
+def reasons_by_path(context):
+    paths = {image_id: f"/{n}.png" for n, image_id in numbered(context).items()}
+    return {paths[row["image_id"]]: row["reason"] for row in images(context)}
+
+
+def test_all_failures_are_requested_again_after_a_run_that_fetched_less_than_half(crawl, site, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(site, "respond", lambda _: Answer(404))
+        assert not run(crawl)["images"].complete
+    assert ids(crawl, "ok") == set()
+    requested(site)
+    outcome = run(crawl)["images"]
+    assert len(requested(site)) == outcome.totals["images"]
+    assert outcome.complete
 
 
 def numbered(context):
@@ -105,7 +144,7 @@ def test_images_that_a_task_did_not_reach_are_left_to_the_next_run(crawl, site, 
     assert not outcome.complete
     assert fetch_images.ImagesStage(crawl).freshness().state == "incomplete"
     again = run(crawl)["images"]
-    assert (again.complete, again.totals["reused"]) == (True, outcome.totals["fetched"])
+    assert (again.complete, again.totals["reused"]) == (True, outcome.totals["images"] - len(unreached))
     assert unreached & ids(crawl, "ok")
     assert not [row for row in images(crawl) if row["reason"] in TIME_OVER]
 

@@ -1,19 +1,23 @@
 """The published runs of `images` whose pictures the next run may use: the one that it replaces, and others.
 
-Others are those of other recipes and batches with the same settings. They are asked for pictures only: an image that
-failed for another batch may be fetched by now. At most `images.reuse_partitions` are read, so the cost of a night does
-not grow with the lake: first those of the same batch, then the newest. An image is taken from the first that has it.
+Of the one that is replaced, failures that may have passed are requested again, or those that `--retry_failed` names; if
+it fetched less than half of its images, all of them. Others are those of other recipes and batches with the same
+settings. They are asked for pictures only: an image that failed for another batch may be fetched by now. At most
+`images.reuse_partitions` are read, so the cost of a night does not grow with the lake: first those of the same batch,
+then the newest. An image is taken from the first that has it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from curation.errors import InputError
+from curation.images import fetch
+from curation.images.filters.apply import FAILED, is_reason_of
 from curation.images.filters.base import ImageFilter
 from curation.images.filters.load import load_filters
 from curation.images.filters.stored import without_thresholds
@@ -53,7 +57,7 @@ def find_stored(
 
     Args:
         context: without `fetch`, every row of the run that is replaced may be used, failures too, because no image can
-            be requested; with `retry_failed`, so may its failures for other reasons.
+            be requested; `retry_failed` names the reasons of those that are requested again.
         row: the row of the run that is replaced.
         keys: the settings and the algorithm number of the next run; those of the other runs must be equal, except that
             filters with other thresholds judge the stored scores again.
@@ -79,7 +83,7 @@ def find_stored(
         is_same_batch = source.row["batch"] == partition["batch"]
         same_pairs = is_same_batch and [_pairs_behind(context.lake, run) for run in made_from] == [pairs] != [None]
         judge = not forced and not made_with(source.row, "images", keys)
-        retried = retried_reasons(context) if source.row is row and not judge else None
+        retried = _retried(context, source.row) if source.row is row else None
         known = forced or not reads_texts or made_from == [curated]
         stored.append(
             StoredImages(
@@ -93,6 +97,21 @@ def find_stored(
             )
         )
     return stored
+
+
+def is_mostly_fetched(totals: Mapping[str, int], drops: Mapping[str, int], filters: Collection[str]) -> bool:
+    """Return whether a run of `images` got at least half of its images; those that filters dropped count too."""
+    filtered = sum(count for reason, count in drops.items() if is_reason_of(filters, reason))
+    return totals["fetched"] + filtered >= totals["images"] / 2
+
+
+def _retried(context: Context, row: Mapping[str, Any]) -> frozenset[str] | None:
+    """Return the reasons whose images the run after that of a row requests again; None for all."""
+    if context.retry_failed is not None:
+        return retried_reasons(context)
+    filters = (recorded_settings(row) or {}).get("filters", {})
+    mostly = is_mostly_fetched(json.loads(row["totals"]), json.loads(row["drops"]), filters)
+    return fetch.PASSING | {FAILED} if mostly else None
 
 
 def _stored_alike(row: Mapping[str, Any], keys: Mapping[str, Any], filters: Sequence[ImageFilter]) -> bool:

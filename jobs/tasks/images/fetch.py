@@ -94,11 +94,13 @@ class FetchParts:
         return [self._write(part, fetched) for part in opened]
 
     def _open(self, part: FetchPart, columns: list[str], filters: Sequence[ImageFilter]) -> _OpenPart:
-        """Read the rows of a part, and find their images that are stored."""
+        """Read the rows of a part, and find their images that are stored, by an earlier attempt too."""
         rows = read_slices(self.storage, part.slices, columns)
         usable = rows.filter(self.tombstones.keep_mask(rows)).sort_by("image_id")
         images = list(zip(*(usable[name].to_pylist() for name in ("image_id", "image_url", "image_ref")), strict=True))
-        stored = find_all(self.stored, usable, filters)
+        earlier = self.progress.find(part.index)
+        attempt = StoredImages(self.storage, self.seed, earlier, retried=frozenset(), references=True)
+        stored = find_all([attempt, *self.stored], usable, filters)
         return _OpenPart(part.index, usable, rows.num_rows - usable.num_rows, images, stored)
 
     def _write(self, part: _OpenPart, fetched: Iterator[dict[str, Any]]) -> FetchedPart:

@@ -68,8 +68,8 @@ class StoredImages:
     """Finds rows of an earlier run's `images` by image_id.
 
     Images that failed count as stored too, except for those with a reason in `retried` or `UNREACHED`, or with any
-    reason if `retried` is None. With `references`, so do images that are read by reference: unlike a URL, a reference
-    may name another picture when its file has changed.
+    reason if `retried` is None, and if the filters `judge` those that one of them dropped. With `references`, so do
+    images that are read by reference: unlike a URL, a reference may name another picture when its file has changed.
 
     Attributes:
         texts: for verdicts that depend on the texts of images, the curated rows that each file was made from, by its
@@ -120,6 +120,8 @@ class StoredImages:
     def _usable(self, row: Mapping[str, Any]) -> bool:
         if row["status"] == "ok":
             return True
+        if self.judge and row["scores"] is not None:  # the filters saw pixels that are not stored
+            return False
         return self.retried is not None and row["reason"] not in UNREACHED | self.retried
 
 
