@@ -37,10 +37,11 @@ class BatchEntry:
 
     @property
     def status(self) -> str:
-        """`complete`, or the stages that have not run or whose inputs failed."""
+        """`complete`, or the stages that have not run, whose inputs failed or that raised alarms."""
         missing = [stage for stage in STAGES if stage not in self.runs]
         failed = [stage for stage, run in self.runs.items() if not run.complete]
-        parts = {"not run": missing, "incomplete": failed}
+        alarms = [stage for stage, run in self.runs.items() if run.totals.get("alarms")]
+        parts = {"not run": missing, "incomplete": failed, "alarms": alarms}
         return "; ".join(f"{name}: {', '.join(stages)}" for name, stages in parts.items() if stages) or "complete"
 
     def figure(self, stage: str, key: str) -> Any:

@@ -69,13 +69,14 @@ def render(report: Report) -> str:
 
 
 def warnings(report: Report) -> Iterator[str]:
-    """Yield a warning for each stage with failed inputs, without output or made from a replaced run.
+    """Yield a warning for each stage with failed inputs, alarms, no output or one made from a replaced run.
 
     Texts of languages without an entry list get a warning too.
     """
     for stage, run in report.runs.items():
         if not run.complete:
             yield f"{stage} is not complete: {_failed(run)} failed; the next run tries them again."
+        yield from (f"{stage}: alarm: {alarm}." for alarm in run.totals.get("alarms", ()))
         if problem := _no_output(report, stage):
             yield problem
         for key, source in MADE_FROM.get(stage, {}).items():

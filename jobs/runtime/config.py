@@ -7,7 +7,7 @@ environment `balance.t_en` is `WORLDCURATE_BALANCE__T_EN`; as a flag it is `--ba
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, CliImplicitFlag, SettingsConfigDict
@@ -35,6 +35,19 @@ class SparkSection(Section):
 
     master: str = Field("local[*]", description="Spark master")
     conf: dict[str, str] = Field({}, description="more Spark settings, which override those of the job")
+
+
+class AlarmsSection(Section):
+    """Comparison of a night with the nights before it; what is compared is in docs/operations.md."""
+
+    nights: int = Field(14, ge=0, description="compare with this many earlier nights of the recipe; 0 = no alarms")
+    tolerance: Annotated[float, Field(ge=0)] = Field(
+        0.25, description="how far, as a share of itself, a figure may be outside the range of these nights"
+    )
+    min_change: Share = Field(0.01, description="how far, in addition, a share may be outside the range")
+    action: Literal["warn", "fail"] = Field(
+        "warn", description="warn = publish with a warning; fail = end with exit code 4 and publish nothing"
+    )
 
 
 class GcSection(Section):
@@ -66,6 +79,9 @@ class Config(BaseSettings):
     recipe: str = Field("default", description="name of the balancing recipe")
     seed: int = Field(0, description="seed of all random choices: samples, texts per image, draws")
     max_failed_inputs: Share = Field(0.01, description="a run fails if a larger share of its input files fails")
+    max_failed_files: int | None = Field(
+        None, ge=0, description="a run fails if more of its input files fail, even if max_failed_inputs allows them"
+    )
     progress_s: Annotated[float, Field(gt=0)] = Field(10.0, description="seconds between progress lines")
     backoff_s: Annotated[float, Field(ge=0)] = Field(
         5.0, description="seconds before the third attempt of a task; twice as long before the fourth"
@@ -87,6 +103,7 @@ class Config(BaseSettings):
     storage: StorageSection = StorageSection()
     spark: SparkSection = SparkSection()
     gc: GcSection = GcSection()
+    alarms: AlarmsSection = AlarmsSection()
 
     @model_validator(mode="before")
     @classmethod

@@ -1,4 +1,4 @@
-"""The ledger: one row per input file with rows read, kept and dropped, and the limit of failed files."""
+"""The ledger: one row per input file with rows read, kept and dropped, and the limits of failed files."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from curation.errors import InputError
 from curation.io.backend import FileStat
 from curation.lake.schemas import SCHEMAS
 from curation.redaction import redact
+from jobs.runtime.config import Config
 
 log = logging.getLogger(__name__)
 
@@ -91,15 +92,19 @@ def failed_files(stage: str, ledger: Sequence[LedgerRow]) -> list[LedgerRow]:
     return failed
 
 
-def too_many_failed(stage: str, failed: Sequence[LedgerRow], files: int, limit: float) -> InputError | None:
-    """Return the error of a run whose share of failed files is over the limit; None if it is not."""
-    if len(failed) <= limit * files:
+def too_many_failed(stage: str, failed: Sequence[LedgerRow], files: int, config: Config) -> InputError | None:
+    """Return the error of a run of whose files a larger share or number failed than the config allows, or None."""
+    if len(failed) > config.max_failed_inputs * files:
+        limit = f"max_failed_inputs {config.max_failed_inputs:g}"
+    elif config.max_failed_files is not None and len(failed) > config.max_failed_files:
+        limit = f"max_failed_files {config.max_failed_files}"
+    else:
         return None
     named = "; ".join(f"{row.path} ({row.error})" for row in failed[:ERRORS_SHOWN])
     more = f" and {len(failed) - ERRORS_SHOWN} more" if len(failed) > ERRORS_SHOWN else ""
     return InputError(
-        f"{stage}: {len(failed)} of {files} input files failed, more than max_failed_inputs {limit:g} "
-        f"allows: {named}{more}; nothing was published"
+        f"{stage}: {len(failed)} of {files} input files failed, more than {limit} allows: {named}{more}; nothing was "
+        f"published"
     )
 
 

@@ -19,6 +19,7 @@ from curation.cli.run import exit_code_of
 from curation.errors import WorldcurateError
 from curation.io.paths import join
 from curation.lake.lake import Lake
+from jobs.runtime.batches.drift import ALARMS
 from jobs.runtime.context import Context
 from jobs.runtime.runs import Outcome
 
@@ -94,6 +95,7 @@ def _figures(outcome: Outcome, labels: Mapping[str, str]) -> list[Metric]:
     }
     counts = {key: value for key, value in numbers.items() if isinstance(value, int) and key not in LEVELS}
     levels = {key: value for key, value in numbers.items() if key not in counts}
+    levels[ALARMS] = len(outcome.totals.get(ALARMS, ()))
     families = list[Metric]()
     for kind, name, text, values, label in (
         (CounterMetricFamily, "worldcurate", "Counts of the batch", counts, "figure"),

@@ -14,7 +14,7 @@ import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Self
 
@@ -22,6 +22,7 @@ from curation.lake.files import Snapshot, WrittenFile
 from curation.lake.lake import Lake
 from curation.lake.presence import file_problems
 from curation.redaction import know_secrets
+from jobs.runtime.batches.drift import with_alarms
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
 from jobs.runtime.freshness import Freshness, assess, fingerprint_of
@@ -172,11 +173,11 @@ class StageRun:
     def check_failed(self, ledger: Sequence[LedgerRow]) -> list[LedgerRow]:
         """Return the rows of the input files that failed.
 
-        Raises InputError if their share is over `max_failed_inputs`; then the ledger keeps its rows, and nothing else
-        is published.
+        Raises InputError if there are more than `max_failed_inputs` and `max_failed_files` allow; then the ledger keeps
+        its rows, and nothing else is published.
         """
         failed = failed_files(self.name, ledger)
-        if error := too_many_failed(self.name, failed, len(ledger), self.config.max_failed_inputs):
+        if error := too_many_failed(self.name, failed, len(ledger), self.config):
             self.append_ledger(ledger)
             self.remove_staging()
             raise error
@@ -282,7 +283,9 @@ class Stage(ABC):
         if outcome := self.earlier(run):
             return outcome
         self.check(run.freshness())
-        return run.publish(self.execute(run))
+        made = self.execute(run)
+        totals = with_alarms(run, made.totals) if self.context.fetch else made.totals  # takedowns are not judged
+        return run.publish(replace(made, totals=totals))
 
     def _new_run(self) -> StageRun:
         return StageRun(

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.runtime.ledger import LedgerRow, merge_rows
+from jobs.runtime.config import Config
+from jobs.runtime.ledger import LedgerRow, merge_rows, too_many_failed
 
 
 def row(path, status, read, error=None, seconds=0.5, **drops):
@@ -28,3 +29,27 @@ def test_a_file_with_a_failed_split_is_not_whole_and_keeps_the_first_error(statu
     (merged,) = merge_rows(rows)
     assert merged.status == whole
     assert merged.error == next(each.error for each in rows if each.error)
+
+
+@pytest.mark.parametrize(
+    ("failed", "keys", "limit"),
+    [
+        (0, {"max_failed_inputs": 0, "max_failed_files": 0}, None),
+        (5, {"max_failed_inputs": 0.5}, None),
+        (6, {"max_failed_inputs": 0.5}, "max_failed_inputs 0.5"),
+        (2, {"max_failed_inputs": 0.5, "max_failed_files": 2}, None),
+        (3, {"max_failed_inputs": 0.5, "max_failed_files": 2}, "max_failed_files 2"),
+        (1, {"max_failed_inputs": 1, "max_failed_files": 0}, "max_failed_files 0"),
+    ],
+)
+def test_the_budget_for_failed_inputs_is_a_share_and_a_number(failed, keys, limit):
+    rows = [row(f"f{number}", "failed", 0, "cut off") for number in range(failed)]
+    error = too_many_failed("ingest", rows, 10, Config(**keys))
+    assert (error is None) == (limit is None)
+    if error:
+        named = "; ".join(f"f{number} (cut off)" for number in range(min(failed, 3)))
+        more = f" and {failed - 3} more" if failed > 3 else ""
+        assert str(error) == (
+            f"ingest: {failed} of 10 input files failed, more than {limit} allows: {named}{more}; nothing was published"
+        )
+        assert error.exit_code == 3
