@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -27,6 +25,7 @@ from rich.table import Table
 
 from curation.io.storage import Storage
 from curation.lake.lake import Lake
+from demo.commands import run_module
 from demo.server import SiteServer, preferred_port
 from demo.world import write_world
 
@@ -105,24 +104,7 @@ class Demo:
     def _python(self, step: str, module: str, *arguments: str, **environment: str) -> str:
         """Run a module as a user would, with its log in a file; return its standard output."""
         log = self.out / "logs" / f"{step.replace(' ', '-')}.log"
-        command = [sys.executable, "-m", module, *arguments]
-
-        def run() -> str:
-            with log.open("w") as log_file:
-                done = subprocess.run(
-                    command,
-                    stdout=subprocess.PIPE,
-                    stderr=log_file,
-                    text=True,
-                    check=False,
-                    env={**os.environ, **environment},
-                )
-            if done.returncode:
-                sys.stderr.write(log.read_text()[-3000:])
-                sys.exit(f"error: {' '.join(command)} exited with {done.returncode}: see {log}")
-            return done.stdout
-
-        return self._timed(step, run)
+        return self._timed(step, lambda: run_module(log, module, *arguments, **environment))
 
     def _timed(self, step: str, work: Callable[[], T]) -> T:
         started = time.monotonic()
