@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from curation.errors import InputError
@@ -30,18 +31,33 @@ def zero_shot(encoder: Encoder, images: Labeled, prompts: Prompts) -> Iterator[d
     """
     used = False
     for language, classes in prompts.items():
-        rows = [number for number, label in enumerate(images.labels) if label in classes]
-        if not rows:
+        scored = class_scores(encoder, images, classes)
+        if scored is None:
             continue
         used = True
-        index = {name: number for number, name in enumerate(classes)}
-        expected = torch.tensor([index[images.labels[row]] for row in rows])
-        embedded = embed_texts(encoder, [prompt for texts in classes.values() for prompt in texts])
-        parts = torch.split(embedded, [len(texts) for texts in classes.values()])
-        prototypes = normalize(torch.stack([part.mean(0) for part in parts]), dim=-1)
-        yield {
-            "language": language,
-            **classification_metrics(images.embeddings[rows] @ prototypes.T, expected),
-        }
+        yield {"language": language, **classification_metrics(*scored)}
     if not used:
         raise InputError("classes: no language lists the label of any image")
+
+
+def class_scores(
+    encoder: Encoder, images: Labeled, classes: Mapping[str, Sequence[str]]
+) -> tuple[Tensor, Tensor] | None:
+    """Return the similarity of each image and class, and the index of the class of each image; None without an image.
+
+    Only the images whose label is a class have a row.
+
+    Args:
+        encoder: the model.
+        images: embeddings and labels of the images.
+        classes: the prompts of each class, in one language.
+    """
+    rows = [number for number, label in enumerate(images.labels) if label in classes]
+    if not rows:
+        return None
+    index = {name: number for number, name in enumerate(classes)}
+    expected = torch.tensor([index[images.labels[row]] for row in rows])
+    embedded = embed_texts(encoder, [prompt for texts in classes.values() for prompt in texts])
+    parts = torch.split(embedded, [len(texts) for texts in classes.values()])
+    prototypes = normalize(torch.stack([part.mean(0) for part in parts]), dim=-1)
+    return images.embeddings[rows] @ prototypes.T, expected
