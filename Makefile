@@ -8,6 +8,10 @@ BIN := $(VENV)/bin
 SEED ?= 0
 # The folder of `make demo`, which is emptied at each run.
 DEMO ?= build/demo
+# The folder of `make proof`, which continues where it was stopped.
+PROOF ?= build/proof
+# small or full.
+SCALE ?= small
 # The release of PyTorch that the tests run with. Any release in the range of pyproject.toml works.
 TORCH ?= torch==2.13.0
 
@@ -20,6 +24,10 @@ help: ## List the targets
 .PHONY: demo
 demo: $(VENV)/ready models ## Make a small web, curate two nights of it and train on the result (SEED=7 makes another)
 	$(BIN)/python -m demo.run --out $(DEMO) --seed $(SEED)
+
+.PHONY: proof
+proof: $(VENV)/ready models ## Measure on real pictures what balancing by language does (SCALE=full: days on 2 cores; docs/proof.md)
+	$(BIN)/python -m proof.run --out $(PROOF) --scale $(SCALE)
 
 .PHONY: test
 test: $(VENV)/ready models ## Run the tests (about 14 minutes on 2 cores)
@@ -87,5 +95,5 @@ $(VENV)/ready: pyproject.toml | check-tools
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade pip
 	$(BIN)/python -m pip install -q "$(TORCH)"
-	$(BIN)/python -m pip install -q --editable '.[train,segment,api,bench,docs,dev]'
+	$(BIN)/python -m pip install -q --editable '.[train,segment,api,bench,docs,dev,proof]'
 	@touch $@
