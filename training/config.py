@@ -233,6 +233,8 @@ class TrainConfig(MethodKeys):
         for key in ("phases", "targets"):
             if self.parallel == "fsdp" and getattr(self, key):
                 raise ValueError(f"parallel: {key} works with ddp: remove one of both keys")
+        if self.parallel == "fsdp" and self.has_video:
+            raise ValueError("parallel: views of kind frames work with ddp: remove the key")
         return self
 
     @field_validator("evaluations")

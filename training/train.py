@@ -197,6 +197,7 @@ def _index_shards(config: TrainConfig, state: TrainingState | None) -> TrainValS
         languages=config.languages,
         read_languages=config.language_temperature != 1,
         annotations=annotation_columns(config.transforms.values()),
+        select=config.intervals,
     )
     index = split.train
     if state and index.run_ids != state.run_ids:

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation.lake.schemas import SCHEMAS, annotation_schema
+from curation.lake.schemas import ANNOTATIONS, SCHEMAS, annotation_schema
 from jobs.runtime.partitions import WriterFactory
 from support.shards import ShardLake
 
@@ -25,7 +25,10 @@ def publish_annotations(
     run: str = "20300101T000000-a-1",
     ids: Callable[[str], str] = str,
 ) -> None:
-    """Publish annotations of a kind beside the shards of a batch; their values are a function of kind and image_id."""
+    """Publish annotations of a kind beside the shards of a batch; their values are a function of kind and image_id.
+
+    The value of a kind with several columns is a dictionary.
+    """
     lake, partition = shard_lake.lake, {"recipe": "default", "batch": batch, "kind": kind}
     shards = lake.snapshot("shards", {"batch": batch})
     writers, files = WriterFactory(lake.storage, lake.root, run, {"annotations": partition}), []
@@ -34,7 +37,13 @@ def publish_annotations(
             parquet = pq.ParquetFile(shard.path)
             for group in range(parquet.num_row_groups):
                 names = [ids(name) for name in parquet.read_row_group(group, ["image_id"])["image_id"].to_pylist()]
-                rows = [{"image_id": name, "input_hash": 0, kind: value(kind, name)} for name in names]
+                values = [value(kind, name) for name in names]
+                if len(ANNOTATIONS[kind]) == 1:
+                    values = [{kind: each} for each in values]
+                rows = [
+                    {"image_id": name, "input_hash": 0, **(each or {})}
+                    for name, each in zip(names, values, strict=True)
+                ]
                 writer.write_row_group(pa.Table.from_pylist(rows, schema=annotation_schema(kind)))
         files += writer.files
     inputs = json.dumps({"shards": list(shards.run_ids), "settings": maker})

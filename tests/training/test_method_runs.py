@@ -15,7 +15,7 @@ from transformers import AutoModel
 from curation.errors import UsageError
 from support.annotations import publish_annotations
 from support.ranks import call_on_ranks
-from support.shards import SMALL, ShardLake, shard_row
+from support.shards import SMALL, ShardLake, draw, shard_row
 from training.config import TrainConfig
 from training.data.loader import load_batches
 from training.data.sample_order import DataState, SampleOrder
@@ -31,7 +31,11 @@ from training.train import train
 ALONE = World(0, 1, torch.device("cpu"))
 KEYS = SMALL | {"context_length": 12, "save_every": 2, "keep_checkpoints": 9}
 MAKER = {"maker": "m:Maker", "version": "1"}
-EXTRA = {"declip": {"heads.safetensors"}, "tulip": {"heads.safetensors", "targets"}}
+EXTRA = {
+    "declip": {"heads.safetensors"},
+    "tulip": {"heads.safetensors", "targets"},
+    "clip_vip": {"heads.safetensors"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +43,17 @@ def lake(tmp_path_factory) -> Path:
     """A lake of 50 pairs with the annotations that methods read."""
     shard_lake = ShardLake(tmp_path_factory.mktemp("method-runs") / "lake")
     shard_lake.publish([shard_row(n) for n in range(50)])
-    for number, kind in enumerate(("rewrites", "teacher_image", "teacher_text")):
+    for number, kind in enumerate(("rewrites", "teacher_image", "teacher_text", "frames")):
         publish_annotations(shard_lake, kind, value=annotation, maker=MAKER, run=f"20300101T000000-a-{number}")
     return Path(shard_lake.lake.root)
 
 
 def annotation(kind: str, image_id: str) -> Any:
     number = int(image_id, 16)
+    if kind == "frames":
+        caption = f"picture {number}" if number % 3 else None
+        frames = {"frames": [draw(number + n)[0] for n in range(6)], "frame_times": [*range(6)]}
+        return frames | {"subtitle": f"video {number}", "caption": caption}
     if kind == "rewrites":
         return [{"text": f"one {number} more", "style": "", "of": 0}]
     values = torch.randn(128, generator=torch.Generator().manual_seed(number))
@@ -193,3 +201,34 @@ def test_terms_targets_and_phases_of_two_ranks_have_the_losses_of_one(lake, tmp_
     one, two = (tensors(tmp_path / name, 4) for name in ("one", "two"))
     assert one.keys() == two.keys()
     assert [name for name in one if not torch.allclose(one[name], two[name], atol=2e-3)] == []
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_videos_on_two_ranks_have_the_losses_of_one(lake, tmp_path, parts):
+    losses = run(lake, tmp_path / "one", method="clip_vip")
+    call_on_ranks(
+        run_on_rank,
+        2,
+        lake,
+        tmp_path / "two",
+        {"method": "clip_vip", "group": {"accumulate": parts}, "deterministic": True},
+    )
+    lines = map(json.loads, (tmp_path / "two" / "metrics.jsonl").read_text().splitlines())
+    assert [line["loss"] for line in lines if "loss" in line] == pytest.approx([*losses.values()], rel=2e-4)
+
+
+def test_a_run_starts_from_the_proxies_and_times_of_another_one(lake, tmp_path):
+    run(lake, tmp_path / "first", method="clip_vip", lr=0.01, steps=2)
+    first = tmp_path / "first" / "checkpoints" / "step-00000002"
+    keys = {"method": "clip_vip", "start": {"checkpoint": str(first)}, "steps": 1, "save_every": 1}
+    run(lake, tmp_path / "second", **keys, lr=1e-12)
+    before, after = tensors(tmp_path / "first", 2), tensors(tmp_path / "second", 1)
+    for name in ("added_proxies", "times"):
+        file = f"heads.safetensors frames.{name}"
+        torch.testing.assert_close(after[file], before[file], rtol=0, atol=1e-9)
+        assert before[file].abs().max() > 0
+    problem = (
+        r"video: .* has \{.*'added_proxies': 3.*\}, not \{.*'added_proxies': 1.*\}: set video\.proxies and video\."
+    )
+    with pytest.raises(UsageError, match=problem):
+        run(lake, tmp_path / "third", **keys, video={"proxies": 2})

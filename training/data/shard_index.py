@@ -15,11 +15,13 @@ online`, it applies to the text that an epoch draws.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, NamedTuple
+from types import MappingProxyType
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -35,8 +37,11 @@ from curation.lake.files import Snapshot
 from curation.lake.lake import Lake
 from curation.lake.tombstones import Tombstones
 from training.data.row_languages import Codes, RowLanguages
-from training.data.tables.annotations import Annotations
+from training.data.tables.annotations import FRAMES, Annotations
+from training.data.tables.selection import Interval, check_intervals, columns_to_read, selected_rows
 from training.data.tables.shard_checks import check_matches, check_selection
+
+log = logging.getLogger(__name__)
 
 Bits = npt.NDArray[np.uint8]
 SCAN_THREADS = 16
@@ -97,6 +102,12 @@ class ShardIndex:
         """Return the row numbers of a row group's samples, ascending."""
         return np.flatnonzero(self.mask(group))
 
+    def only(self, masks: Sequence[npt.NDArray[np.bool_]]) -> Self:
+        """Return the index with only those samples that a mask of each row group has."""
+        bits = [np.packbits(self.mask(group) & mask) for group, mask in enumerate(masks)]
+        counts = np.array([np.bitwise_count(part).sum() for part in bits], np.int64)
+        return replace(self, counts=counts, bits=np.concatenate(bits) if bits else self.bits)
+
     def language_codes(self, group: int) -> Codes:
         """Return the codes of the languages of a row group's rows; all are 0 if the languages were not read."""
         if self.languages is None:
@@ -126,6 +137,7 @@ def build_index(
     languages: Literal["all"] | Sequence[str] = "all",
     read_languages: bool = False,
     annotations: Sequence[str] = (),
+    select: Mapping[str, Interval] = MappingProxyType({}),
 ) -> TrainValSplit:
     """Index the shards of recipes, or datasets made of them, at a version of the table (default: the newest).
 
@@ -139,12 +151,15 @@ def build_index(
         online: whether the shards hold every matched pair, to draw from in every epoch.
         languages: languages of the samples; held-out ones have them too.
         read_languages: whether the index has the languages of the rows; that of `online` never has them.
-        annotations: columns of the table `annotations` that are read with the samples to train on.
+        annotations: columns of the table `annotations` that are read with the samples to train on; of the held-out
+            ones, frames of videos are read.
+        select: columns of the table by which samples are left out: those without a value or out of its bounds.
 
     Raises InputError if nothing is published or annotations do not belong to the shards, DamagedLakeError if a file is
     missing or damaged, and UsageError if a batch has no shards, if the recipes were matched with different metadata, or
     unless the shards hold the curated draw or, with `online`, every matched pair.
     """
+    check_intervals(select)
     check_matches(lake, recipes)
     snapshots: list[Snapshot] = []
     for recipe in recipes:
@@ -161,14 +176,22 @@ def build_index(
         languages=None if languages == "all" else languages,
         read_languages=read_languages,
     )
+    beside = Annotations.find(lake, snapshot, annotations, online=online)
+    selecting = Annotations.find(lake, snapshot, columns_to_read(select), online=online)
     with ThreadPoolExecutor(SCAN_THREADS) as pool:
         files = list(pool.map(scan, [file.path for file in snapshot.files]))
+        selected = selected_rows(selecting, select, lake.storage, pool) if selecting else None
     groups = [group for file in files for group in file]
-    beside = Annotations.find(lake, snapshot, annotations, online=online)
-    return TrainValSplit(
-        train=replace(_assemble(snapshot, files, [group.train for group in groups]), annotations=beside),
-        validation=_assemble(snapshot, files, [group.validation for group in groups]),
+    train, validation = (
+        _assemble(snapshot, files, bits) for bits in ([g.train for g in groups], [g.validation for g in groups])
     )
+    if selected is not None:
+        left_out = train.samples + validation.samples
+        train, validation = train.only(selected), validation.only(selected)
+        left_out -= train.samples + validation.samples
+        log.info("select: %d pairs are left out by %s", left_out, ", ".join(select))
+    videos = beside.only(FRAMES) if beside else None
+    return TrainValSplit(replace(train, annotations=beside), replace(validation, annotations=videos))
 
 
 def _select(lake: Lake, recipe: str, batches: Literal["all"] | Sequence[str], version: int | None) -> Snapshot:

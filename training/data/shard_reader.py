@@ -20,7 +20,7 @@ from curation.lake.checked_file import named_damage, open_parquet
 from training.data.group_cache import GroupCache
 from training.data.sample_order import SampleLocation
 from training.data.shard_index import ShardIndex
-from training.data.tables.annotations import AnnotationReader
+from training.data.tables.annotations import FRAMES, AnnotationReader
 from training.data.tables.open_files import OpenFiles
 from training.data.views.text_transform import MatchedText
 
@@ -98,6 +98,13 @@ class RowGroup:
             has = f"has {len(values)} numbers" if vector.is_valid else "is missing"
             raise InputError(f"annotations: the vector {column} {has}, not {size}: run jobs.annotate with that model")
         return values
+
+    def frames(self, row: int) -> list[memoryview]:
+        """Return the encoded frames of a sample's video, without copies. Raises InputError if it has none."""
+        frames = self._annotation(FRAMES, row)
+        if not (frames.is_valid and len(frames.values)):
+            raise InputError("annotations: the sample has no frames: leave out such samples with select: {frames: {}}")
+        return [memoryview(frame.as_buffer()).cast("B") for frame in frames.values]
 
     def written(self, row: int, columns: Sequence[str]) -> dict[str, list[str]]:
         """Return the texts of a sample in some columns of the annotations, by column."""
@@ -177,7 +184,7 @@ class ShardReader:
         annotations = None
         if self._beside:
             of_group = self._beside.read(int(self.index.group_file[group]), int(number), table["image_id"])
-            annotations = of_group.take(pa.array(rows))
+            annotations = of_group if len(rows) == len(of_group) else of_group.take(pa.array(rows))
         ids = table["image_id"].take(pa.array(rows)) if self._with_ids else None
         return RowGroup(table["image"], rows, texts, languages, matched=matched, annotations=annotations, ids=ids)
 

@@ -28,6 +28,7 @@ from curation.errors import InputError, UsageError
 from curation.io.failures import first_line
 from training.data.sample_order import DataState
 from training.data.tokenizer import Tokenizer
+from training.models.frames import FrameTokens
 from training.models.metaclip2 import context_length, read_model
 from training.output.checkpoints import CHECKPOINTS, LATEST
 from training.output.manifest import DamagedCheckpointError
@@ -113,6 +114,25 @@ def restore_heads(checkpoint: Path, heads: nn.Module) -> None:
         raise DamagedCheckpointError(
             f"resume: {file} cannot be read ({first_line(error)}): set resume to another checkpoint"
         ) from error
+
+
+def read_frame_tokens(checkpoint: Path) -> FrameTokens | None:
+    """Return what the image encoder of a checkpoint needs to read frames, if it has that; None for other models.
+
+    Raises DamagedCheckpointError if it cannot be read.
+    """
+    file = checkpoint / HEADS_FILE
+    if not file.exists():
+        return None
+    try:
+        heads = load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise DamagedCheckpointError(
+            f"checkpoint: {file} cannot be read ({first_line(error)}): choose another checkpoint"
+        ) from error
+    prefix = "frames."
+    weights = {name.removeprefix(prefix): value for name, value in heads.items() if name.startswith(prefix)}
+    return FrameTokens.of(weights) if weights else None
 
 
 def restore(checkpoint: Path, parameters: Mapping[str, nn.Parameter], optimizer: Optimizer) -> None:

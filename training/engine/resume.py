@@ -36,6 +36,8 @@ REFUSED = (
     "tokenizer_alpha",
     "context_length",
     "views",
+    "video",
+    "select",
     "loss",
     "terms",
     "phase",

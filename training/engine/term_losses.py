@@ -14,6 +14,7 @@ from training.losses.contrastive import EqualRows, contrastive_loss
 from training.losses.gather import gather_rows
 from training.losses.masked_words import masked_word_loss
 from training.losses.neighbors import neighbor_loss
+from training.losses.omni_source import VideoRows, omni_source_loss
 from training.losses.pull import cosine_pull, mse_pull
 from training.losses.siamese import siamese_loss
 from training.losses.sigmoid import sigmoid_loss
@@ -22,6 +23,7 @@ from training.methods.terms import (
     InfoNCETerm,
     MaskedWordsTerm,
     NeighborTerm,
+    OmniSourceTerm,
     PullTerm,
     ScaleOfTerm,
     SiameseTerm,
@@ -135,6 +137,18 @@ def _masked_words(_: str, term: MaskedWordsTerm, compared: Compared) -> Tensor:
     return masked_word_loss(losses, compared.stored[f"{term.view}.labels"].to(losses.device), compared.group)
 
 
+def _omni_source(name: str, term: OmniSourceTerm, compared: Compared) -> Tensor:
+    subtitle, caption = term.texts
+    rows = VideoRows(
+        compared.unit(term.video),
+        compared.unit(subtitle),
+        compared.unit(caption),
+        None if term.frame is None else compared.unit(term.frame),
+        compared.stored.get(f"{caption}.present"),
+    )
+    return omni_source_loss(rows, compared.scale(name, term.scale), compared.group)
+
+
 LOSSES: dict[type[AnyTerm], Callable[[str, Any, Compared], Tensor]] = {
     InfoNCETerm: _info_nce,
     SigmoidTerm: _sigmoid,
@@ -142,4 +156,5 @@ LOSSES: dict[type[AnyTerm], Callable[[str, Any, Compared], Tensor]] = {
     SiameseTerm: _siamese,
     NeighborTerm: _neighbor,
     MaskedWordsTerm: _masked_words,
+    OmniSourceTerm: _omni_source,
 }

@@ -118,6 +118,24 @@ class PartialPhase(Phase):
     )
 
 
+class Video(Part):
+    """How the image encoder reads frames (CLIP-ViP, arXiv 2209.06430), in a run with a view of kind frames."""
+
+    proxies: int = Field(
+        4, ge=1, description="tokens that attend to all frames; the first is the class token, others are added to it"
+    )
+    time_rows: int = Field(
+        12, ge=1, description="rows of the table of times, between which the times of the frames are read"
+    )
+
+
+class Bounds(Part):
+    """Which samples are left out by a column of annotations: those without a value, and those out of bounds."""
+
+    at_least: float | None = Field(None, description="smallest value; default: no bound")
+    below: float | None = Field(None, description="smallest value that is too large; default: no bound")
+
+
 class Targets(Part):
     """A second model, whose embedding of a view has the name of the view after `target.` in a term."""
 

@@ -8,12 +8,13 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings
 
 from curation.cli.sources import merge
+from training.data.tables.selection import Interval
 from training.data.views.rows import Transform
-from training.methods.base import Group, PartialPhase, Phase, Start, Targets
+from training.methods.base import Bounds, Group, PartialPhase, Phase, Start, Targets, Video
 from training.methods.catalog import find_method
 from training.methods.term_checks import check_terms
 from training.methods.terms import AnyTerm, InfoNCETerm, Loss, SiameseTerm
-from training.methods.views import Crop, ImageView, StoredTexts, TextView, View
+from training.methods.views import Crop, FramesView, ImageView, StoredTexts, TextView, View
 
 
 class MethodKeys(BaseSettings):
@@ -28,6 +29,12 @@ class MethodKeys(BaseSettings):
     views: dict[str, View] = Field(
         {},
         description="views of a sample by name; default: image with the settings of crop, and text with those of text",
+    )
+    video: Video = Video()
+    select: dict[str, Bounds] = Field(
+        {},
+        description="columns of annotations by which samples are left out, such as {propn_share: {below: 0.8}}; those "
+        "without a value of such a column are, too",
     )
     loss: Loss = Field(InfoNCETerm(), description="loss over the pairs of a batch: info_nce or sigmoid")
     terms: tuple[AnyTerm, ...] = Field((), description="terms whose weighted sum is the loss; default: loss")
@@ -74,6 +81,8 @@ class MethodKeys(BaseSettings):
             if getattr(self, long) and getattr(self, short) != type(self).model_fields[short].default:
                 raise ValueError(f"{short}: {long} has these settings: set one of both")
         check_terms(self.all_views, self.all_terms, self.targets)
+        if self.targets is not None and self.has_video:
+            raise ValueError("targets: have no proxies for frames: remove them or the views of kind frames")
         if self.group.accumulate > 1 and any(isinstance(term, SiameseTerm) for term in self.all_terms):
             raise ValueError("group.accumulate: siamese needs statistics of the whole batch: set it to 1")
         return self
@@ -85,6 +94,16 @@ class MethodKeys(BaseSettings):
             "image": ImageView(**self.crop.model_dump()),
             "text": TextView(**self.text.model_dump()),
         }
+
+    @property
+    def has_video(self) -> bool:
+        """Whether a view shows frames of videos."""
+        return any(isinstance(view, FramesView) for view in self.all_views.values())
+
+    @property
+    def intervals(self) -> dict[str, Interval]:
+        """The bounds of `select`."""
+        return {column: Interval(bounds.at_least, bounds.below) for column, bounds in self.select.items()}
 
     @property
     def transforms(self) -> dict[str, Transform]:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from training.methods.base import Targets
-from training.methods.terms import TARGET, MaskedWordsTerm, NeighborTerm, PullTerm, SiameseTerm, Term
+from training.methods.terms import (
+    TARGET,
+    MaskedWordsTerm,
+    NeighborTerm,
+    OmniSourceTerm,
+    PullTerm,
+    SiameseTerm,
+    Term,
+)
 from training.methods.views import View
 
 
@@ -18,6 +26,7 @@ def check_terms(views: Mapping[str, View], terms: Sequence[Term], targets: Targe
             _check_view(term.kind, view, kinds, views)
             read |= {name, view}
         _check_sides(term)
+        _check_optional(term, views)
         if isinstance(term, MaskedWordsTerm) and not getattr(views[term.view], "mask", 0):
             raise ValueError(f"views.{term.view}.mask: is 0, but masked_words reads the view: set a share")
     if unread := [name for name in views if name not in read]:
@@ -34,13 +43,25 @@ def _check_view(term: str, name: str, kinds: frozenset[str], views: Mapping[str,
         raise ValueError(f"terms: {term} cannot read the view {name!r} of kind {kind}: use one of kind {needed}")
 
 
+def _check_optional(term: Term, views: Mapping[str, View]) -> None:
+    """Raise ValueError if a term needs a text that samples may lack."""
+    may_lack = {term.texts[1]} if isinstance(term, OmniSourceTerm) else set()
+    for name in term.reads().keys() - may_lack:
+        if getattr(views[name.removeprefix(TARGET)], "optional", False):
+            raise ValueError(
+                f"views.{name}.optional: {term.kind} needs a text of every sample: only the second text of omni_source "
+                f"may be missing"
+            )
+
+
 def _check_sides(term: Term) -> None:
     """Raise ValueError if a term has a target where it needs an embedding of the trained model."""
     targets = [name for name in term.reads() if name.startswith(TARGET)]
     trained = getattr(term, "between", ())
     if isinstance(term, PullTerm):
         trained = trained[:1]
-    if targets and (isinstance(term, SiameseTerm | NeighborTerm | MaskedWordsTerm) or {*trained} <= {*targets}):
+    never = SiameseTerm | NeighborTerm | MaskedWordsTerm | OmniSourceTerm
+    if targets and (isinstance(term, never) or {*trained} <= {*targets}):
         raise ValueError(f"terms: {term.kind} trains nothing with {targets[0]!r}: name a view without '{TARGET}'")
 
 

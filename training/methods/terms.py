@@ -12,8 +12,8 @@ from pydantic import BeforeValidator, Field
 
 from training.methods.base import Part
 
-ROWS = frozenset({"image", "text", "vector"})  # kinds of views with one row of numbers per sample
-KEYS, TEXTS, IMAGES = frozenset({"key"}), frozenset({"text"}), frozenset({"image"})
+ROWS = frozenset({"image", "frames", "text", "vector"})  # kinds of views with one row of numbers per sample
+KEYS, TEXTS, IMAGES, VIDEOS = (frozenset({kind}) for kind in ("key", "text", "image", "frames"))
 
 TARGET = "target."  # before the name of a view: its embedding by the targets' model
 
@@ -124,8 +124,27 @@ class MaskedWordsTerm(Term):
         return {self.view: TEXTS}
 
 
+class OmniSourceTerm(Term):
+    """The losses between a video, its two texts and one of its frames (CLIP-ViP, arXiv 2209.06430)."""
+
+    kind: Literal["omni_source"] = "omni_source"
+    video: str = Field("frames", description="view of the video")
+    texts: tuple[str, str] = Field(
+        ("subtitle", "caption"), description="views of its texts; samples may lack the second one, if it is optional"
+    )
+    frame: str | None = Field(
+        "middle", description="view of a frame, which is compared with the second text; none: no frame is"
+    )
+    scale: ScaleOfTerm = Field("shared", description="factor of the cosine similarities, as in info_nce")
+
+    def reads(self) -> Kinds:
+        """Return the views of video, texts and frame."""
+        frame = {} if self.frame is None else {self.frame: VIDEOS | IMAGES}
+        return {self.video: VIDEOS} | dict.fromkeys(self.texts, TEXTS) | frame
+
+
 AnyTerm = Annotated[
-    InfoNCETerm | SigmoidTerm | PullTerm | SiameseTerm | NeighborTerm | MaskedWordsTerm,
+    InfoNCETerm | SigmoidTerm | PullTerm | SiameseTerm | NeighborTerm | MaskedWordsTerm | OmniSourceTerm,
     Field(discriminator="kind"),
 ]
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from training.data.views.frames import FramesTransform
 from training.data.views.image_transform import ImageTransform
 from training.data.views.keys import KeyTransform
 from training.data.views.text_transform import PUBLISHED_ONLY, STORED, TextTransform
@@ -17,16 +18,9 @@ Share = Annotated[float, Field(gt=0, le=1)]
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class Crop(Part):
-    """How a visit shows an image."""
-
+class _Cropped(Part):
     area: tuple[Share, Share] = Field(
         (0.9, 1.0), description="smallest and largest share of the image in a random crop, such as 0.5,1"
-    )
-    augment: Literal["none", "moco", "clip_italian"] = Field(
-        "none",
-        description="change of colors and geometry after the crop: none, moco (arXiv 2003.04297) or clip_italian "
-        "(arXiv 2108.08688)",
     )
 
     @model_validator(mode="after")
@@ -34,6 +28,16 @@ class Crop(Part):
         if self.area[0] > self.area[1]:
             raise ValueError(f"area: {self.area[0]} is more than {self.area[1]}: write the smaller share first")
         return self
+
+
+class Crop(_Cropped):
+    """How a visit shows an image."""
+
+    augment: Literal["none", "moco", "clip_italian"] = Field(
+        "none",
+        description="change of colors and geometry after the crop: none, moco (arXiv 2003.04297) or clip_italian "
+        "(arXiv 2108.08688)",
+    )
 
     @property
     def transform(self) -> ImageTransform:
@@ -45,6 +49,21 @@ class ImageView(Crop):
     """A random crop of an image."""
 
     kind: Literal["image"] = "image"
+
+
+class FramesView(_Cropped):
+    """Frames of a video, which annotations have (jobs.annotate, kind `frames`); all are cropped alike."""
+
+    kind: Literal["frames"] = "frames"
+    count: int = Field(12, ge=1, description="number of frames; one alone is the middle frame")
+    jitter: bool = Field(
+        True, description="whether first and last frame are drawn in every epoch, or are those of the video"
+    )
+
+    @property
+    def transform(self) -> FramesTransform:
+        """The transform of frames with these settings."""
+        return FramesTransform(self.count, self.jitter, self.area)
 
 
 class Texts(Part):
@@ -103,11 +122,15 @@ class TextView(StoredTexts):
 
     kind: Literal["text"] = "text"
     mask: float = Field(0.0, ge=0, lt=1, description="share of the tokens that are selected for masking")
+    optional: bool = Field(
+        False,
+        description="whether samples may lack such a text, as the second one of omni_source",
+    )
 
     @property
     def transform(self) -> TextTransform:
         """The transform of texts with these settings."""
-        return replace(super().transform, mask=self.mask)
+        return replace(super().transform, mask=self.mask, optional=self.optional)
 
 
 class VectorView(Part):
@@ -135,4 +158,4 @@ class KeyView(Part):
         return KeyTransform(self.column)
 
 
-View = Annotated[ImageView | TextView | VectorView | KeyView, Field(discriminator="kind")]
+View = Annotated[ImageView | FramesView | TextView | VectorView | KeyView, Field(discriminator="kind")]

@@ -6,58 +6,70 @@ attends to the proxies and to the patches of its own frame. One frame and one pr
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Self
+
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, normalize
+from torch.nn.functional import interpolate
 from transformers import MetaClip2Model
 
 from training.data.transforms import normalize_pixels
 
-TIME_ROWS = 12
 
-
-class FrameEncoder(nn.Module):
-    """Encodes videos as sequences of frames.
+class FrameTokens(nn.Module):
+    """What an image encoder needs beside its own weights to read frames: added proxies, and times.
 
     The published code starts added proxies with standard deviation 1; here they start like a class token of CLIP, with
     width^-1/2. Times start at 0, so that order does not matter before training.
 
     Args:
-        model: its image encoder and projection are used, not copied.
+        width: of the image encoder.
         proxies: number of proxy tokens, at least 1; the class token is one.
         time_rows: number of rows of the table of times.
     """
 
-    def __init__(self, model: MetaClip2Model, *, proxies: int = 4, time_rows: int = TIME_ROWS) -> None:
+    def __init__(self, width: int, *, proxies: int, time_rows: int) -> None:
         super().__init__()
-        self.vision, self.projection = model.vision_model, model.visual_projection
-        width = self.projection.in_features
-        self.added_proxies = nn.Parameter(torch.randn(proxies - 1, width) * width**-0.5)
+        self.added_proxies: nn.Parameter | None = None  # DDP and optimizers expect parameters with numbers
+        if proxies > 1:
+            self.added_proxies = nn.Parameter(torch.randn(proxies - 1, width) * width**-0.5)
         self.times = nn.Parameter(torch.zeros(time_rows, width))
 
-    def forward(self, frames: Tensor) -> Tensor:
-        """Return the unit embeddings (n, d) of videos.
+    @classmethod
+    def of(cls, weights: Mapping[str, Tensor]) -> Self:
+        """Return the module with these weights, which are those of its `state_dict`."""
+        added, times = weights.get("added_proxies"), weights["times"]
+        proxies = 1 + (0 if added is None else len(added))
+        extra = cls(times.shape[1], proxies=proxies, time_rows=len(times))
+        extra.load_state_dict(dict(weights))
+        return extra
 
-        Args:
-            frames: uint8 (n, frames, height, width, 3).
-        """
-        count, num_frames = frames.shape[:2]
-        pixels = normalize_pixels(frames.flatten(0, 1).to(self.times.device, non_blocking=True))
-        tokens = self.vision.embeddings(pixels).unflatten(0, (count, num_frames))  # class token, then patches
-        classes, patches = tokens[:, 0, :1], tokens[:, :, 1:]
-        num_patches = patches.shape[2]
-        if len(self.added_proxies):
-            start = self.vision.embeddings.position_embedding.weight[:1]  # the position of the class token
-            classes = torch.cat([classes, (self.added_proxies + start).expand(count, -1, -1)], 1)
-        patches = patches + resize_times(self.times, num_frames)[:, None]
-        states = self.vision.pre_layrnorm(torch.cat([classes, patches.flatten(1, 2)], 1))
-        mask = None
-        if num_frames > 1:
-            allowed = attention_mask(classes.shape[1], num_frames, num_patches, device=states.device)
-            mask = torch.zeros(allowed.shape, device=states.device).masked_fill(~allowed, -torch.inf)[None, None]
-        encoded = self.vision.encoder(inputs_embeds=states, attention_mask=mask).last_hidden_state
-        pooled = self.projection(self.vision.post_layernorm(encoded[:, 0]))
-        return normalize(pooled.float(), dim=-1)
+
+def encode_frames(model: MetaClip2Model, extra: FrameTokens, frames: Tensor) -> Tensor:
+    """Return the projected features (n, d) of videos, of any length.
+
+    Args:
+        model: its image encoder and its projection read the frames.
+        extra: proxies and times.
+        frames: uint8 (n, frames, height, width, 3), on any device.
+    """
+    vision, (count, num_frames) = model.vision_model, frames.shape[:2]
+    pixels = normalize_pixels(frames.flatten(0, 1).to(model.device, non_blocking=True))
+    tokens = vision.embeddings(pixels).unflatten(0, (count, num_frames))  # class token, then patches
+    proxies, patches = tokens[:, 0, :1], tokens[:, :, 1:]
+    if extra.added_proxies is not None:
+        start = vision.embeddings.position_embedding.weight[:1]  # the position of the class token
+        proxies = torch.cat([proxies, (extra.added_proxies + start).expand(count, -1, -1)], 1)
+    patches = patches + resize_times(extra.times, num_frames)[:, None]
+    states = vision.pre_layrnorm(torch.cat([proxies, patches.flatten(1, 2)], 1))
+    mask = None
+    if num_frames > 1:
+        allowed = attention_mask(proxies.shape[1], num_frames, patches.shape[2], device=states.device)
+        mask = torch.zeros(allowed.shape, device=states.device).masked_fill(~allowed, -torch.inf)[None, None]
+    encoded = vision.encoder(inputs_embeds=states, attention_mask=mask).last_hidden_state
+    features: Tensor = model.visual_projection(vision.post_layernorm(encoded[:, 0])).float()
+    return features
 
 
 def resize_times(table: Tensor, frames: int) -> Tensor:

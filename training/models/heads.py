@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from training.data.views.word_masking import UNMASKED
+from training.models.frames import FrameTokens
 
 
 class Heads(nn.Module):
@@ -20,12 +21,16 @@ class Heads(nn.Module):
         siamese: projectors and predictors of image features.
         words: the head that predicts masked words.
         banks: earlier texts.
+        frames: what the image encoder needs to read frames; None: the views have none.
     """
+
+    frames: FrameTokens | None
 
     def __init__(self) -> None:
         super().__init__()
         self.scales, self.biases = nn.ParameterDict(), nn.ParameterDict()
         self.siamese, self.words, self.banks = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
+        self.frames = None
 
     def add_scale(self, term: str, initial: float) -> None:
         """Add a scale of a term's own."""

@@ -12,11 +12,12 @@ from transformers import MetaClip2Model
 
 from training.data.transforms import normalize_pixels
 from training.models.features import Features
+from training.models.frames import encode_frames
 from training.models.heads import Heads, word_losses
 
 MAX_TEXT_GROUPS, MIN_TEXT_GROUP = 4, 16  # groups per batch of texts; texts per group
 
-Encoder = Literal["image", "text"]
+Encoder = Literal["image", "frames", "text"]
 
 
 class Outputs(NamedTuple):
@@ -65,14 +66,16 @@ class TwoTowers(nn.Module):
         """Return the features of a batch.
 
         Args:
-            views: images are uint8 (n, height, width, 3), on any device; tokens are ids (n, length), preferably on the
-                CPU, because their lengths control the grouping; labels of masked tokens (n, length) have the name of
-                their view with `.labels`.
+            views: images are uint8 (n, height, width, 3), and frames of videos (n, frames, height, width, 3), on any
+                device; tokens are ids (n, length), preferably on the CPU, because their lengths control the grouping;
+                labels of masked tokens (n, length) have the name of their view with `.labels`.
         """
         rows: dict[str, Tensor] = {}
         for name, encoder in self.outputs.encoders.items():
             if encoder == "image":
                 raw = self._image_features(views[name])
+            elif encoder == "frames":
+                raw = self._video_features(views[name])
             else:
                 raw, words = self._text_features(views[name], self._word_head(name), views.get(f"{name}.labels"))
                 if words is not None:
@@ -91,15 +94,28 @@ class TwoTowers(nn.Module):
         """Return the unit embeddings of images."""
         return normalize(self._image_features(images), dim=-1)
 
+    def embed_videos(self, frames: Tensor) -> Tensor:
+        """Return the unit embeddings of videos, given their frames."""
+        return normalize(self._video_features(frames), dim=-1)
+
     def embed_texts(self, tokens: Tensor) -> Tensor:
         """Return the unit embeddings of texts."""
         return normalize(self._text_features(tokens)[0], dim=-1)
 
     def _image_features(self, images: Tensor) -> Tensor:
-        """Return the projected features of images, of any length."""
+        """Return the projected features of images, of any length; with frame tokens, they are videos of one frame."""
+        if self.heads.frames is not None:
+            return encode_frames(self.model, self.heads.frames, images[:, None])
         pixels = normalize_pixels(images.to(self.model.device, non_blocking=True))
         features: Tensor = self.model.get_image_features(pixel_values=pixels).pooler_output.float()
         return features
+
+    def _video_features(self, frames: Tensor) -> Tensor:
+        """Return the projected features of videos, of any length; without frame tokens, the mean of their frames."""
+        if self.heads.frames is not None:
+            return encode_frames(self.model, self.heads.frames, frames)
+        of_frames = normalize(self._image_features(frames.flatten(0, 1)), dim=-1)
+        return of_frames.view(*frames.shape[:2], -1).mean(1)
 
     def _text_features(
         self, tokens: Tensor, head: nn.Module | None = None, labels: Tensor | None = None

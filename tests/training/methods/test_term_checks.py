@@ -7,6 +7,11 @@ from training.config import TrainConfig
 from training.methods.terms import InfoNCETerm
 from training.methods.views import StoredTexts
 
+FRAMES = {"kind": "frames"}
+VIDEO_PAIRS = [
+    {"kind": "info_nce", "between": ["frames", "text"]},
+    {"kind": "pull", "between": ["text", "target.text"]},
+]
 TEXT, IMAGE, KEY = ({"kind": kind} for kind in ("text", "image", "key"))
 
 
@@ -78,6 +83,23 @@ def test_the_short_forms_describe_the_views_image_and_text():
         ({"views": {"image": IMAGE, "text": TEXT | {"sources": {"matched": 0}}}}, "sources: all weights are 0"),
         ({"views": {"image": IMAGE | {"area": [0.9, 0.5]}, "text": TEXT}}, "area: 0.9 is more than 0.5"),
         ({"terms": [{"kind": "info_nce", "halves": True}]}, "Extra inputs are not permitted"),
+        (
+            {"views": {"image": IMAGE, "text": TEXT | {"optional": True}}},
+            "views.text.optional: info_nce needs a text of every sample: only the second text of omni_source",
+        ),
+        (
+            {"views": {"image": IMAGE, "text": TEXT}, "terms": [{"kind": "omni_source"}]},
+            "terms: omni_source reads the unknown view 'frames': choose among image, text",
+        ),
+        (
+            {"views": {"frames": FRAMES, "text": TEXT}, "targets": {}, "terms": VIDEO_PAIRS},
+            "targets: have no proxies for frames: remove them or the views of kind frames",
+        ),
+        (
+            {"views": {"frames": FRAMES, "text": TEXT}, "parallel": "fsdp", "terms": VIDEO_PAIRS[:1]},
+            "parallel: views of kind frames work with ddp: remove the key",
+        ),
+        ({"method": "clip_vip", "views": {"frames": {"area": [0.9, 0.5]}}}, "area: 0.9 is more than 0.5"),
         ({"method": "clap"}, "method: there is no 'clap': choose among "),
     ],
 )

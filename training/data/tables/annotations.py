@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
 import pyarrow as pa
@@ -26,7 +26,10 @@ from training.data.tables.shard_checks import run_rows
 log = logging.getLogger(__name__)
 
 KIND_OF: Final = {column: kind for kind, columns in ANNOTATIONS.items() for column, _ in columns}
-OF_IMAGES: Final = frozenset({"teacher_image", "regions", "teacher_regions", "frames", "frame_times"})
+OF_IMAGES: Final = frozenset(
+    {"teacher_image", "regions", "teacher_regions", "frames", "frame_times", "subtitle", "caption"}
+)
+FRAMES: Final = "frames"  # the column with the encoded frames of videos
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,13 @@ class Annotations:
             files={kind: tuple(found[kind][file.path] for file in shards.files) for kind in kinds},
             makers={kind: _maker(lake, shards, kind) for kind in kinds},
         )
+
+    def only(self, column: str) -> Self | None:
+        """Return these annotations with one column; None if it is not read."""
+        if not any(column in columns for columns in self.columns.values()):
+            return None
+        kind = KIND_OF[column]
+        return replace(self, columns={kind: (column,)}, files={kind: self.files[kind]})
 
 
 class AnnotationReader:

@@ -8,10 +8,13 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from curation.errors import InputError
 from curation.hashing import u64
 from training.data.batch_memory import Field
 from training.data.shard_reader import RowGroup
+from training.data.tables.annotations import FRAMES
 from training.data.tokenizer import Tokenizer
+from training.data.views.frames import FramesTransform
 from training.data.views.image_transform import ImageTransform
 from training.data.views.keys import KeyTransform
 from training.data.views.seeds import view_seed
@@ -19,10 +22,11 @@ from training.data.views.text_transform import TextTransform
 from training.data.views.vectors import VectorTransform
 from training.data.views.word_masking import WordMask
 
-Transform = ImageTransform | TextTransform | VectorTransform | KeyTransform
+Transform = ImageTransform | FramesTransform | TextTransform | VectorTransform | KeyTransform
 Seed = Callable[[str], int]  # of a purpose
 
 LABELS = ".labels"  # after the name of a view with masked tokens
+PRESENT = ".present"  # after the name of a view of texts that samples may lack
 
 
 class ViewRows(Protocol):
@@ -49,24 +53,51 @@ class ImageRows:
         """Do nothing: every image is written when it is read."""
 
 
+class FrameRows:
+    """Frames of videos, uint8 (count, frames, side, side, 3)."""
+
+    def __init__(self, transform: FramesTransform, frames: Tensor) -> None:
+        self._transform, self._pixels = transform, frames.numpy()
+
+    def read(self, number: int, group: RowGroup, row: int, seed: Seed) -> None:
+        """Write the frames of a video. Raises InputError if there are none, or one cannot be decoded."""
+        self._transform.write(group.frames(row), seed("frames"), self._pixels[number])
+
+    def finish(self) -> None:
+        """Do nothing: every video is written when it is read."""
+
+
 class TextRows:
     """Tokens, int32 (count, context length); with masked tokens also labels, int64 of this shape.
+
+    If samples may lack a text, a bool column (count,) says which have one; the others have an empty text.
 
     Attributes:
         languages: the languages of the texts.
     """
 
-    def __init__(self, transform: TextTransform, tokens: Tensor, labels: Tensor | None, tokenizer: Tokenizer) -> None:
+    def __init__(
+        self, transform: TextTransform, view: str, columns: Mapping[str, Tensor], tokenizer: Tokenizer
+    ) -> None:
         self._transform, self._tokenizer = transform, tokenizer
-        self._tokens, self._labels = tokens, labels
+        self._tokens, self._labels = columns[view], columns.get(view + LABELS)
+        self._present, tokens = columns.get(view + PRESENT), columns[view]
         self._texts, self.languages, self._seeds = [""] * len(tokens), [""] * len(tokens), [0] * len(tokens)
 
     def read(self, number: int, group: RowGroup, row: int, seed: Seed) -> None:
         """Choose the text of a sample. Raises InputError if it has no text of the sources."""
         transform = self._transform
         written = group.written(row, transform.columns)
-        shown = transform.show(group.text(row), group.language(row), group.matched(row), seed("text"), written)
+        language, is_present = group.language(row), True
+        try:
+            shown = transform.show(group.text(row), language, group.matched(row), seed("text"), written)
+        except InputError:
+            if self._present is None:
+                raise
+            shown, is_present = ("", language), False
         self._texts[number], self.languages[number] = shown
+        if self._present is not None:
+            self._present[number] = is_present
         if transform.mask:
             self._seeds[number] = seed("mask")
 
@@ -124,9 +155,12 @@ def fields_of(transform: Transform, view: str, *, side: int, context: int) -> li
     match transform:
         case ImageTransform():
             return [Field(view, (side, side, 3), torch.uint8)]
+        case FramesTransform():
+            return [Field(view, (transform.count, side, side, 3), torch.uint8)]
         case TextTransform():
             labels = [Field(view + LABELS, (context,), torch.int64)] if transform.mask else []
-            return [Field(view, (context,), torch.int32), *labels]
+            present = [Field(view + PRESENT, (), torch.bool)] if transform.optional else []
+            return [Field(view, (context,), torch.int32), *labels, *present]
         case VectorTransform():
             return [Field(view, (transform.size,), torch.float32)]
         case KeyTransform():
@@ -138,8 +172,10 @@ def make_view(transform: Transform, view: str, columns: Mapping[str, Tensor], to
     match transform:
         case ImageTransform():
             return ImageRows(transform, columns[view])
+        case FramesTransform():
+            return FrameRows(transform, columns[view])
         case TextTransform():
-            return TextRows(transform, columns[view], columns.get(view + LABELS), tokenizer)
+            return TextRows(transform, view, columns, tokenizer)
         case VectorTransform():
             return VectorRows(transform, columns[view])
         case KeyTransform():
@@ -152,6 +188,8 @@ def annotation_columns(transforms: Iterable[Transform]) -> tuple[str, ...]:
     for transform in transforms:
         if isinstance(transform, TextTransform):
             columns += transform.columns
+        elif isinstance(transform, FramesTransform):
+            columns.append(FRAMES)
         elif isinstance(transform, VectorTransform):
             columns.append(transform.column)
     return tuple(dict.fromkeys(columns))

@@ -38,6 +38,7 @@ class TextTransform:
         source_weights: factor of the weight of a text by where it was found; 1 where none is given.
         language_weights: factor of the weight of a text by its language; 1 where none is given.
         mask: share of the tokens that are selected for masking.
+        optional: whether samples may lack a text of the sources.
     """
 
     sources: Mapping[str, float] = field(default_factory=lambda: dict(PUBLISHED_ONLY))
@@ -46,6 +47,7 @@ class TextTransform:
     source_weights: Mapping[str, float] = field(default_factory=dict)
     language_weights: Mapping[str, float] = field(default_factory=dict)
     mask: float = 0.0
+    optional: bool = False
 
     @property
     def reads_matched(self) -> bool:
