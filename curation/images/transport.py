@@ -81,6 +81,7 @@ class Transport:
         curl = self._idle.pop() if self._idle else self._new_handle()
         curl.setopt(pycurl.URL, target.url)
         curl.setopt(pycurl.FRESH_CONNECT, fresh)
+        curl.setopt(pycurl.PIPEWAIT, target.url.startswith("https:"))  # until it is known if requests can share HTTP/2
         curl.setopt(pycurl.TIMEOUT_MS, max(1, int(seconds * 1000)))
         curl.setopt(pycurl.RESOLVE, [f"+{target.host}:{target.port}:{_listed(target.addresses)}"])
         curl.setopt(pycurl.HEADERFUNCTION, exchange.read_header)
