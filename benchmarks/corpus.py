@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from common import scaled, unpacked
 
-from curation.images.refs import open_local
+from curation.images.refs.read import open_local
 from metadata.languages import LanguageTable
 from metadata.lists.wordnet import read_wordnets, wordnet_files
 

@@ -22,7 +22,7 @@ from curation.cli.lists import split_names
 from curation.errors import OutputError, RebuildError, WorldcurateError
 from curation.images import statistics
 from curation.images.fetch import TIME_OVER
-from curation.images.ref_sources import RefSources
+from curation.images.refs.sources import RefSources
 from curation.lake.tombstones import Tombstones
 from jobs.runtime.context import Context
 from jobs.runtime.freshness import made_with, recorded_inputs

@@ -19,7 +19,7 @@ from pydantic import Field
 
 from curation.cli.command import CommandOptions
 from curation.errors import OutputError, UsageError
-from curation.images.ref_roots import REFUSED
+from curation.images.refs.roots import REFUSED
 from curation.lake import shuffle
 from curation.occurrence import Counters
 from curation.readers.first_inputs import check_first_inputs

@@ -22,8 +22,8 @@
 | bad_response | the answer breaks HTTP, such as a chunk of negative size, or its headers exceed the limits |
 | image_noai … | an `X-Robots-Tag` header of the response, for every robot or for ours, says so |
 | tdm_reserved | a `tdm-reservation` header of the response reserves the rights of text and data mining |
-| ref_refused | the image reference names a file that is not allowed (`curation.images.ref_roots`) |
-| ref_missing, ref_unreadable | the image reference is missing or cannot be read (`curation.images.refs`) |
+| ref_refused | the image reference names a file that is not allowed (`curation.images.refs.roots`) |
+| ref_missing, ref_unreadable | the image reference is missing or cannot be read (`curation.images.refs.read`) |
 | out_of_memory, unexpected_error | any other failure: an image never costs more than itself |
 """
 
@@ -42,7 +42,7 @@ from typing import Any, Literal, Self, TypeVar
 from curation import robots
 from curation.images.download import Downloader, FetchSettings, Room, unlimited
 from curation.images.failures import NOT_PROCESSED, FetchError, unexpected_reason
-from curation.images.refs import ImageRefs, open_local
+from curation.images.refs.read import ImageRefs, open_local
 
 TIME_OVER = frozenset({"task_timeout", NOT_PROCESSED})
 REASONS = frozenset(

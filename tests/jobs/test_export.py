@@ -18,7 +18,7 @@ import yaml
 
 from curation.export.folder import ExportFolder
 from curation.images.decode import ImageLimits, verify
-from curation.images.refs import ImageRefs, open_local
+from curation.images.refs.read import ImageRefs, open_local
 from curation.io.storage import Storage
 from curation.lake.tombstones import add_tombstones
 from jobs import export, ingest

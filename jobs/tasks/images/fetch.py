@@ -17,8 +17,8 @@ from curation.images.fetch import ImageRow
 from curation.images.filters.apply import FilterRun, check_filters
 from curation.images.filters.base import ImageFilter
 from curation.images.filters.load import load_filters
-from curation.images.ref_sources import RefSources
-from curation.images.refs import ImageRefs
+from curation.images.refs.read import ImageRefs
+from curation.images.refs.sources import RefSources
 from curation.images.rows import failed_row, fetch_and_verify
 from curation.images.statistics import HOSTS_PER_TASK, ImageStatistics
 from curation.io.backend import FileStat

@@ -10,8 +10,8 @@ from typing import Any
 from curation.cli.ingest_config import SourceSection
 from curation.errors import InputError, UsageError
 from curation.images.codec.heif import has_heif
-from curation.images.ref_roots import RefRoots
-from curation.images.ref_sources import RefSource, RefSources
+from curation.images.refs.roots import RefRoots
+from curation.images.refs.sources import RefSource, RefSources
 from curation.io.backend import FileStat
 from curation.io.paths import is_http
 from jobs.runtime.context import Context

@@ -22,7 +22,7 @@ from curation.dedup.by_image import GROUPS, group
 from curation.errors import InputError, UsageError
 from curation.filters import base
 from curation.filters.steps import FilterPlan
-from curation.images.ref_roots import REFUSED, RefRoots, name_of
+from curation.images.refs.roots import REFUSED, RefRoots, name_of
 from curation.io.backend import FileStat
 from curation.io.paths import join
 from curation.io.storage import Storage

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 
 from curation.cli.ingest_config import IngestSection
 from curation.errors import InputError, UsageError
-from curation.images.ref_roots import name_of
+from curation.images.refs.roots import name_of
 from curation.io.backend import FileStat
 from curation.io.inputs import list_inputs, sampled
 from curation.io.storage import Storage

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.errors import InputError
-from curation.images.refs import ImageRefs, open_local
+from curation.images.refs.read import ImageRefs, open_local
 from curation.readers.file_report import FileReport
 from curation.readers.tabular import Columns, read_parquet
 from curation.readers.webdataset import read_webdataset

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from curation.images.failures import FetchError
-from curation.images.ref_roots import REFUSED, RefRoots
+from curation.images.refs.roots import REFUSED, RefRoots
 from curation.io.storage import Storage
 
 

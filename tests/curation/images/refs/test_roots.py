@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.images.failures import FetchError
-from curation.images.ref_roots import RefRoots
-from curation.images.refs import ImageRefs, open_local
+from curation.images.refs.read import ImageRefs, open_local
+from curation.images.refs.roots import RefRoots
 from curation.io.paths import folder_of
 
 BODY = b"picture"

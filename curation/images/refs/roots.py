@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from curation.images.failures import FetchError
-from curation.images.refs import CONTAINED
+from curation.images.refs.read import CONTAINED
 from curation.io.paths import absolute, folder_of, is_http, is_s3, normalize_path
 from curation.redaction import redact
 

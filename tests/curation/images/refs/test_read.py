@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.images.failures import FetchError
-from curation.images.refs import ImageRefs, open_local
+from curation.images.refs.read import ImageRefs, open_local
 from curation.io.storage import Storage
 
 BODY = b"picture" * 100

@@ -1,0 +1,1 @@
+"""Image references: which files they may name, and how they are read."""
