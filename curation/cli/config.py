@@ -137,13 +137,25 @@ class ImagesSection(Section):
         "extra `heif`",
     )
     max_bytes: int = Field(20 << 20, ge=1, description="larger downloads are aborted and rejected")
-    timeout_s: Annotated[float, Field(gt=0)] = Field(10.0, description="seconds per image, including retries")
+    timeout_s: Annotated[float, Field(gt=0)] = Field(
+        10.0, description="seconds per image, including robots.txt and retries"
+    )
     retries: int = Field(
         2, ge=0, description="retries after the status 429, any status from 500 on, or a dropped connection"
     )
     connections: int = Field(256, ge=1, description="parallel requests per task")
-    connections_per_host: int = Field(4, ge=1, description="parallel requests per task to the same host")
-    host_delay_s: float = Field(0.0, ge=0, description="seconds between the starts of two requests to the same host")
+    connections_per_host: int = Field(
+        4,
+        ge=1,
+        description="parallel requests to the same host per task; all tasks that run at the same time (one per core of "
+        "the cluster) together make up to that many times as many",
+    )
+    host_delay_s: float = Field(
+        0.0,
+        ge=0,
+        description="seconds between the starts of two requests to the same host in a task; a host sees them that many "
+        "times as often as tasks run at the same time",
+    )
     task_timeout_s: Annotated[float, Field(gt=0)] = Field(
         3600.0,
         description="seconds per task; images that are not finished by then fail (task_timeout, not_processed), and "

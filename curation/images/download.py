@@ -6,9 +6,8 @@ Every redirect is a new request: its URL is parsed, its host resolved and its ad
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from urllib.parse import urljoin
 
@@ -17,12 +16,14 @@ from urllib3.util import Url, parse_url
 
 from curation import robots
 from curation.images.addresses import AllowedHosts
+from curation.images.body_room import Space, unlimited_space
 from curation.images.content_encoding import unpack
 from curation.images.exchange import Response
 from curation.images.failures import FetchError
 from curation.images.hosts import HostLimits
 from curation.images.resolver import Resolver
 from curation.images.robots_txt import RobotsFiles
+from curation.images.time_budget import TimeBudget
 from curation.images.transport import Target, Transport
 from curation.io.retry import RetryPolicy, TransientError, retry_after
 from curation.urls import UrlError, normalize_url
@@ -60,39 +61,13 @@ class FetchSettings:
     ca_file: str | None = None
 
 
-Room = Callable[[], Awaitable[object]]
-
-
-async def unlimited() -> None:
-    """Wait for nothing: there is always room for another body."""
-
-
-class TimeBudget:
-    """The seconds that a URL has left; time is spent only inside `spend`, so not in a queue."""
-
-    def __init__(self, seconds: float) -> None:
-        self.left = seconds
-
-    @asynccontextmanager
-    async def spend(self, grace_s: float = 0.0) -> AsyncIterator[None]:
-        """Count the time of a block. Raises FetchError (timeout) when none is left, `grace_s` seconds later."""
-        started = time.monotonic()
-        try:
-            async with asyncio.timeout(self.left + grace_s if self.left > 0 else 0):
-                yield
-        except TimeoutError as error:
-            raise FetchError("timeout") from error
-        finally:
-            self.left -= time.monotonic() - started
-
-
 class Downloader:
     """Downloads URLs in the running event loop, many at the same time.
 
-    A URL has `timeout_s` seconds in total for name look-ups, requests and pauses between retries; waiting for its turn
-    does not count. Up to `retries` retries follow a broken connection, a temporary failure of the name look-up, the
-    status 429 or any status from 500 on. Each waits for a growing pause, or as long as the server asks. URLs for which
-    `blocked` is true are not requested.
+    A URL has `timeout_s` seconds in total for robots.txt, name look-ups, requests and pauses between retries; waiting
+    for its turn, or for room for its body, does not count. Up to `retries` retries follow a broken connection, a
+    temporary failure of the name look-up, the status 429 or any status from 500 on. Each waits for a growing pause, or
+    as long as the server asks. URLs for which `blocked` is true are not requested.
     """
 
     def __init__(self, settings: FetchSettings, blocked: Callable[[str], bool]) -> None:
@@ -107,18 +82,19 @@ class Downloader:
         self._resolver = Resolver()
         self._hosts = HostLimits(settings.connections_per_host, settings.host_delay_s)
         self._slots = asyncio.Semaphore(settings.connections)
-        self._robots = RobotsFiles(self._robot, self._read_robots_txt) if settings.robots_txt else None
+        robots_s = settings.timeout_s / 2  # so that time is left for the image
+        self._robots = RobotsFiles(self._robot, self._read_robots_txt, robots_s) if settings.robots_txt else None
 
     def close(self) -> None:
         """Close all connections; no download may be running."""
         self._transport.close()
 
-    async def get(self, url: str, room: Room = unlimited) -> bytes:
-        """Return the body at a URL; every request starts when there is `room` for its body. Raises FetchError."""
+    async def get(self, url: str, space: Space) -> bytes:
+        """Return the body at a URL, for which there is `space`. Raises FetchError."""
         budget, failures, failure = TimeBudget(self._settings.timeout_s), 0, "timeout"
         while True:
             try:
-                return self._unpacked(await self._follow(url, budget, self._accepts, room))
+                return self._unpacked(await self._follow(url, budget, self._accepts, space))
             except FetchError as error:
                 if error.reason == "timeout":  # in a retry: what failed before says more
                     raise FetchError(failure) from error
@@ -129,11 +105,11 @@ class Downloader:
                 given_up = failures > self._policy.retries or error.wait_s > self._policy.max_wait_s
                 if given_up or pause >= budget.left:
                     raise FetchError(failure) from error
-                budget.left -= pause
-            await asyncio.sleep(pause)
+            async with budget.spend():
+                await asyncio.sleep(pause)
 
     async def _follow(
-        self, url: str, budget: TimeBudget, accepts: Callable[[Response], bool], room: Room = unlimited
+        self, url: str, budget: TimeBudget, accepts: Callable[[Response], bool], space: Space
     ) -> Response:
         """Return the response with status 200 at the end of the redirects. Raises FetchError, TransientError."""
         for _ in range(MAX_REDIRECTS + 1):
@@ -141,8 +117,8 @@ class Downloader:
             if self._blocked(_normalized(url)):
                 raise FetchError("blocked_host")
             if self._robots and accepts == self._accepts:
-                await self._robots.check(parsed.url)
-            response = await self._request(parsed, budget, accepts, room)
+                await self._robots.check(parsed.url, budget)
+            response = await self._request(parsed, budget, accepts, space)
             location = response.get("location") if response.status in REDIRECTS else None
             if not location:
                 _check_status(response)
@@ -150,7 +126,9 @@ class Downloader:
             url = _redirected(url, location)
         raise FetchError("redirects")
 
-    async def _request(self, url: Url, budget: TimeBudget, accepts: Callable[[Response], bool], room: Room) -> Response:
+    async def _request(
+        self, url: Url, budget: TimeBudget, accepts: Callable[[Response], bool], space: Space
+    ) -> Response:
         """Return the response to one request, when it is the turn of the URL at its host."""
         host, port = (url.host or "").strip("[]"), url.port or PORTS[str(url.scheme)]
         async with AsyncExitStack() as turns:
@@ -162,15 +140,18 @@ class Downloader:
                 if not (usable := self._allowed.usable(host, port, addresses)):
                     raise FetchError("private_address")
                 await turns.enter_async_context(self._slots)
-                await room()
-                async with budget.spend(grace_s=1.0):  # libcurl ends the request in time
+                await space.enter()
+                async with budget.spend():
                     target = Target(url.url, host, port, tuple(usable))
-                    response = await self._transport.get(target, budget.left, accepts)
+                    response = await self._transport.get(target, accepts, budget, space)
             except (FetchError, TransientError) as error:
+                space.leave()
                 if str(error) not in UNASKED and (had_time or str(error) != "timeout"):
                     self._hosts.record(host, timed_out=str(error) == "timeout")
                 raise
             self._hosts.record(host, timed_out=False)
+            if not response.body:
+                space.leave()
             return response
 
     def _accepts(self, response: Response) -> bool:
@@ -187,9 +168,9 @@ class Downloader:
             raise FetchError("tdm_reserved")
         return True
 
-    async def _read_robots_txt(self, url: str) -> bytes:
+    async def _read_robots_txt(self, url: str, budget: TimeBudget) -> bytes:
         """Return the body of a robots.txt. Raises FetchError, TransientError."""
-        response = await self._follow(url, TimeBudget(self._settings.timeout_s), lambda found: found.status == 200)
+        response = await self._follow(url, budget, lambda found: found.status == 200, unlimited_space())
         return self._unpacked(response)
 
     def _unpacked(self, response: Response) -> bytes:

@@ -49,10 +49,14 @@ class Response:
 
 
 class Exchange:
-    """Collects the parts of a response; `wants` decides by status and headers whether its body is read."""
+    """Collects the parts of a response.
 
-    def __init__(self, max_bytes: int, wants: Callable[[Response], bool]) -> None:
-        self._max_bytes, self._wants = max_bytes, wants
+    `wants` decides by status and headers whether its body is read, and `grow` whether there is room for a body of some
+    bytes; if not, libcurl pauses the transfer.
+    """
+
+    def __init__(self, max_bytes: int, wants: Callable[[Response], bool], grow: Callable[[int], bool]) -> None:
+        self._max_bytes, self._wants, self._grow = max_bytes, wants, grow
         self._status, self._headers = 0, list[tuple[str, str]]()
         self._has_head = self._wanted = False
         self._lines = self._header_bytes = self._discarded = 0
@@ -108,8 +112,14 @@ class Exchange:
             return STOP if self._discarded > DISCARDED_BYTES else None
         if len(self._body) + len(data) > self._max_bytes:
             return self.refuse("too_large")
+        if not self._grow(len(self._body) + len(data)):
+            return int(pycurl.WRITEFUNC_PAUSE)
         self._body += data
         return None
+
+    def discard(self) -> None:
+        """Free the body."""
+        self._body = bytearray()
 
     def result(self, code: int, message: str) -> Response:
         """Return the response when the transfer has ended with a code of libcurl. Raises FetchError, TransientError.

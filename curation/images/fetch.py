@@ -9,7 +9,7 @@
 | private_address | the host's addresses are not public and the host is not listed |
 | connection | refused, reset, or closed without an answer |
 | tls | the certificate is not trusted, or the handshake failed |
-| timeout | not finished in time, including redirects and retries |
+| timeout | not finished in time, including robots.txt, redirects and retries |
 | host_unresponsive | not asked, because the host let several requests in a row time out, and one more after a pause |
 | task_timeout | not finished when the time of the task was over |
 | not_processed | finished, but not decoded and filtered when the time of the task was over |
@@ -34,13 +34,14 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Self, TypeVar
 
 from curation import robots
-from curation.images.download import Downloader, FetchSettings, Room, unlimited
+from curation.images.blocking_calls import BlockingCalls
+from curation.images.body_room import BodyRoom, Space, unlimited_space
+from curation.images.download import Downloader, FetchSettings
 from curation.images.failures import NOT_PROCESSED, FetchError, unexpected_reason
 from curation.images.refs.read import ImageRefs, open_local
 
@@ -62,9 +63,13 @@ PASSING = frozenset(
     }
 )  # fmt: skip  # reasons that may be gone by the next run, unlike those that tell what is at a URL
 
-BUFFERED_BYTES = 64 << 20  # of finished downloads that wait for the caller
+BUFFERED_BYTES = 64 << 20  # of downloads that are running, or finished and not taken by the caller
 ROWS_AHEAD = 4096  # rows that are waiting, running or finished
-REF_THREADS = 4  # that read image references
+REF_THREADS = 4  # that read image references, apart from those of slow reads
+REF_TURN_S = 5.0  # a read that takes longer is slow, as that of the index of a large archive
+REF_LIMIT_S = 600.0  # a read that takes longer is abandoned
+MAX_REF_THREADS = 64  # slow and abandoned reads included
+CLOSING_S = 5.0  # seconds for running reads at the end
 
 ImageRow = tuple[str, str | None, str | None]
 Read = Callable[[str], bytes]
@@ -97,7 +102,7 @@ class Fetcher:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fetch", daemon=True)
         self._thread.start()
-        self._refs = ThreadPoolExecutor(REF_THREADS, thread_name_prefix="refs")
+        self._refs = BlockingCalls(REF_THREADS, REF_TURN_S, REF_LIMIT_S, MAX_REF_THREADS)
         self._downloader = self._run(_opened(self._settings, blocked))
 
     def __enter__(self) -> Self:
@@ -113,11 +118,11 @@ class Fetcher:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-        self._refs.shutdown(wait=True, cancel_futures=True)
+        self._refs.join(CLOSING_S)
 
     def fetch(self, url: str) -> Fetched:
         """Download one URL."""
-        return self._run(self.load(url, None, local_refs().read))
+        return self._run(self.load(url, None, local_refs().read, unlimited_space()))
 
     def deadline(self) -> float:
         """Return the time, by `time.monotonic`, at which a task that starts now is over."""
@@ -128,9 +133,9 @@ class Fetcher:
     ) -> Iterator[tuple[int, Fetched]]:
         """Yield (position, result) for rows of (image_id, image_url, image_ref), each as soon as it is there.
 
-        `read_ref` returns the bytes that an image reference names. No request starts while finished
-        downloads occupy `BUFFERED_BYTES` or more; that and `max_bytes` per connection bound the memory. After
-        the deadline, nothing starts, and all results are failures: `task_timeout` of what is not finished,
+        `read_ref` returns the bytes that an image reference names; after `REF_LIMIT_S` it is a `timeout`. Downloads,
+        running and finished, occupy at most `BUFFERED_BYTES` and one body of `max_bytes` (`BodyRoom`). After the
+        deadline, nothing starts, and all results are failures: `task_timeout` of what is not finished,
         `not_processed` of downloads that were not yielded yet.
         """
         batch = _Batch(self._loop, partial(self.load, read_ref=read_ref or local_refs().read))
@@ -148,16 +153,17 @@ class Fetcher:
         finally:
             batch.cancel()
 
-    async def load(
-        self, image_url: str | None, image_ref: str | None, read_ref: Read, room: Room = unlimited
-    ) -> Fetched:
+    async def load(self, image_url: str | None, image_ref: str | None, read_ref: Read, space: Space) -> Fetched:
         """Return the bytes that `image_ref` names or, without one, those at `image_url`; never raise an Exception."""
         try:
             if image_ref is None:
-                return Fetched("ok", None, await self._downloader.get(image_url or "", room))
-            return Fetched("ok", None, await self._loop.run_in_executor(self._refs, read_ref, image_ref))
+                return Fetched("ok", None, await self._downloader.get(image_url or "", space))
+            await space.enter()
+            return Fetched("ok", None, await self._refs.run(read_ref, image_ref))
         except FetchError as failure:
             return failed(failure.reason)
+        except TimeoutError:
+            return failed("timeout")
         except Exception as error:  # whatever one image does, it costs that image alone
             return failed(unexpected_reason(error))
 
@@ -170,11 +176,9 @@ class _Batch:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, load: Callable[..., Coroutine[Any, Any, Fetched]]) -> None:
         self._loop, self._load = loop, load
-        self._results: queue.SimpleQueue[tuple[int, Fetched | BaseException]] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[tuple[int, Space, Fetched | BaseException]] = queue.SimpleQueue()
         self._tasks: set[asyncio.Task[Fetched | BaseException]] = set()
-        self._buffered = 0  # bytes of results that nobody took yet; only the event loop changes it
-        self._has_room = asyncio.Event()
-        self._has_room.set()
+        self._room = BodyRoom(BUFFERED_BYTES)
         self.pending = 0
 
     def start(self, position: int, image_url: str | None, image_ref: str | None) -> None:
@@ -185,15 +189,15 @@ class _Batch:
     def next(self, deadline: float) -> tuple[int, Fetched]:
         """Wait for a result; after the deadline, end what is running. Raises what a row raised beside an Exception."""
         try:
-            position, result = self._results.get(timeout=max(0.0, deadline - time.monotonic()))
+            position, space, result = self._results.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
             self.cancel()
-            position, result = self._results.get()
+            position, space, result = self._results.get()
         self.pending -= 1
         if isinstance(result, BaseException):
             raise result
         if result.data:
-            self._loop.call_soon_threadsafe(self._buffer, -len(result.data))
+            self._loop.call_soon_threadsafe(space.leave)
             if time.monotonic() >= deadline:
                 result = failed(NOT_PROCESSED)
         return position, result
@@ -203,33 +207,28 @@ class _Batch:
         self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in self._tasks])
 
     def _start_task(self, position: int, image_url: str | None, image_ref: str | None) -> None:
-        task = self._loop.create_task(self._work(image_url, image_ref))
+        space = self._room.space()
+        task = self._loop.create_task(self._work(image_url, image_ref, space))
         self._tasks.add(task)
-        task.add_done_callback(partial(self._end_task, position))
+        task.add_done_callback(partial(self._end_task, position, space))
 
-    def _end_task(self, position: int, task: asyncio.Task[Fetched | BaseException]) -> None:
+    def _end_task(self, position: int, space: Space, task: asyncio.Task[Fetched | BaseException]) -> None:
         """Hand over the result of a row, also of one that was canceled before its first step."""
         self._tasks.discard(task)
         result = failed("task_timeout") if task.cancelled() else task.result()
         if isinstance(result, Fetched) and result.data:
-            self._buffer(len(result.data))
-        self._results.put((position, result))
+            space.keep(len(result.data))  # unpacked
+        else:
+            space.leave()
+        self._results.put((position, space, result))
 
-    async def _work(self, image_url: str | None, image_ref: str | None) -> Fetched | BaseException:
+    async def _work(self, image_url: str | None, image_ref: str | None, space: Space) -> Fetched | BaseException:
         try:
-            return await self._load(image_url, image_ref, room=self._has_room.wait)
+            return await self._load(image_url, image_ref, space=space)
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # raised in the thread that waits, not in this one
             return error
-
-    def _buffer(self, length: int) -> None:
-        """Count bytes that wait to be taken; a negative length is of those that were."""
-        self._buffered += length
-        if self._buffered < BUFFERED_BYTES:
-            self._has_room.set()
-        else:
-            self._has_room.clear()
 
 
 def local_refs() -> ImageRefs:

@@ -1,19 +1,18 @@
 """Resolves host names for the fetcher: cached, with a time limit for each look-up, so that slow names delay no others.
 
-A look-up by the system's resolver cannot be interrupted. Each runs in a daemon thread of its own; a look-up that takes
-long gives up its turn to the next name, and one that exceeds its time limit is abandoned.
+A look-up by the system's resolver cannot be interrupted. One that takes long gives up its turn to the next name, and
+one that exceeds its time limit is abandoned.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
-import threading
 import time
 from collections import OrderedDict
-from contextlib import suppress
 
 from curation.images.addresses import literal_address
+from curation.images.blocking_calls import BlockingCalls
 from curation.images.failures import FetchError
 from curation.io.retry import TransientError
 
@@ -34,8 +33,7 @@ class Resolver:
     def __init__(self) -> None:
         self._cache: OrderedDict[str, Entry] = OrderedDict()
         self._running: dict[str, asyncio.Task[list[str]]] = {}
-        self._turns = asyncio.Semaphore(PARALLEL_LOOKUPS)
-        self._threads = asyncio.Semaphore(MAX_THREADS)
+        self._calls = BlockingCalls(PARALLEL_LOOKUPS, TURN_S, LOOKUP_S, MAX_THREADS)
 
     async def addresses(self, host: str) -> list[str]:
         """Return the numeric addresses of a host, in the system resolver's order.
@@ -68,46 +66,18 @@ class Resolver:
             self._cache.popitem(last=False)
 
     async def _look_up(self, host: str) -> list[str]:
-        async with self._turns:
-            await self._threads.acquire()
-            answer = self._start_thread(host)
-            with suppress(TimeoutError):
-                return await asyncio.wait_for(asyncio.shield(answer), TURN_S)
         try:
-            return await asyncio.wait_for(asyncio.shield(answer), LOOKUP_S - TURN_S)
+            return await self._calls.run(_system_addresses, host)
         except TimeoutError as error:
             raise FetchError("dns") from error
 
-    def _start_thread(self, host: str) -> asyncio.Future[list[str]]:
-        """Return the answer of a look-up that a thread of its own makes."""
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[list[str]] = loop.create_future()
-        answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may wait for it any more
 
-        def settle(result: list[str] | BaseException) -> None:
-            self._threads.release()
-            if isinstance(result, BaseException):
-                answer.set_exception(result)
-            else:
-                answer.set_result(result)
-
-        def work() -> None:
-            result = _system_addresses(host)
-            with suppress(RuntimeError):  # the loop has been closed meanwhile
-                loop.call_soon_threadsafe(settle, result)
-
-        threading.Thread(target=work, name="lookup", daemon=True).start()
-        return answer
-
-
-def _system_addresses(host: str) -> list[str] | BaseException:
-    """Return the addresses that the system's resolver gives, or the exception that says why there are none."""
+def _system_addresses(host: str) -> list[str]:
+    """Return the addresses that the system's resolver gives. Raises FetchError or TransientError (dns, bad_url)."""
     try:
         infos = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        return list(dict.fromkeys(str(address[0]) for *_, address in infos))
     except socket.gaierror as error:
-        return TransientError("dns") if error.errno == socket.EAI_AGAIN else FetchError("dns")
-    except UnicodeError:  # a label that is empty or too long
-        return FetchError("bad_url")
-    except Exception as error:  # raised where the answer is awaited
-        return error
+        raise (TransientError("dns") if error.errno == socket.EAI_AGAIN else FetchError("dns")) from error
+    except UnicodeError as error:  # a label that is empty or too long
+        raise FetchError("bad_url") from error
+    return list(dict.fromkeys(str(address[0]) for *_, address in infos))

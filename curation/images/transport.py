@@ -18,7 +18,9 @@ from typing import Any
 
 import pycurl
 
+from curation.images.body_room import Space
 from curation.images.exchange import CLOSED, Exchange, Response
+from curation.images.time_budget import TimeBudget
 
 KEPT_PER_REQUEST = 4  # as libcurl's own limit; pictures of many hosts take turns, so a connection rests for a while
 
@@ -64,38 +66,51 @@ class Transport:
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
 
-    async def get(self, target: Target, seconds: float, wants: Callable[[Response], bool]) -> Response:
+    async def get(
+        self, target: Target, wants: Callable[[Response], bool], budget: TimeBudget, space: Space
+    ) -> Response:
         """Return the final response to a GET request; its body is empty unless `wants` accepts status and headers.
 
         A server may close a kept connection at the moment it is used again; such a request is repeated on a new one.
-        Raises FetchError or TransientError with a reason; it is `timeout` after `seconds`.
+        While there is no `space` for more of the body, the transfer is paused and the `budget`, which the caller
+        spends, is stopped. Raises FetchError or TransientError with a reason.
         """
-        deadline = self._loop.time() + seconds
         try:
-            return await self._get(target, seconds, wants, fresh=False)
+            return await self._get(target, wants, budget, space, fresh=False)
         except KeptConnectionError:
-            return await self._get(target, deadline - self._loop.time(), wants, fresh=True)
+            return await self._get(target, wants, budget, space, fresh=True)
 
-    async def _get(self, target: Target, seconds: float, wants: Callable[[Response], bool], *, fresh: bool) -> Response:
-        exchange = Exchange(self._max_bytes, wants)
+    async def _get(
+        self, target: Target, wants: Callable[[Response], bool], budget: TimeBudget, space: Space, *, fresh: bool
+    ) -> Response:
+        exchange = Exchange(self._max_bytes, wants, space.grow)
         curl = self._idle.pop() if self._idle else self._new_handle()
         curl.setopt(pycurl.URL, target.url)
         curl.setopt(pycurl.FRESH_CONNECT, fresh)
         curl.setopt(pycurl.PIPEWAIT, target.url.startswith("https:"))  # until it is known if requests can share HTTP/2
-        curl.setopt(pycurl.TIMEOUT_MS, max(1, int(seconds * 1000)))
         curl.setopt(pycurl.RESOLVE, [f"+{target.host}:{target.port}:{_listed(target.addresses)}"])
         curl.setopt(pycurl.HEADERFUNCTION, exchange.read_header)
         curl.setopt(pycurl.WRITEFUNCTION, exchange.read_body)
         curl.setopt(pycurl.OPENSOCKETFUNCTION, partial(open_checked, exchange, target.addresses))
         done = self._running[curl] = self._loop.create_future()
+
+        def resume() -> None:
+            if self._running.get(curl) is done:
+                budget.start()
+                curl.pause(pycurl.PAUSE_CONT)
+
+        space.attach(budget.stop, resume)
         self._multi.add_handle(curl)
         try:
             code, message = await done
             kept = curl.getinfo(pycurl.NUM_CONNECTS) == 0
+        except BaseException:  # out of time, or canceled
+            exchange.discard()
+            raise
         finally:
             del self._running[curl]
             self._multi.remove_handle(curl)
-        self._idle.append(curl)
+            self._idle.append(curl)
         if kept and code in CLOSED and not exchange.has_answer:
             raise KeptConnectionError
         return exchange.result(code, message)

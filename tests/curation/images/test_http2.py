@@ -109,7 +109,7 @@ def test_a_header_that_libcurl_refuses_costs_the_requests_on_its_connection_one_
     """It closes the connection, which does not tell whose fault that was."""
 
     async def answer(stream: Stream) -> None:
-        await stream.head(200, ("x", "y" * 70_000))
+        await stream.head(200, ("x", "y" * 90_000))
         await stream.data(BODY, ends=True)
 
     assert fetch(answer, retries=1).reason in {"connection", "incomplete"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import time
 import zlib
 from collections.abc import Iterator
 
@@ -94,6 +95,40 @@ def test_the_target_of_a_redirect_is_checked_too(site):
     site.faults["/a.png"].append(Answer(302, headers={"Location": "/private/a.png"}))
     assert fetch(site, "/a.png", robots_txt=True) == ["robots_txt"]
     assert "/private/a.png" not in requested(site)
+
+
+def test_a_robots_txt_that_is_never_answered_leaves_time_and_refuses_all_urls_of_its_site(site):
+    site.rules = Answer(200, b"x" * 10, {"Content-Length": "11"}, hang_s=60.0)
+    urls = [(str(n), f"{site.url}/{n}.png", None) for n in range(20)]
+    with Fetcher(FetchSettings(timeout_s=1.0, allow_private_hosts=("127.0.0.1",), robots_txt=True)) as opened:
+        assert {fetched.reason for _, fetched in opened.fetch_many(urls)} == {"robots_txt_unreachable"}
+    assert requested(site) == ["/robots.txt"]
+
+
+def test_the_time_of_a_robots_txt_is_that_of_the_url(site):
+    """The URL is redirected when it has less time left than a robots.txt may take."""
+    other = site.url.replace("127.0.0.1", "localhost")
+
+    def respond(request):
+        if request.headers["Host"].startswith("localhost"):
+            return Answer(200, b"x", {"Content-Length": "2"}, hang_s=60.0)
+        if request.path == "/a.png":
+            time.sleep(1.6)
+            return Answer(302, headers={"Location": f"{other}/b.png"})
+        return Answer(404)
+
+    site.respond = respond
+    assert fetch(site, "/a.png", robots_txt=True, timeout_s=2.0) == ["timeout"]
+    assert requested(site) == ["/robots.txt", "/a.png", "/robots.txt"]
+
+
+def test_a_url_whose_robots_txt_waits_for_its_turn_loses_no_time(site):
+    """Two sites of one host: the second robots.txt starts when the time of a URL would be over."""
+    with serving(site.respond) as second:
+        urls = [(server.url, f"{server.url}/a.png", None) for server in (site, second)]
+        options = {"host_delay_s": 1.5, "timeout_s": 1.0, "robots_txt": True, "allow_private_hosts": ("127.0.0.1",)}
+        with Fetcher(FetchSettings(**options)) as opened:
+            assert [fetched.reason for _, fetched in opened.fetch_many(urls)] == [None, None]
 
 
 def test_rules_are_remembered_for_a_bounded_number_of_sites(site, monkeypatch):
