@@ -27,7 +27,7 @@ from curation.cli.run import run_command
 from curation.errors import DamagedLakeError
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
-from jobs.tasks.verify.pictures import check_pictures
+from jobs.tasks.verify.pictures import CheckedPictures, check_pictures
 from jobs.tasks.verify.problems import Problem
 from jobs.tasks.verify.records import check_records
 from jobs.tasks.verify.repair import only_jobs_are_left, repair
@@ -56,51 +56,54 @@ def verify(argv: Sequence[str]) -> None:
     problems = check_records(context, read=not options.quick)
     inventory = check_tables(context, read=not options.quick)
     problems += inventory.problems
-    decoded, undecodable = _check_pictures(context, inventory, options.decode)
+    pictures, undecodable = _check_pictures(context, inventory, options.decode)
     problems += undecodable
     done, left = repair(context, problems) if options.repair else ([], problems)
     report = _as_json if options.json_ else _as_text
-    sys.stdout.write(report(inventory, decoded, problems, done) + "\n")
+    sys.stdout.write(report(inventory, pictures, problems, done) + "\n")
     if not left:
         return
     counted = count(len(left), "problem")
     if options.repair:
         raise DamagedLakeError(f"{config.lake}: {counted} left, such as {left[0].line()}")
     if len(left) == len(undecodable):
-        pictures = count(len(left), "picture")
-        raise DamagedLakeError(f"{config.lake}: not decodable: {pictures}: take them down with jobs.takedown")
+        damaged = count(len(left), "picture")
+        raise DamagedLakeError(f"{config.lake}: not decodable: {damaged}: take them down with jobs.takedown")
     others = [problem for problem in left if not problem.remedy]
     if only_jobs_are_left(context.lake, others):
         raise DamagedLakeError(f"{config.lake}: {counted}: run the jobs that they name, such as {others[0].job}")
     raise DamagedLakeError(f"{config.lake}: {counted}: run `{COMMAND.prog} {shlex.join([*argv, '--repair'])}`")
 
 
-def _check_pictures(context: Context, inventory: Inventory, share: float) -> tuple[int, list[Problem]]:
-    """Decode a share of the pictures in those shards that have no other problem; return how many, and the problems."""
+def _check_pictures(context: Context, inventory: Inventory, share: float) -> tuple[CheckedPictures, list[Problem]]:
+    """Decode a share of the pictures in those shards that have no other problem; return what was done, and problems."""
     damaged = {problem.where for problem in inventory.problems}
     tables = [inventory.snapshots[name] for name in ("shards", "compacted") if share and name in inventory.snapshots]
     files = [file for table in tables for file in table.files]
     return check_pictures(context, [file for file in files if file.path not in damaged], share)
 
 
-def _as_text(inventory: Inventory, decoded: int, problems: Sequence[Problem], done: Sequence[str]) -> str:
+def _as_text(inventory: Inventory, pictures: CheckedPictures, problems: Sequence[Problem], done: Sequence[str]) -> str:
     orphans, orphan_bytes = len(inventory.orphans), sum(inventory.orphans.values())
     summary = (
         f"published: {count(inventory.files, 'file')} ({inventory.size:,} bytes), {count(len(problems), 'problem')}; "
         f"of no published version: {count(orphans, 'file')} ({orphan_bytes:,} bytes)"
-        + (f"; decoded: {count(decoded, 'picture')}" if decoded else "")
+        + (f"; decoded: {count(pictures.decoded, 'picture')}" if pictures.decoded else "")
     )
+    if pictures.unread:
+        summary += f"; not checked: {count(pictures.unread, 'HEIC picture')}: install worldcurate[heif]"
     return "\n".join([*(problem.line() for problem in problems), *(f"repair: {line}" for line in done), summary])
 
 
-def _as_json(inventory: Inventory, decoded: int, problems: Sequence[Problem], done: Sequence[str]) -> str:
+def _as_json(inventory: Inventory, pictures: CheckedPictures, problems: Sequence[Problem], done: Sequence[str]) -> str:
     report = {
         "problems": [asdict(problem) for problem in problems],
         "repairs": list(done),
         "files": inventory.files,
         "bytes": inventory.size,
         "orphans": inventory.orphans,
-        "pictures_decoded": decoded,
+        "pictures_decoded": pictures.decoded,
+        "pictures_not_checked": pictures.unread,
     }
     return json.dumps(report, ensure_ascii=False, indent=1)
 

@@ -251,3 +251,20 @@ def publish_with(context: Context, change) -> None:
     lake.publish(
         "shards", {"recipe": "default", "batch": "b1"}, writer.files, expected=snapshot.run_ids, metadata=metadata
     )
+
+
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)  # no more than the start of a file
+
+
+def test_originals_that_need_a_package_that_is_missing_are_not_checked(run, night_here, monkeypatch, capsys):
+    rows = shard_rows(night_here)
+    heic = {row["image_id"] for row in rows[::5]}
+    publish_with(night_here, lambda row: {**row, "image": HEIC} if row["image_id"] in heic else row)
+    for module in ("curation.images.precheck", "jobs.tasks.verify.pictures"):
+        monkeypatch.setattr(f"{module}.has_heif", lambda: False)
+    assert run("--decode", "1") == (0, [], [])
+    assert verify.main(["--lake", night_here.config.lake, "--decode", "1"]) == 0
+    told = (
+        f"decoded: {len(rows) - len(heic)} pictures; not checked: {len(heic)} HEIC pictures: install worldcurate[heif]"
+    )
+    assert capsys.readouterr().out.splitlines()[-1].endswith(f"; {told}")

@@ -10,9 +10,10 @@ import msgspec
 import pyarrow as pa
 
 from curation.hashing import uniform_column
+from curation.images.codec.heif import HEIF, has_heif
 from curation.images.decode import ImageLimits, verify
 from curation.images.failures import DecodeError
-from curation.images.precheck import readable_formats
+from curation.images.precheck import kind_of, readable_formats
 from curation.io.storage import Storage
 from curation.jit.hash_columns import u64_column
 from curation.lake.files import DataFile
@@ -25,10 +26,14 @@ ROWS_AT_ONCE: Final = 256
 
 
 class CheckedPictures(msgspec.Struct):
-    """The number of pictures of a file that were decoded, and what is wrong with some of them, by image id."""
+    """The number of pictures of a file that were decoded, and what is wrong with some of them, by image id.
 
-    decoded: int
-    failed: dict[str, str]
+    `unread` pictures were not decoded, because no decoder of their format is installed here.
+    """
+
+    decoded: int = 0
+    unread: int = 0
+    failed: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -41,10 +46,13 @@ class DecodePictures:
 
     def __call__(self, _: int, path: str) -> CheckedPictures:
         """Return what was decoded and what failed."""
-        checked = CheckedPictures(0, {})
+        checked = CheckedPictures()
         for batch in read_batches(self.storage, path, COLUMNS, ROWS_AT_ONCE):
             selected = uniform_column(u64_column(0, "verify", batch["image_id"])) < self.share
             for row in batch.filter(pa.array(selected)).to_pylist():
+                if kind_of(row["image"]) == HEIF and not has_heif():
+                    checked.unread += 1
+                    continue
                 checked.decoded += 1
                 if problem := picture_problem(row["image"], (row["width"], row["height"]), self.max_pixels):
                     checked.failed[row["image_id"]] = problem
@@ -66,13 +74,20 @@ def picture_problem(image: bytes, size: tuple[int, int], max_pixels: int) -> str
     return None
 
 
-def check_pictures(context: Context, files: Collection[DataFile], share: float) -> tuple[int, list[Problem]]:
-    """Decode a share of the pictures in files of shards; return how many, and the problems."""
+def check_pictures(
+    context: Context, files: Collection[DataFile], share: float
+) -> tuple[CheckedPictures, list[Problem]]:
+    """Decode a share of the pictures in files of shards; return what was done, and the problems."""
     paths = [file.path for file in files]
     task = DecodePictures(context.storage, share, context.config.images.max_pixels)
     checked = context.run_tasks("decode", paths, task)
     problems = [problem for path, result in zip(paths, checked, strict=True) for problem in _problems(path, result)]
-    return sum(result.decoded for result in checked), problems
+    total = CheckedPictures()
+    for result in checked:
+        total.decoded += result.decoded
+        total.unread += result.unread
+        total.failed |= result.failed
+    return total, problems
 
 
 def _problems(path: str, checked: CheckedPictures) -> Iterator[Problem]:
