@@ -7,9 +7,10 @@ import re
 from pathlib import Path
 
 from curation.dedup.duplicates import DROP_REASONS
-from curation.images import decode, fetch, ref_roots
+from curation.images import decode, fetch
 from curation.images.filters.apply import FAILED
 from curation.images.filters.uniformity import LowEntropy, NearUniform
+from curation.images.refs.roots import REFUSED
 from curation.readers import robots
 from jobs.tasks.models.text_image import TextImageScore
 
@@ -78,7 +79,7 @@ def test_the_reasons_of_ingest_are_listed():
         "jobs/tasks/ingest/*.py",
     )  # fmt: skip
     assert {"too_short", "seen_image", "scheme"} <= counted
-    assert set(documented()["ingest"]) == counted | set(robots.DIRECTIVES) | PERSONAL | UNUSABLE | {ref_roots.REFUSED}
+    assert set(documented()["ingest"]) == counted | set(robots.DIRECTIVES) | PERSONAL | UNUSABLE | {REFUSED}
 
 
 def test_the_reasons_of_failed_images_are_listed():

