@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curation.errors import UsageError
-from jobs.tasks.models.pretrained import check_model, load_model, unit_embeddings
+from jobs.tasks.models.pretrained import check_model, embeddings, load_model
 
 Vectors = npt.NDArray[np.float64]
 
@@ -32,8 +32,8 @@ class Clip:
     length: int
     device: str
 
-    def embed_texts(self, texts: Sequence[str]) -> Vectors:
-        """Return the unit embeddings of texts, one per row."""
+    def embed_texts(self, texts: Sequence[str], *, unit: bool = True) -> Vectors:
+        """Return the embeddings of texts, one per row, of length 1 with `unit`."""
         import torch
 
         inputs = self.processor.tokenizer(
@@ -44,10 +44,10 @@ class Clip:
             return_tensors="pt",
         ).to(self.device)
         with torch.inference_mode():
-            return _array(unit_embeddings(self.model.get_text_features(**inputs)))
+            return _array(embeddings(self.model.get_text_features(**inputs), unit=unit))
 
-    def embed_images(self, images: Sequence[npt.NDArray[np.uint8]]) -> Vectors:
-        """Return the unit embeddings of images [height, width, 3], one per row."""
+    def embed_images(self, images: Sequence[npt.NDArray[np.uint8]], *, unit: bool = True) -> Vectors:
+        """Return the embeddings of images [height, width, 3], one per row, of length 1 with `unit`."""
         import torch
 
         inputs = self.processor.image_processor(
@@ -56,11 +56,12 @@ class Clip:
             return_tensors="pt",
         ).to(self.device)
         with torch.inference_mode():
-            return _array(unit_embeddings(self.model.get_image_features(pixel_values=inputs["pixel_values"])))
+            features = self.model.get_image_features(pixel_values=inputs["pixel_values"])
+            return _array(embeddings(features, unit=unit))
 
 
-def _array(embeddings: Any) -> Vectors:
-    return np.asarray(embeddings.cpu().numpy(), np.float64)
+def _array(rows: Any) -> Vectors:
+    return np.asarray(rows.cpu().numpy(), np.float64)
 
 
 @lru_cache(maxsize=4)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from curation.images.codec.pixels import Pixels
 from curation.images.decode import ImageLimits, verify
 from curation.images.failures import DecodeError
-from jobs.tasks.models.pretrained import DECIMALS, load_model, unit_embeddings
+from jobs.tasks.models.pretrained import DECIMALS, embeddings, load_model
 
 BITS: Final = 64
 SEED: Final = 0  # of the projection
@@ -91,7 +91,7 @@ class _Model:
         inputs = self.processor(images=list(images), input_data_format="channels_last", return_tensors="pt")
         embed = getattr(self.model, "get_image_features", self.model)
         with torch.inference_mode():
-            return np.asarray(unit_embeddings(embed(pixel_values=inputs["pixel_values"])).numpy(), np.float64)
+            return np.asarray(embeddings(embed(pixel_values=inputs["pixel_values"]), unit=True).numpy(), np.float64)
 
 
 @lru_cache(maxsize=1)

@@ -55,8 +55,12 @@ def load_generator(folder: str, kind: str, device: str) -> tuple[Any, Any]:
     return load_model(folder, device, kind), tokenizer
 
 
-def unit_embeddings(features: Any) -> Any:
-    """Return unit embeddings in float64; from transformers 5 on, most models return features in an object."""
+def embeddings(features: Any, *, unit: bool) -> Any:
+    """Return embeddings in float64, of length 1 with `unit`.
+
+    From transformers 5 on, most models return features in an object.
+    """
     from torch.nn.functional import normalize
 
-    return normalize(getattr(features, "pooler_output", features).double(), dim=-1)
+    rows = getattr(features, "pooler_output", features).double()
+    return normalize(rows, dim=-1) if unit else rows

@@ -1,12 +1,13 @@
 """Makers of embeddings and scores by a frozen model like CLIP: of images, texts, regions and pairs.
 
-Vectors have unit length and are rounded to float16, in which most machines agree.
+Vectors are rounded to float16, in which most machines agree.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -59,9 +60,11 @@ class TeacherText(_Teacher):
     Attributes:
         english: the maker of `english`, with its parameters, whose texts are embedded in the place of the published
             ones; a row without an English text has no embedding.
+        unit: whether the embeddings have length 1, as they are compared; otherwise that which the model gives them.
     """
 
     english: Mapping[str, Any] | str | None = None
+    unit: bool = True
 
     def __post_init__(self) -> None:
         """Raise UsageError if there is no such model, or the maker of English texts cannot be loaded."""
@@ -84,7 +87,8 @@ class TeacherText(_Teacher):
         """Return the embedding of each text."""
         english = self._english()
         texts = english(rows, seed) if english else rows["text"].to_pylist()
-        embedded = iter(_in_batches(self.load().embed_texts, [text for text in texts if text is not None]))
+        embed = partial(self.load().embed_texts, unit=self.unit)
+        embedded = iter(_in_batches(embed, [text for text in texts if text is not None]))
         return [None if text is None else next(embedded) for text in texts]
 
     def _english(self) -> Maker | None:
@@ -93,13 +97,19 @@ class TeacherText(_Teacher):
 
 @dataclass(frozen=True)
 class TeacherImage(_Teacher):
-    """Makes `teacher_image`: the embedding of the image; one that cannot be decoded has none."""
+    """Makes `teacher_image`: the embedding of the image; one that cannot be decoded has none.
+
+    Attributes:
+        unit: as of `TeacherText`.
+    """
+
+    unit: bool = True
 
     reads: ClassVar[tuple[str, ...]] = ("image",)
 
     def __call__(self, rows: pa.Table, seed: int) -> Sequence[Vector | None]:  # noqa: ARG002 - it draws nothing
         """Return the embedding of each image."""
-        return _embed_decoded(self.load(), rows["image"])
+        return _embed_decoded(self.load(), rows["image"], unit=self.unit)
 
 
 @dataclass(frozen=True)
@@ -180,14 +190,15 @@ def _interval(start: float, stop: float, side: int) -> tuple[int, int]:
     return first, max(first + 1, min(side, int(np.ceil(stop * side))))
 
 
-def _embed_decoded(model: Clip, images: pa.ChunkedArray, *, rounded: bool = True) -> list[Vector | None]:
+def _embed_decoded(
+    model: Clip, images: pa.ChunkedArray, *, rounded: bool = True, unit: bool = True
+) -> list[Vector | None]:
     """Return the embeddings of encoded images; None for those that cannot be decoded."""
+    embed = partial(model.embed_images, unit=unit)
     vectors: list[Vector | None] = []
     for start in range(0, len(images), BATCH):
         decoded = [decode_stored(image.as_py()) for image in images[start : start + BATCH]]
-        embedded = iter(
-            _in_batches(model.embed_images, [each for each in decoded if each is not None], rounded=rounded)
-        )
+        embedded = iter(_in_batches(embed, [each for each in decoded if each is not None], rounded=rounded))
         vectors += [None if each is None else next(embedded) for each in decoded]
     return vectors
 

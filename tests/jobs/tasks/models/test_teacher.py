@@ -48,8 +48,8 @@ def pixels(rows: pa.Table, number: int) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(rows["image"][number].as_py())).convert("RGB"))
 
 
-def expected(folder, *, image=None, text=None):
-    """Return the unit embedding of an image or a text, by the model itself."""
+def expected(folder, *, image=None, text=None, unit=True):
+    """Return the embedding of an image or a text, by the model itself."""
     model = transformers.AutoModel.from_pretrained(folder).eval()
     processor = transformers.AutoProcessor.from_pretrained(folder)
     with torch.no_grad():
@@ -59,7 +59,7 @@ def expected(folder, *, image=None, text=None):
             inputs = processor(text=[text], truncation=True, max_length=16, return_tensors="pt")
             features = model.get_text_features(**inputs)
     features = getattr(features, "pooler_output", features)[0].double().numpy()
-    return features / np.linalg.norm(features)
+    return features / np.linalg.norm(features) if unit else features
 
 
 def test_vectors_are_the_unit_embeddings_of_the_model_in_float16(folder, rows):
@@ -73,6 +73,14 @@ def test_vectors_are_the_unit_embeddings_of_the_model_in_float16(folder, rows):
             assert (images[number] == images[number].astype(np.float16)).all()
             assert images[number].dtype == np.float32
     assert len({tuple(text) for text in texts}) == COUNT
+
+
+def test_vectors_may_have_the_length_that_the_model_gives_them(folder, rows):
+    images, texts = TeacherImage(folder, unit=False)(rows, 0), TeacherText(folder, unit=False)(rows, 0)
+    image, text = pixels(rows, 0), rows["text"][0].as_py()
+    np.testing.assert_allclose(images[0], expected(folder, image=image, unit=False), rtol=1e-2, atol=1e-3)
+    np.testing.assert_allclose(texts[0], expected(folder, text=text, unit=False), rtol=1e-2, atol=1e-3)
+    assert abs(np.linalg.norm(texts[0]) - 1) > 0.01
 
 
 def test_a_value_does_not_depend_on_the_other_rows(folder, rows):
