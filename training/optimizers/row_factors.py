@@ -1,7 +1,8 @@
 """Train the rows of one matrix at different speeds, such as token embeddings that earlier languages use, too.
 
 CLL-CLIP's TEIR (arXiv 2401.17186) multiplies gradient and weight decay of a row by 1/n. Adam cancels a constant factor
-of the gradient unless the gradient is as small as eps, so the mode `step` multiplies Adam's update instead.
+of the gradient unless the gradient is as small as eps; `step` multiplies Adam's update in its place, which is not
+published.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+Factored = Literal["gradient", "decay", "step"]
+
 
 class RowFactors:
     """Hooks before and after the steps of an optimizer, which may be fused AdamW.
@@ -20,14 +23,15 @@ class RowFactors:
     Args:
         optimizer: its group with the matrix has no other parameter.
         matrix: the parameter (rows, columns).
-        factors: factor of each row (rows,). A row with factor 0 stays as it is, bit for bit.
-        on: `gradient` multiplies gradient and weight decay, `step` the optimizer's update and weight decay.
+        factors: factor of each row (rows,). With `decay` and one of the others, a row with factor 0 stays as it is, bit
+            for bit.
+        on: what is multiplied: the gradient, the weight decay, or the optimizer's update without decay (`step`).
     """
 
-    def __init__(self, optimizer: Optimizer, matrix: Tensor, factors: Tensor, on: Literal["gradient", "step"]) -> None:
-        self._matrix, self._on = matrix, on
+    def __init__(self, optimizer: Optimizer, matrix: Tensor, factors: Tensor, on: Collection[Factored]) -> None:
+        self._matrix, self._on = matrix, frozenset(on)
         self._factors = factors.to(matrix.device, matrix.dtype)[:, None]
-        self._group = next(group for group in optimizer.param_groups if any(p is matrix for p in group["params"]))
+        self._optimizer = optimizer
         if len(self._group["params"]) > 1:
             raise ValueError("the matrix shares its parameter group: give it a group of its own")
         self._decay = 0.0
@@ -37,6 +41,11 @@ class RowFactors:
             optimizer.register_step_post_hook(self._after_step),
         ]
 
+    @property
+    def _group(self) -> dict[str, Any]:
+        """The group of the matrix; loading a state makes the optimizer's groups anew."""
+        return next(group for group in self._optimizer.param_groups if any(p is self._matrix for p in group["params"]))
+
     def remove(self) -> None:
         """Remove the hooks."""
         for handle in self._handles:
@@ -44,14 +53,16 @@ class RowFactors:
 
     @torch.no_grad()
     def _before_step(self, *_: Any) -> None:
-        """Decay the rows in place of the optimizer, and scale the gradient or remember the rows."""
-        self._decay, self._group["weight_decay"] = self._group["weight_decay"], 0.0
+        """Decay the rows in place of the optimizer, scale the gradient, and remember the rows."""
+        group = self._group
+        self._decay, group["weight_decay"] = group["weight_decay"], 0.0
         if self._matrix.grad is None:
             return
-        self._matrix.mul_(1 - self._group["lr"] * self._decay * self._factors)
-        if self._on == "gradient":
+        decay = group["lr"] * self._decay
+        self._matrix.mul_(1 - decay * self._factors if "decay" in self._on else 1 - decay)
+        if "gradient" in self._on:
             self._matrix.grad.mul_(self._factors)
-        else:
+        if "step" in self._on:
             self._decayed = self._matrix.detach().clone()
 
     @torch.no_grad()
