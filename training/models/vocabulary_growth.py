@@ -64,13 +64,14 @@ def changed_share(before: Tokenizer, after: Tokenizer, texts: Sequence[str]) -> 
 
 
 def grow_embeddings(
-    model: MetaClip2Model, vocab_size: int, *, seed: int, new_rows: Literal["matrix"] | float = "matrix"
+    model: MetaClip2Model, known: int, vocab_size: int, *, seed: int, new_rows: Literal["matrix"] | float = "matrix"
 ) -> None:
-    """Append rows for new tokens to the token embeddings of a model; earlier rows keep their bits.
+    """Draw embeddings of new tokens, in new rows if the model has too few; those of known tokens keep their bits.
 
     Args:
         model: the model, whose configuration gets the new size.
-        vocab_size: number of rows afterwards.
+        known: number of ids before; a model may have more rows, which no token uses.
+        vocab_size: number of ids afterwards.
         seed: determines the new rows.
         new_rows: `matrix` draws them with mean and standard deviation of all present numbers (TEIR); a number draws
             them with mean 0 and this standard deviation.
@@ -78,12 +79,12 @@ def grow_embeddings(
     present = model.text_model.embeddings.token_embedding
     mean, std = row_statistics(present.weight) if new_rows == "matrix" else (0.0, new_rows)
     generator = torch.Generator().manual_seed(seed)
-    count = vocab_size - present.num_embeddings
-    drawn = torch.randn(count, present.embedding_dim, generator=generator) * std + mean
-    rows = torch.cat([present.weight.detach(), drawn.to(present.weight)])
+    drawn = torch.randn(vocab_size - known, present.embedding_dim, generator=generator) * std + mean
+    weight = present.weight.detach()
+    rows = torch.cat([weight[:known], drawn.to(weight), weight[vocab_size:]])
     grown: nn.Embedding = nn.Embedding.from_pretrained(rows, freeze=False)  # type: ignore[no-untyped-call]  # in torch
     model.text_model.embeddings.token_embedding = grown
-    model.text_model.config.vocab_size = vocab_size  # a part of the model's configuration
+    model.text_model.config.vocab_size = len(rows)  # a part of the model's configuration
 
 
 def row_statistics(weight: Tensor) -> tuple[float, float]:

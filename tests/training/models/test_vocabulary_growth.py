@@ -69,7 +69,7 @@ def test_a_grown_model_reads_earlier_texts_as_before(tokenizer, grown, new_rows,
     with torch.no_grad():
         before = TwoTowers(model).embed_texts(tokens)
     # so many new rows that their statistics are measurable
-    grow_embeddings(model, size := len(rows) + 400, seed=3, new_rows=new_rows)
+    grow_embeddings(model, len(rows), size := len(rows) + 400, seed=3, new_rows=new_rows)
     weight = model.text_model.embeddings.token_embedding.weight
     assert torch.equal(weight[: len(rows)], rows)
     mean, std = row_statistics(rows) if new_rows == "matrix" else (0.0, new_rows)
@@ -80,6 +80,15 @@ def test_a_grown_model_reads_earlier_texts_as_before(tokenizer, grown, new_rows,
         assert torch.equal(TwoTowers(model).embed_texts(tokens), before)
     model.save_pretrained(tmp_path)
     assert read_model(tmp_path).text_model.embeddings.token_embedding.num_embeddings == size
+
+
+def test_rows_that_no_token_used_are_drawn_for_new_tokens_and_the_model_never_shrinks(tokenizer):
+    model = build_model(PRESETS["tiny"], tokenizer)
+    rows = model.text_model.embeddings.token_embedding.weight.detach().clone()
+    grow_embeddings(model, len(rows) - 9, len(rows) - 4, seed=3, new_rows=0.02)
+    weight = model.text_model.embeddings.token_embedding.weight
+    assert (weight != rows).any(1).nonzero().flatten().tolist() == list(range(len(rows) - 9, len(rows) - 4))
+    assert model.config.text_config.vocab_size == len(rows)
 
 
 def test_another_kind_of_vocabulary_is_refused_in_one_line(tokenizer):
