@@ -111,7 +111,9 @@ class TrainConfig(MethodKeys):
 
     batch_size: int = Field(256, ge=2, description="pairs per step, over all ranks")
     steps: int | None = Field(
-        None, ge=1, description="total number of optimizer steps; set this or one of the two below"
+        None,
+        ge=1,
+        description="number of optimizer steps, of each language in a sequence; set this or one of the two below",
     )
     seen_pairs: int | None = Field(None, ge=1, description="total number of pairs seen, rounded up to whole steps")
     seen_english_pairs: int | None = Field(
@@ -235,6 +237,11 @@ class TrainConfig(MethodKeys):
                 raise ValueError(f"parallel: {key} works with ddp: remove one of both keys")
         if self.parallel == "fsdp" and self.has_video:
             raise ValueError("parallel: views of kind frames work with ddp: remove the key")
+        return self
+
+    @model_validator(mode="after")
+    def _languages_in_sequence(self) -> Self:
+        self.sequence.check(self.__dict__)
         return self
 
     @field_validator("evaluations")

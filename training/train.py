@@ -46,15 +46,16 @@ from training.engine import checkpoint
 from training.engine.checkpoint import ResumePoint, TrainingState
 from training.engine.languages import count_languages, with_seen_pairs
 from training.engine.resume import check_changes
-from training.engine.start import make_model, make_tokenizer
+from training.engine.start import RunStart, make_model, make_tokenizer
 from training.engine.trackers import check_packages
-from training.engine.trainer import RunStart, Trainer
+from training.engine.trainer import Trainer
 from training.evaluation.in_training import check_evaluations
 from training.launcher import reported_once
 from training.methods.catalog import methods
 from training.output.lock import LOCK_FILE, lock_output, unseen_output
 from training.output.manifest import check_manifest
 from training.output.s3_copy import S3Copy
+from training.sequence.language_runs import Prepare, learn_languages
 
 log = logging.getLogger(__name__)
 
@@ -96,10 +97,18 @@ def train(config: TrainConfig, world: World, *, dry_run: bool = False) -> dict[s
             visible = world.all_gather((config.output_folder / LOCK_FILE).exists)
             if not all(visible) and not config.s3_copy():
                 world.fail(unseen_output(visible.index(False), config.output_folder))
-        return _train(config, world, dry_run=dry_run)
+        if not config.sequence.languages:
+            return _train(config, world, dry_run=dry_run)
+        return learn_languages(
+            config,
+            world,
+            lambda of_language, prepare: _train(of_language, world, dry_run=dry_run, prepare=prepare),
+            dry_run=dry_run,
+        )
 
 
-def _train(config: TrainConfig, world: World, *, dry_run: bool) -> dict[str, Any]:
+def _train(config: TrainConfig, world: World, *, dry_run: bool, prepare: Prepare | None = None) -> dict[str, Any]:
+    """Train a run, of which the output is locked; `prepare` completes what it starts with."""
     resume = world.broadcast_from_main(lambda: _find_resume_point(config, dry_run=dry_run))
     if resume and is_s3(_resume_source(config)):  # the hosts of other ranks have no copy of it yet
         first_of_host = os.environ.get("LOCAL_RANK", "0") == "0" and not world.is_main
@@ -132,7 +141,8 @@ def _train(config: TrainConfig, world: World, *, dry_run: bool) -> dict[str, Any
     else:
         tokenizer = world.broadcast_from_main(lambda: make_tokenizer(config, split))
         model = make_model(config, tokenizer)
-    trainer = Trainer(config, world, samples, RunStart(model, tokenizer, resume))
+    start = RunStart(model, tokenizer, resume)
+    trainer = Trainer(config, world, samples, prepare(start, split) if prepare else start)
     return trainer.dry_run(languages) if dry_run else trainer.run()
 
 

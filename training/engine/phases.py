@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 
+from torch import Tensor
+
 from training.config import TrainConfig
 from training.distributed import World
 from training.engine.method_parts import unused_parameters
@@ -30,12 +32,20 @@ class PhaseOfRun:
         towers: the model, on the CPU.
         terms: the terms of the loss by name.
         step: number of steps that are done.
+        token_factors: factor of every token embedding, for phases with `row_factors`.
     """
 
     def __init__(
-        self, config: TrainConfig, world: World, towers: TwoTowers, terms: dict[str, AnyTerm], *, step: int
+        self,
+        config: TrainConfig,
+        world: World,
+        towers: TwoTowers,
+        terms: dict[str, AnyTerm],
+        *,
+        step: int,
+        token_factors: Tensor | None = None,
     ) -> None:
-        self._config, self._world, self._towers = config, world, towers
+        self._config, self._world, self._towers, self._token_factors = config, world, towers, token_factors
         self._phases = config.planned_phases
         self._unused = unused_parameters(towers.outputs, terms)
         for number in range(len(self._phases)):  # a mistake in a later phase ends the run before it starts
@@ -57,7 +67,7 @@ class PhaseOfRun:
         """Keep the trained scales in their bounds."""
         scale = self._phases[self.number].settings.scale
         clamp_scale(self._towers.model, scale)
-        self._towers.heads.clamp_scales(scale.max)
+        self._towers.heads.clamp_scales(scale.min, scale.max)
 
     def _start(self, step: int) -> None:
         phase = self._phases[self.number]
@@ -65,7 +75,8 @@ class PhaseOfRun:
             set_scale(self._towers.model, phase.settings.scale.initial)
         self._freeze(self.number)
         self.parallel = parallelize(self._towers, self._world, self._config.parallel)
-        self.optimizer = build_optimizer(self._towers.parameters_by_name(), self._config, phase)
+        parameters = self._towers.parameters_by_name()
+        self.optimizer = build_optimizer(parameters, self._config, phase, self._token_factors)
 
     def _freeze(self, number: int) -> None:
         phase = self._phases[number]

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from curation.errors import UsageError
+from curation.redaction import redact_values
 from training.config import TrainConfig
 from training.engine.checkpoint import TrainingState
 from training.methods.terms import Loss
@@ -43,6 +44,7 @@ REFUSED = (
     "phase",
     "phases",
     "targets",
+    "sequence",
     "batch_size",
     "seed",
     "shuffle_streams",
@@ -103,7 +105,7 @@ def check_changes(config: TrainConfig, folder: Path, state: TrainingState) -> No
             f"version: {folder} was trained on version {state.version} of the table and cannot continue with "
             f"version {config.version}: remove the key, or start a new run in another output folder"
         )
-    then, now = _effective(state.config), _effective(config.model_dump(mode="json"))
+    then, now = _effective(state.config), _effective(redact_values(config.model_dump(mode="json")))
     refused = [key for key in REFUSED if key != "version" and now[key] != then[key]]
     if refused:
         raise UsageError(

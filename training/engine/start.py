@@ -1,6 +1,8 @@
-"""The model and the tokenizer that a new run starts from."""
+"""What a run starts from, and the model and the tokenizer of a new one."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from torch import Tensor
 from transformers import MetaClip2Model
@@ -10,10 +12,27 @@ from training.config import TrainConfig
 from training.data.shard_index import TrainValSplit
 from training.data.tokenizer import Tokenizer
 from training.data.tokenizer_texts import tokenizer_texts
+from training.engine.checkpoint import ResumePoint
 from training.engine.method_parts import SIGMOID_SCALE, shared_sigmoid
 from training.methods.phase import set_scale
 from training.models.metaclip2 import PRESETS, random_model, text_config, vision_config
 from training.models.pretrained import SCALARS, load_parts, read_positions, read_source, text_part, vision_part
+
+
+class RunStart(NamedTuple):
+    """The start of a run.
+
+    Attributes:
+        model: the model, on the CPU.
+        tokenizer: its tokenizer.
+        resume: the checkpoint to resume from; None for a new run.
+        token_factors: factor of every token embedding (rows,), for `phase.row_factors`.
+    """
+
+    model: MetaClip2Model
+    tokenizer: Tokenizer
+    resume: ResumePoint | None
+    token_factors: Tensor | None = None
 
 
 def make_tokenizer(config: TrainConfig, split: TrainValSplit) -> Tokenizer:

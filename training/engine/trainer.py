@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from transformers import MetaClip2Model
 
 from curation import __version__
 from curation.errors import OutputError
@@ -23,12 +22,11 @@ from training.config import TrainConfig
 from training.data.epochs.samples import EpochSamples
 from training.data.sample_order import DataState
 from training.data.shard_dataset import Batch
-from training.data.tokenizer import Tokenizer
 from training.distributed import RunInterruptedError, World, peak_memory
 from training.engine import checkpoint
 from training.engine.background_save import CheckpointSaver
 from training.engine.batches import RunBatches
-from training.engine.checkpoint import ResumePoint, TrainingState
+from training.engine.checkpoint import TrainingState
 from training.engine.dry_run import MEASURED_STEPS, Parameters, describe_run
 from training.engine.languages import SeenLanguages
 from training.engine.method_parts import make_towers, named_terms
@@ -36,6 +34,7 @@ from training.engine.objective import Objective
 from training.engine.phases import PhaseOfRun
 from training.engine.run_log import RunLog
 from training.engine.snapshot import take_snapshot
+from training.engine.start import RunStart
 from training.engine.step_times import StepTimes
 from training.engine.stop_signals import StopSignals
 from training.engine.targets import TargetModel
@@ -51,14 +50,6 @@ from training.parallel.replicas import Replicas
 log = logging.getLogger(__name__)
 
 LOGGED_LANGUAGES = 8  # the most frequent ones; the files of metrics have all
-
-
-class RunStart(NamedTuple):
-    """The start of a run: model (on the CPU), tokenizer, and the checkpoint to resume from; None for a new run."""
-
-    model: MetaClip2Model
-    tokenizer: Tokenizer
-    resume: ResumePoint | None
 
 
 class StepResult(NamedTuple):
@@ -88,7 +79,7 @@ class Trainer:
         if folder:
             checkpoint.restore_heads(folder, self._towers.heads)
         self._step = state.step if state else 0
-        self._phase = PhaseOfRun(config, world, self._towers, terms, step=self._step)
+        self._phase = PhaseOfRun(config, world, self._towers, terms, step=self._step, token_factors=start.token_factors)
         banks = dict(self._towers.heads.banks.items())
         self._objective = Objective(terms, config.group, world, config.precision, banks=banks, targets=self._targets)
         self._average: WeightAverage | None = None

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import NamedTuple
 
+from torch import Tensor
+
+from curation.errors import InputError
 from curation.io.storage import Storage
 from training.data.sample_order import permutation
 from training.data.shard_index import ShardIndex
@@ -17,6 +20,7 @@ from training.evaluation.examples import Example, retrieval_examples
 from training.evaluation.metrics.recall import recalls
 from training.evaluation.retrieval import Captioned, Result, retrieval
 
+DIRECTIONS = ("image_to_text", "text_to_image")
 MIN_PAIRS = 20  # of a language; recall among fewer says little
 
 
@@ -47,19 +51,14 @@ def held_out_retrieval(encoder: Encoder, pairs: Sequence[HeldOutPair]) -> HeldOu
 
     Pairs with an unreadable image are left out. Pairs with equal captions are not errors of each other.
     """
-    unreadable: list[int] = []
-    sources = [StoredImage("a held-out image", pair.image) for pair in pairs]
-    images = embed_images(encoder, sources, unreadable)
-    skipped = set(unreadable)
-    measured = [number for number in range(len(pairs)) if number not in skipped]
+    sources, images, measured = _embed(encoder, pairs)
     captions = [pairs[number].text for number in measured]
-    figures: dict[str, float] = {"held_out_pairs": len(captions), "held_out_unreadable": len(skipped)}
+    figures: dict[str, float] = {"held_out_pairs": len(captions), "held_out_unreadable": len(pairs) - len(captions)}
     by_language: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
     for row, number in enumerate(measured):
         by_language[pairs[number].language].append((row, captions[row]))
     if captions:
-        found = recalls(images, embed_texts(encoder, captions), range(len(captions)), captions)
-        figures |= {f"{way}_recall": found[f"{way}_recall@1"] for way in ("image_to_text", "text_to_image")}
+        figures |= _recall(encoder, images, captions)
     large = {language: rows for language, rows in sorted(by_language.items()) if len(rows) >= MIN_PAIRS}
     if not large:
         return HeldOutResults(figures, [], [])
@@ -68,6 +67,31 @@ def held_out_retrieval(encoder: Encoder, pairs: Sequence[HeldOutPair]) -> HeldOu
     return HeldOutResults(
         figures, results, retrieval_examples(encoder, captioned, (sources[number] for number in measured))
     )
+
+
+def held_out_recall(encoder: Encoder, pairs: Sequence[HeldOutPair]) -> dict[str, float]:
+    """Return recall@1 in both directions among held-out pairs with a readable image, as `held_out_retrieval` does.
+
+    Raises InputError if no image can be read.
+    """
+    _, images, measured = _embed(encoder, pairs)
+    if not measured:
+        raise InputError(f"validation_share: none of {len(pairs)} held-out images can be read: fetch them again")
+    return _recall(encoder, images, [pairs[number].text for number in measured])
+
+
+def _embed(encoder: Encoder, pairs: Sequence[HeldOutPair]) -> tuple[list[StoredImage], Tensor, list[int]]:
+    """Return the images, the embeddings of those that can be read, and the numbers of their pairs."""
+    unreadable: list[int] = []
+    sources = [StoredImage("a held-out image", pair.image) for pair in pairs]
+    images = embed_images(encoder, sources, unreadable)
+    return sources, images, sorted(set(range(len(pairs))) - set(unreadable))
+
+
+def _recall(encoder: Encoder, images: Tensor, captions: Sequence[str]) -> dict[str, float]:
+    """Return recall@1 in both directions; images with equal captions are not errors of each other."""
+    found = recalls(images, embed_texts(encoder, captions), range(len(captions)), captions)
+    return {f"{way}_recall": found[f"{way}_recall@1"] for way in DIRECTIONS}
 
 
 def read_pairs(index: ShardIndex, storage: Storage, limit: int) -> list[HeldOutPair]:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from curation.cli.locations import Location
+from training.optimizers.row_factors import Factored
 from training.optimizers.schedules import Schedule
 
 
@@ -70,14 +71,17 @@ class Scale(Part):
         None, gt=0, description="initial value; default: that of the start, or 1/0.07 (10 for the sigmoid loss)"
     )
     learned: bool = Field(True, description="whether it is trained")
-    max: float = Field(100.0, gt=1, description="upper bound of a learned scale; the lower bound is 1")
+    min: float = Field(1.0, ge=1, description="lower bound of a learned scale")
+    max: float = Field(100.0, gt=1, description="upper bound of a learned scale")
 
     @model_validator(mode="after")
     def _initial_within_bounds(self) -> Self:
-        if self.learned and self.initial is not None and not 1 <= self.initial <= self.max:
+        if self.min >= self.max:
+            raise ValueError(f"min: {self.min:g} is not less than max, {self.max:g}: lower it")
+        if self.learned and self.initial is not None and not self.min <= self.initial <= self.max:
             raise ValueError(
-                f"initial: {self.initial:g} is not between 1 and max, {self.max:g}, the bounds of a learned scale: "
-                f"change one of them, or set learned: false"
+                f"initial: {self.initial:g} is not between {self.min:g} and max, {self.max:g}, the bounds of a learned "
+                f"scale: change one of them, or set learned: false"
             )
         return self
 
@@ -104,6 +108,12 @@ class Phase(Part):
         gt=0,
         description="largest ratio of the gradient's norm to that of the weights, for each row of a matrix and each "
         "vector (arXiv 2102.06171); default: no limit",
+    )
+    row_factors: tuple[Factored, ...] = Field(
+        (),
+        description="what is multiplied by 1/n for each token embedding, where n is the number of languages that use "
+        "the token, and by 0 if the language that is learned does not use it: gradient, decay, step (the optimizer's "
+        "update); needs sequence.languages (TEIR, arXiv 2401.17186; step is not published)",
     )
     scale: Scale = Scale()
 

@@ -12,6 +12,7 @@ from training.data.tables.selection import Interval
 from training.data.views.rows import Transform
 from training.methods.base import Bounds, Group, PartialPhase, Phase, Start, Targets, Video
 from training.methods.catalog import find_method
+from training.methods.sequence import LanguageSequence
 from training.methods.term_checks import check_terms
 from training.methods.terms import AnyTerm, InfoNCETerm, Loss, SiameseTerm
 from training.methods.views import Crop, FramesView, ImageView, StoredTexts, TextView, View
@@ -46,6 +47,7 @@ class MethodKeys(BaseSettings):
         None,
         description="a second model, a moving average or a frozen copy of the trained one, for terms; default: none",
     )
+    sequence: LanguageSequence = LanguageSequence()
     group: Group = Group()
     lr: Annotated[float, Field(gt=0)] = Field(4e-4, description="peak learning rate")
     warmup_steps: int | None = Field(
@@ -85,6 +87,8 @@ class MethodKeys(BaseSettings):
             raise ValueError("targets: have no proxies for frames: remove them or the views of kind frames")
         if self.group.accumulate > 1 and any(isinstance(term, SiameseTerm) for term in self.all_terms):
             raise ValueError("group.accumulate: siamese needs statistics of the whole batch: set it to 1")
+        if any(phase.row_factors for phase in (self.phase, *self.phases)) and not self.sequence.languages:
+            raise ValueError("sequence.languages: is empty, but row_factors count languages: list them in order")
         return self
 
     @property

@@ -111,10 +111,10 @@ def set_scale(model: MetaClip2Model, scale: float) -> None:
 
 
 def clamp_scale(model: MetaClip2Model, scale: Scale) -> None:
-    """Clamp the scale to [1, max] if it is trained (CLIP, arXiv 2103.00020, section 2.5)."""
+    """Clamp the scale to its bounds if it is trained; CLIP's are 1 and 100 (arXiv 2103.00020, section 2.5)."""
     if model.logit_scale.requires_grad:
         with torch.no_grad():
-            model.logit_scale.clamp_(0, math.log(scale.max))
+            model.logit_scale.clamp_(math.log(scale.min), math.log(scale.max))
 
 
 def _matches(patterns: Iterable[str], names: Iterable[str]) -> set[str]:

@@ -45,12 +45,12 @@ class Heads(nn.Module):
         scales = {f"scale.{term}": value.exp() for term, value in self.scales.items()}
         return scales | {f"bias.{term}": value.clone() for term, value in self.biases.items()}
 
-    def clamp_scales(self, largest: float) -> None:
-        """Clamp the trained scales to [1, largest]."""
+    def clamp_scales(self, smallest: float, largest: float) -> None:
+        """Clamp the trained scales to [smallest, largest]."""
         with torch.no_grad():
             for value in self.scales.values():
                 if value.requires_grad:
-                    value.clamp_(0, math.log(largest))
+                    value.clamp_(math.log(smallest), math.log(largest))
 
 
 def word_losses(head: nn.Module, states: Tensor, labels: Tensor) -> Tensor:
