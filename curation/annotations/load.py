@@ -76,7 +76,8 @@ def _path(section: MakerSection, kind: str) -> str:
 def _load(path: str, parameters: str, key: str) -> Maker:
     maker: Maker = load_plugin(path, json.loads(parameters), key)
     if missing := missing_parts(maker, ATTRIBUTES):
-        raise UsageError(f"{key}: {path} is no maker, it lacks {missing}: see curation.annotations.base")
+        problem = f"is not an annotation maker (it has no {missing})"
+        raise UsageError(f"{key}: {path} {problem}: see curation.annotations.base")
     if unknown := sorted(set(maker.reads) - set(SCHEMAS["shards"].names)):
         raise UsageError(f"{key}: {path} reads {unknown[0]}, which shards do not have: see docs/tables.md")
     return maker

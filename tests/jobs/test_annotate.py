@@ -192,7 +192,7 @@ class NotAMaker:
         ("Short", r"annotate\.makers\.english: it returned 2 values for 3 rows: return one per row"),
         ("Failing", r"annotate\.makers\.english: it failed for rows 0 to 3 of .* \(KeyError: .*\): correct the maker"),
         ("Mistyped", r"annotate\.makers\.english: it failed for rows 0 to 3 of .* \(Arrow.*\): correct the maker"),
-        ("NotAMaker", r"annotate\.makers\.english: .* is no maker, it lacks reads, uses_seed: see "),
+        ("NotAMaker", r"annotate\.makers\.english: .* is not an annotation maker \(it has no reads, uses_seed\): see "),
         ("Absent", r"annotate\.makers\.english: .* cannot be imported \(AttributeError: "),
     ],
 )
