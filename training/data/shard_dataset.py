@@ -24,7 +24,7 @@ from training.data.sample_order import DataState, EpochOrder, SampleOrder, worke
 from training.data.shard_index import ShardIndex
 from training.data.shard_reader import RowGroup, ShardReader
 from training.data.tokenizer import Tokenizer
-from training.data.views.image_transform import PUBLISHED
+from training.data.views.image_transform import PUBLISHED, ImageTransform
 from training.data.views.keys import KeyTransform
 from training.data.views.rows import TextRows, Transform, fields_of, make_view, seeds_of
 from training.data.views.text_transform import TextTransform
@@ -176,7 +176,15 @@ class ShardDataset:
         views = self.config.views.values()
         with_matched = any(isinstance(view, TextTransform) and view.reads_matched for view in views)
         with_ids = any(isinstance(view, KeyTransform) and view.column == "image_id" for view in views)
-        return ShardReader(self.index, self._storage, cache, with_matched=with_matched, with_ids=with_ids)
+        with_images = any(isinstance(view, ImageTransform) for view in views)
+        return ShardReader(
+            self.index,
+            self._storage,
+            cache,
+            with_matched=with_matched,
+            with_ids=with_ids,
+            with_images=with_images,
+        )
 
     def _load(
         self,

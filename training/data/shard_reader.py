@@ -34,12 +34,12 @@ class RowGroup:
     """The samples of one row group in index order: the images in `rows` of the group, their texts and languages.
 
     `matched` has all matched texts of each image, as lists of structs, `annotations` the columns beside the samples,
-    and `ids` the image_ids; None: they were not read.
+    and `ids` the image_ids; None, also of the images: they were not read.
     """
 
     def __init__(
         self,
-        images: pa.ChunkedArray,
+        images: pa.ChunkedArray | None,
         rows: Integers,
         texts: pa.Array,
         languages: pa.Array,
@@ -48,12 +48,13 @@ class RowGroup:
         annotations: pa.Table | None = None,
         ids: pa.ChunkedArray | None = None,
     ) -> None:
-        if 2 * len(rows) < len(images):  # hold only the images of the samples
-            images, rows = images.take(pa.array(rows)), np.arange(len(rows))
-        column = images.chunk(0) if images.num_chunks == 1 else images.combine_chunks()
-        _, offsets, data = column.buffers()
-        self._offsets = np.frombuffer(offsets, np.int64, len(column) + 1, 8 * column.offset)
-        self._data = memoryview(data or b"").cast("B")  # decoders refuse signed bytes
+        if images is not None:
+            if 2 * len(rows) < len(images):  # hold only the images of the samples
+                images, rows = images.take(pa.array(rows)), np.arange(len(rows))
+            column = images.chunk(0) if images.num_chunks == 1 else images.combine_chunks()
+            _, offsets, data = column.buffers()
+            self._offsets = np.frombuffer(offsets, np.int64, len(column) + 1, 8 * column.offset)
+            self._data = memoryview(data or b"").cast("B")  # decoders refuse signed bytes
         self._rows, self._texts, self._languages = rows, texts, languages
         self._matched, self._annotations, self._ids = matched, annotations, ids
 
@@ -134,6 +135,7 @@ class ShardReader:
         cache: where row groups are shared with the other workers of the host, if they need the same ones.
         with_matched: whether `load` reads all matched texts of each image.
         with_ids: whether `load` reads the image_ids.
+        with_images: whether `load` reads the images.
 
     Attributes:
         index: the samples.
@@ -147,8 +149,10 @@ class ShardReader:
         *,
         with_matched: bool = False,
         with_ids: bool = False,
+        with_images: bool = True,
     ) -> None:
         self.index, self._with_matched, self._with_ids = index, with_matched, with_ids
+        self._with_images = with_images
         self._storage = storage
         self._cache = cache
         self._num_loaded = self._num_reported = 0
@@ -163,7 +167,9 @@ class ShardReader:
     def load(self, group: int) -> RowGroup:
         """Return the samples of a row group. Raises DamagedLakeError if its file is missing or damaged."""
         rows, key = self.index.rows(group), self.index.key
-        columns: tuple[str, ...] = ("image", "text", "lang") if key is None else ("image", *DRAW_COLUMNS)
+        columns: tuple[str, ...] = ("text", "lang") if key is None else DRAW_COLUMNS
+        if self._with_images:
+            columns = ("image", *columns)
         if self._with_matched:
             columns += MATCHED_COLUMNS
         if self._beside or self._with_ids:
@@ -186,7 +192,8 @@ class ShardReader:
             of_group = self._beside.read(int(self.index.group_file[group]), int(number), table["image_id"])
             annotations = of_group if len(rows) == len(of_group) else of_group.take(pa.array(rows))
         ids = table["image_id"].take(pa.array(rows)) if self._with_ids else None
-        return RowGroup(table["image"], rows, texts, languages, matched=matched, annotations=annotations, ids=ids)
+        images = table["image"] if self._with_images else None
+        return RowGroup(images, rows, texts, languages, matched=matched, annotations=annotations, ids=ids)
 
     def _load(self, group: int, columns: tuple[str, ...]) -> pa.Table:
         """Return columns of a row group as `read` does, and keep its file open."""

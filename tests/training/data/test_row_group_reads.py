@@ -13,6 +13,8 @@ from training.data.shard_dataset import LoaderConfig, ShardDataset
 from training.data.shard_index import build_index
 from training.data.shard_reader import ShardReader
 from training.data.tables import open_files
+from training.data.views.image_transform import ImageTransform
+from training.data.views.text_transform import TextTransform
 
 
 def test_one_worker_reads_each_row_group_once_per_epoch(dataset, loaded):
@@ -102,6 +104,21 @@ def test_files_stay_open_between_row_groups(dataset, monkeypatch):
     )
     list(dataset(steps=10))
     assert len(opened) == 3
+
+
+@pytest.mark.parametrize("view", [TextTransform(), ImageTransform()])
+def test_images_are_read_only_if_a_view_shows_them(shard_lake, tokenizer, monkeypatch, view):
+    shard_lake.publish([shard_row(n) for n in range(20)])
+    columns: set[str] = set()
+    plain = ShardReader._load
+    monkeypatch.setattr(
+        ShardReader, "_load", lambda self, group, names: (columns.update(names), plain(self, group, names))[1]
+    )
+    index = build_index(shard_lake.lake, "default").train
+    config = LoaderConfig(SampleOrder(0, 1, 6), image_size=SIDE, batch_size=10, views={"view": view})
+    [batch] = ShardDataset(index, shard_lake.lake.storage, tokenizer, config, start=START, steps=1)
+    assert ("image" in columns) == isinstance(view, ImageTransform)
+    assert len(batch.views["view"]) == 10
 
 
 def test_open_files_hold_no_bytes_of_row_groups(shard_lake):
