@@ -45,7 +45,7 @@ from training.distributed import World, join_process_group
 from training.engine import checkpoint
 from training.engine.checkpoint import ResumePoint, TrainingState
 from training.engine.languages import count_languages, with_seen_pairs
-from training.engine.resume import check_changes
+from training.engine.resume import check_changes, check_makers
 from training.engine.start import RunStart, make_model, make_tokenizer
 from training.engine.trackers import check_packages
 from training.engine.trainer import Trainer
@@ -215,6 +215,8 @@ def _index_shards(config: TrainConfig, state: TrainingState | None) -> TrainValS
             f"resume: version {index.version} of the shards in {lake.root} was written by {', '.join(index.run_ids)}, "
             f"but the checkpoint was trained on {', '.join(state.run_ids)}: use that lake, or start a new run"
         )
+    if state:
+        check_makers(index.makers, state)
     if state and index.samples != state.samples:
         log.warning(
             "%d pairs to train on, %d when the checkpoint was saved: tombstones have changed, so the order of the "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -14,8 +13,9 @@ from transformers import AutoModel
 
 from curation.errors import UsageError
 from support.annotations import publish_annotations
+from support.method_shards import MAKER, annotation, publish_for_methods
 from support.ranks import call_on_ranks
-from support.shards import SMALL, ShardLake, draw, shard_row
+from support.shards import SMALL, ShardLake
 from training.config import TrainConfig
 from training.data.loader import load_batches
 from training.data.sample_order import DataState, SampleOrder
@@ -30,7 +30,6 @@ from training.train import train
 
 ALONE = World(0, 1, torch.device("cpu"))
 KEYS = SMALL | {"context_length": 12, "save_every": 2, "keep_checkpoints": 9}
-MAKER = {"maker": "m:Maker", "version": "1"}
 IN_SEQUENCE = {"cll"}  # tests/training/sequence
 EXTRA = {
     "declip": {"heads.safetensors"},
@@ -41,24 +40,7 @@ EXTRA = {
 
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory) -> Path:
-    """A lake of 50 pairs with the annotations that methods read."""
-    shard_lake = ShardLake(tmp_path_factory.mktemp("method-runs") / "lake")
-    shard_lake.publish([shard_row(n) for n in range(50)])
-    for number, kind in enumerate(("rewrites", "teacher_image", "teacher_text", "frames")):
-        publish_annotations(shard_lake, kind, value=annotation, maker=MAKER, run=f"20300101T000000-a-{number}")
-    return Path(shard_lake.lake.root)
-
-
-def annotation(kind: str, image_id: str) -> Any:
-    number = int(image_id, 16)
-    if kind == "frames":
-        caption = f"picture {number}" if number % 3 else None
-        frames = {"frames": [draw(number + n)[0] for n in range(6)], "frame_times": [*range(6)]}
-        return frames | {"subtitle": f"video {number}", "caption": caption}
-    if kind == "rewrites":
-        return [{"text": f"one {number} more", "style": "", "of": 0}]
-    values = torch.randn(128, generator=torch.Generator().manual_seed(number))
-    return (values / values.norm()).tolist()
+    return publish_for_methods(tmp_path_factory.mktemp("method-runs") / "lake").root
 
 
 def run(lake: Path, output: Path, world: World = ALONE, **keys) -> dict[str, float]:
@@ -114,6 +96,17 @@ def test_a_default_run_has_the_bits_of_a_plain_loop(lake, tmp_path):
         assert loss.item() == losses[f"loss {step + 1}"]
     saved = tensors(tmp_path / "out", 4)
     assert all(torch.equal(value, saved[f"model.safetensors {name}"]) for name, value in model.state_dict().items())
+
+
+def test_a_run_is_not_resumed_on_annotations_of_another_maker(tmp_path):
+    lake = publish_for_methods(tmp_path / "lake")
+    run(lake.root, tmp_path / "out", method="laclip", steps=2)
+    publish_annotations(lake, value=annotation, maker=MAKER | {"version": "2"}, run="20300101T000000-a-9")
+    line = r"resume: the checkpoint was trained on rewrites of another maker \(version '1' -> '2'\): run jobs\.annotate"
+    with pytest.raises(UsageError, match=line):
+        run(lake.root, tmp_path / "out", method="laclip", resume=True)
+    publish_annotations(lake, value=annotation, maker=MAKER, run="20300101T000000-b-9")
+    assert run(lake.root, tmp_path / "out", method="laclip", resume=True)["loss 4"] > 0
 
 
 PHASES = [

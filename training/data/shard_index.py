@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -84,6 +84,11 @@ class ShardIndex:
     def samples(self) -> int:
         """The number of samples."""
         return int(self.counts.sum())
+
+    @property
+    def makers(self) -> dict[str, dict[str, Any]]:
+        """What made the annotations, by kind."""
+        return {kind: dict(maker) for kind, maker in self.annotations.makers.items()} if self.annotations else {}
 
     @cached_property
     def _byte_starts(self) -> npt.NDArray[np.int64]:

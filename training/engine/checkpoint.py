@@ -53,6 +53,7 @@ class TrainingState(BaseModel):
         seen_pairs_by_language: pairs trained on by the language of their text.
         code_version: version of the program that saved the checkpoint; empty in older ones.
         phase: number of the phase that the optimizer belongs to.
+        makers: by kind of annotations that were read, what made them; empty in older ones.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -66,6 +67,7 @@ class TrainingState(BaseModel):
     seen_pairs_by_language: dict[str, int] = {}
     code_version: str = ""
     phase: int = 0
+    makers: dict[str, dict[str, Any]] = {}
 
     @classmethod
     def read(cls, checkpoint: Path) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,21 @@ def check_changes(config: TrainConfig, folder: Path, state: TrainingState) -> No
     reported = [key for key in REPORTED if now[key] != then[key]]
     if reported:
         log.warning("settings that change from step %d on: %s", state.step, _describe(reported, then, now))
+
+
+def check_makers(makers: Mapping[str, Mapping[str, Any]], state: TrainingState) -> None:
+    """Raise UsageError if annotations were made by something else than those that a checkpoint was trained on.
+
+    A checkpoint of an earlier release does not say what made them.
+    """
+    for kind, then in state.makers.items():
+        now = makers.get(kind, {})
+        if changed := sorted(key for key in {*then, *now} if then.get(key) != now.get(key)):
+            key = changed[0]
+            raise UsageError(
+                f"resume: the checkpoint was trained on {kind} of another maker ({key} {then.get(key)!r} -> "
+                f"{now.get(key)!r}): run jobs.annotate with the former one, or start a new run"
+            )
 
 
 def _effective(values: dict[str, Any]) -> dict[str, Any]:

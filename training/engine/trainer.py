@@ -267,6 +267,7 @@ class Trainer:
             config=redact_values(self._config.model_dump(mode="json")),
             code_version=__version__,
             phase=self._phase.number,
+            makers=self._samples.all.makers,
         )
         snapshot = take_snapshot(
             self._saver.plan,

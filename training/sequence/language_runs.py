@@ -22,7 +22,7 @@ from training.data.shard_index import TrainValSplit
 from training.distributed import World
 from training.engine import checkpoint
 from training.engine.checkpoint import TrainingState
-from training.engine.resume import check_changes
+from training.engine.resume import check_changes, check_makers
 from training.engine.start import RunStart
 from training.evaluation.encoder import trained_encoder
 from training.evaluation.held_out import DIRECTIONS, held_out_recall
@@ -144,8 +144,10 @@ class LanguageRuns:
         config, folder = self.config_of(number), self._folder(number)
 
         def grow(start: RunStart, split: TrainValSplit) -> tuple[Growth, Any]:
-            if number and config.start.checkpoint:
-                check_manifest(Path(config.start.checkpoint))
+            if number:
+                before = Path(config.start.checkpoint or "")
+                check_manifest(before)
+                check_makers(split.train.makers, TrainingState.read(before))
             growth, tokenizer = grow_vocabulary(config, start.tokenizer, split.train, self._data)
             changed = ", ".join(f"{share:.1%} of {name}" for name, share in growth.changed_texts.items()) or "none"
             log.info(
