@@ -14,9 +14,11 @@ from transformers import AutoModel, AutoTokenizer
 
 from curation.errors import UsageError
 from support.language_shards import KEYS, LANGUAGES, publish_languages
+from support.ranks import call_on_ranks
 from training.config import TrainConfig
 from training.data.tokenizer import Tokenizer
 from training.distributed import World
+from training.engine.checkpoint import TrainingState
 from training.optimizers.row_factors import language_factors
 from training.sequence.growth import Growth
 from training.sequence.recall_matrix import RecallMatrix
@@ -217,3 +219,45 @@ def test_a_dry_run_tries_the_next_language_and_writes_nothing(whole, lake, tmp_p
     config = TrainConfig(**KEYS, lake=str(lake), output=str(tmp_path / "out"), resume=True)
     assert set(train(config, ALONE, dry_run=True)["seen_pairs_by_language"]) == {"el"}
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def run_on_rank(rank: int, size: int, lake: Path, output: Path, workers: int) -> None:
+    keys = {"lake": str(lake), "output": str(output), "sequence": {"languages": LANGUAGES[:2]}, "num_workers": workers}
+    train(TrainConfig(**(KEYS | keys)), World(rank, size, torch.device("cpu")))
+
+
+def losses(output: Path) -> list[float]:
+    """Return the losses of all steps of all languages in order."""
+    files = sorted(output.glob("language-*/metrics.jsonl"))
+    lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    return [line["loss"] for line in lines if "loss" in line]
+
+
+def test_languages_have_the_same_samples_and_tokens_for_any_number_of_ranks_and_workers(whole, lake, tmp_path):
+    call_on_ranks(run_on_rank, 2, lake, tmp_path / "out", 1)
+    assert len(losses(tmp_path / "out")) == 8
+    assert losses(tmp_path / "out") == pytest.approx(losses(whole)[:8], rel=2e-4)
+    for name in ("language-01/growth.json", "language-02/growth.json"):
+        assert (tmp_path / "out" / name).read_bytes() == (whole / name).read_bytes()
+    ours, theirs = (TrainingState.read(folder(output, 1)) for output in (tmp_path / "out", whole))
+    assert (ours.progress, ours.samples, ours.seen_pairs_by_language) == (
+        theirs.progress,
+        theirs.samples,
+        theirs.seen_pairs_by_language,
+    )
+    assert ours.seen_pairs_by_language == {"it": 32}
+
+
+def test_the_step_mode_keeps_unused_rows_and_moves_shared_ones_less(whole, lake, tmp_path):
+    languages = {"sequence": {"languages": LANGUAGES[:2]}}
+    run(lake, tmp_path / "out", **languages, phase={"row_factors": ["step", "decay"]})
+    growth = Growth.read(tmp_path / "out" / "language-01")
+    assert growth == Growth.read(whole / "language-01")
+    known, rows = growth.known_tokens, {}
+    for output in (tmp_path / "out", whole):
+        before, after = (weights(output, number)[ROWS] for number in (0, 1))
+        rows[output] = (after[: len(before)] - before).abs().amax(1)
+    assert torch.equal(rows[whole] > 0, rows[tmp_path / "out"] > 0)
+    shared = (rows[whole] > 0)[:known]
+    assert shared.sum() > 5
+    assert (rows[tmp_path / "out"][:known][shared] < 0.7 * rows[whole][:known][shared]).all()
