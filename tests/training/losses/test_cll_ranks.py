@@ -16,7 +16,7 @@ def on_rank(rank: int, size: int) -> tuple[float, float, float, list, float]:
     """Return pull, contrast and loss of a rank's rows of the vector, and the gradients."""
     given = inputs("cll", "loss")
     rows = slice(rank * 4 // size, (rank + 1) * 4 // size)
-    student, temperature = given["student"], torch.tensor(given["temperature"]).double().requires_grad_()
+    student, temperature = given["student"], torch.tensor(given["temperature"], dtype=torch.float64).requires_grad_()
     pull = mse_pull(student[rows], given["teacher_text"][rows].detach())
     contrast = contrastive_loss(
         normalize(student[rows], dim=-1),
