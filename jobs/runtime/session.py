@@ -99,8 +99,8 @@ def with_retries(master: str) -> str:
     return re.sub(r"^local\[([^,\]]+)\]$", r"local[\1,4]", master)
 
 
-def check_java() -> None:
-    """Raise UsageError unless Java 17 or newer can be started."""
+def check_java() -> str:
+    """Return the version of Java. Raises UsageError unless it is 17 or newer and can be started."""
     home = os.environ.get("JAVA_HOME")
     java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
     how = f"Spark needs Java {JAVA} or newer: install openjdk-17-jre-headless (or newer), or set JAVA_HOME"
@@ -111,3 +111,4 @@ def check_java() -> None:
     version = re.search(r'version "(?:1\.)?(\d+)', output)
     if not version or int(version.group(1)) < JAVA:
         raise UsageError(f"{java} is {version.group(0) if version else 'not a working Java'}. {how}")
+    return f"Java {version.group(1)} at {java}"

@@ -1,0 +1,1 @@
+"""Checks of the machine, the storage and the executors that `jobs.doctor` makes."""
