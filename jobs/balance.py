@@ -139,7 +139,7 @@ def add_up(drawn: Sequence[DrawnFile], table: pa.Table) -> tuple[dict[str, Any],
     return totals, {reason: count for reason, count in drops.items() if count}
 
 
-JOB = Job("balance", __doc__ or "", run, stages=(TotalsStage, BalanceStage), sections=("balance",))
+JOB = Job("balance", __doc__ or "", run, stages=(TotalsStage, BalanceStage), sections=("balance",), holds_lease=True)
 
 if __name__ == "__main__":
     sys.exit(main("jobs.balance"))

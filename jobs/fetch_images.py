@@ -209,6 +209,7 @@ JOB = Job(
     stages=(ImagesStage, DuplicatesStage, ShardsStage),
     options=FetchOptions,
     sections=("images", "dedup"),
+    holds_lease=True,
 )
 
 if __name__ == "__main__":

@@ -195,7 +195,15 @@ class IngestOptions(CommandOptions):
     )
 
 
-JOB = Job("ingest", __doc__ or "", run, stages=(IngestStage,), options=IngestOptions, sections=("ingest",))
+JOB = Job(
+    "ingest",
+    __doc__ or "",
+    run,
+    stages=(IngestStage,),
+    options=IngestOptions,
+    sections=("ingest",),
+    holds_lease=True,
+)
 
 if __name__ == "__main__":
     sys.exit(main("jobs.ingest"))

@@ -133,7 +133,7 @@ def check_counts(
         raise OutputError(f"match: the files hold {files}, not {totals['texts_matched']} texts with {counts}")
 
 
-JOB = Job("match", __doc__ or "", run, stages=(MatchStage,), sections=("match",))
+JOB = Job("match", __doc__ or "", run, stages=(MatchStage,), sections=("match",), holds_lease=True)
 
 if __name__ == "__main__":
     sys.exit(main("jobs.match"))

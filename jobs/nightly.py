@@ -11,13 +11,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 
 from pydantic import Field
 
 from curation.errors import UsageError
-from curation.io.lease import hold_lease
-from curation.lake.names import check_name
 from jobs import balance, fetch_images, ingest, match, report
 from jobs.runtime.batches.catch_up import catch_up
 from jobs.runtime.batches.plan import plan
@@ -31,17 +28,9 @@ STEPS = (ingest.JOB, match.JOB, balance.JOB, fetch_images.JOB, report.JOB)
 
 
 def run(context: Context) -> list[Outcome]:
-    """Run one night, or with `catch_up` all nights that have something to do, one process at a time for each recipe."""
+    """Run one night, or with `catch_up` all nights that have something to do."""
     _check_batch(context)
-    with nullcontext() if context.dry_run else _lease(context):
-        return catch_up(context, STEPS, run_night) if context.catch_up else run_night(context, STEPS)
-
-
-def _lease(context: Context) -> AbstractContextManager[None]:
-    """Return the lease of the recipe, to be held during the nights. It raises InputError if another process has it."""
-    lake, recipe = context.lake, context.config.recipe
-    check_name("recipe", recipe)
-    return hold_lease(context.storage, lake.layout.lease(recipe), f"nightly: recipe {recipe} in {lake.root}")
+    return catch_up(context, STEPS, run_night) if context.catch_up else run_night(context, STEPS)
 
 
 def _check_batch(context: Context) -> None:
@@ -66,7 +55,7 @@ def run_night(context: Context, steps: Sequence[Job]) -> list[Outcome]:
     if context.dry_run:
         sys.stdout.writelines(f"{stage.line()}\n" for stage in plan(context, steps))
         return []
-    return [outcome for step in steps for outcome in run_job(step, context)]
+    return [outcome for step in steps for outcome in run_job(step, context, is_step=True)]
 
 
 class NightlyOptions(ingest.IngestOptions):
@@ -78,7 +67,7 @@ class NightlyOptions(ingest.IngestOptions):
 
 
 REQUIRED = ("lake", "ingest.inputs|ingest.sources")
-JOB = Job("nightly", __doc__ or "", run, required=REQUIRED, options=NightlyOptions)
+JOB = Job("nightly", __doc__ or "", run, required=REQUIRED, options=NightlyOptions, holds_lease=True)
 
 if __name__ == "__main__":
     sys.exit(main("jobs.nightly"))

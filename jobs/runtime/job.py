@@ -6,10 +6,13 @@ import importlib
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 from curation.cli.command import Command, CommandOptions
 from curation.cli.run import run_command
+from curation.io.lease import hold_lease
+from curation.lake.names import check_name
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
 from jobs.runtime.metrics import write_failure, write_outcome, write_success
@@ -25,7 +28,8 @@ class Job:
 
     `stages` are the stages that it runs, in order; each reads the output of the one before. The fields of `options` are
     flags that are fields of the context too. `sections` are the sections of the config that this job mainly uses;
-    `--help` shows them first. A job with `creates_lake` needs no `--create`.
+    `--help` shows them first. A job with `creates_lake` needs no `--create`. One with `holds_lease` writes what a night
+    writes, so one process at a time runs it for a recipe.
     """
 
     name: str
@@ -36,6 +40,7 @@ class Job:
     options: type[CommandOptions] = CommandOptions
     sections: Sequence[str] = ()
     creates_lake: bool = False
+    holds_lease: bool = False
 
 
 def main(module: str, argv: Sequence[str] | None = None) -> int:
@@ -59,16 +64,18 @@ def main(module: str, argv: Sequence[str] | None = None) -> int:
     return run_command(command, argv)
 
 
-def run_job(job: Job, context: Context) -> list[Outcome]:
+def run_job(job: Job, context: Context, *, is_step: bool = False) -> list[Outcome]:
     """Run a job, then log one summary line per stage and write the metrics (of a dry run, none).
 
-    A job that fails writes metrics too.
+    A job that fails writes metrics too. A step is a part of another job, which holds the lease. Raises InputError if
+    another process holds it.
     """
     started = time.monotonic()
     try:
         if "lake" in job.required and not context.config.create:
             context.lake.check_exists()  # before inputs are listed and Spark starts
-        outcomes = job.run(context)
+        with _lease(context) if job.holds_lease and not is_step else nullcontext():
+            outcomes = job.run(context)
     except BaseException as error:
         if not (context.dry_run or (job.name == "gc" and context.config.gc.dry_run)):
             write_failure(context, job.name, time.monotonic() - started, error)
@@ -83,6 +90,15 @@ def run_job(job: Job, context: Context) -> list[Outcome]:
     if not context.dry_run and job.name not in {outcome.stage for outcome in outcomes}:
         write_success(context, job.name, elapsed, complete=all(outcome.complete for outcome in outcomes))
     return outcomes
+
+
+def _lease(context: Context) -> AbstractContextManager[None]:
+    """Return the lease of the recipe, to be held while a job runs; nothing for a dry run."""
+    if context.dry_run:
+        return nullcontext()
+    lake, recipe = context.lake, context.config.recipe
+    check_name("recipe", recipe)
+    return hold_lease(context.storage, lake.layout.lease(recipe), f"{context.name}: recipe {recipe} in {lake.root}")
 
 
 def summary(job: str, outcomes: Sequence[Outcome], elapsed: float) -> str:

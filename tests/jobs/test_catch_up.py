@@ -11,9 +11,10 @@ import pytest
 
 from curation.errors import InputError, UsageError, WorldcurateError
 from curation.io.lease import hold_lease
-from jobs import nightly
+from jobs import balance, fetch_images, ingest, match, nightly
 from jobs.runtime.config import Config
 from jobs.runtime.context import Context
+from jobs.runtime.job import run_job
 from support.nights import NIGHT, publish_metadata, write_night
 
 DAYS = ["2024-05-29", "2024-05-30", "2024-05-31"]
@@ -103,10 +104,18 @@ def test_a_batch_given_twice_and_a_pattern_that_names_no_batch_are_refused(night
         nightly.run(Context(nights.config.model_copy(update={"ingest": ingest}), "nightly", catch_up=True))
 
 
-def test_a_second_night_of_the_same_recipe_is_refused_and_a_plan_is_not(nights, tmp_path, capsys):
+def test_a_second_process_with_the_same_recipe_is_refused_and_a_plan_is_not(nights, tmp_path, capsys):
     arrive(tmp_path, DAYS[0])
+    night = nights.for_batch(DAYS[0])
+    in_use = rf"^{{}}: recipe default in .* is in use by process {os.getpid()} of"
     with hold_lease(nights.storage, nights.lake.layout.lease("default"), "test"):
-        nightly.run(Context(nights.config, "nightly", catch_up=True, dry_run=True))
+        run_job(nightly.JOB, Context(nights.config, "nightly", catch_up=True, dry_run=True))
         assert "ingest runs" in capsys.readouterr().out
-        with pytest.raises(InputError, match=rf"^nightly: recipe default in .* is in use by process {os.getpid()} of"):
-            nightly.run(Context(nights.config.for_batch(DAYS[0]), "nightly"))
+        for job in (nightly, ingest, match, balance, fetch_images):
+            with pytest.raises(InputError, match=in_use.format(job.JOB.name)):
+                run_job(job.JOB, Context(night.config, job.JOB.name))
+    for job in (nightly, fetch_images):  # which releases the lease
+        run_job(job.JOB, Context(night.config, job.JOB.name))
+    other = night.config.model_copy(update={"recipe": "other"})
+    with hold_lease(nights.storage, nights.lake.layout.lease("default"), "test"):
+        run_job(balance.JOB, Context(other, "balance"))

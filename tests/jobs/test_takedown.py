@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from curation.io.lease import hold_lease
 from curation.lake.lake import Lake
 from curation.lake.tombstones import Tombstones, add_tombstones
 from curation.urls import image_id
@@ -169,10 +170,15 @@ def test_an_earlier_batch_makes_later_totals_stale_and_says_so(nights, command):
 def test_a_second_run_changes_nothing(nights, command, purge):
     flags = ["--image_id", stored(nights, "b2")[0], "--host", "elsewhere.example", *(["--purge"] if purge else [])]
     command(*flags)
-    before = {path: data for path, data in files_below(nights.config.lake) if "/reports/" not in path}
+    before = data_below(nights.config.lake)
     code, lines, _ = command(*flags)
     assert (code, lines[0]) == (0, "tombstones: 0 new, 2 on record")
-    assert {path: data for path, data in files_below(nights.config.lake) if "/reports/" not in path} == before
+    assert data_below(nights.config.lake) == before
+
+
+def data_below(root):
+    """The files of a lake, without pages, metrics and leases."""
+    return {path: data for path, data in files_below(root) if not {"reports", "leases"} & {*Path(path).parts}}
 
 
 def test_a_host_is_hidden_with_all_its_images_and_a_purge_leaves_no_row(nights, command):
@@ -316,3 +322,15 @@ def test_a_partition_that_cannot_be_rebuilt_is_named_and_the_others_are_rebuilt(
     assert [line for line in lines if line.startswith("not rebuilt: matches match_id=")]
     assert "the trainer and later runs skip them" in line
     assert victim in Tombstones.read(nights.lake).image_ids
+
+
+def test_a_takedown_during_a_night_hides_the_images_at_once_and_is_finished_by_running_it_again(nights, command):
+    victim = stored(nights, "b2")[0]
+    with hold_lease(nights.storage, nights.lake.layout.lease("default"), "a night"):
+        code, lines, _ = command("--image_id", victim)
+        assert code == 3
+        assert [line for line in lines if line.startswith("not rebuilt: images ") and "is in use by process" in line]
+        assert victim in Tombstones.read(nights.lake).image_ids
+        assert victim in ids(nights, "shards")
+    assert command("--image_id", victim)[0] == 0
+    assert victim not in ids(nights, "shards")
