@@ -34,6 +34,9 @@ class SparkSection(Section):
     """The Spark session; ignored under spark-submit."""
 
     master: str = Field("local[*]", description="Spark master")
+    event_log: Location | None = Field(
+        None, description="folder for Spark's event logs, which its history server shows; default: none"
+    )
     conf: dict[str, str] = Field({}, description="more Spark settings, which override those of the job")
 
 
@@ -89,6 +92,7 @@ class Config(BaseSettings):
     metrics: Location | None = Field(
         None, description="folder for Prometheus text files; default: LAKE/reports/metrics"
     )
+    push_gateway: str | None = Field(None, description="Prometheus push gateway (host:port) that gets the metrics too")
     create: CliImplicitFlag[bool] = Field(
         False, description="create the lake if it does not exist; build_metadata always does"
     )

@@ -1,7 +1,7 @@
 """Metrics of stages and jobs as Prometheus text files, `worldcurate_<stage>.prom`.
 
 Every run writes the status of its stages: when it ended and how, also if it failed or had nothing to do. The figures of
-a stage are those of its last run that succeeded. A family without values is left out.
+a stage are those of its last run that succeeded. A family without values is left out. A push gateway gets the same.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest, pushadd_to_gateway
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -26,6 +26,7 @@ from jobs.runtime.runs import Outcome
 log = logging.getLogger(__name__)
 
 PREFIX = "worldcurate_"
+PUSH_TIMEOUT_S = 10
 LEVELS = ("p", "t_en")  # totals that are no counts
 LAST_SUCCESS = f"{PREFIX}last_success_timestamp_seconds"
 STATUS = {
@@ -137,3 +138,13 @@ def _write(context: Context, stage: str, families: Sequence[Metric]) -> None:
         registry = CollectorRegistry(auto_describe=False)
         registry.register(_Collected(families))
         context.storage.write_bytes(join(folder, f"{PREFIX}{stage}.prom"), generate_latest(registry))
+        if address := context.config.push_gateway:
+            _push(address, stage, registry)
+
+
+def _push(address: str, stage: str, registry: CollectorRegistry) -> None:
+    """Send the metrics of a stage to a push gateway, in a group of their own; a failure is only logged."""
+    try:
+        pushadd_to_gateway(address, "worldcurate", registry, {"stage": stage}, timeout=PUSH_TIMEOUT_S)
+    except OSError as error:
+        log.warning("push_gateway: the metrics of %s could not be sent to %s: %s", stage, address, error)

@@ -16,6 +16,7 @@ from pyspark.sql import SparkSession
 
 from curation.cli.interruption import quiet_py4j
 from curation.errors import UsageError
+from curation.io.paths import is_s3
 from curation.io.process_folder import make_process_folder
 from curation.redaction import SECRET_NAMES
 from jobs.runtime.config import SparkSection
@@ -59,6 +60,8 @@ def start(name: str, section: SparkSection) -> SparkSession:
             os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
             settings = QUIET | LOOPBACK | {"spark.python.daemon.module": "jobs.runtime.spark_daemon"}
             settings |= temporary_files(make_process_folder())
+        if section.event_log:
+            settings |= event_log(section.event_log)
         for key, value in (settings | section.conf).items():
             builder = builder.config(key, value)
     session = builder.getOrCreate()
@@ -67,6 +70,14 @@ def start(name: str, section: SparkSection) -> SparkSession:
         # Spark's own handler calls the JVM from the midst of another call to it, and logs the failure.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     return session
+
+
+def event_log(location: str) -> dict[str, str]:
+    """Return settings that write event logs to a folder, which is made if it is local."""
+    if not is_s3(location):
+        Path(location).mkdir(parents=True, exist_ok=True)
+        location = Path(location).absolute().as_uri()
+    return {"spark.eventLog.enabled": "true", "spark.eventLog.dir": location, "spark.eventLog.compress": "true"}
 
 
 def silence(session: SparkSession) -> None:

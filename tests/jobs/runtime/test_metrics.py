@@ -10,6 +10,7 @@ from typing import ClassVar
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from curation.errors import InputError, OutputError, UsageError
@@ -175,3 +176,20 @@ def test_a_job_of_several_stages_ends_with_one_line():
     assert summary("fetch_images", [ran, idle], 2.04) == (
         "fetch_images: complete: ran images; nothing to do for shards (2.0 s)"
     )
+
+
+def test_a_push_gateway_gets_the_same_metrics_and_its_failure_is_only_logged(tmp_path, monkeypatch, caplog):
+    pushed = []
+
+    def push(gateway, job, registry, grouping_key, timeout):
+        pushed.append((gateway, job, grouping_key, generate_latest(registry).decode()))
+        if len(pushed) > 1:
+            raise OSError("connection refused")
+
+    monkeypatch.setattr("jobs.runtime.metrics.pushadd_to_gateway", push)
+    made = context_at(tmp_path, metrics=str(tmp_path), push_gateway="127.0.0.1:9091")
+    for _ in range(2):
+        run_job(job(lambda _: [Outcome("ingest", "r", True, {"kept": 5})]), made)
+        text = (tmp_path / "worldcurate_ingest.prom").read_text()
+        assert pushed[-1] == ("127.0.0.1:9091", "worldcurate", {"stage": "ingest"}, text)
+    assert "push_gateway: the metrics of ingest could not be sent to 127.0.0.1:9091: connection refused" in caplog.text

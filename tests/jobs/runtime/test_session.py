@@ -35,3 +35,10 @@ def test_the_jvm_is_silenced_even_if_the_interrupted_connection_is_used_first():
 
     session.silence(SimpleNamespace(sparkContext=SimpleNamespace(setLogLevel=set_level)))
     assert levels == ["OFF", "OFF"]
+
+
+def test_event_logs_go_to_a_folder_that_is_made_or_to_an_address(tmp_path):
+    settings = session.event_log(str(tmp_path / "logs" / "a b"))
+    assert (tmp_path / "logs" / "a b").is_dir()
+    assert settings["spark.eventLog.dir"] == f"file://{tmp_path}/logs/a%20b"
+    assert session.event_log("s3://bucket/logs")["spark.eventLog.dir"] == "s3://bucket/logs"
