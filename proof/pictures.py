@@ -21,8 +21,8 @@ def compose(rng: Random, artwork: Artwork, scene: str, rates: SiteRates) -> Imag
     SCENE_PAINTERS[scene](ImageDraw.Draw(image), n, rng)
     image = image.reduce(2)
     side = round(rates.side * rng.uniform(*rates.size))
-    turned = artwork.picture.rotate(rng.uniform(-rates.angle, rates.angle), Image.Resampling.BICUBIC)
-    small = turned.resize((side, side), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    small = artwork.picture.resize((side, side), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    small = small.rotate(rng.uniform(-rates.angle, rates.angle), Image.Resampling.BICUBIC)
     left, top = (rng.randint(0, rates.side - side) for _ in range(2))
     image.paste(small, (left, top), small)
     return image
