@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from demo.commands import run_module
-from proof.settings import Arm, Scale, World
+from proof.settings import Arm, World
 from training.data.tokenizer import Tokenizer
 from training.data.tokenizer_texts import Labeled, balance
 from training.engine import checkpoint
@@ -29,11 +29,12 @@ class ArmRun:
     """
 
     def __init__(
-        self, world: World, scale: Scale, arm: Arm, *, model: str, seed: int, seed_folder: Path, folder: Path
+        self, world: World, arm: Arm, *, model: str, seen_pairs: int, seed: int, seed_folder: Path, folder: Path
     ) -> None:
         self.folder = folder.resolve()
-        self._world, self._scale, self._arm = world, scale, arm
-        self._model, self._seed, self._seed_folder = model, seed, seed_folder.resolve()
+        self._world, self._arm = world, arm
+        self._model, self._seen_pairs = model, seen_pairs
+        self._seed, self._seed_folder = seed, seed_folder.resolve()
 
     @property
     def is_done(self) -> bool:
@@ -81,7 +82,7 @@ class ArmRun:
             "recipe": self._arm.recipe,
             "preset": self._model,
             "seed": self._seed,
-            length: self._scale.seen_pairs,
+            length: self._seen_pairs,
             "deterministic": True,
             "log_every": 20,
             "save_every": 500,

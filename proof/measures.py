@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,35 +43,32 @@ def measure(folder: Path, world: Path, concepts: Path) -> dict[str, Any]:
     encoder = trained_encoder(TwoTowers(model).eval(), tokenizer)
     images = embed_labeled(encoder, labeled_images(str(world / "heldout" / "labels.jsonl"), Columns()))
     prompts = read_classes(world / "classes.json").prompts
-    rows: list[dict[str, Any]] = []
-    figures = []
+    rows, figures = [], []
     for language, classes in prompts.items():
-        figures.append(_zero_shot(encoder, images, language, classes, rows))
+        figure, of_language = zero_shot_by_concept(encoder, images, language, classes)
+        figures.append(figure)
+        rows += of_language
     pq.write_table(pa.Table.from_pylist(rows, schema=CONCEPTS), concepts)
     captions = captioned_images(str(world / "heldout" / "captions.json"), world / "heldout", Columns())
     retrieved = list(retrieval(encoder, embed_captioned(encoder, captions), equal_captions=True))
     return {"zero_shot": figures, "retrieval": retrieved}
 
 
-def _zero_shot(
-    encoder: Encoder, images: Labeled, language: str, classes: Any, rows: list[dict[str, Any]]
-) -> dict[str, Any]:
-    """Return the accuracy in a language, and append a row per concept."""
+def zero_shot_by_concept(
+    encoder: Encoder, images: Labeled, language: str, classes: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return the figures of a language, and a row for each concept with its pictures and the correct answers."""
     scored = class_scores(encoder, images, classes)
     assert scored is not None, "every language names held-out concepts"
     scores, expected = scored
-    correct = (scores.argmax(1) == expected).tolist()
-    names = list(classes)
-    counts: dict[str, list[int]] = {}
-    for number, hit in zip(expected.tolist(), correct, strict=True):
-        count = counts.setdefault(names[number], [0, 0])
-        count[0] += 1
-        count[1] += hit
-    rows += [
-        {"lang": language, "concept": concept, "pictures": pictures, "correct": hits}
-        for concept, (pictures, hits) in counts.items()
+    pictures = Counter(expected.tolist())
+    correct = Counter(expected[scores.argmax(1) == expected].tolist())
+    rows = [
+        {"lang": language, "concept": concept, "pictures": pictures[number], "correct": correct[number]}
+        for number, concept in enumerate(classes)
+        if pictures[number]
     ]
-    return {"language": language, **classification_metrics(scores, expected)}
+    return {"language": language, **classification_metrics(scores, expected)}, rows
 
 
 def main() -> None:

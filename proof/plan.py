@@ -8,7 +8,7 @@ from proof.settings import Scale
 
 # Measured on two cores of an AMD EPYC, two processes; docs/proof.md names the runs.
 WORLD_SECONDS, SECONDS_PER_PICTURE = 240.0, 0.012  # of the world and its curation
-PAIRS_PER_SECOND = {"tiny": 700.0, "vit_s_16": 60.0}
+PAIRS_PER_SECOND = {"tiny": 700.0, "vit_s_16": 30.0}
 MEASURE_SECONDS = 120.0
 UNKNOWN_PAIRS_PER_SECOND = 20.0  # of a model that was not measured
 
@@ -30,4 +30,4 @@ def estimate(part: Part | None, scale: Scale) -> float:
     """Return about how many seconds a run takes, or, for None, the world of a seed and its curation."""
     if part is None:
         return WORLD_SECONDS + SECONDS_PER_PICTURE * scale.pictures
-    return MEASURE_SECONDS + scale.seen_pairs / PAIRS_PER_SECOND.get(part.model, UNKNOWN_PAIRS_PER_SECOND)
+    return MEASURE_SECONDS + scale.models[part.model] / PAIRS_PER_SECOND.get(part.model, UNKNOWN_PAIRS_PER_SECOND)

@@ -27,7 +27,7 @@ class RunResult:
         folder: its folder.
         result: the content of its result.json.
         counts: pictures per concept in the shards of its recipe.
-        languages: pairs per language in these shards.
+        languages: pairs per language that it is trained on.
     """
 
     arm: str
@@ -59,7 +59,9 @@ def read_results(out: Path) -> list[RunResult]:
             continue
         curated = json.loads((seed_folder / "curated" / f"{result['config']['recipe']}.json").read_bytes())
         seed = int(seed_folder.name.removeprefix("seed-"))
-        results.append(RunResult(arm, model, seed, folder, result, curated["concepts"], curated["languages"]))
+        trained = result["config"].get("languages", "all")
+        languages = {lang: count for lang, count in curated["languages"].items() if trained == "all" or lang in trained}
+        results.append(RunResult(arm, model, seed, folder, result, curated["concepts"], languages))
     return sorted(results, key=lambda run: (run.model, run.arm, run.seed))
 
 

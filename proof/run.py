@@ -30,6 +30,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from curation.cli.log import add_standard_options
 from curation.cli.run import run_command
 from curation.errors import UsageError
 from demo.server import SiteServer
@@ -66,9 +67,9 @@ class Proof:
         folder = self.seed_folder(part.seed)
         return ArmRun(
             self._world,
-            self._scale,
             self._arms[part.arm],
             model=part.model,
+            seen_pairs=self._scale.models[part.model],
             seed=part.seed,
             seed_folder=folder,
             folder=folder / "runs" / f"{part.arm}-{part.model}{suffix}",
@@ -162,14 +163,19 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of --arm")
     parser.add_argument("--model", help="model of --arm; default: the first one of the scale")
     parser.add_argument("--dry_run", action="store_true", help="only print the plan")
+    add_standard_options(parser)
     options = parser.parse_args(argv)
     world = read_world(options.world)
     if options.scale not in world.scales:
         raise UsageError(f"--scale: unknown scale {options.scale!r}: use one of {', '.join(world.scales)}")
     scale = world.scales[options.scale]
     parts = plan(scale, options.seeds or scale.seeds)
+    if options.model and options.model not in scale.models:
+        raise UsageError(
+            f"--model: scale {options.scale} has no {options.model!r}: use one of {', '.join(scale.models)}"
+        )
     if options.arm:
-        parts = [Part(options.arm, options.model or scale.models[0], options.seed)]
+        parts = [Part(options.arm, options.model or next(iter(scale.models)), options.seed)]
     proof = Proof(world, scale, {part.arm: read_arm(part.arm) for part in parts}, options.out / options.scale)
     done = [proof.arm_run(part).is_done for part in parts]
     show_plan(parts, done, scale)

@@ -96,11 +96,10 @@ class EvaluationRates(Part):
 
 
 class Scale(Part):
-    """How much is run: pictures of the world, pairs seen by a run, models, arms, and seeds."""
+    """How much is run: pictures of the world, models with the pairs that a run sees, arms, and seeds."""
 
     pictures: int
-    seen_pairs: int
-    models: list[str]
+    models: dict[str, int]
     arms: list[str]
     seeds: int
 

@@ -17,7 +17,7 @@ from proof.results import read_results
 from proof.settings import Claim, Scale, read_arm
 from proof.world import write_json, write_world
 
-SCALE = Scale(pictures=60, seen_pairs=640, models=["tiny"], arms=["t_per_language", "merged"], seeds=3)
+SCALE = Scale(pictures=60, models={"tiny": 640}, arms=["t_per_language", "merged"], seeds=3)
 SEEDS = 3
 
 

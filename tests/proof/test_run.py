@@ -16,7 +16,7 @@ from proof.plan import Part, estimate, plan
 from proof.settings import Scale, read_arm, read_world
 from proof.world import write_json
 
-SCALE = Scale(pictures=300, seen_pairs=256, models=["tiny", "vit_s_16"], arms=["english", "merged"], seeds=2)
+SCALE = Scale(pictures=300, models={"tiny": 256, "vit_s_16": 64}, arms=["english", "merged"], seeds=2)
 
 
 def test_the_plan_finishes_a_model_and_a_seed_before_the_next():
@@ -27,17 +27,18 @@ def test_the_plan_finishes_a_model_and_a_seed_before_the_next():
 
 
 def test_a_larger_run_is_estimated_to_take_longer():
-    large = SCALE.model_copy(update={"seen_pairs": 10 * SCALE.seen_pairs, "pictures": 10 * SCALE.pictures})
-    for part in (None, Part("merged", "tiny", 0), Part("merged", "vit_b_32", 0)):
+    large = SCALE.model_copy(update={"models": {"tiny": 2560, "vit_s_16": 640}, "pictures": 3000})
+    for part in (None, Part("merged", "tiny", 0), Part("merged", "vit_s_16", 0)):
         assert estimate(part, large) > estimate(part, SCALE) > 0
 
 
 @pytest.mark.parametrize(("arm", "key"), [("english", "seen_pairs"), ("scaled", "seen_english_pairs")])
 def test_an_arm_sets_the_length_that_it_names(tmp_path, arm, key):
     world = read_world()
-    one = ArmRun(world, SCALE, read_arm(arm), model="tiny", seed=3, seed_folder=tmp_path, folder=tmp_path / "run")
+    folder = tmp_path / "run"
+    one = ArmRun(world, read_arm(arm), model="tiny", seen_pairs=256, seed=3, seed_folder=tmp_path, folder=folder)
     config = one._config()
-    assert config[key] == SCALE.seen_pairs
+    assert config[key] == 256
     assert (config["seed"], config["preset"], config["deterministic"]) == (3, "tiny", True)
     one.folder.mkdir()
     write_json(one.folder / "result.json", {"config": config})
@@ -51,7 +52,7 @@ def small_parameters(parameters, path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    scale = {"pictures": 300, "seen_pairs": 128, "models": ["tiny"], "arms": ["english", "merged"], "seeds": 1}
+    scale = {"pictures": 300, "models": {"tiny": 128}, "arms": ["english", "merged"], "seeds": 1}
     values = json.loads(parameters.model_dump_json())
     values["site"]["port"] = port
     values["training"]["batch_size"] = 32
