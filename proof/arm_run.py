@@ -16,7 +16,6 @@ from training.data.tokenizer import Tokenizer
 from training.data.tokenizer_texts import Labeled, balance
 from training.engine import checkpoint
 
-PROCESSES = 2
 RESULT_FILE = "result.json"
 TOKENIZER = "tokenizer"
 
@@ -42,8 +41,8 @@ class ArmRun:
         path = self.folder / RESULT_FILE
         return path.exists() and json.loads(path.read_bytes())["config"] == self._config()
 
-    def run(self) -> None:
-        """Train, from the newest checkpoint if there is one, and measure."""
+    def run(self, processes: int) -> None:
+        """Train with a number of processes, from the newest checkpoint if there is one, and measure."""
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self._config()
         path = self.folder / "train.yaml"
@@ -51,7 +50,7 @@ class ArmRun:
         folders["tokenizer"] = str(self._seed_folder / "world" / TOKENIZER)
         path.write_text(yaml.safe_dump({**config, **folders}, sort_keys=False), encoding="utf-8")
         run_module(
-            self.folder / "train.log", "torch.distributed.run", "--standalone", "--nproc-per-node", str(PROCESSES),
+            self.folder / "train.log", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes),
             "-m", "training.train", "--config", str(path), OMP_NUM_THREADS="1",
         )  # fmt: skip
         last = checkpoint.find(self.folder / "model")

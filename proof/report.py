@@ -13,6 +13,7 @@ from typing import Any
 from markupsafe import Markup
 
 from curation import __version__
+from curation.errors import InputError
 from curation.report.html import environment
 from curation.report.line_chart import line_chart
 from proof.results import RunResult, arm_rows, chance, claim_rows, concepts_of, language_rows, read_results
@@ -28,12 +29,15 @@ PAPER = {"english": 67.5, "no_isolation": 66.9, "merged": 62.1, "one_t": 61.1, "
 
 def write_report(world: World, scale: Scale, out: Path) -> Path:
     """Write the page and the figures of all results in a folder, and return the path of the page."""
-    results, concepts = read_results(out), concepts_of(out)
+    results = read_results(out)
+    if not results:
+        raise InputError(f"--out: {out} has no result: run the proof without --report first")
+    concepts = concepts_of(out)
     arms = arm_rows(world, results, concepts)
     claims = claim_rows(world, results, concepts)
     titles = {row["arm"]: read_arm(row["arm"]).title for row in arms}
     models = list(dict.fromkeys(run.model for run in results))
-    removed = json.loads(next(iter(sorted(out.glob("seed-*/world/separation.json")))).read_bytes())
+    removed = json.loads(min(out.glob("seed-*/world/separation.json")).read_bytes())
     write_json(
         out / FIGURES,
         {"arms": arms, "claims": claims, "concepts": len(concepts), "chance": chance(results), "removed": len(removed)},
@@ -86,7 +90,7 @@ def curves(results: Sequence[RunResult]) -> Iterator[tuple[str, Markup]]:
 
 def pictures(out: Path, kind: str) -> Iterator[tuple[str, str]]:
     """Yield random pictures of the site or of the held-out artists: a data URI, and what the picture shows."""
-    world = next(iter(sorted(out.glob("seed-*/world"))))
+    world = min(out.glob("seed-*/world"))
     listing = world / "pictures.jsonl" if kind == "site" else world / "heldout" / "labels.jsonl"
     rows = [json.loads(line) for line in listing.read_text(encoding="utf-8").splitlines()]
     for row in Random(kind).sample(rows, min(SHEET, len(rows))):

@@ -67,7 +67,7 @@ def read_results(out: Path) -> list[RunResult]:
 
 def concepts_of(out: Path) -> list[str]:
     """Return the concepts that are measured, sorted."""
-    path = next(iter(sorted(out.glob("seed-*/world/classes.json"))))
+    path = min(out.glob("seed-*/world/classes.json"))
     classes = json.loads(path.read_bytes())["languages"]
     return sorted({concept for names in classes.values() for concept in names})
 

@@ -52,9 +52,9 @@ console = Console(width=110)
 class Proof:
     """The proof at one scale, in its own folder."""
 
-    def __init__(self, world: World, scale: Scale, arms: dict[str, Arm], out: Path) -> None:
+    def __init__(self, world: World, scale: Scale, arms: dict[str, Arm], out: Path, processes: int) -> None:
         self.out = out.resolve()
-        self._world, self._scale, self._arms = world, scale, arms
+        self._world, self._scale, self._arms, self._processes = world, scale, arms, processes
         self._names: dict[str, dict[str, Name]] = {}
         self._gallery: Gallery | None = None
 
@@ -82,7 +82,10 @@ class Proof:
             of_seed = list(group)
             self.curate(seed, [self._arms[part.arm] for part in of_seed])
             for part in of_seed:
-                self._timed(f"train and measure {part.arm} {model} seed {seed}", self.arm_run(part).run)
+                self._timed(
+                    f"train and measure {part.arm} {model} seed {seed}",
+                    partial(self.arm_run(part).run, self._processes),
+                )
 
     def curate(self, seed: int, arms: Sequence[Arm]) -> None:
         """Write the world of a seed, and curate it for some arms."""
@@ -104,7 +107,9 @@ class Proof:
         """Run an arm again and return whether model and results are the same."""
         first, again = self.arm_run(part), self.arm_run(part, AGAIN)
         shutil.rmtree(again.folder, ignore_errors=True)
-        self._timed(f"train and measure {part.arm} {part.model} seed {part.seed} again", again.run)
+        self._timed(
+            f"train and measure {part.arm} {part.model} seed {part.seed} again", partial(again.run, self._processes)
+        )
         console.print(f"first run {first.digest()}\nsecond    {again.digest()}")
         return first.digest() == again.digest()
 
@@ -162,7 +167,9 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--arm", help="run only this arm, a file of proof/arms; again if it was run before")
     parser.add_argument("--seed", type=int, default=0, help="seed of --arm")
     parser.add_argument("--model", help="model of --arm; default: the first one of the scale")
+    parser.add_argument("--processes", type=int, default=2, help="training processes (default 2); 1 for one GPU")
     parser.add_argument("--dry_run", action="store_true", help="only print the plan")
+    parser.add_argument("--report", action="store_true", help="only write the page of the runs that are done")
     add_standard_options(parser)
     options = parser.parse_args(argv)
     world = read_world(options.world)
@@ -176,17 +183,19 @@ def main(argv: Sequence[str]) -> None:
         )
     if options.arm:
         parts = [Part(options.arm, options.model or next(iter(scale.models)), options.seed)]
-    proof = Proof(world, scale, {part.arm: read_arm(part.arm) for part in parts}, options.out / options.scale)
+    arms = {part.arm: read_arm(part.arm) for part in parts}
+    proof = Proof(world, scale, arms, options.out / options.scale, options.processes)
     done = [proof.arm_run(part).is_done for part in parts]
     show_plan(parts, done, scale)
     if options.dry_run:
         return
-    if options.arm and done[0]:
+    if options.arm and done[0] and not options.report:
         if not proof.repeat(parts[0]):
             sys.exit("error: --arm: the second run differs from the first")
         console.print("the second run is equal to the first, bit for bit")
         return
-    proof.run(parts)
+    if not options.report:
+        proof.run(parts)
     console.print(f"report {write_report(world, scale, proof.out)}", soft_wrap=True)
 
 
