@@ -18,7 +18,7 @@ from demo.server import HOST
 from proof.settings import Arm, World
 from proof.world import BATCH, write_json
 
-VERSIONS_FILE = "versions.json"
+VERSIONS_FILE, INGESTED = "versions.json", "ingested"
 ENGLISH = "en"
 
 
@@ -44,16 +44,13 @@ class Curation:
         """Build the lists of every language, the two merged versions, and read the crawl files."""
         self._logs.mkdir(parents=True, exist_ok=True)
         self._config.write_text(yaml.safe_dump(self._keys(), sort_keys=False), encoding="utf-8")
-        if (self.folder / VERSIONS_FILE).exists():
-            return
-        self._job("build_metadata")
-        versions = {"by_language": self._last_version("build_metadata")}
-        base = ("--metadata.version", versions["by_language"])
+        by_language = self._version("by_language", "build_metadata")
+        base = ("--metadata.version", by_language)
         for name, languages in (("english_for_all", ENGLISH), ("merged", "all")):
-            self._job("merge_metadata", *base, "--metadata.languages", languages, log=f"merge_metadata-{name}")
-            versions[name] = self._last_version("merge_metadata")
-        self._job("ingest")
-        write_json(self.folder / VERSIONS_FILE, versions)
+            self._version(name, "merge_metadata", *base, "--metadata.languages", languages)
+        if not (self.folder / INGESTED).exists():
+            self._job("ingest")
+            (self.folder / INGESTED).touch()
 
     def curate(self, arm: Arm) -> None:
         """Match, balance and fetch under the recipe of an arm, unless that was done."""
@@ -95,10 +92,21 @@ class Curation:
     def _job(self, job: str, *flags: str, log: str = "") -> None:
         run_module(self._logs / f"{log or job}.log", f"jobs.{job}", "--config", str(self._config), *flags)
 
-    def _last_version(self, stage: str) -> str:
-        runs = Lake(str(self.lake), Storage()).rows("runs", {"stage": [stage]}).to_pylist()
-        last = max(runs, key=lambda run: run["finished"])
-        return str(json.loads(last["totals"])["version"])
+    def _version(self, name: str, job: str, *flags: str) -> str:
+        """Return a metadata version, after running the job that makes it if it is not known yet.
+
+        Every version is noted before the next is made. So a job that was done before, without its version being noted,
+        is the last one of its stage.
+        """
+        path = self.folder / VERSIONS_FILE
+        versions: dict[str, str] = json.loads(path.read_bytes()) if path.exists() else {}
+        if name not in versions:
+            self._job(job, *flags, log=f"{job}-{name}")
+            runs = Lake(str(self.lake), Storage()).rows("runs", {"stage": [job]}).to_pylist()
+            last = max(runs, key=lambda run: run["finished"])
+            versions[name] = json.loads(last["totals"])["version"]
+            write_json(path, versions)
+        return versions[name]
 
     def _count(self, arm: Arm) -> dict[str, Any]:
         """Count the shards of an arm by language and concept. Raises OutputError if they have a held-out artist."""
