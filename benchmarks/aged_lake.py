@@ -24,8 +24,8 @@ from curation.lake.lake import ROWS, Lake
 from curation.lake.layout import partition_folder
 from curation.lake.parquet import PartitionWriter
 from curation.lake.schemas import PARTITIONS, SCHEMAS
-from jobs.runtime.freshness import fingerprint_of, recorded_inputs
-from jobs.runtime.runs import SETTINGS
+from jobs.runtime.freshness import fingerprint_of
+from jobs.runtime.runs import SETTINGS, digest
 
 WRITERS = 16
 TABLES = {
@@ -119,8 +119,11 @@ def _runs(rows: Mapping[str, Mapping[str, Any]], template: str, past: Sequence[N
             own["fingerprint"] = run_id.split("-")[1] + uuid.uuid4().hex
             if stage == "totals":
                 inputs = json.loads(row["inputs"])
-                own["inputs"] = json.dumps({**inputs, "counts": counts}, sort_keys=True)
-                own["fingerprint"] = fingerprint_of("totals", inputs[SETTINGS], recorded_inputs(own))
+                earlier = {batch: run for batch, run in counts.items() if batch != night.batch}
+                recorded = {"counts": {night.batch: counts[night.batch]}}
+                recorded |= {"earlier_counts": {"batches": len(earlier), "digest": digest(earlier)}}
+                own["inputs"] = json.dumps({**inputs, **recorded}, sort_keys=True)
+                own["fingerprint"] = fingerprint_of("totals", inputs[SETTINGS], {"counts": counts})
             yield own
 
 

@@ -24,11 +24,11 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
-import s3_server
 from aged_lake import age
 from common import REPEATS, ROOT, run, scaled, table
 from PIL import Image
 
+from chaos.s3_server import S3Server
 from curation.lake.lake import Lake
 from curation.matching.matcher_file import compile_entries
 from curation.matching.store import Manifest, MatcherStore, matcher_name
@@ -136,7 +136,8 @@ def lake_of(storage: str, folder: Path) -> Iterator[str]:
     if storage == "disk":
         yield str(folder / "lake")
         return
-    with s3_server.running(folder / "server"):
+    with S3Server(folder / "server") as server:
+        os.environ |= server.environment
         yield "s3://lake/years"
 
 

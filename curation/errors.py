@@ -24,6 +24,12 @@ class InputError(WorldcurateError):
     exit_code = 3
 
 
+class LostSparkError(WorldcurateError):
+    """Spark ended, or lost the processes of a task too often; a retry may help (exit 3)."""
+
+    exit_code = 3
+
+
 class DamagedLakeError(InputError):
     """A file of the lake is missing or damaged; a retry cannot help (exit 4)."""
 

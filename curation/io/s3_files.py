@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -16,6 +16,17 @@ from curation.io.backend import ArrowBackend, FileStat
 from curation.io.paths import split_s3
 from curation.io.remote_file import open_remote, stat_remote
 from curation.io.retry import RetryPolicy
+from curation.io.s3_input import open_patiently
+from curation.io.s3_requests import (
+    ATTEMPTS,
+    CONNECT_TIMEOUT_S,
+    DEADLINE_S,
+    POLICY,
+    REQUEST_TIMEOUT_S,
+    attempts,
+    request,
+    status_of,
+)
 from curation.io.s3_source import S3Source
 
 DELETED_AT_ONCE = 1000  # the most that S3 deletes per request
@@ -53,12 +64,19 @@ class S3Options:
         options = {"scheme": "http"} if endpoint.startswith("http://") else {}
         address = endpoint.split("://", 1)[-1] or None
         return pyarrow.fs.S3FileSystem(
-            anonymous=self.anonymous, endpoint_override=address, region=self.region, **options
+            anonymous=self.anonymous,
+            endpoint_override=address,
+            region=self.region,
+            connect_timeout=CONNECT_TIMEOUT_S,
+            request_timeout=REQUEST_TIMEOUT_S,
+            retry_strategy=pyarrow.fs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
+            **options,
         )
 
     def delta_options(self) -> dict[str, str]:
         """Return the same options as `deltalake` names them."""
-        options = {"region": self.region, "conditional_put": "etag"}
+        options = {"region": self.region, "conditional_put": "etag", "max_retries": str(ATTEMPTS - 1)}
+        options |= {"timeout": f"{REQUEST_TIMEOUT_S:g}s", "retry_timeout": f"{DEADLINE_S:g}s"}
         if self.endpoint_url:
             options["endpoint_url"] = self.endpoint_url
             options["allow_http"] = str(self.endpoint_url.startswith("http://")).lower()
@@ -76,14 +94,20 @@ class S3Files(ArrowBackend):
 
     @cached_property
     def _client(self) -> Any:
-        return self._options.make_client(retries={"max_attempts": 8, "mode": "standard"})
+        return self._make_client(POLICY.timeout_s)
 
     @cached_property
     def _source(self) -> S3Source:
-        # one attempt per request: `retry` resumes where the last one stopped
-        timeout_s = self._policy.timeout_s
-        once = {"retries": {"total_max_attempts": 1}, "read_timeout": timeout_s, "connect_timeout": timeout_s}
-        return S3Source(self._options.make_client(**once))
+        return S3Source(self._make_client(self._policy.timeout_s))
+
+    def _make_client(self, timeout_s: float) -> Any:
+        """Return a client that makes one attempt per request: `retry` resumes where the last one stopped."""
+        once = {"retries": {"total_max_attempts": 1}, "read_timeout": timeout_s, "connect_timeout": CONNECT_TIMEOUT_S}
+        return self._options.make_client(**once)
+
+    def open_input(self, path: str) -> Any:
+        """Open an object for random access."""
+        return open_patiently(path, partial(super().open_input, path))
 
     def open_stream(self, file: FileStat) -> BinaryIO:
         """Open an object, of the version that was listed, to be read as it arrives."""
@@ -97,17 +121,29 @@ class S3Files(ArrowBackend):
         """Yield every object below a prefix that is not hidden, in name order."""
         bucket, key = split_s3(prefix)
         folder = key.rstrip("/") + "/" if key else ""
-        for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=folder):
+        after: dict[str, str] = {}
+        while True:
+            ask = partial(self._client.list_objects_v2, Bucket=bucket, Prefix=folder, **after)
+            page = request(prefix, ask, "list")
             for item in page.get("Contents", []):
                 if item["Key"].endswith("/") or item["Key"].rpartition("/")[2].startswith("."):
                     continue  # the placeholder of an empty folder, or a hidden file
                 yield FileStat(f"s3://{bucket}/{item['Key']}", int(item["Size"]), item["ETag"].strip('"'))
+            if not page.get("IsTruncated"):
+                return
+            after = {"ContinuationToken": page["NextContinuationToken"]}
 
     @contextmanager
     def open_atomic(self, path: str) -> Iterator[pa.NativeFile]:
-        """Open a new object; S3 shows it when its upload is complete."""
-        with self.open_output(path) as sink:
+        """Open a new object; S3 shows it when its upload is complete. After an error, it is deleted at once."""
+        sink = self.open_output(path)
+        try:
             yield sink
+        except BaseException:
+            sink.close()  # pyarrow cannot abort an upload
+            self.delete_file(path)
+            raise
+        sink.close()
 
     def sync(self, path: str) -> None:
         """Do nothing: S3 has stored an object when its upload ends."""
@@ -115,20 +151,29 @@ class S3Files(ArrowBackend):
     def write_bytes(self, path: str, data: bytes) -> None:
         """Write a small object, replacing an older one."""
         bucket, key = split_s3(path)
-        self._client.put_object(Bucket=bucket, Key=key, Body=data)
+        request(path, partial(self._client.put_object, Bucket=bucket, Key=key, Body=data), "write")
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
-        """Write a small object unless it exists (`If-None-Match: *`); return whether this call wrote it."""
+        """Write a small object unless it exists (`If-None-Match: *`); return whether this call wrote it.
+
+        If the answer to a write was lost, the object that the next attempt finds is this call's if it has its bytes.
+        """
         from botocore.exceptions import ClientError
 
         bucket, key = split_s3(path)
-        try:
-            self._client.put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*")
-        except ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] in NOT_ABSENT:
-                return False
-            raise
-        return True
+
+        def put(may_have_written: bool) -> bool:
+            try:
+                self._client.put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*")
+            except ClientError as error:
+                if status_of(error)[0] not in NOT_ABSENT:
+                    raise
+                return (
+                    may_have_written and bytes(self._client.get_object(Bucket=bucket, Key=key)["Body"].read()) == data
+                )
+            return True
+
+        return attempts(path, put, "write")
 
     def delete_folder(self, prefix: str) -> int:
         """Delete every object below a prefix that is not hidden; return their number."""
@@ -136,5 +181,6 @@ class S3Files(ArrowBackend):
         bucket, _ = split_s3(prefix)
         for start in range(0, len(keys), DELETED_AT_ONCE):
             objects = [{"Key": key} for key in keys[start : start + DELETED_AT_ONCE]]
-            self._client.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+            delete = partial(self._client.delete_objects, Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+            request(prefix, delete, "delete")
         return len(keys)

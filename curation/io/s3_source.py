@@ -8,7 +8,8 @@ from typing import Any
 
 from curation.errors import InputError
 from curation.io.remote_file import Body, changed
-from curation.io.retry import TRANSIENT_STATUSES, TransientError
+from curation.io.retry import TransientError
+from curation.io.s3_requests import passing_failure, status_of
 
 PRECONDITION_FAILED = 412
 FORBIDDEN = 403
@@ -61,12 +62,11 @@ def _transient_failures(uri: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        code = error.response.get("Error", {}).get("Code", "")
+        status, code = status_of(error)
         if status == PRECONDITION_FAILED:
             raise changed(uri) from error
         throttled = status == FORBIDDEN and code not in WRONG_CREDENTIALS
-        if throttled or status in TRANSIENT_STATUSES or code == "SlowDown":
+        if throttled or passing_failure(error):
             raise TransientError(f"the server answers {status} {code}") from error
         raise InputError(f"cannot read {uri}: the server answers {status} {code}") from error
     except (HTTPClientError, IncompleteReadError, HTTPError, OSError) as error:

@@ -120,6 +120,26 @@ class Lake(PublishedTables):
         """
         return self._read_rows(name, may_contain(self.file_table(name), where or {}), where, columns)
 
+    def newest_rows(self, name: str, where: Mapping[str, Sequence[Any]], count: int) -> pa.Table:
+        """Return the `count` rows with the largest run ids among those that `rows` returns, the largest first.
+
+        Run ids start with a time. Files are read from the newest on, until no other can have such a row.
+        """
+        files = may_contain(self.file_table(name), where)
+        if "max.run_id" in files.column_names:
+            files = files.sort_by([("max.run_id", "descending")])
+            files = pa.concat_tables(
+                [files.filter(files["max.run_id"].is_null()), files.filter(files["max.run_id"].is_valid())]
+            )
+        newest = [None] * len(files) if "max.run_id" not in files.column_names else files["max.run_id"].to_pylist()
+        found = SCHEMAS[name].empty_table()
+        for number, limit in enumerate(newest):
+            if limit is not None and len(found) == count and found["run_id"][-1].as_py() >= limit:
+                break
+            rows = pa.concat_tables([found, self._read_rows(name, files.slice(number, 1), where)])
+            found = rows.sort_by([("run_id", "descending")]).slice(0, count)
+        return found
+
     def _read_rows(
         self,
         name: str,
@@ -142,7 +162,7 @@ class Lake(PublishedTables):
                 commit_properties=CommitProperties(custom_metadata=dict(metadata or {})),
             )
 
-        self.commit(name, name, write)
+        self.commit(name, name, write, lambda: self._has_files(name, actions))
 
     def rewrite(
         self,
@@ -157,13 +177,14 @@ class Lake(PublishedTables):
         `select` chooses them among all files (see `TableLogs.files`). Rows that are appended at the same time stay; if
         another process rewrites the table at the same time, both happen one after the other.
         """
+        adds = list[Action]()
 
         def write(table: DeltaTable) -> None:
             files = select(files_of(table))
             replaced = zip(files["path"].to_pylist(), files["size_bytes"].to_pylist(), strict=True)
             removes = [remove_action(path, size, changes_rows=changes_rows) for path, size in replaced]
             parts = change(self._read_rows(name, files))
-            adds = [action for part in parts for action in self._write_rows(name, part, changes_rows=changes_rows)]
+            adds[:] = [action for part in parts for action in self._write_rows(name, part, changes_rows=changes_rows)]
             table.create_write_transaction(
                 [*removes, *adds],
                 mode="append",
@@ -172,7 +193,11 @@ class Lake(PublishedTables):
                 commit_properties=CommitProperties(app_transactions=[next_transaction(table, REWRITE)]),
             )
 
-        self.commit(name, name, write)
+        self.commit(name, name, write, lambda: self._has_files(name, adds))
+
+    def _has_files(self, name: str, added: Sequence[Action]) -> bool:
+        """Return whether a small table has the files that were to be added to it."""
+        return bool(added) and {action.path for action in added} <= set(self.file_table(name)["path"].to_pylist())
 
     def _write_rows(self, name: str, rows: pa.Table, *, changes_rows: bool = True) -> list[Action]:
         """Write rows of a small table; return the actions that add them."""

@@ -9,6 +9,7 @@ table's state and is not recorded anywhere else.
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -20,8 +21,8 @@ from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction, Transaction
 
 from curation.errors import InputError, OutputError
-from curation.io.failures import first_line
-from curation.io.paths import join
+from curation.io.failures import first_line, storage_full
+from curation.io.paths import is_s3, join
 from curation.io.storage import Storage
 from curation.lake.delta.actions import add_action
 from curation.lake.delta.delta_paths import delta_location
@@ -31,7 +32,10 @@ from curation.lake.names import LakeNames
 from curation.lake.schemas import PARTITIONS, SCHEMAS
 
 COMMIT_ATTEMPTS = 20
+STORAGE_ATTEMPTS = 9  # of these, after each of which the pause doubles
 PAUSE_S = 0.05
+
+log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
@@ -134,23 +138,46 @@ class PublishedTables(LakeNames):
                 ),
             )
 
-        return self.commit(name, f"{name} {describe(partition)}", write)
+        ours = {join(self.layout.table(name), file.path) for file in files}
 
-    def commit(self, name: str, what: str, write: Callable[[DeltaTable], None]) -> int:
+        def is_committed() -> bool:
+            return bool(ours) and {file.path for file in self.snapshot(name, partition).files} == ours
+
+        return self.commit(name, f"{name} {describe(partition)}", write, is_committed)
+
+    def commit(
+        self, name: str, what: str, write: Callable[[DeltaTable], None], is_committed: Callable[[], bool]
+    ) -> int:
         """Let `write` commit to a table, again if another process was first; return the new version.
 
-        Raises OutputError, which names `what`, if all attempts fail.
+        A commit whose answer was lost on the way from S3 looks like one that failed: `is_committed` tells whether the
+        table has it. Raises OutputError, which names `what`, if all attempts fail, InputError if the lake cannot be
+        reached.
         """
-        for _ in range(COMMIT_ATTEMPTS):
-            table = self._open_to_write(name)
+        for attempt in range(COMMIT_ATTEMPTS):
             try:
+                table = self._open_to_write(name)
                 write(table)
-            except CommitFailedError:
-                time.sleep(PAUSE_S)
+            except (CommitFailedError, OSError) as error:
+                if storage_full(error) or not (isinstance(error, CommitFailedError) or is_s3(self.root)):
+                    raise
+                if is_committed():
+                    return self.version(name)
+                self._pause(name, attempt, error)
                 continue
             self._sync_log(name, int(table.version()) + 1)
             return int(table.version()) + 1
         raise OutputError(f"{what}: all {COMMIT_ATTEMPTS} commit attempts failed: run again")
+
+    def _pause(self, name: str, attempt: int, error: Exception) -> None:
+        """Wait before the next attempt: longer each time if the storage failed, which raises InputError in the end."""
+        if isinstance(error, CommitFailedError):
+            time.sleep(PAUSE_S)
+        elif attempt < STORAGE_ATTEMPTS:
+            log.info("%s: %s, trying again", self.layout.table(name), first_line(error))
+            time.sleep(PAUSE_S * 2**attempt)
+        else:
+            raise InputError(f"cannot write {self.layout.table(name)}: {first_line(error)}") from error
 
     def write_checkpoints(self) -> None:
         """Write a checkpoint of the log of every table: readers start at the newest and read the commits after it."""
