@@ -28,6 +28,7 @@ from curation.cli.interruption import interruption_of
 from curation.cli.log import shows_progress_bar
 from curation.cli.progress import describe_progress
 from curation.redaction import redact_logs
+from jobs.runtime.lost_spark import lost_spark
 from jobs.runtime.session import silence
 from jobs.runtime.work_unit import back_off, decode_result, result_type, run_unit
 
@@ -60,7 +61,7 @@ def run_tasks(
     run at the same time, on all machines together; the default is one per core. `on_crash` makes the result of a work
     unit that crashes even a process of its own; without it InputError is raised. The third attempt of a work unit waits
     `backoff_s` seconds, the fourth twice as long. Raises the WorldcurateError that a
-    task raised, and RuntimeError with the worker's traceback for a bug.
+    task raised, LostSparkError if Spark itself fails, and RuntimeError with the worker's traceback for a bug.
     """
     if not units:
         return []
@@ -81,6 +82,8 @@ def run_tasks(
         except BaseException as error:
             if interruption_of(error):  # also if py4j failed on the way out
                 silence(spark)
+            elif lost := lost_spark(error):
+                raise lost from error
             raise
     for row in rows:
         if row["error"] is not None:

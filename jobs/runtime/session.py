@@ -20,6 +20,7 @@ from curation.io.paths import is_s3
 from curation.io.process_folder import make_process_folder
 from curation.redaction import SECRET_NAMES
 from jobs.runtime.config import SparkSection
+from jobs.runtime.lost_spark import lost_spark
 
 JAVA = 17
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,7 +43,7 @@ LOOPBACK = {
 def start(name: str, section: SparkSection) -> SparkSession:
     """Return the active session (spark-submit's, or an earlier step's), or start one as configured.
 
-    Raises UsageError if Java 17 or newer is missing.
+    Raises UsageError if Java 17 or newer is missing, LostSparkError if the JVM or the cluster fails.
     """
     if running := SparkSession.getActiveSession():
         return running
@@ -64,8 +65,13 @@ def start(name: str, section: SparkSection) -> SparkSession:
             settings |= event_log(section.event_log)
         for key, value in (settings | section.conf).items():
             builder = builder.config(key, value)
-    session = builder.getOrCreate()
-    session.sparkContext.setLogLevel("ERROR")
+    try:
+        session = builder.getOrCreate()
+        session.sparkContext.setLogLevel("ERROR")
+    except Exception as error:
+        if lost := lost_spark(error):
+            raise lost from error
+        raise
     if threading.current_thread() is threading.main_thread():
         # Spark's own handler calls the JVM from the midst of another call to it, and logs the failure.
         signal.signal(signal.SIGINT, signal.default_int_handler)
