@@ -90,23 +90,29 @@ class Status:
         return {"lake": self.lake, "batches": list(self.batches), "stages": stages, "tables": self.tables}
 
 
-def read_status(context: Context) -> Status:
-    """Read the state of every published stage, and the size of every table, at one moment."""
-    view = LakeView(context.lake.root, context.storage, context.lake.order)
+def read_status(context: Context, since: str | None = None) -> Status:
+    """Read the state of every published stage, and the size of every table, at one moment.
+
+    `since` is the first batch whose stages are read and judged; None means all.
+    """
+    view = LakeView(context.lake.root, context.storage, context.lake.order, few=since is not None)
     kinds = [kind for step in (*nightly.STEPS, compact.JOB, annotate.JOB, count_tokens.JOB) for kind in step.stages]
-    stages = Inventory(context, kinds, view).stages()
+    stages = Inventory(context, kinds, view, since).stages()
     tables = {}
     for name in PARTITIONS:
         snapshot = view.snapshot(name)
         if snapshot.version >= 0:
             tables[name] = {"files": len(snapshot.files), "rows": snapshot.rows, "bytes": snapshot.size}
-    return Status(context.lake.root, view.batches(), stages, tables)
+    batches = view.batches()
+    shown = batches if since is None else [batch for batch in batches if batch not in view.up_to(since, batches)[:-1]]
+    return Status(context.lake.root, shown, stages, tables)
 
 
 class StatusOptions(CommandOptions):
     """How to print."""
 
     json_: bool = Field(False, alias="json", description="print JSON instead of a table")
+    since: str | None = Field(None, description="the first batch to show; default: all")
 
 
 COMMAND = Command("python -m jobs.status", __doc__ or "", StatusOptions, Config, required=("lake",))
@@ -115,7 +121,7 @@ COMMAND = Command("python -m jobs.status", __doc__ or "", StatusOptions, Config,
 def status(argv: Sequence[str]) -> None:
     """Write the status of the config's lake to stdout."""
     options, config = COMMAND.parse(argv)
-    found = read_status(Context(config, "status"))
+    found = read_status(Context(config, "status"), options.since)
     text = json.dumps(found.as_json(), ensure_ascii=False, indent=1) if options.json_ else "\n".join(found.lines())
     sys.stdout.write(text + "\n")
 

@@ -29,7 +29,7 @@ def read_small_table(
     damaged; no job can make these rows again.
     """
     schema = pa.schema([SCHEMAS[name].field(column) for column in columns]) if columns else SCHEMAS[name]
-    parts = (_read(storage, path, where or {}, schema) for path in paths)
+    parts = (_read(storage, path, name, where or {}, schema) for path in paths)
     return pa.concat_tables([schema.empty_table(), *parts])
 
 
@@ -40,13 +40,17 @@ def matching_rows(rows: pa.Table, where: Mapping[str, Sequence[Any]]) -> pa.Tabl
     return rows
 
 
-def _read(storage: Storage, path: str, where: Mapping[str, Sequence[Any]], schema: pa.Schema) -> pa.Table:
+def _read(storage: Storage, path: str, name: str, where: Mapping[str, Sequence[Any]], schema: pa.Schema) -> pa.Table:
+    looked_up = pa.schema([SCHEMAS[name].field(column) for column in where])
+    both = pa.unify_schemas([schema, looked_up])
     try:
         with open_parquet(storage, path) as file:
-            if where and not matching_rows(file.read(columns=list(where), use_threads=False), where).num_rows:
+            # other writers of Delta tables store other types of texts, which cannot be compared: they are cast first
+            keys = with_columns(file.read(columns=looked_up.names, use_threads=False), looked_up) if where else None
+            if keys is not None and not matching_rows(keys, where).num_rows:
                 return schema.empty_table()
-            rows = file.read(columns=list({*schema.names, *where}), use_threads=False)
+            rows = with_columns(file.read(columns=both.names, use_threads=False), both)
     except DamagedLakeError as error:
         remedy = "restore the file from a copy, or the table to an earlier version"
         raise DamagedLakeError(str(error).removesuffix(REMEDY) + remedy) from error
-    return with_columns(matching_rows(rows, where), schema)
+    return matching_rows(rows, where).select(schema.names)

@@ -22,13 +22,20 @@ class LakeView(Lake):
         storage: access to its files.
         order: the order of batches, as that of a lake.
         without: a batch, a recipe or both, by partition key, to show the lake as if they had been removed.
+        few: whether the questions are about few runs: small tables are not read as a whole for them.
     """
 
     def __init__(
-        self, root: str, storage: Storage, order: Sequence[str] = (), without: Mapping[str, str] | None = None
+        self,
+        root: str,
+        storage: Storage,
+        order: Sequence[str] = (),
+        without: Mapping[str, str] | None = None,
+        *,
+        few: bool = False,
     ) -> None:
         super().__init__(root, storage, order)
-        self.without = dict(without or {})
+        self.without, self._few = dict(without or {}), few
         self._snapshots: dict[str, Snapshot] = {}
         self._partitions: dict[str, dict[tuple[str, ...], list[DataFile]]] = {}
         self._rows: dict[str, pa.Table] = {}
@@ -52,7 +59,9 @@ class LakeView(Lake):
     def rows(
         self, name: str, where: Mapping[str, Sequence[Any]] | None = None, columns: Sequence[str] = ()
     ) -> pa.Table:
-        """Return rows of a small table, which is read once."""
+        """Return rows of a small table, which is read once, unless the questions are about few runs."""
+        if self._few and where:
+            return super().rows(name, where, columns)
         if name not in self._rows:
             self._rows[name] = super().rows(name)
         rows = matching_rows(self._rows[name], where or {})

@@ -60,11 +60,17 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def assess(
-    row: Mapping[str, Any] | None, owners: Sequence[str], stage: str, keys: Mapping[str, Any], inputs: Mapping[str, Any]
+    row: Mapping[str, Any] | None,
+    owners: Sequence[str],
+    stage: str,
+    keys: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    recorded: Mapping[str, Any] | None = None,
 ) -> Freshness:
     """Return the state of an output: `owners` are the runs that wrote it, and `row` is the row of the only one.
 
-    No owner means that a table of the output has no partition, or that its tables were written by different runs.
+    `recorded` is what a row has in the place of `inputs`, if that is not the same. No owner means that a table of the
+    output has no partition, or that its tables were written by different runs.
     """
     if not owners:
         return Freshness("missing", "it has not been run")
@@ -79,7 +85,8 @@ def assess(
             return Freshness("unknown", reason, row)
         same = made_with(row, stage, keys)
     if not same:
-        return Freshness("stale", f"changed: {', '.join(_changes(row, stage, keys, inputs))}", row)
+        changes = _changes(row, stage, keys, inputs if recorded is None else recorded)
+        return Freshness("stale", f"changed: {', '.join(changes)}", row)
     if not row["complete"]:
         return Freshness("incomplete", f"run {owners[0]} was incomplete: {_why_incomplete(row)}", row)
     return Freshness("fresh", row=row)

@@ -62,6 +62,7 @@ class StageRun:
         outputs: output tables with their partitions, in the order of publication.
         batch: the batch, empty for stages that have none.
         reads: the input tables; their versions are recorded in the run's row and not part of the fingerprint.
+        recorded: what the run's row has in the place of `inputs`, if these grow with the lake.
     """
 
     def __init__(
@@ -75,10 +76,12 @@ class StageRun:
         outputs: Mapping[str, Mapping[str, str]],
         batch: str = "",
         reads: Sequence[Snapshot] = (),
+        recorded: Mapping[str, Any] | None = None,
     ) -> None:
         self.name, self.lake, self.config, self.batch = name, lake, config, batch
         self.outputs: dict[str, Mapping[str, str]]
         self.inputs = dict(inputs)
+        self.recorded = self.inputs if recorded is None else dict(recorded)
         know_secrets([config.model_dump(), inputs])
         self.versions = {snapshot.table: snapshot.version for snapshot in reads}
         self.set_keys(fingerprint_keys)
@@ -93,7 +96,7 @@ class StageRun:
         if owners and not all(self._published.values()):
             return Freshness("interrupted", "a run was interrupted between its tables")
         row = find(self.lake, owners[0], next(iter(self.outputs))) if len(owners) == 1 else None
-        freshness = assess(row, owners, self.name, self.fingerprint_keys, self.inputs)
+        freshness = assess(row, owners, self.name, self.fingerprint_keys, self.inputs, self.recorded)
         if freshness.fresh and (lost := self._lost_files()):
             problems = "; ".join(f"{path}: {problem}" for path, problem in lost.items())
             return Freshness("damaged", problems, row)
@@ -202,7 +205,7 @@ class StageRun:
             "complete": publication.complete,
             **describe_run(
                 self.config,
-                inputs=self.inputs,
+                inputs=self.recorded,
                 settings=self.fingerprint_keys,
                 versions=self.versions,
                 totals=publication.totals,
@@ -215,8 +218,8 @@ class StageRun:
 class Stage(ABC):
     """A stage of a job: subclasses declare its inputs and outputs, and do the work.
 
-    Their constructors set `fingerprint_keys`, `inputs`, `outputs` and, for input tables, `reads` (see `StageRun`), and
-    write nothing. `tables` are the tables of their outputs, the main one last.
+    Their constructors set `fingerprint_keys`, `inputs`, `outputs` and, where they need them, `reads` and `recorded`
+    (see `StageRun`), and write nothing. `tables` are the tables of their outputs, the main one last.
     """
 
     name: ClassVar[str]
@@ -225,6 +228,7 @@ class Stage(ABC):
     inputs: Mapping[str, Any]
     outputs: Mapping[str, Mapping[str, str]]
     reads: Sequence[Snapshot] = ()
+    recorded: Mapping[str, Any] | None = None
     batch: str = ""
 
     def __init__(self, context: Context) -> None:
@@ -297,4 +301,5 @@ class Stage(ABC):
             outputs=self.outputs,
             batch=self.batch,
             reads=self.reads,
+            recorded=self.recorded,
         )

@@ -82,7 +82,7 @@ def test_an_earlier_batch_matched_again_makes_the_later_one_stale(night_here, tm
     assert totals.freshness.reason == "match of batch b1 is stale"
     match.run(night_here)
     [totals] = [s for s in read_status(night_here).stages if s.stage == "totals" and s.partition["batch"] == "b2"]
-    assert totals.freshness.reason == "changed: counts"
+    assert totals.freshness.reason == "changed: earlier_counts"
 
 
 def test_stages_of_other_settings_stay_fresh_under_their_own_config(night_here):

@@ -80,10 +80,14 @@ class Inventory:
         context: gives access to the lake; only the keys of access of its config are used.
         kinds: the stages of a night, in order.
         view: the lake.
+        since: the first batch to judge; earlier ones count as up to date. None means all.
     """
 
-    def __init__(self, context: Context, kinds: Sequence[type[Stage]], view: LakeView) -> None:
+    def __init__(
+        self, context: Context, kinds: Sequence[type[Stage]], view: LakeView, since: str | None = None
+    ) -> None:
         self.context, self.kinds, self.view = context, kinds, view
+        self._earlier = set(view.up_to(since, view.batches())[:-1]) if since is not None else set[str]()
         self.recipes: dict[str, dict[str, Any]] = {}
         self._unreadable: dict[str, str] = {}  # the problem of each recipe whose file is damaged
         for name in sorted({partition["recipe"] for partition in view.partitions("curated")}):
@@ -98,7 +102,7 @@ class Inventory:
             for partition in self._partitions(kind):
                 stage = self._judge(kind, partition)
                 judged[stage.key] = self._follow(stage, judged)
-            for partition in list(self._missing(kind, judged)):
+            for partition in filter(self._is_judged, list(self._missing(kind, judged))):
                 missing = PublishedStage(kind.name, partition, Freshness("missing", "it has not been run"))
                 judged.setdefault(missing.key, missing)
         return list(judged.values())
@@ -223,21 +227,28 @@ class Inventory:
         """Return the partitions of a stage's tables, in the order of batches."""
         order = {batch: number for number, batch in enumerate(self.view.batches())}
         found = [partition for table in kind.tables for partition in self.view.partitions(table)]
+        found = list(filter(self._is_judged, found))
         unique = {tuple(sorted(partition.items())): partition for partition in found}
         last = len(order)
         return sorted(unique.values(), key=lambda part: (order.get(part.get("batch", ""), last), *sorted(part.items())))
+
+    def _is_judged(self, partition: Mapping[str, str]) -> bool:
+        return partition.get("batch") not in self._earlier
 
     def _match_id(self, partition: Mapping[str, str]) -> str:
         recipe = self.recipes.get(partition.get("recipe", ""), {})
         return str(partition.get("match_id") or recipe.get("match_id", ""))
 
     def _metadata_versions(self) -> Iterator[tuple[str, str]]:
-        """Yield the metadata version of each match_id."""
-        for partition in self.view.partitions("matches"):
-            for run_id in self.view.snapshot("matches", partition).run_ids:
+        """Yield the metadata version of each match_id, from the newest of its runs that is recorded."""
+        known = set[str]()
+        for partition in reversed(self.view.partitions("matches")):
+            match_id = partition["match_id"]
+            for run_id in self.view.snapshot("matches", partition).run_ids if match_id not in known else ():
                 row = find_run(self.view, run_id, "matches")
                 if row and (version := json.loads(row["totals"]).get("metadata_version")):
-                    yield partition["match_id"], version
+                    known.add(match_id)
+                    yield match_id, version
 
 
 def _key(stage: str, **partition: str) -> tuple[str, tuple[tuple[str, str], ...]]:

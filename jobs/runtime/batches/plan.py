@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,37 +83,41 @@ class Estimates:
     """
 
     def __init__(self, lake: Lake, batch: str) -> None:
-        self._batch = batch
-        self._rows = lake.rows("runs").sort_by([("finished", "descending")]).to_pylist()
-        self._bytes: dict[str, int] = {}
-        for row in self._rows:
-            if row["stage"] == "ingest":
-                self._bytes.setdefault(row["batch"], _input_bytes(json.loads(row["inputs"])))
+        self._lake, self._batch = lake, batch
+        self._own_bytes: int | None = None
 
     def set_bytes(self, inputs: Mapping[str, Any]) -> None:
         """Take the size of the batch from the inputs of its ingest."""
         if "files" in inputs:
-            self._bytes[self._batch] = _input_bytes(inputs)
+            self._own_bytes = _input_bytes(inputs)
 
     def of(self, stage: str) -> tuple[float | None, int, bool]:
         """Return the estimated seconds of a stage, the number of earlier runs, and whether it is a minimum."""
-        rows = [row for row in self._rows if row["stage"] == stage][:RUNS_COUNTED]
+        rows = self._lake.newest_rows("runs", {"stage": [stage]}, RUNS_COUNTED).to_pylist()
         if not rows:
             return None, 0, False
-        estimates = [self._scaled(row) for row in rows]
-        is_minimum = all(growth > 1 and seconds <= START_S for seconds, growth in map(self._measured, rows))
-        return statistics.median(estimates), len(rows), is_minimum
+        sizes = self._input_bytes_of({self._batch, *(row["batch"] for row in rows)})
+        measured = [self._measured(row, sizes) for row in rows]
+        is_minimum = all(growth > 1 and seconds <= START_S for seconds, growth in measured)
+        return statistics.median(_scaled(*each) for each in measured), len(rows), is_minimum
 
-    def _scaled(self, row: Mapping[str, Any]) -> float:
-        seconds, growth = self._measured(row)
-        fixed = min(seconds, START_S)
-        return fixed + (seconds - fixed) * growth
+    def _input_bytes_of(self, batches: Collection[str]) -> dict[str, int]:
+        """Return the bytes of the inputs of batches, as their newest ingest read them."""
+        runs = self._lake.rows("runs", {"stage": ["ingest"], "batch": sorted(batches)})
+        rows = runs.select(["batch", "finished", "inputs"]).sort_by("finished").to_pylist()
+        sizes = {row["batch"]: _input_bytes(json.loads(row["inputs"])) for row in rows}
+        return sizes if self._own_bytes is None else {**sizes, self._batch: self._own_bytes}
 
-    def _measured(self, row: Mapping[str, Any]) -> tuple[float, float]:
+    def _measured(self, row: Mapping[str, Any], sizes: Mapping[str, int]) -> tuple[float, float]:
         """Return the seconds of a run, and the input bytes of the batch per byte of the run's batch; 1 if unknown."""
         seconds = float(sum(json.loads(row["seconds"]).values()))
-        then, now = self._bytes.get(row["batch"]), self._bytes.get(self._batch)
+        then, now = sizes.get(row["batch"]), sizes.get(self._batch)
         return seconds, now / then if then and now else 1.0
+
+
+def _scaled(seconds: float, growth: float) -> float:
+    fixed = min(seconds, START_S)
+    return fixed + (seconds - fixed) * growth
 
 
 def _input_bytes(inputs: Mapping[str, Any]) -> int:
