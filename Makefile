@@ -12,6 +12,10 @@ DEMO ?= build/demo
 PROOF ?= build/proof
 # small or full.
 SCALE ?= small
+# The folder of `make chaos`, which is emptied at each run; how many seeds of kills, and how many nights for each.
+CHAOS ?= build/chaos
+SEEDS ?= 1
+NIGHTS ?= 10
 # The release of PyTorch that the tests run with. Any release in the range of pyproject.toml works.
 TORCH ?= torch==2.13.0
 
@@ -28,6 +32,10 @@ demo: $(VENV)/ready models ## Make a small web, curate two nights of it and trai
 .PHONY: proof
 proof: $(VENV)/ready models ## Measure on real pictures what balancing by language does (SCALE=full: days on 2 cores; docs/proof.md)
 	$(BIN)/python -m proof.run --out $(PROOF) --scale $(SCALE)
+
+.PHONY: chaos
+chaos: $(VENV)/ready models ## Run ten nights on a cluster whose processes are killed and disks are full (SEED, SEEDS, NIGHTS)
+	rm -rf $(CHAOS) && $(BIN)/python -m chaos.run --out $(CHAOS) --seed $(SEED) --seeds $(SEEDS) --nights $(NIGHTS)
 
 .PHONY: test
 test: $(VENV)/ready models ## Run the tests (about 14 minutes on 2 cores)
@@ -61,9 +69,13 @@ models: $(VENV)/ready ## Fetch the default language-ID model into the cache unle
 	@$(BIN)/python -m curation.models >/dev/null
 
 .PHONY: dist
-dist: $(VENV)/ready ## Build the wheel and the zip for `spark-submit --py-files`
-	rm -rf dist && $(BIN)/python -m pip -q wheel --no-deps --wheel-dir dist .
-	cd dist && cp worldcurate-*.whl worldcurate.zip && ls -1
+dist: $(VENV)/ready ## Build the wheel and a packed environment with it, for machines without this package, in dist
+	rm -rf dist build/packed && $(BIN)/python -m pip -q wheel --no-deps --wheel-dir dist .
+	$(PYTHON) -m venv build/packed
+	CFLAGS=-march=x86-64-v2 CXXFLAGS=-march=x86-64-v2 build/packed/bin/pip install -q \
+	  "$$(ls dist/*.whl)[segment]" "venv-pack>=0.2,<0.3" "setuptools<81"
+	build/packed/bin/venv-pack -q -p build/packed -o dist/worldcurate-env.tar.gz
+	@ls -1 dist
 
 .PHONY: clean
 clean: ## Remove the virtual environment and all build outputs

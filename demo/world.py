@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -35,41 +35,50 @@ from demo.words import KINDS, SCENES, languages
 
 HELD_OUT = 25  # pictures per kind
 PROMPTS = 8  # sentences per language and kind
-FIRST_NIGHT_SHARE = 0.65
+SHARES = dict(zip(NIGHTS, (0.65, 0.35), strict=True))  # of the pictures, per night
 SIDES = (64, 72, 80, 96)
 FILES_PER_NIGHT = 2
 T_EN = 34
 
 
-def write_world(out: Path, seed: int, base_url: str, pictures: int = 3_600, truncated: bool = False) -> None:
+def write_world(
+    out: Path,
+    seed: int,
+    base_url: str,
+    pictures: int = 3_600,
+    truncated: bool = False,
+    shares: Mapping[str, float] = SHARES,
+) -> None:
     """Write the world of a seed, served at `base_url`, to an empty or new folder.
 
-    `pictures` is the number of different pictures in both nights together. With `truncated`, the last crawl file of
-    the last night ends in the middle of a record.
+    `pictures` is the number of different pictures in all nights together; `shares` names the nights and how much of
+    them each has. With `truncated`, the last crawl file of the last night ends in the middle of a record.
     """
+    nights = list(shares)
     out.mkdir(parents=True, exist_ok=True)
     site = Site(seed, base_url)
-    for night, share in zip(NIGHTS, (FIRST_NIGHT_SHARE, 1 - FIRST_NIGHT_SHARE), strict=True):
+    for night, share in shares.items():
         pages = site.night(night, round(pictures * share))
         _write_pages(out / "site", base_url, pages)
         _write_targets(out / "site", base_url, pages, seed)
         _write_crawl(out / "crawl" / night, pages, night, seed)
     if truncated:
-        last = max((out / "crawl" / NIGHTS[-1]).iterdir())
+        last = max((out / "crawl" / nights[-1]).iterdir())
         last.write_bytes(last.read_bytes()[: last.stat().st_size * 2 // 3])
     _write_pictures(out / "site", site.pictures, seed)
     _write_static_images(out / "site" / "static", seed)
     _write_sources(out, seed)
     _write_held_out(out / "heldout", seed)
-    _write_ground_truth(out, site, seed)
-    (out / "config.yaml").write_text(yaml.safe_dump(config(out.resolve(), seed), sort_keys=False), encoding="utf-8")
+    _write_ground_truth(out, site, nights, seed)
+    keys = config(out.resolve(), seed, nights[0])
+    (out / "config.yaml").write_text(yaml.safe_dump(keys, sort_keys=False), encoding="utf-8")
 
 
-def config(out: Path, seed: int) -> dict[str, Any]:
-    """Return the configuration of the jobs for the first night of the world in `out`."""
+def config(out: Path, seed: int, night: str) -> dict[str, Any]:
+    """Return the configuration of the jobs for a night of the world in `out`."""
     return {
         "lake": str(out / "lake"),
-        "batch": NIGHTS[0],
+        "batch": night,
         "recipe": "demo",
         "seed": seed,
         "metadata": {
@@ -83,7 +92,7 @@ def config(out: Path, seed: int) -> dict[str, Any]:
                 "vi": {"unigram_share": 0.4},  # most words have several syllables; each syllable is a unigram
             },
         },
-        "ingest": {"inputs": [str(out / "crawl" / NIGHTS[0] / "*.warc.wat.gz")], "format": "wat"},
+        "ingest": {"inputs": [str(out / "crawl" / night / "*.warc.wat.gz")], "format": "wat"},
         "balance": {"policy": "tail_proportion", "t_en": T_EN},
         "images": {"max_side": 96, "min_side": 16, "timeout_s": 2.0, "retries": 1, "allow_private_hosts": [HOST]},
     }
@@ -158,7 +167,7 @@ def _write_held_out(folder: Path, seed: int) -> None:
     _write_jsonl(folder / "labels.jsonl", rows)
 
 
-def _write_ground_truth(out: Path, site: Site, seed: int) -> None:
+def _write_ground_truth(out: Path, site: Site, nights: Sequence[str], seed: int) -> None:
     _write_jsonl(
         out / "truth.jsonl",
         (
@@ -176,7 +185,7 @@ def _write_ground_truth(out: Path, site: Site, seed: int) -> None:
     rng = Random(f"{seed}|prompts")
     prompts = {code: {kind: lang.prompts(kind, rng, PROMPTS) for kind in KINDS} for code, lang in languages().items()}
     _write_json(out / "zeroshot.json", {"languages": prompts})
-    inputs = {night: [f"crawl/{night}/*.warc.wat.gz"] for night in NIGHTS}
+    inputs = {night: [f"crawl/{night}/*.warc.wat.gz"] for night in nights}
     _write_json(out / "world.json", {"seed": seed, "base_url": site.base_url, "nights": inputs})
 
 
