@@ -12,6 +12,9 @@ DEMO ?= build/demo
 PROOF ?= build/proof
 # small or full.
 SCALE ?= small
+# The folders of `make dist`.
+DIST ?= dist
+PACKED ?= build/packed
 # The folder of `make chaos`, which is emptied at each run; how many seeds of kills, and how many nights for each.
 CHAOS ?= build/chaos
 SEEDS ?= 1
@@ -70,12 +73,12 @@ models: $(VENV)/ready ## Fetch the default language-ID model into the cache unle
 
 .PHONY: dist
 dist: $(VENV)/ready ## Build the wheel and a packed environment with it, for machines without this package, in dist
-	rm -rf dist build/packed && $(BIN)/python -m pip -q wheel --no-deps --wheel-dir dist .
-	$(PYTHON) -m venv build/packed
-	CFLAGS=-march=x86-64-v2 CXXFLAGS=-march=x86-64-v2 build/packed/bin/pip install -q \
-	  "$$(ls dist/*.whl)[segment]" "venv-pack>=0.2,<0.3" "setuptools<81"
-	build/packed/bin/venv-pack -q -p build/packed -o dist/worldcurate-env.tar.gz
-	@ls -1 dist
+	rm -rf $(DIST) $(PACKED) && $(BIN)/python -m pip -q wheel --no-deps --wheel-dir $(DIST) .
+	$(PYTHON) -m venv $(PACKED)
+	CFLAGS=-march=x86-64-v2 CXXFLAGS=-march=x86-64-v2 $(PACKED)/bin/pip install -q \
+	  "$$(ls $(DIST)/*.whl)[segment]" "venv-pack>=0.2,<0.3" "setuptools<81"
+	$(PACKED)/bin/venv-pack -q -p $(PACKED) -o $(DIST)/worldcurate-env.tar.gz --compress-level 1
+	@ls -1 $(DIST)
 
 .PHONY: clean
 clean: ## Remove the virtual environment and all build outputs

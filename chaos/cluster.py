@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -26,7 +26,7 @@ class Cluster:
         folder: where logs go.
         scratch: where workers and executors keep temporary files.
         environment: variables of workers, which their executors inherit.
-        workers: how many.
+        workers: for each worker, the words that come before its command: none, or a program that starts it elsewhere.
         home: the folder of Spark.
     """
 
@@ -35,7 +35,7 @@ class Cluster:
         folder: Path,
         scratch: Path,
         environment: Mapping[str, str],
-        workers: int = 2,
+        workers: Sequence[Sequence[str]] = ((), ()),
         home: Path | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -44,8 +44,10 @@ class Cluster:
         self._environment = {**os.environ, "SPARK_LOCAL_IP": HOST, **environment}
         self._port, page = free_ports(2)
         self.url = f"spark://{HOST}:{self._port}"
-        self._master = self._start("master", MASTER, "--port", str(self._port), "--webui-port", str(page))
-        self._workers = {number: self._start_worker(number) for number in range(workers)}
+        options = ("--port", str(self._port), "--webui-port", str(page))
+        self._before = workers
+        self._master = self._start("master", MASTER, *options, before=workers[0])
+        self._workers = {number: self._start_worker(number) for number in range(len(workers))}
         try:
             self._wait_for_workers()
         except OSError:
@@ -70,10 +72,13 @@ class Cluster:
         page, *_ = free_ports(1)
         options = ("--cores", "1", "--memory", "1g", "--work-dir", str(work), "--webui-port", str(page))
         variables = {"SPARK_LOCAL_DIRS": str(work / "tmp"), "TMPDIR": str(work / "tmp")}
-        return self._start(f"worker-{number}", WORKER, *options, self.url, **variables)
+        before = self._before[number]
+        return self._start(f"worker-{number}", WORKER, *options, self.url, before=before, **variables)
 
-    def _start(self, name: str, kind: str, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
-        command = [str(self._spark_class), kind, "--host", HOST, *arguments]
+    def _start(
+        self, name: str, kind: str, *arguments: str, before: Sequence[str] = (), **variables: str
+    ) -> subprocess.Popen[bytes]:
+        command = [*before, str(self._spark_class), kind, "--host", HOST, *arguments]
         with (self._folder / f"{name}.log").open("ab") as log:
             return subprocess.Popen(command, stdout=log, stderr=log, env={**self._environment, **variables})
 

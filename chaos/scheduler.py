@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from random import Random
@@ -30,14 +30,22 @@ class Scheduler:
         log: the file to which the commands write.
         environment: their variables.
         make_room: what an operator does when a disk is full.
+        python: the words that start Python.
 
     Attributes:
         codes: how often each exit code was seen.
     """
 
-    def __init__(self, log: Path, environment: Mapping[str, str], make_room: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        log: Path,
+        environment: Mapping[str, str],
+        make_room: Callable[[], None] = lambda: None,
+        python: Sequence[str] = (sys.executable,),
+    ) -> None:
         self.codes: Counter[int] = Counter()
         self._log, self._environment, self._make_room = log, {**os.environ, **environment}, make_room
+        self._python = python
         self._running: subprocess.Popen[bytes] | None = None
 
     def run(self, module: str, *arguments: str) -> int:
@@ -57,7 +65,7 @@ class Scheduler:
         with self._log.open("ab") as log:
             log.write(f"== {module} {' '.join(arguments)}\n".encode())
             log.flush()
-            command = [sys.executable, "-m", module, *arguments]
+            command = [*self._python, "-m", module, *arguments]
             self._running = subprocess.Popen(
                 command, start_new_session=True, stdout=log, stderr=log, env=self._environment
             )
