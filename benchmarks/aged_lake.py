@@ -25,7 +25,7 @@ from curation.lake.layout import partition_folder
 from curation.lake.parquet import PartitionWriter
 from curation.lake.schemas import PARTITIONS, SCHEMAS
 from jobs.runtime.freshness import fingerprint_of
-from jobs.runtime.runs import SETTINGS, digest
+from jobs.runtime.runs import SETTINGS, shortened
 
 WRITERS = 16
 TABLES = {
@@ -121,7 +121,7 @@ def _runs(rows: Mapping[str, Mapping[str, Any]], template: str, past: Sequence[N
                 inputs = json.loads(row["inputs"])
                 earlier = {batch: run for batch, run in counts.items() if batch != night.batch}
                 recorded = {"counts": {night.batch: counts[night.batch]}}
-                recorded |= {"earlier_counts": {"batches": len(earlier), "digest": digest(earlier)}}
+                recorded["earlier_counts"] = shortened(earlier)
                 own["inputs"] = json.dumps({**inputs, **recorded}, sort_keys=True)
                 own["fingerprint"] = fingerprint_of("totals", inputs[SETTINGS], {"counts": counts})
             yield own

@@ -79,13 +79,14 @@ def assess(
     if row is None:
         return Freshness("stale", f"run {owners[0]} is not recorded")
     same = row["fingerprint"] == fingerprint_of(stage, keys, inputs)
-    if not same and REDACTED in row["inputs"] and digest(recorded_inputs(row)) == digest(inputs):
+    compared = inputs if recorded is None else recorded
+    if not same and REDACTED in row["inputs"] and digest(recorded_inputs(row)) in (digest(inputs), digest(compared)):
         if recorded_settings(row) is None:
             reason = "the secrets in its inputs were not recorded, and neither were its settings (before 0.3.0)"
             return Freshness("unknown", reason, row)
         same = made_with(row, stage, keys)
     if not same:
-        changes = _changes(row, stage, keys, inputs if recorded is None else recorded)
+        changes = _changes(row, stage, keys, compared)
         return Freshness("stale", f"changed: {', '.join(changes)}", row)
     if not row["complete"]:
         return Freshness("incomplete", f"run {owners[0]} was incomplete: {_why_incomplete(row)}", row)

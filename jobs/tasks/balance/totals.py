@@ -14,7 +14,7 @@ from curation.balance.counts import LanguageCounts, add_up, counts_table, read_c
 from curation.lake.files import Snapshot
 from jobs.runtime.context import Context
 from jobs.runtime.partitions import require
-from jobs.runtime.runs import Outcome, digest
+from jobs.runtime.runs import Outcome, shortened
 from jobs.runtime.stage import Publication, Stage, StageRun
 from jobs.tasks import url_algorithms
 from jobs.tasks.balance.inputs import BalanceInputs
@@ -44,10 +44,9 @@ class TotalsStage(Stage):
         self.batch = self.batches[-1]
         self.fingerprint_keys = {"algorithm": ALGORITHM}
         runs = {batch: part.run_ids[0] for batch, part in counts.items()}
-        # the fingerprint covers all batches; a row that named them would grow every night
-        own = {self.batch: runs.pop(self.batch)}
-        self.recorded = {"counts": own, "earlier_counts": {"batches": len(runs), "digest": digest(runs)}}
-        self.inputs = {"counts": {**runs, **own}}
+        self.inputs = {"counts": runs}
+        earlier = {batch: run for batch, run in runs.items() if batch != self.batch}
+        self.recorded = {"counts": {self.batch: runs[self.batch]}, "earlier_counts": shortened(earlier)}
         self.outputs = {"totals": {"match_id": match_id, "batch": self.batch}}
 
     @classmethod

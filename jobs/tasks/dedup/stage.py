@@ -22,7 +22,7 @@ from jobs.runtime.config import Config
 from jobs.runtime.context import Context
 from jobs.runtime.freshness import made_with, recorded_inputs
 from jobs.runtime.partitions import require
-from jobs.runtime.runs import SETTINGS, find_run
+from jobs.runtime.runs import SETTINGS, find_run, shortened
 from jobs.runtime.stage import Publication, Stage, StageRun
 from jobs.tasks.dedup.hash_pictures import hash_limits
 from jobs.tasks.dedup.sources import KeptImages, ListedPictures, units_of, units_to_embed
@@ -55,6 +55,7 @@ class DuplicatesStage(Stage):
             "earlier": {batch: [*images.run_ids, *dups.run_ids] for batch, (images, dups) in self.before.items()},
             "hash_lists": [[file.path, file.size, file.etag] for file in lists],
         }
+        self.recorded = {**self.inputs, "earlier": shortened(self.inputs["earlier"])}
         self.outputs = {"duplicates": partition}
         self.reads = [self.images]
 
