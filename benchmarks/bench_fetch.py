@@ -3,8 +3,9 @@
 Both reduce pictures of 800 x 600 pixels to at most 256 and store JPEG of quality 95. Start-up is excluded by measuring
 a run of few URLs too and dividing the differences. SSIM compares the stored pictures with a Lanczos reduction. With
 `--bad_hosts`, every second run fetches the same URLs while one host in 20 hangs and one in 20 fails; throughput is that
-of the pictures that are stored, and ours prints its longest task beside its deadline. img2dataset runs in an
-environment of its own: IMG2DATASET names its Python; without it, only ours runs.
+of the pictures that are stored, and ours prints its longest task beside its deadline. Of its CPU time, the share of the
+codecs is that of `verify`: checks, decode, resize, encode, hashes (`bench_image_codecs.py` has them alone). img2dataset
+runs in an environment of its own: IMG2DATASET names its Python; without it, only ours runs.
 
     [IMG2DATASET=…/bin/python] python benchmarks/bench_fetch.py [--tiny] [--bad_hosts] [URLS]    (default: 20000)
 """
@@ -32,7 +33,9 @@ from common import ROOT, run, scaled, table
 from image_site import HOSTS, PICTURES, host, pictures
 from PIL import Image
 
-BAD_HOSTS = "--bad_hosts" in sys.argv
+if "--bad_hosts" in sys.argv:
+    os.environ["BAD_HOSTS"] = "1"  # the floors look for it
+BAD_HOSTS = "BAD_HOSTS" in os.environ
 sys.argv = [argument for argument in sys.argv if argument != "--bad_hosts"]
 URLS = scaled(20_000, 300)
 FEW = scaled(400, 40)
@@ -49,8 +52,18 @@ from pathlib import Path
 import pyarrow as pa, pyarrow.parquet as pq
 from curation.images.decode import ImageLimits
 from curation.images.download import FetchSettings
+from curation.images import rows as rows_module
 from curation.images.fetch import Fetcher
-from curation.images.rows import fetch_and_verify
+from curation.images.rows import fetch_and_verify, verify
+codec_s = 0.0
+def timed(*given):
+    global codec_s
+    began = time.thread_time()
+    try:
+        return verify(*given)
+    finally:
+        codec_s += time.thread_time() - began
+rows_module.verify = timed
 urls, out = Path(sys.argv[1]).read_text().split(), Path(sys.argv[3])
 timeout_s, task_timeout_s, task_rows = float(sys.argv[2]), float(sys.argv[4]), int(sys.argv[5])
 hosts = tuple({url.split("/")[2] for url in urls})
@@ -64,7 +77,7 @@ with Fetcher(FetchSettings(timeout_s=timeout_s, task_timeout_s=task_timeout_s, a
         reasons.update(row["reason"] for row in fetched)
         stored = {"url": [row["image_id"] for row in fetched], "jpg": [row["image"] for row in fetched]}
         pq.write_table(pa.table(stored), out / f"{start}.parquet")
-(out / "limits").write_text(f"{longest} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}")
+(out / "limits").write_text(f"{longest} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024} {codec_s}")
 print(reasons, file=sys.stderr)
 """
 THEIRS = """
@@ -78,15 +91,16 @@ download(url_list=sys.argv[1], output_folder=sys.argv[3], output_format="parquet
 
 @dataclass(frozen=True)
 class Run:
-    """A process: CPU seconds with its children, seconds, longest task, peak MB, stored pictures, and some by number.
+    """A process: CPU seconds with its children, seconds; of ours the longest task, peak MB and CPU seconds of codecs.
 
-    The longest task and the peak are those of ours; they are 0 for img2dataset.
+    Also how many pictures it stored, and some of them by number.
     """
 
     cpu: float
     seconds: float
     longest: float
     peak: float
+    codecs: float
     stored: int
     pictures: dict[int, bytes]
 
@@ -97,7 +111,7 @@ def serving(delay_ms: float) -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, str(ROOT / "benchmarks" / "image_site.py"), str(port), str(delay_ms)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
         assert server.stdout is not None
         server.stdout.readline()
         try:
@@ -117,8 +131,9 @@ def measure(python: str, script: str, urls: list[str]) -> Run:
         subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         after, seconds = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter() - began
         cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        longest, peak = map(float, (out / "limits").read_text().split()) if (out / "limits").exists() else (0.0, 0.0)
-        return Run(cpu, seconds, longest, peak, *read_stored(out))
+        limits = (out / "limits").read_text() if (out / "limits").exists() else "0 0 0"
+        longest, peak, codecs = map(float, limits.split())
+        return Run(cpu, seconds, longest, peak, codecs, *read_stored(out))
 
 
 def read_stored(folder: Path) -> tuple[int, dict[int, bytes]]:
@@ -158,7 +173,7 @@ def main() -> None:
     ways = {"ours": (sys.executable, OURS)}
     if peer := os.environ.get("IMG2DATASET"):
         ways["img2dataset"] = (peer, THEIRS)
-    cells, per_second = [], {}
+    cells, speeds = [], dict[tuple[int, str, str], tuple[float, float]]()
     for delay_ms in (0, 100):
         with serving(delay_ms) as port:
             kinds = [(bad, name) for bad in (("", "/bad") if BAD_HOSTS else ("",)) for name in ways]
@@ -168,29 +183,37 @@ def main() -> None:
                     taken[bad, name].append(measured(*ways[name], port, total, bad))
         for (bad, name), rounds in taken.items():
             cpu, wall = (statistics.median(values) for values in list(zip(*rounds, strict=True))[:2])
-            per_second[delay_ms, name, bad] = wall
-            share = f"{wall / per_second[delay_ms, name, '']:.0%}"
+            speeds[delay_ms, name, bad] = cpu, wall
+            share = f"{wall / speeds[delay_ms, name, ''][1]:.0%}"
             longest = max(run.longest for *_, run in rounds)
             deadline = f"{longest:.1f} of {TASK_TIMEOUT_S:.0f} s" if longest else ""
             small, large = (statistics.median(run.peak for run in runs) for runs in list(zip(*rounds, strict=True))[2:])
             peaks = f"{small:.0f} and {large:.0f} MB" if large else ""
             quality = f"{similarity(rounds[-1][3].pictures):.4f}"
+            codecs = statistics.median((run.codecs - few.codecs) / (run.cpu - few.cpu) for *_, few, run in rounds)
+            codec_share = f"{codecs:.0%}" if codecs else ""
             hosts = "5% hang, 5% fail" if bad else "good"
-            cells.append([f"{delay_ms} ms", hosts, name, f"{cpu:.0f}", f"{wall:.0f}", share, deadline, peaks, quality])
+            speed = [f"{cpu:.0f}", f"{wall:.0f}", share]
+            cells.append([f"{delay_ms} ms", hosts, name, *speed, deadline, peaks, codec_share, quality])
     columns = [
         "latency", "hosts", "program", "pictures per CPU second", "per second", "of clean", "longest task",
-        f"peak of {FEW} URLs and of all", "SSIM",
+        f"peak of {FEW} URLs and of all", "codecs", "SSIM",
     ]  # fmt: skip
-    kept = {
-        f"{delay} ms, with bad hosts": per_second[delay, "ours", "/bad"] / per_second[delay, "ours", ""]
-        for delay in (0, 100)
-        if BAD_HOSTS
-    }
-    table(f"{total} URLs", columns, cells, name="fetch", ratios=kept)
+    table(f"{total} URLs", columns, cells, name="fetch", ratios=compared(speeds))
+
+
+def compared(speeds: dict[tuple[int, str, str], tuple[float, float]]) -> dict[str, float]:
+    """Return the ratios that have a floor, of speeds (per CPU second, per second) by latency, program and hosts."""
+    ratios = {}
+    for (delay, name, bad), theirs in speeds.items():
+        ours = speeds[delay, "ours", ""]
+        if name == "ours" and bad:
+            ratios[f"{delay} ms, with bad hosts"] = theirs[1] / ours[1]
+        elif name != "ours" and not bad:
+            ratios[f"{delay} ms, per CPU second"] = ours[0] / theirs[0]
+            ratios[f"{delay} ms, per second"] = ours[1] / theirs[1]
+    return ratios
 
 
 if __name__ == "__main__":
-    if BAD_HOSTS:
-        run(main)  # the floors are shares of the clean throughput
-    else:
-        main()
+    run(main)

@@ -1,13 +1,15 @@
 """A web server on many loopback addresses for bench_fetch: photo-like pictures, a delay, and bad hosts.
 
-python benchmarks/image_site.py PORT DELAY_MS    (prints a line when it listens)
+python benchmarks/image_site.py PORT DELAY_MS    (prints a line when it listens, and ends with its standard input)
 """
 
 from __future__ import annotations
 
 import asyncio
 import io
+import os
 import sys
+import threading
 from typing import cast
 
 import numpy as np
@@ -73,8 +75,15 @@ class Connection(asyncio.Protocol):
             asyncio.get_running_loop().call_later(self.delay_s, self._transport.write, answer)
 
 
+def end_with_input() -> None:
+    """End the process when its standard input does: the one that started it is gone then, however it ended."""
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+
 async def main(port: int, delay_ms: float) -> None:
-    """Serve until killed."""
+    """Serve until the standard input ends."""
+    threading.Thread(target=end_with_input, daemon=True).start()
     heads = "HTTP/1.1 200 OK\r\nServer: bench\r\nContent-Type: {}\r\nContent-Length: {}\r\n\r\n"
     Connection.answers = [heads.format(kind, len(body)).encode() + body for kind, body in pictures()]
     Connection.delay_s = delay_ms / 1000

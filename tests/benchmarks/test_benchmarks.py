@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -41,7 +43,7 @@ def test_every_floor_belongs_to_a_benchmark_and_is_a_ratio():
     for tables in FLOORS.values():
         for rows in tables.values():
             for floor in rows.values():
-                assert floor.keys() == {"min_ratio"}
+                assert floor.keys() - {"needs"} == {"min_ratio"}
                 assert floor["min_ratio"] > 0
 
 
@@ -58,6 +60,44 @@ def test_a_floor_without_a_row_and_a_row_without_a_floor_are_named(common):
         ["old", "has a floor but was not measured"],
         ["new", "has no floor"],
     ]
+
+
+def test_a_floor_that_needs_a_peer_is_compared_only_where_the_peer_is(common, monkeypatch):
+    floors = {"speed": {"peer": {"min_ratio": 2.0, "needs": "THE_PEER"}}}
+    monkeypatch.delenv("THE_PEER", raising=False)
+    assert common.check("bench_x", floors, {}) == []
+    assert common.check("bench_x", floors, {"speed": {"peer": 1.0}}) != []
+    monkeypatch.setenv("THE_PEER", "/bin/python")
+    assert "was not measured" in common.check("bench_x", floors, {})[0]
+
+
+def test_the_server_of_pictures_ends_with_the_process_that_started_it():
+    """That process is killed, and has no time to tell the server."""
+    starts = (
+        "import subprocess, sys\n"
+        f"command = [sys.executable, {str(ROOT / 'benchmarks' / 'image_site.py')!r}, '0', '0']\n"
+        "server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)\n"
+        "server.stdout.readline()\n"
+        "print(server.pid, flush=True)\n"
+        "server.wait()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", starts], stdout=subprocess.PIPE) as parent:
+        pid = int(parent.stdout.readline())
+        os.kill(pid, 0)
+        parent.kill()
+    for _ in range(600):
+        if not is_running(pid):
+            return
+        time.sleep(0.1)
+    os.kill(pid, signal.SIGKILL)
+    pytest.fail("the server is still running")
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 @pytest.mark.parametrize(("ratio", "code"), [(1.0, 1), (4.0, 0)])
