@@ -82,7 +82,8 @@ class LanguageRuns:
         self._data: LanguageData  # on rank 0
         self._states, version = world.broadcast_from_main(self._start)
         saved = self._states[0].config if self._states else None
-        self._config = config.with_streams(world.size, saved).model_copy(update={"version": version})
+        pinned = version if config.version is None else config.version  # another one than before is refused later
+        self._config = config.with_streams(world.size, saved).model_copy(update={"version": pinned})
 
     def _start(self) -> Started:
         """Read what is there, and check it and the pairs; rank 0 alone."""

@@ -177,6 +177,14 @@ def test_another_sequence_is_refused_in_one_line(whole, lake, keys, line):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("step", [2, 4])
+def test_another_version_of_the_table_is_refused_also_in_the_middle_of_a_language(whole, lake, tmp_path, step):
+    shutil.copytree(whole, tmp_path / "out")
+    (folder(tmp_path / "out", 2).parent / "latest").write_text(f"step-{step:08}")
+    with pytest.raises(UsageError, match=r"version: .* was trained on version 1 of the table and cannot continue with"):
+        run(lake, tmp_path / "out", resume=True, version=7)
+
+
 @pytest.mark.parametrize(
     ("keys", "line"),
     [
