@@ -55,7 +55,7 @@ from training.methods.catalog import methods
 from training.output.lock import LOCK_FILE, lock_output, unseen_output
 from training.output.manifest import check_manifest
 from training.output.s3_copy import S3Copy
-from training.sequence.language_runs import Prepare, learn_languages
+from training.sequence.language_runs import Complete, learn_languages
 
 log = logging.getLogger(__name__)
 
@@ -102,13 +102,13 @@ def train(config: TrainConfig, world: World, *, dry_run: bool = False) -> dict[s
         return learn_languages(
             config,
             world,
-            lambda of_language, prepare: _train(of_language, world, dry_run=dry_run, prepare=prepare),
+            lambda of_language, complete: _train(of_language, world, dry_run=dry_run, complete=complete),
             dry_run=dry_run,
         )
 
 
-def _train(config: TrainConfig, world: World, *, dry_run: bool, prepare: Prepare | None = None) -> dict[str, Any]:
-    """Train a run, of which the output is locked; `prepare` completes what it starts with."""
+def _train(config: TrainConfig, world: World, *, dry_run: bool, complete: Complete | None = None) -> dict[str, Any]:
+    """Train a run, of which the output is locked; `complete` completes its start."""
     resume = world.broadcast_from_main(lambda: _find_resume_point(config, dry_run=dry_run))
     if resume and is_s3(_resume_source(config)):  # the hosts of other ranks have no copy of it yet
         first_of_host = os.environ.get("LOCAL_RANK", "0") == "0" and not world.is_main
@@ -142,7 +142,7 @@ def _train(config: TrainConfig, world: World, *, dry_run: bool, prepare: Prepare
         tokenizer = world.broadcast_from_main(lambda: make_tokenizer(config, split))
         model = make_model(config, tokenizer)
     start = RunStart(model, tokenizer, resume)
-    trainer = Trainer(config, world, samples, prepare(start, split) if prepare else start)
+    trainer = Trainer(config, world, samples, complete(start, split) if complete else start)
     return trainer.dry_run(languages) if dry_run else trainer.run()
 
 

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from curation.errors import UsageError
 from training.config import TrainConfig
 from training.data.shard_index import TrainValSplit
+from training.data.tokenizer import Tokenizer
 from training.distributed import World
 from training.engine import checkpoint
 from training.engine.checkpoint import TrainingState
@@ -36,8 +37,8 @@ from training.sequence.recall_matrix import RecallMatrix
 log = logging.getLogger(__name__)
 
 Summary = dict[str, Any]
-Prepare = Callable[[RunStart, TrainValSplit], RunStart]
-TrainOne = Callable[[TrainConfig, Prepare], Summary]
+Complete = Callable[[RunStart, TrainValSplit], RunStart]
+TrainOne = Callable[[TrainConfig, Complete], Summary]
 
 
 class Started(NamedTuple):
@@ -67,7 +68,7 @@ def learn_languages(config: TrainConfig, world: World, train_one: TrainOne, *, d
     for number, language in enumerate(languages):
         if not learned[number]:
             log.info("language %d of %d: %s", number + 1, len(languages), language)
-            summary = train_one(runs.config_of(number), runs.preparation(number, dry_run=dry_run))
+            summary = train_one(runs.config_of(number), partial(runs.complete, number, dry_run=dry_run))
             if dry_run:
                 return summary
         world.broadcast_from_main(partial(runs.measure, number, again=not learned[number]))
@@ -140,38 +141,35 @@ class LanguageRuns:
             changes |= {"start": Start(checkpoint=str(before)), "tokenizer": "train"}
         return self._config.model_copy(update=changes)
 
-    def preparation(self, number: int, *, dry_run: bool) -> Prepare:
-        """Return the function that completes the start of the run of a language with new tokens and their factors."""
-        config, folder = self.config_of(number), self._folder(number)
+    def complete(self, number: int, start: RunStart, split: TrainValSplit, *, dry_run: bool) -> RunStart:
+        """Return the start of the run of a language with the embeddings of its new tokens and all factors."""
+        main = self._world.broadcast_from_main
+        growths = main(lambda: [Growth.read(self._folder(earlier)) for earlier in range(number)])
+        if start.resume is None:
+            growth, tokenizer = main(lambda: self._grow(number, start, split, dry_run=dry_run))
+            start = grow_model(self.config_of(number), start, growth, tokenizer)
+        else:
+            growth = main(lambda: Growth.read(self._folder(number)))
+        return start._replace(token_factors=token_factors(start, [*growths, growth]))
 
-        def grow(start: RunStart, split: TrainValSplit) -> tuple[Growth, Any]:
-            if number:
-                before = Path(config.start.checkpoint or "")
-                check_manifest(before)
-                check_makers(split.train.makers, TrainingState.read(before))
-            growth, tokenizer = grow_vocabulary(config, start.tokenizer, split.train, self._data)
-            changed = ", ".join(f"{share:.1%} of {name}" for name, share in growth.changed_texts.items()) or "none"
-            log.info(
-                "%s: %d new tokens, %d in all; texts of earlier languages whose ids change: %s",
-                growth.language,
-                growth.tokens - growth.known_tokens,
-                growth.tokens,
-                changed,
-            )
-            if not dry_run:
-                growth.write(folder)
-            return growth, tokenizer
-
-        def prepare(start: RunStart, split: TrainValSplit) -> RunStart:
-            earlier = self._world.broadcast_from_main(lambda: [Growth.read(self._folder(n)) for n in range(number)])
-            if start.resume is None:
-                growth, tokenizer = self._world.broadcast_from_main(lambda: grow(start, split))
-                start = grow_model(config, start, growth, tokenizer)
-            else:
-                growth = self._world.broadcast_from_main(lambda: Growth.read(folder))
-            return start._replace(token_factors=token_factors(start, [*earlier, growth]))
-
-        return prepare
+    def _grow(self, number: int, start: RunStart, split: TrainValSplit, *, dry_run: bool) -> tuple[Growth, Tokenizer]:
+        """Add the tokens of a language, report what they change, and write it; rank 0 alone."""
+        config = self.config_of(number)
+        if number:
+            before = Path(config.start.checkpoint or "")
+            check_manifest(before)
+            check_makers(split.train.makers, TrainingState.read(before))
+        growth, tokenizer = grow_vocabulary(config, start.tokenizer, split.train, self._data)
+        log.info(
+            "%s: %d new tokens, %d in all; texts of earlier languages whose ids change: %s",
+            growth.language,
+            growth.tokens - growth.known_tokens,
+            growth.tokens,
+            ", ".join(f"{share:.1%} of {name}" for name, share in growth.changed_texts.items()) or "none",
+        )
+        if not dry_run:
+            growth.write(self._folder(number))
+        return growth, tokenizer
 
     def measure(self, number: int, *, again: bool) -> None:
         """Measure recall of the languages up to one by its model, and write the matrix; rank 0 alone.
