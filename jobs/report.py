@@ -1,4 +1,4 @@
-"""Writes HTML pages: `LAKE/reports/<recipe>/<batch>.html` about a batch, and `LAKE/reports/index.html` about all.
+"""Writes HTML pages: `LAKE/reports/<recipe>/<batch>.html` about a batch, `index.html` and `trends.html` about all.
 
 The page of a batch shows every stage that has run and names those that have not, so it can be written at any time.
 """
@@ -9,7 +9,7 @@ import logging
 import sys
 import time
 
-from curation.report import index_page, night_page
+from curation.report import index_page, night_page, trends_page
 from jobs.runtime.context import Context
 from jobs.runtime.job import Job, main
 from jobs.runtime.runs import Outcome
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def run(context: Context) -> list[Outcome]:
-    """Write the page of the batch and recipe, and the index of all pages."""
+    """Write the page of the batch and recipe, the index of all pages, and the trends."""
     started = time.monotonic()
     lake, recipe, batch = context.lake, context.config.recipe, context.batch
     page = lake.layout.batch_page(recipe, batch)
@@ -30,13 +30,15 @@ def run(context: Context) -> list[Outcome]:
 
 
 def _write_index(context: Context) -> None:
-    """Write the index of all pages, unless the one that exists was made from the same data."""
+    """Write the index of all pages and the trends, unless those that exist were made from the same data."""
     storage, path = context.storage, context.lake.layout.index_page
     if storage.exists(path):
         page = storage.read_bytes(path).decode("utf-8", "replace")
         if index_page.is_made_from(page, index.state(context.lake)):
             return
-    storage.write_bytes(path, index_page.render(index.collect(context.lake)).encode())
+    found = index.collect(context.lake)
+    storage.write_bytes(context.lake.layout.trends_page, trends_page.render(found).encode())
+    storage.write_bytes(path, index_page.render(found).encode())  # last, because it says what both were made from
 
 
 JOB = Job("report", __doc__ or "", run)

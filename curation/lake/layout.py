@@ -94,6 +94,11 @@ class LakeLayout:
         """HTML page that lists all batches, recipes and metadata versions."""
         return self._path("reports", "index.html")
 
+    @property
+    def trends_page(self) -> str:
+        """HTML page that draws the figures of all batches."""
+        return self._path("reports", "trends.html")
+
     def batch_page(self, recipe: str, batch: str) -> str:
         """Return the path of a batch's HTML page."""
         return self._path("reports", recipe, f"{batch}.html")

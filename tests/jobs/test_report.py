@@ -173,7 +173,9 @@ def test_the_index_lists_batches_recipes_and_metadata_with_their_pages(context):
     page_of(context)
     index = lxml.html.fromstring(context.storage.read_bytes(context.lake.layout.index_page).decode())
     assert index.xpath("//h2/text()") == ["Batches without a recipe", "Recipe default", "Metadata versions"]
-    assert index.xpath("//a/@href") == ["default/b1.html"]
+    assert index.xpath("//a/@href") == ["trends.html", "default/b1.html"]
+    trends = lxml.html.fromstring(context.storage.read_bytes(context.lake.layout.trends_page).decode())
+    assert trends.xpath("//h2/text()") == ["Recipe default"]
     rows = [[" ".join(cell.text_content().split()) for cell in row] for row in index.xpath("//tbody/tr")]
     assert rows[0][0] == "b0"
     assert rows[0][-1] == "not run: match, totals, balance, images, shards; incomplete: ingest"

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from curation.errors import OutputError
+from curation.report.night_figures import LEVELS, SHARE_OF, figures
 from jobs.runtime.config import AlarmsSection
 
 if TYPE_CHECKING:
@@ -21,17 +22,6 @@ log = logging.getLogger(__name__)
 
 MIN_NIGHTS = 3  # that a range is made of
 ALARMS = "alarms"  # key of the totals of a run
-# Stage, numerator and denominator in its totals, and the name of the share.
-SHARES = (
-    ("ingest", "kept", "read", "kept share"),
-    ("match", "images_matched", "images", "matched share"),
-    ("balance", "curated", "images", "keep rate"),
-    ("images", "fetched", "images", "fetched share"),
-)
-# Stage, texts or pairs by language in its totals, and the start of the name of a language's share of them.
-SHARE_OF = "share of "
-LANGUAGES = (("match", "texts_by_lang", f"{SHARE_OF}texts in"), ("balance", "curated_by_lang", f"{SHARE_OF}pairs in"))
-LEVELS = ("t_en", "p")  # totals of balance that are no shares of the night
 
 
 def with_alarms(run: StageRun, totals: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -50,20 +40,6 @@ def with_alarms(run: StageRun, totals: Mapping[str, Any]) -> Mapping[str, Any]:
     for alarm in found:
         log.warning("alarms: %s of batch %s: %s", run.name, run.batch, alarm)
     return {**totals, ALARMS: found} if found else totals
-
-
-def figures(stage: str, totals: Mapping[str, Any]) -> dict[str, float]:
-    """Return the figures of a stage that are compared, by name; those without rows are left out."""
-    found = {
-        name: totals[part] / totals[whole]
-        for of, part, whole, name in SHARES
-        if of == stage and totals.get(whole) and part in totals
-    }
-    for of, key, name in LANGUAGES:
-        counts = totals.get(key, {}) if of == stage else {}
-        if whole := sum(counts.values()):
-            found |= {f"{name} {lang}": count / whole for lang, count in counts.items()}
-    return found | {key: totals[key] for key in LEVELS if stage == "balance" and totals.get(key) is not None}
 
 
 def alarms(now: Mapping[str, float], earlier: Sequence[Mapping[str, float]], section: AlarmsSection) -> Iterator[str]:

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.errors import OutputError
+from curation.report.night_figures import figures
 from jobs import balance, fetch_images, ingest, match, nightly
-from jobs.runtime.batches.drift import MIN_NIGHTS, alarms, figures
+from jobs.runtime.batches.drift import MIN_NIGHTS, alarms
 from jobs.runtime.config import AlarmsSection
 from jobs.runtime.context import Context
 from support.in_process import change, prepare, without_spark, write_crawl
