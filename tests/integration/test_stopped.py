@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -44,8 +47,10 @@ def test_a_stopped_job_says_so_in_one_line_and_in_its_metrics(tmp_path, number, 
         arguments = ["--lake", str(lake), "--batch", "b1", "--ingest.inputs", str(tmp_path / "files.paths")]
         command = [sys.executable, "-m", "jobs.ingest", *arguments, "--ingest.format", "jsonl"]
         # a file, because processes of Spark that end later keep a pipe open
+        (tmp_path / "t").mkdir()
+        environment = {**os.environ, "TMPDIR": str(tmp_path / "t")}
         with (tmp_path / "stderr").open("w") as stderr:
-            job = subprocess.Popen(command, start_new_session=True, stderr=stderr)
+            job = subprocess.Popen(command, start_new_session=True, stderr=stderr, env=environment)
         try:
             assert reading.wait(120)
             (os.killpg if to_group else os.kill)(job.pid, number)
@@ -62,3 +67,21 @@ def test_a_stopped_job_says_so_in_one_line_and_in_its_metrics(tmp_path, number, 
     assert "at org.apache" not in said
     metrics = (lake / "reports" / "metrics" / "worldcurate_ingest.prom").read_text()
     assert f'worldcurate_last_run_exit_code{{stage="ingest"}} {code}.0' in metrics
+    assert not list((tmp_path / "t").glob("worldcurate-run-*")), "the folder of temporary files is removed"
+    for _ in range(300):
+        if not (left := processes_of_session(job.pid)):
+            break
+        time.sleep(0.1)
+    assert not left, "the JVM and its workers end too"
+
+
+def processes_of_session(session: int) -> list[str]:
+    """Return the names of the processes that a job has started and that still run."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            name, _, fields = stat.read_text().rpartition(")")
+            state, _, _, of_session, *_ = fields.split()
+            if int(of_session) == session and state != "Z":
+                found.append(name.partition("(")[2])
+    return found
