@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from pyspark.sql import SparkSession
 
+from curation.cli.tracing import span
 from curation.io.storage import Storage
 from curation.lake.lake import Lake
 from jobs.runtime import session
@@ -104,4 +105,5 @@ class Context:
         if not units:
             return []
         seconds = {"progress_s": self.config.progress_s, "backoff_s": self.config.backoff_s}
-        return run_tasks(self.spark, name, units, task, **seconds, on_crash=on_crash, at_once=at_once)
+        with span(name, units=len(units)):
+            return run_tasks(self.spark, name, units, task, **seconds, on_crash=on_crash, at_once=at_once)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from curation.cli.command import Command, CommandOptions
 from curation.cli.run import run_command
+from curation.cli.tracing import span
 from curation.io.lease import hold_lease
 from curation.lake.names import check_name
 from jobs.runtime.config import Config
@@ -74,7 +75,8 @@ def run_job(job: Job, context: Context, *, is_step: bool = False) -> list[Outcom
     try:
         if "lake" in job.required and not context.config.create:
             context.lake.check_exists()  # before inputs are listed and Spark starts
-        with _lease(context) if job.holds_lease and not is_step else nullcontext():
+        lease = _lease(context) if job.holds_lease and not is_step else nullcontext()
+        with lease, span(job.name, batch=context.config.batch or "", recipe=context.config.recipe):
             outcomes = job.run(context)
     except BaseException as error:
         if not (context.dry_run or (job.name == "gc" and context.config.gc.dry_run)):
