@@ -56,6 +56,11 @@ lint: $(VENV)/ready ## Check style and formatting (ruff), types (mypy), import o
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 
+.PHONY: audit
+audit: $(VENV)/ready ## Compare the installed packages with known vulnerabilities (needs the network)
+	$(PYTHON) -m venv build/audit && build/audit/bin/pip install -q 'pip-audit>=2.9,<3'
+	build/audit/bin/pip-audit --strict --skip-editable --path $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+
 .PHONY: bench
 bench: $(VENV)/ready models ## Run every benchmark, print its tables and compare them with benchmarks/floors.yaml
 	@status=0; for script in benchmarks/bench_*.py; do \
