@@ -33,7 +33,7 @@ def prefix(request) -> str:
     return f"s3://lake/{abs(hash(request.node.name))}"
 
 
-def first_times(fault: str, times: int = 2):
+def first_times(fault: str, times: int = 1):
     """Choose a fault for the first requests of each kind for each path."""
     counts = Counter[tuple[str, str]]()
 
