@@ -12,6 +12,7 @@ only the rows that are new or have changed.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from itertools import count, groupby
 from typing import Any, ClassVar, Final, Self
@@ -86,7 +87,8 @@ class AnnotateStage(Stage):
             "reused": rows - num_made,
             "without_value": sum(part.without_value for part in made),
         }
-        return Publication({"annotations": files}, totals)
+        reasons = sum((Counter(part.reasons) for part in made), Counter[str]())
+        return Publication({"annotations": files}, totals, dict(sorted(reasons.items())))
 
     def _units(self) -> list[RowsOfShard]:
         """Return the work units: parts of files, in order."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, TypedDict
+from typing import Any, NamedTuple, Protocol, TypedDict
 
 import pyarrow as pa
 
@@ -14,6 +14,12 @@ class WrittenText(TypedDict):
     text: str
     style: str
     of: int | None
+
+
+class NoValue(NamedTuple):
+    """In the place of a value that cannot be made: the reason, which the run counts."""
+
+    reason: str
 
 
 class Maker(Protocol):
@@ -34,7 +40,7 @@ class Maker(Protocol):
     uses_seed: bool
 
     def __call__(self, rows: pa.Table, seed: int) -> Sequence[Any]:
-        """Return the value of each row, None if it has none.
+        """Return the value of each row, None if it has none, or a `NoValue` if it should have one.
 
         The value of a kind with several columns is a dictionary by column. Raises any Exception, which ends the stage.
         """

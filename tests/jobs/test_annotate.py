@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import ClassVar
 
@@ -21,6 +22,8 @@ from jobs.tasks.annotate.make import MakeRows
 from jobs.tasks.annotate.write import METADATA_KEY, WriteShard
 from support.compaction import Killed, kill_at
 from support.in_process import change
+from support.scenes import encoded, scene
+from support.videos import write_video
 
 KINDS = {"kinds": ["propn_share"]}
 
@@ -64,6 +67,26 @@ def test_annotations_have_the_files_row_groups_and_rows_of_the_shards(context):
     assert sum(outcome.totals["made"] for outcome in outcomes) == len(expected)
     assert sum(outcome.totals["without_value"] for outcome in outcomes) == sum(share is None for share in shares)
     assert not any(outcome.fresh for outcome in annotate.run(context))
+
+
+def test_a_video_that_cannot_be_read_costs_its_own_row_and_is_counted_with_its_reason(context, tmp_path):
+    pytest.importorskip("av")
+    ids = [row["image_id"] for file in files(context, table="shards") for row in file.read(["image_id"]).to_pylist()]
+    good, bad = write_video(tmp_path / "v.mp4"), tmp_path / "picture.mp4"
+    bad.write_bytes(encoded(scene()))
+    videos = dict(zip(ids, [good, str(bad), "/no/such", str(bad)], strict=False))
+    lines = [json.dumps({"image_id": name, "video": video, "subtitle": "s"}) for name, video in videos.items()]
+    (tmp_path / "videos.jsonl").write_text("\n".join(lines))
+    maker = {"model": str(tmp_path / "videos.jsonl"), "count": 3}
+    outcomes = annotate.run(asking(context, kinds=["frames"], makers={"frames": maker}))
+    drops = Counter[str]()
+    for outcome in outcomes:
+        drops.update(outcome.drops)
+    assert drops == {"not_a_video": 2, "video_missing": 1}
+    made = {row["image_id"]: row["frames"] for row in rows(context, "frames")}
+    assert made.keys() == set(ids)
+    assert [name for name, frames in made.items() if frames is not None] == [ids[0]]
+    assert len(made[ids[0]]) == 3
 
 
 def test_every_file_names_its_maker(context):

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from curation.dedup.duplicates import DROP_REASONS
-from curation.images import decode, fetch
+from curation.images import decode, fetch, video_frames
 from curation.images.filters.apply import FAILED
 from curation.images.filters.uniformity import LowEntropy, NearUniform
 from curation.images.refs.roots import REFUSED
@@ -84,6 +84,10 @@ def test_the_reasons_of_ingest_are_listed():
 
 def test_the_reasons_of_failed_images_are_listed():
     assert set(documented()["images"]) == fetch.REASONS | decode.REASONS | FILTERS | {"http_404"}
+
+
+def test_the_reasons_of_annotations_are_listed():
+    assert set(documented()["annotate"]) == video_frames.REASONS
 
 
 def test_the_reasons_of_the_other_stages_are_listed():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.annotations.base import Maker
+from curation.annotations.base import Maker, NoValue
 from curation.annotations.load import KEY, load_maker
 from curation.cli.annotate_config import AnnotateSection
 from curation.errors import UsageError, WorldcurateError
@@ -36,13 +37,17 @@ class RowsOfShard:
 
 
 class MadeRows(msgspec.Struct):
-    """A staged file of annotations: its size in bytes, its rows, and how many were made and have no value."""
+    """A staged file of annotations: its size in bytes, its rows, and how many were made and have no value.
+
+    `reasons` counts those of the rows whose values could not be made; earlier rows count without them.
+    """
 
     path: str
     size: int
     rows: int
     made: int
     without_value: int
+    reasons: dict[str, int] = {}
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ class MakeRows:
         ids, hashes = inputs["image_id"].combine_chunks(), hash_inputs(inputs, maker.reads)
         known, numbers = self.earlier.find(ids, hashes, schema)
         to_make = pc.is_null(numbers)
-        made = self._make(maker, unit, inputs, to_make, schema)
+        made, reasons = self._make(maker, unit, inputs, to_make, schema)
         # earlier rows first, then those made now, and back to the order of the shards
         positions = pc.if_else(to_make, pc.add(known.num_rows, _counts_before(to_make)), pc.cast(numbers, pa.int64()))
         columns = [pa.concat_arrays([known[f.name].combine_chunks(), column]) for f, column in made]
@@ -78,22 +83,24 @@ class MakeRows:
             table.num_rows,
             made=pc.sum(to_make).as_py() or 0,
             without_value=table.column(2).null_count,
+            reasons=reasons,
         )
         self.progress.record(unit.number, rows)
         return rows
 
     def _make(
         self, maker: Maker, unit: RowsOfShard, inputs: pa.Table, to_make: pa.Array, schema: pa.Schema
-    ) -> list[tuple[pa.Field, pa.Array]]:
-        """Return the columns of the rows that are to be made."""
+    ) -> tuple[list[tuple[pa.Field, pa.Array]], dict[str, int]]:
+        """Return the columns of the rows that are to be made, and how many have no value for each reason."""
         fields = list(schema)[2:]
         if not pc.any(to_make).as_py():
-            return [(field, pa.array([], field.type)) for field in fields]
+            return [(field, pa.array([], field.type)) for field in fields], {}
         missing = {*maker.reads} - {*inputs.column_names}
         rows = read_inputs(self.storage, unit.rows, maker.reads) if missing else inputs
         try:
             values: Sequence[Any] = maker(rows.filter(to_make).combine_chunks(), self.seed)
-            columns = as_columns(values, fields)
+            reasons = Counter(value.reason for value in values if isinstance(value, NoValue))
+            columns = as_columns([None if isinstance(value, NoValue) else value for value in values], fields)
         except WorldcurateError:
             raise
         except Exception as error:  # a maker may raise anything
@@ -103,7 +110,7 @@ class MakeRows:
             raise UsageError(
                 f"{KEY}.{self.kind}: it returned {len(columns[0])} values for {expected} rows: return one per row"
             )
-        return list(zip(fields, columns, strict=True))
+        return list(zip(fields, columns, strict=True)), dict(reasons)
 
 
 def _counts_before(mask: pa.Array) -> pa.Array:

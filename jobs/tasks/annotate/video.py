@@ -1,22 +1,19 @@
-"""Frames of videos, read with PyAV (extra `video`)."""
+"""Frames of videos, with what is said in them and a description."""
 
 from __future__ import annotations
 
-import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar, Final, TypedDict
+from typing import ClassVar, Final, TypedDict
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-from PIL import Image
 
+from curation.annotations.base import NoValue
 from curation.errors import UsageError
+from curation.images.video_frames import FrameLimits, VideoError, has_video, read_frames
 
 KEYS: Final = ("image_id", "image_url")
 
@@ -24,8 +21,8 @@ KEYS: Final = ("image_id", "image_url")
 class Video(TypedDict):
     """What `frames` has of a video: encoded frames with their times in seconds, what is said, and a description."""
 
-    frames: list[bytes] | None
-    frame_times: list[float] | None
+    frames: list[bytes]
+    frame_times: list[float]
     subtitle: str | None
     caption: str | None
 
@@ -34,7 +31,8 @@ class Video(TypedDict):
 class VideoFrames:
     """Makes `frames`: frames at equal distances, from the first to the last, of the video of an image.
 
-    A video with fewer frames repeats some. One that cannot be read has no frames, and a row without a video no value.
+    A video with fewer frames repeats some. A row without a video has no value, and one whose video cannot be read has
+    a reason of `curation.images.video_frames`.
 
     Attributes:
         model: a file with one JSON object per line: `image_id` or `image_url` of the row, `video` (a path on every
@@ -43,26 +41,28 @@ class VideoFrames:
         count: frames per video.
         max_side: longest side in pixels; larger frames are resized.
         quality: of JPEG, 1 to 100.
+        max_pixels: of a frame of the video; a larger one is not decoded.
     """
 
     model: str
     count: int = 12
     max_side: int = 256
     quality: int = 90
+    max_pixels: int = 64_000_000
 
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     reads: ClassVar[tuple[str, ...]] = ("image_id", "image_url")
     uses_seed: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Raise ValueError if a parameter is wrong, UsageError without PyAV or if the file cannot be read."""
-        if self.count < 1 or self.max_side < 1 or not 1 <= self.quality <= 100:
-            raise ValueError("count and max_side must be at least 1, and quality from 1 to 100")
-        if not find_spec("av"):
+        if min(self.count, self.max_side, self.max_pixels) < 1 or not 1 <= self.quality <= 100:
+            raise ValueError("count, max_side and max_pixels must be at least 1, and quality from 1 to 100")
+        if not has_video():
             raise UsageError("annotate.makers.frames: needs PyAV: run pip install 'worldcurate[video]'")
         read_videos(self.model)
 
-    def __call__(self, rows: pa.Table, seed: int) -> Sequence[Video | None]:  # noqa: ARG002 - it draws nothing
+    def __call__(self, rows: pa.Table, seed: int) -> Sequence[Video | NoValue | None]:  # noqa: ARG002 - it draws nothing
         """Return the frames of each row."""
         videos = read_videos(self.model)
         entries = (
@@ -71,72 +71,18 @@ class VideoFrames:
         )
         return [None if entry is None else self._video(entry) for entry in entries]
 
-    def _video(self, entry: Mapping[str, str]) -> Video:
-        frames = read_frames(entry["video"], self.count)
+    def _video(self, entry: Mapping[str, str]) -> Video | NoValue:
+        limits = FrameLimits(self.count, self.max_side, self.quality, self.max_pixels)
+        try:
+            frames = read_frames(entry["video"], limits)
+        except VideoError as error:
+            return NoValue(error.reason)
         return Video(
-            frames=None if frames is None else [self._encode(pixels) for pixels, _ in frames],
-            frame_times=None if frames is None else [time for _, time in frames],
+            frames=[frame.image for frame in frames],
+            frame_times=[frame.time for frame in frames],
             subtitle=entry.get("subtitle"),
             caption=entry.get("caption"),
         )
-
-    def _encode(self, pixels: npt.NDArray[np.uint8]) -> bytes:
-        image, buffer = Image.fromarray(pixels), io.BytesIO()
-        image.thumbnail((self.max_side, self.max_side), Image.Resampling.LANCZOS)
-        image.save(buffer, "JPEG", quality=self.quality)
-        return buffer.getvalue()
-
-
-def choose_frames(total: int, count: int) -> list[int]:
-    """Return the numbers of frames at equal distances of a video with `total`; one alone is the middle one."""
-    if count == 1:
-        return [total // 2]
-    return [number * (total - 1) // (count - 1) for number in range(count)]
-
-
-def read_frames(path: str, count: int) -> list[tuple[npt.NDArray[np.uint8], float]] | None:
-    """Return frames at equal distances as [height, width, 3], upright, with their times; None if there are none."""
-    import av
-
-    try:
-        total = sum(1 for _ in _packets(path))
-        decoded = _decode(path, set(choose_frames(total, count))) if total else {}
-        if decoded and (found := max(decoded) + 1) < total:  # some packets have no frame
-            total = found
-            decoded = _decode(path, set(choose_frames(total, count)))
-    except (av.FFmpegError, OSError):
-        return None
-    numbers = choose_frames(total, count) if decoded else []
-    return [decoded[number] for number in numbers] if numbers else None
-
-
-def _packets(path: str) -> Iterator[Any]:
-    import av
-
-    with av.open(path) as container:
-        if container.streams.video:
-            yield from (packet for packet in container.demux(video=0) if packet.size)
-
-
-def _decode(path: str, numbers: set[int]) -> dict[int, tuple[npt.NDArray[np.uint8], float]]:
-    """Return some frames by number, and the last one of the video."""
-    import av
-
-    frames, last = {}, None
-    with av.open(path) as container:
-        container.streams.video[0].thread_type = "SLICE"
-        for number, frame in enumerate(container.decode(video=0)):
-            last = number, frame
-            if number in numbers:
-                frames[number] = _upright(frame)
-    if last:
-        frames.setdefault(last[0], _upright(last[1]))
-    return frames
-
-
-def _upright(frame: Any) -> tuple[npt.NDArray[np.uint8], float]:
-    pixels = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
-    return np.ascontiguousarray(pixels), float(frame.time or 0)
 
 
 @lru_cache(maxsize=2)

@@ -4,43 +4,28 @@ from __future__ import annotations
 
 import io
 import json
-from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
+from curation.annotations.base import NoValue
 from curation.annotations.load import load_maker
 from curation.cli.annotate_config import AnnotateSection
 from curation.errors import UsageError
 from curation.lake.schemas import annotation_schema
 from jobs.tasks.annotate.inputs import as_columns
-from jobs.tasks.annotate.video import VideoFrames, choose_frames
+from jobs.tasks.annotate.video import VideoFrames
+from support.videos import FRAMES, write_video
 from training.data.views.frame_choice import frame_indices
 
-av = pytest.importorskip("av")
-
-FRAMES, SIDE = 30, 64
+pytest.importorskip("av")
 
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory) -> str:
-    """A video whose frames get brighter, ten per second."""
-    path = str(tmp_path_factory.mktemp("video") / "v.mp4")
-    with av.open(path, "w") as container:
-        stream = container.add_stream("mpeg4", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 2 * SIDE, SIDE, "yuv420p"
-        for number in range(FRAMES):
-            pixels = np.full((SIDE, 2 * SIDE, 3), 8 * number, np.uint8)
-            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-            frame.pts, frame.time_base = number, Fraction(1, 10)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
+    return write_video(tmp_path_factory.mktemp("video") / "v.mp4")
 
 
 def listed(tmp_path, *entries: dict) -> str:
@@ -64,16 +49,14 @@ def test_a_row_has_the_frames_of_its_video_at_equal_distances(video, tmp_path):
     )
     none, made, also_none, broken = VideoFrames(model, count=4, max_side=32)(ROWS, 0)
     assert none is also_none is None
+    assert broken == NoValue("not_a_video")
     assert (made["subtitle"], made["caption"]) == ("s", "c")
     numbers = frame_indices(FRAMES, 4)
     assert made["frame_times"] == pytest.approx([number / 10 for number in numbers])
     assert [brightness(frame) for frame in made["frames"]] == pytest.approx([8 * number for number in numbers], abs=4)
     assert [Image.open(io.BytesIO(frame)).size for frame in made["frames"]] == [(32, 16)] * 4
-    assert broken == {"frames": None, "frame_times": None, "subtitle": None, "caption": None}
-    frames, times, subtitle, caption = as_columns(
-        [none, made, also_none, broken], list(annotation_schema("frames"))[2:]
-    )
-    assert frames.null_count == times.null_count == subtitle.null_count == caption.null_count == 3
+    columns = as_columns([none, made, also_none], list(annotation_schema("frames"))[2:])
+    assert [column.null_count for column in columns] == [2] * 4
 
 
 def test_a_short_video_repeats_frames_and_one_frame_is_the_middle_one(video, tmp_path):
@@ -86,20 +69,13 @@ def test_a_short_video_repeats_frames_and_one_frame_is_the_middle_one(video, tmp
     assert one["frame_times"] == pytest.approx([FRAMES // 2 / 10])
 
 
-@given(st.integers(1, 500), st.integers(1, 40))
-def test_the_chosen_frames_are_those_that_the_trainer_would_choose(total, count):
-    assert choose_frames(total, count) == frame_indices(total, count)
-
-
-def test_a_cut_video_gives_the_frames_before_the_cut_or_none(video, tmp_path):
-
-    data = Path(video).read_bytes()
-    cut = tmp_path / "cut.mp4"
-    cut.write_bytes(data[: len(data) // 2])
-    model = listed(tmp_path, {"image_id": "a", "video": str(cut)}, {"image_id": "b", "video": "/no/such"})
+def test_a_video_that_cannot_be_read_has_a_reason_in_the_place_of_a_value(tmp_path):
+    (tmp_path / "v.mp4").write_text("no video")
+    model = listed(
+        tmp_path, {"image_id": "a", "video": str(tmp_path / "v.mp4")}, {"image_id": "b", "video": "/no/such"}
+    )
     made = VideoFrames(model, count=3)(ROWS, 0)
-    assert all(each is None or each["frames"] is None or len(each["frames"]) == 3 for each in made)
-    assert made[1]["frames"] is None
+    assert made == [NoValue("not_a_video"), NoValue("video_missing"), None, None]
 
 
 @pytest.mark.parametrize(
