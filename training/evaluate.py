@@ -1,8 +1,9 @@
-"""Measure a checkpoint, per language: zero-shot classification, image-text retrieval, and a linear probe.
+"""Measure a checkpoint, per language: zero-shot classification, retrieval of images and videos, a linear probe.
 
     python -m training.evaluate --checkpoint DIR --images labels.jsonl --classes classes.json
     python -m training.evaluate --checkpoint DIR --captions xm3600/captions.jsonl
     python -m training.evaluate --checkpoint DIR --images val --probe_images train
+    python -m training.evaluate --checkpoint DIR --videos msrvtt.jsonl --video_frames 12
 
 The checkpoint is a checkpoint or the output folder of a training run, or any CLIP-like model in a Hugging Face folder.
 docs/training.md describes the layouts of the inputs and the figures. Results are printed to stdout, one JSON line per
@@ -35,6 +36,7 @@ from training.evaluation.encoder import Encoder, is_trained_here, read_hugging_f
 from training.evaluation.evaluation_set import EvaluationSet
 from training.evaluation.measure import check_inputs, measure
 from training.evaluation.results_table import results_table
+from training.models.heads import Heads
 from training.models.towers import TwoTowers
 
 log = logging.getLogger(__name__)
@@ -61,7 +63,7 @@ def main(argv: Sequence[str]) -> None:
         argv,
         prog="python -m training.evaluate",
         description=__doc__ or "",
-        required=("checkpoint", "images|captions"),
+        required=("checkpoint", "images|captions|videos"),
     )
     check_inputs(config)
     results = []
@@ -82,7 +84,9 @@ def _read_encoder(path: Path) -> Encoder:
         log.info("%s: with the image transform and the tokenizer of this folder", folder)
         return read_hugging_face(folder, device)
     model, tokenizer = checkpoint.load_model(folder)
-    return trained_encoder(TwoTowers(model).to(device).eval(), tokenizer)
+    heads = Heads()
+    heads.frames = checkpoint.read_frame_tokens(folder)
+    return trained_encoder(TwoTowers(model, heads=heads).to(device).eval(), tokenizer)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 
 from curation.dedup.duplicates import DROP_REASONS
-from curation.images import decode, fetch, video_frames
+from curation.images import decode, fetch
+from curation.images.codec import video_frames
 from curation.images.filters.apply import FAILED
 from curation.images.filters.uniformity import LowEntropy, NearUniform
 from curation.images.refs.roots import REFUSED

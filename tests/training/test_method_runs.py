@@ -23,6 +23,7 @@ from training.data.shard_dataset import LoaderConfig, ShardDataset
 from training.data.shard_index import build_index
 from training.distributed import World
 from training.engine.start import make_model, make_tokenizer
+from training.evaluate import _read_encoder
 from training.losses.contrastive import contrastive_loss
 from training.methods.catalog import methods
 from training.models.towers import TwoTowers
@@ -209,6 +210,17 @@ def test_videos_on_two_ranks_have_the_losses_of_one(lake, tmp_path, parts):
     )
     lines = map(json.loads, (tmp_path / "two" / "metrics.jsonl").read_text().splitlines())
     assert [line["loss"] for line in lines if "loss" in line] == pytest.approx([*losses.values()], rel=2e-4)
+
+
+def test_held_out_videos_are_measured_with_the_proxies_that_a_checkpoint_keeps(lake, tmp_path):
+    run(lake, tmp_path / "out", method="clip_vip", steps=2, validation_share=0.7, batch_size=4, evaluate_every=2)
+    lines = list(map(json.loads, (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()))
+    [of_language] = [line for line in lines if line.get("task") == "video_retrieval"]
+    assert (of_language["frames"], of_language["pooling"]) == (4, "proxies")
+    [figures] = [line for line in lines if "text_to_video_recall" in line]
+    assert figures["held_out_pairs"] == of_language["videos"] > 0
+    encoder = _read_encoder(tmp_path / "out")
+    assert encoder.video_pooling == "proxies"
 
 
 def test_a_run_starts_from_the_proxies_and_times_of_another_one(lake, tmp_path):

@@ -103,7 +103,8 @@ class Trainer:
             image_size=image_size(self._model),
             state=state.progress if state else DataState(),
         )
-        self._held_out = cache(partial(read_pairs, samples.validation, config.open_storage(), config.validation_pairs))
+        limits = (config.validation_pairs, config.frames_per_video)
+        self._held_out = cache(partial(read_pairs, samples.validation, config.open_storage(), *limits))
         self._seen = SeenLanguages(world, state.seen_pairs_by_language if state else {})
         self._times = StepTimes()
         self._stop_signals = StopSignals()

@@ -42,7 +42,7 @@ def embed_images(encoder: Encoder, images: Iterable[ImageSource], unreadable: li
         while batch := list(islice(numbered, EMBED_BATCH)):
             inputs = []
             for (number, _), prepared in zip(
-                batch, pool.map(lambda pair: _prepare(encoder, pair[1]), batch), strict=True
+                batch, pool.map(lambda pair: prepare(encoder, pair[1]), batch), strict=True
             ):
                 if not isinstance(prepared, InputError):
                     inputs.append(prepared)
@@ -55,7 +55,7 @@ def embed_images(encoder: Encoder, images: Iterable[ImageSource], unreadable: li
     return torch.cat(parts) if parts else torch.empty(0, 0)
 
 
-def _prepare(encoder: Encoder, image: ImageSource) -> Tensor | InputError:
+def prepare(encoder: Encoder, image: ImageSource) -> Tensor | InputError:
     """Return the input of the model for an image, or why there is none."""
     try:
         data = image.read_bytes() if isinstance(image, Path) else image.data

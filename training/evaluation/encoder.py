@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from PIL import Image
@@ -32,11 +32,23 @@ class Encoder:
         prepare: an RGB image to the input of the model, without its batch dimension; several threads call it at once.
         encode_images: a batch of such inputs to embeddings (n, d).
         encode_texts: texts to embeddings (n, d).
+        encode_videos: a batch of videos (n, frames, …) of such inputs to embeddings (n, d); None: a video is the mean
+            of its frames.
+        video_pooling: how frames become one embedding: `mean`, or by `proxies`.
     """
 
     prepare: Callable[[Image.Image], Tensor]
     encode_images: Callable[[Tensor], Tensor]
     encode_texts: Callable[[Sequence[str]], Tensor]
+    encode_videos: Callable[[Tensor], Tensor] | None = None
+    video_pooling: Literal["mean", "proxies"] = "mean"
+
+    def embed_frames(self, videos: Tensor) -> Tensor:
+        """Return the unit embeddings (n, d) of videos, inputs (n, frames, …) of the model."""
+        if self.encode_videos is not None:
+            return self.encode_videos(videos)
+        of_frames = self.encode_images(videos.flatten(0, 1))
+        return normalize(of_frames.view(*videos.shape[:2], -1).mean(1), dim=-1)
 
 
 def trained_encoder(towers: TwoTowers, tokenizer: Tokenizer, precision: str = "fp32") -> Encoder:
@@ -57,6 +69,8 @@ def trained_encoder(towers: TwoTowers, tokenizer: Tokenizer, precision: str = "f
         prepare=lambda image: torch.from_numpy(resize(image, center_box(*image.size), size).copy()),
         encode_images=lambda images: embed(towers.embed_images, images),
         encode_texts=lambda texts: embed(towers.embed_texts, tokenizer(texts)),
+        encode_videos=lambda videos: embed(towers.embed_videos, videos),
+        video_pooling="mean" if towers.heads.frames is None else "proxies",
     )
 
 

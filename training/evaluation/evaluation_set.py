@@ -15,7 +15,7 @@ HELD_OUT = "held_out"  # the name of the held-out pairs of a run among its evalu
 
 
 class EvaluationSet(BaseModel):
-    """Labeled images to classify, captioned images to retrieve, or both."""
+    """Labeled images to classify, captioned images or videos to retrieve, or several of these."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -43,6 +43,15 @@ class EvaluationSet(BaseModel):
     equal_captions: bool = Field(
         True, description="a caption that several images have is correct for all of them; false: only for its own image"
     )
+    videos: Location | None = Field(
+        None, description="text-video retrieval: one {video: path, captions: {language: [caption, …]}} per line"
+    )
+    video_frames: int = Field(12, ge=1, description="frames of a video that the model sees, at equal distances")
+    dual_softmax: bool = Field(
+        False,
+        description="also measure `videos` with dual softmax, which uses all texts of the set at once; such results "
+        "are a task of their own",
+    )
     probe_images: Location | None = Field(
         None, description="linear probe: labeled images to fit it to; it is measured on `images`"
     )
@@ -60,8 +69,10 @@ class EvaluationSet(BaseModel):
 
     def check_keys(self) -> None:
         """Raise UsageError if a key lacks another one that it needs."""
-        if not self.images and not self.captions:
-            raise UsageError("images: nothing to measure: set images or captions")
+        if not (self.images or self.captions or self.videos):
+            raise UsageError("images: nothing to measure: set images, captions or videos")
+        if self.dual_softmax and not self.videos:
+            raise UsageError("dual_softmax: videos is missing: set it to the captioned videos to measure")
         if self.images and not (self.classes or self.probe_images):
             raise UsageError("images: nothing to measure: set classes, for zero-shot classification, or probe_images")
         for key in ("classes", "probe_images"):

@@ -1,4 +1,4 @@
-"""Measure a model on an evaluation set: zero-shot classification, a linear probe, and image-text retrieval."""
+"""Measure a model on an evaluation set: zero-shot classification, a linear probe, retrieval of images and videos."""
 
 from __future__ import annotations
 
@@ -13,6 +13,12 @@ from training.evaluation.examples import Example, retrieval_examples
 from training.evaluation.labeled_images import Labeled, embed_labeled, labeled_images
 from training.evaluation.linear_probe import linear_probe
 from training.evaluation.retrieval import Captioned, Result, different_images, embed_captioned, retrieval
+from training.evaluation.video_retrieval import (
+    captioned_videos,
+    embed_captioned_videos,
+    frames_of,
+    video_retrieval,
+)
 from training.evaluation.zero_shot import zero_shot
 
 
@@ -31,10 +37,25 @@ def measure(encoder: Encoder, data: EvaluationSet, examples: list[Example] | Non
             yield {"task": "retrieval", **result}
         if examples is not None:
             examples += retrieval_examples(encoder, captioned, different_images(captions_of(data)))
+    if data.videos:
+        yield from _measure_videos(encoder, data, data.videos)
+
+
+def _measure_videos(encoder: Encoder, data: EvaluationSet, path: str) -> Iterator[Result]:
+    captioned = embed_captioned_videos(encoder, captioned_videos(Path(path)), data.video_frames)
+    languages = data.chosen_languages(captioned.captions, "videos")
+    chosen = captioned._replace(captions={language: captioned.captions[language] for language in languages})
+    yield from video_retrieval(
+        encoder,
+        chosen,
+        frames=data.video_frames,
+        equal_captions=data.equal_captions,
+        rescored=data.dual_softmax,
+    )
 
 
 def check_inputs(data: EvaluationSet) -> None:
-    """Read the classes and the first image of each input, so that a mistake is found before a long run.
+    """Read the classes and the first image or video of each input, so that a mistake is found before a long run.
 
     Raises the errors of `EvaluationSet.check_keys` and `measure`.
     """
@@ -45,6 +66,8 @@ def check_inputs(data: EvaluationSet) -> None:
             next(labeled_images(path, data.columns, by_index=classes.by_index), None)
     if data.captions:
         next(captions_of(data), None)
+    if data.videos and (first := next(captioned_videos(Path(data.videos)), None)):
+        frames_of(first.path, data.video_frames)
 
 
 def captions_of(data: EvaluationSet) -> Iterator[CaptionedImage]:

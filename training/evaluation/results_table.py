@@ -11,6 +11,8 @@ TITLES = {
     "zero_shot": "Zero-shot classification",
     "linear_probe": "Linear probe",
     "retrieval": "Image-text retrieval",
+    "video_retrieval": "Text-video retrieval",
+    "video_retrieval_dual_softmax": "Text-video retrieval with dual softmax over all texts",
 }
 HEADINGS = {
     "language": "language",
@@ -24,12 +26,17 @@ HEADINGS = {
     "texts": "texts",
     **{f"image_to_text_recall@{k}": f"I→T R@{k}" for k in (1, 5, 10)},
     **{f"text_to_image_recall@{k}": f"T→I R@{k}" for k in (1, 5, 10)},
+    "videos": "videos",
+    **{f"video_to_text_recall@{k}": f"V→T R@{k}" for k in (1, 5, 10)},
+    **{f"text_to_video_recall@{k}": f"T→V R@{k}" for k in (1, 5, 10)},
     "alignment": "alignment",
     "image_uniformity": "unif. I",
+    "video_uniformity": "unif. V",
     "text_uniformity": "unif. T",
 }
-MAIN = ("accuracy", "image_to_text_recall@1", "text_to_image_recall@1")
-PLAIN = ("alignment", "image_uniformity", "text_uniformity")  # not shares
+RETRIEVAL = ("image_to_text_recall@1", "text_to_image_recall@1", "video_to_text_recall@1", "text_to_video_recall@1")
+MAIN = ("accuracy", *RETRIEVAL)
+PLAIN = ("alignment", "image_uniformity", "video_uniformity", "text_uniformity")  # not shares
 
 
 def main_figures(result: Mapping[str, Any]) -> list[str]:

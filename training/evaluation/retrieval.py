@@ -15,7 +15,7 @@ from training.evaluation.captioned_images import CaptionedImage
 from training.evaluation.embed import ImageSource, embed_images, embed_texts
 from training.evaluation.encoder import Encoder
 from training.evaluation.metrics.geometry import alignment, uniformity
-from training.evaluation.metrics.recall import recalls
+from training.evaluation.metrics.recall import Rescore, recalls
 
 Result = dict[str, Any]  # of one task and language
 CaptionSets = defaultdict[str, dict[tuple[int, str], None]]  # by language; the dictionaries are ordered sets
@@ -58,7 +58,9 @@ def different_images(images: Iterable[CaptionedImage], captions: CaptionSets | N
             yield image
 
 
-def retrieval(encoder: Encoder, images: Captioned, *, equal_captions: bool) -> Iterator[Result]:
+def retrieval(
+    encoder: Encoder, images: Captioned, *, equal_captions: bool, rescore: Rescore | None = None
+) -> Iterator[Result]:
     """Yield for each language the recall among its images and captions, with alignment and uniformity.
 
     Keys: `language`, `images`, `texts`, those of `recalls`, `shared_captions` (texts that are the caption of several
@@ -68,6 +70,7 @@ def retrieval(encoder: Encoder, images: Captioned, *, equal_captions: bool) -> I
         encoder: the model.
         images: the images and their captions.
         equal_captions: whether a caption that several images have is correct for all of them.
+        rescore: as in `recalls`.
     """
     for language, pairs in images.captions.items():
         numbers = sorted({number for number, _ in pairs})
@@ -79,7 +82,7 @@ def retrieval(encoder: Encoder, images: Captioned, *, equal_captions: bool) -> I
             "language": language,
             "images": len(numbers),
             "texts": len(captions),
-            **recalls(selected, texts, owners, captions if equal_captions else None),
+            **recalls(selected, texts, owners, captions if equal_captions else None, rescore=rescore),
             "shared_captions": sum(images_of_caption[text] > 1 for text in captions),
             "alignment": alignment(selected[owners], texts),
             "image_uniformity": uniformity(selected),

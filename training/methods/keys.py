@@ -102,7 +102,12 @@ class MethodKeys(BaseSettings):
     @property
     def has_video(self) -> bool:
         """Whether a view shows frames of videos."""
-        return any(isinstance(view, FramesView) for view in self.all_views.values())
+        return self.frames_per_video > 0
+
+    @property
+    def frames_per_video(self) -> int:
+        """The largest number of frames that a view shows of a video; 0 without such a view."""
+        return max((view.count for view in self.all_views.values() if isinstance(view, FramesView)), default=0)
 
     @property
     def intervals(self) -> dict[str, Interval]:

@@ -28,7 +28,7 @@ class SetResults:
 
     Attributes:
         name: of the set.
-        task: zero_shot, linear_probe or retrieval.
+        task: zero_shot, linear_probe, retrieval, video_retrieval or video_retrieval_dual_softmax.
         by_language: the results of each language, by ascending step; `` without languages.
     """
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from curation.annotations.base import NoValue
 from curation.errors import UsageError
-from curation.images.video_frames import FrameLimits, VideoError, has_video, read_frames
+from curation.images.codec.video_frames import FrameLimits, VideoError, has_video, read_frames
 
 KEYS: Final = ("image_id", "image_url")
 
@@ -32,7 +32,7 @@ class VideoFrames:
     """Makes `frames`: frames at equal distances, from the first to the last, of the video of an image.
 
     A video with fewer frames repeats some. A row without a video has no value, and one whose video cannot be read has
-    a reason of `curation.images.video_frames`.
+    a reason of `curation.images.codec.video_frames`.
 
     Attributes:
         model: a file with one JSON object per line: `image_id` or `image_url` of the row, `video` (a path on every

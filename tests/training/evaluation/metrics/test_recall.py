@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from support.encoders import vector
+from support.vectors import assert_close, expected, inputs
 from training.evaluation.metrics import recall
-from training.evaluation.metrics.recall import recalls
+from training.evaluation.metrics.dual_softmax import dual_softmax
+from training.evaluation.metrics.recall import mean_reciprocal_rank, recalls
 
 
 def slow_recall(queries, items, is_correct, k) -> float:
@@ -16,6 +19,14 @@ def slow_recall(queries, items, is_correct, k) -> float:
         ranked = sorted(range(len(items)), key=lambda i: -float(query @ items[i]))
         hits += any(is_correct(q, item) for item in ranked[:k])
     return hits / len(queries)
+
+
+def slow_mrr(queries, items, is_correct, k) -> float:
+    total = 0.0
+    for q, query in enumerate(queries):
+        ranked = sorted(range(len(items)), key=lambda i: -float(query @ items[i]))
+        total += next((1 / rank for rank, item in enumerate(ranked[:k], 1) if is_correct(q, item)), 0)
+    return total / len(queries)
 
 
 @st.composite
@@ -43,6 +54,8 @@ def test_recall_equals_that_of_a_sorted_list(case):
         assert found[f"image_to_text_recall@{k}"] == pytest.approx(slow_recall(images, texts, is_correct, k))
         reverse = slow_recall(texts, images, lambda text, image: is_correct(image, text), k)
         assert found[f"text_to_image_recall@{k}"] == pytest.approx(reverse)
+        if k > 1:
+            assert found[f"image_to_text_mrr@{k}"] == pytest.approx(slow_mrr(images, texts, is_correct, k))
 
 
 def test_queries_in_several_parts_give_the_same_recall(monkeypatch):
@@ -60,3 +73,24 @@ def test_pairs_with_equal_captions_are_not_errors_of_each_other():
         assert (found["image_to_text_recall@1"], found["text_to_image_recall@1"]) == (recall_at_1, recall_at_1)
     assert recalls(eye, eye, range(4))["image_to_text_recall@1"] == 1.0
     assert recalls(eye, shifted, range(4))["image_to_text_recall@5"] == 1.0, "k may be more than the items"
+
+
+def test_mean_reciprocal_ranks_are_those_of_the_vector():
+    ranks = inputs("clip_italian", "mrr")["ranks"].int().tolist()
+    found = np.array([[place == rank for place in range(1, 13)] for rank in ranks])
+    for cutoff, wanted in expected("clip_italian", "mrr").items():
+        assert_close(mean_reciprocal_rank(found, int(cutoff.removeprefix("@"))), wanted)
+
+
+def test_dual_softmax_equals_the_vector():
+    given = inputs("clip_vip", "dual_softmax")["similarity"]
+    assert_close(dual_softmax(given), expected("clip_vip", "dual_softmax")["rescored"], atol=1e-30)
+
+
+def test_rescored_recall_is_that_of_the_rescored_similarities_in_each_direction():
+    images, texts = (torch.stack([vector((kind, n)) for n in range(20)]) for kind in "cd")
+    found = recalls(images, texts, range(20), rescore=dual_softmax)
+    for way, scores in (("text_to_image", texts @ images.T), ("image_to_text", images @ texts.T)):
+        rescored = scores * torch.softmax(100 * scores, 0)
+        best = rescored.argmax(1) == torch.arange(20)
+        assert found[f"{way}_recall@1"] == pytest.approx(best.double().mean().item())

@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from curation.images import video_frames
+from curation.images.codec import video_frames
 from curation.images.codec.budget import BudgetedProcess
-from curation.images.video_frames import FrameLimits, VideoError, choose_frames, decode_frames, read_frames
+from curation.images.codec.video_frames import FrameLimits, VideoError, choose_frames, decode_frames, read_frames
 from support.scenes import encoded, scene
 from support.videos import FRAMES, SIDE, write_video
 from training.data.views.frame_choice import frame_indices
