@@ -14,6 +14,7 @@ from curation.io.storage import Storage
 from curation.lake.lake import Lake
 from jobs.runtime import session
 from jobs.runtime.config import Config
+from jobs.runtime.lost_spark import named_loss
 from jobs.runtime.run_tasks import Task, run_tasks
 
 Unit = TypeVar("Unit")
@@ -71,7 +72,8 @@ class Context:
     @property
     def cores(self) -> int:
         """The number of tasks that run at the same time."""
-        return int(self.spark.sparkContext.defaultParallelism)
+        with named_loss():
+            return int(self.spark.sparkContext.defaultParallelism)
 
     def with_config(self, config: Config, lake: Lake | None = None) -> Context:
         """Return a context with another configuration, for the same lake or a view of it."""

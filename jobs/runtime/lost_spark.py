@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from py4j.protocol import Py4JError  # type: ignore[import-untyped]  # it has no types
 from pyspark.errors import PySparkException
 
+from curation.cli.interruption import interruption_of, quiet_py4j
 from curation.errors import LostSparkError, StorageFullError, WorldcurateError
 from curation.io.failures import first_line
 
@@ -28,6 +31,18 @@ LOST: Final = (
     "Error while receiving",
     "error occurred while trying to connect to the Java",
 )
+
+
+@contextmanager
+def named_loss() -> Iterator[None]:
+    """Turn a failure of Spark itself into an error of one line, unless an interruption led to it."""
+    try:
+        yield
+    except Exception as error:
+        if not interruption_of(error) and (lost := lost_spark(error)):
+            quiet_py4j()  # it logs every call that fails from now on
+            raise lost from error
+        raise
 
 
 def lost_spark(error: BaseException) -> WorldcurateError | None:

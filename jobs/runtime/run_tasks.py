@@ -28,7 +28,7 @@ from curation.cli.interruption import interruption_of
 from curation.cli.log import shows_progress_bar
 from curation.cli.progress import describe_progress
 from curation.redaction import redact_logs
-from jobs.runtime.lost_spark import lost_spark
+from jobs.runtime.lost_spark import named_loss
 from jobs.runtime.session import silence
 from jobs.runtime.work_unit import back_off, decode_result, result_type, run_unit
 
@@ -75,16 +75,15 @@ def run_tasks(
                 yield pa.RecordBatch.from_pylist([{"unit": index, **answer}], schema=ROW_ARROW)
 
     tasks = min(len(units), at_once or len(units))
-    frame = spark.range(0, len(units), 1, tasks).mapInArrow(run_task, ROW)
-    with _Progress(spark, name, tasks, progress_s):
-        try:
-            rows = sorted(frame.collect(), key=lambda row: int(row["unit"]))
-        except BaseException as error:
-            if interruption_of(error):  # also if py4j failed on the way out
-                silence(spark)
-            elif lost := lost_spark(error):
-                raise lost from error
-            raise
+    try:
+        with named_loss():
+            frame = spark.range(0, len(units), 1, tasks).mapInArrow(run_task, ROW)
+            with _Progress(spark, name, tasks, progress_s):
+                rows = sorted(frame.collect(), key=lambda row: int(row["unit"]))
+    except BaseException as error:
+        if interruption_of(error):  # also if py4j failed on the way out
+            silence(spark)
+        raise
     for row in rows:
         if row["error"] is not None:
             _raise(row["error_class"], row["error"])

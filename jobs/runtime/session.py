@@ -20,7 +20,7 @@ from curation.io.paths import is_s3
 from curation.io.process_folder import make_process_folder
 from curation.redaction import SECRET_NAMES
 from jobs.runtime.config import SparkSection
-from jobs.runtime.lost_spark import lost_spark
+from jobs.runtime.lost_spark import named_loss
 
 JAVA = 17
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,13 +65,9 @@ def start(name: str, section: SparkSection) -> SparkSession:
             settings |= event_log(section.event_log)
         for key, value in (settings | section.conf).items():
             builder = builder.config(key, value)
-    try:
+    with named_loss():
         session = builder.getOrCreate()
         session.sparkContext.setLogLevel("ERROR")
-    except Exception as error:
-        if lost := lost_spark(error):
-            raise lost from error
-        raise
     if threading.current_thread() is threading.main_thread():
         # Spark's own handler calls the JVM from the midst of another call to it, and logs the failure.
         signal.signal(signal.SIGINT, signal.default_int_handler)

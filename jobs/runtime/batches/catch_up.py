@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 
 from curation.cli.counts import count
-from curation.errors import InputError, StorageFullError, UsageError, WorldcurateError
+from curation.errors import InputError, LostSparkError, StorageFullError, UsageError, WorldcurateError
 from curation.io.paths import is_http
 from curation.lake.names import PARTITION_VALUE
 from jobs.runtime.batches.plan import decide
@@ -30,7 +30,7 @@ def catch_up(context: Context, steps: Sequence[Job], run: Run) -> list[Outcome]:
     """Run the nights that have something to do, in order; with `dry_run`, only write them to stdout.
 
     A batch that fails does not stop the others. Raises WorldcurateError, with the exit code of the first failure, if
-    any did, and StorageFullError at once.
+    any did, and StorageFullError and LostSparkError at once.
     """
     outcomes, errors = list[Outcome](), dict[str, WorldcurateError]()
     batches = _batches(context)
@@ -44,7 +44,7 @@ def catch_up(context: Context, steps: Sequence[Job], run: Run) -> list[Outcome]:
                     sys.stdout.write(f"{batch}: {reason}\n")
                 else:
                     outcomes += run(night, possible)
-        except StorageFullError:
+        except (StorageFullError, LostSparkError):  # the next batch would meet the same
             raise
         except WorldcurateError as error:
             log.warning("catch_up: batch %s failed: %s", batch, error)

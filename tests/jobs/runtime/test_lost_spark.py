@@ -10,7 +10,7 @@ from py4j.protocol import Py4JNetworkError
 from pyspark.errors import PySparkException
 
 from curation.errors import LostSparkError, StorageFullError
-from jobs.runtime.lost_spark import lost_spark
+from jobs.runtime.lost_spark import lost_spark, named_loss
 
 ABORTED = """org.apache.spark.SparkException: Job aborted due to stage failure: Task 0 in stage 0.0 failed 4 times, most
 recent failure: Lost task 0.3: ExecutorLostFailure (executor 3 exited caused by one of the running tasks) Reason: lost
@@ -26,6 +26,9 @@ from jobs.runtime.session import start
 def main(_):
     spark = start("test", SparkSection(master="local[1]"))
     jvm = spark.sparkContext._gateway.proc.pid
+    if sys.argv[1] == "before its first work":
+        os.kill(jvm, signal.SIGKILL)
+        spark.sparkContext._gateway.proc.wait()
     run_tasks(spark, "test", [jvm], lambda _, pid: os.kill(pid, signal.SIGKILL))
 
 sys.exit(run_command(main, []))
@@ -55,9 +58,21 @@ def test_other_errors_are_bugs(error):
     assert lost_spark(error) is None
 
 
-def test_a_job_whose_jvm_is_killed_says_so_in_one_line(tmp_path):
-    done = subprocess.run([sys.executable, "-c", KILLED_JVM], capture_output=True, text=True, check=False)
-    lines = done.stderr.splitlines()
+def fail_on_the_way_out() -> None:
+    try:
+        raise KeyboardInterrupt
+    finally:
+        raise Py4JNetworkError("Error while sending or receiving")
+
+
+def test_what_an_interruption_led_to_is_no_loss():
+    with pytest.raises(Py4JNetworkError), named_loss():
+        fail_on_the_way_out()
+
+
+@pytest.mark.parametrize("when", ["at work", "before its first work"])
+def test_a_job_whose_jvm_is_killed_says_so_in_one_line(when):
+    done = subprocess.run([sys.executable, "-c", KILLED_JVM, when], capture_output=True, text=True, check=False)
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert done.returncode == LostSparkError.exit_code, done.stderr
-    assert lines[-1].startswith("error: spark: "), done.stderr
-    assert "bug" not in done.stderr
+    assert [error[:14] for error in errors] == ["error: spark: "], done.stderr
