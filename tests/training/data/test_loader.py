@@ -74,10 +74,11 @@ def test_real_loader_processes_give_the_same_batches(dataset):
 def test_the_log_states_how_often_row_groups_were_read(dataset, caplog):
     with caplog.at_level(logging.INFO):
         list(load_batches(dataset(steps=10, order=SampleOrder(0, 1, 6))))
-    assert [line for line in caplog.messages if "row groups" in line] == [
-        f"epoch {epoch}: read 8 row groups, 1.12 times this rank's share of them; replaced 0 samples"
-        for epoch in (0, 1)
-    ]  # 60 of 67 samples fill batches
+    lines = [line for line in caplog.messages if "row groups" in line]
+    assert [line[: len("epoch 0:")] for line in lines] == ["epoch 0:", "epoch 1:"]
+    # 60 of 67 samples fill batches; the group that only the rest needs is read ahead, or not in time
+    ends = {f"read {n} row groups, {share} times this rank's share of them" for n, share in ((7, "0.98"), (8, "1.12"))}
+    assert {line.removesuffix("; replaced 0 samples")[len("epoch 0: ") :] for line in lines} <= ends
 
 
 @pytest.mark.parametrize("workers", [0, 2])
