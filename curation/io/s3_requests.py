@@ -67,11 +67,13 @@ def status_of(error: Exception) -> tuple[int, str]:
 def passing_failure(error: Exception) -> str | None:
     """Return what failed if another attempt may succeed; None for errors that it would meet again."""
     from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
+    from botocore.exceptions import ConnectionError as NoConnectionError
     from urllib3.exceptions import HTTPError
 
     if isinstance(error, ClientError):
         status, code = status_of(error)
         return f"the server answers {status} {code}" if status in TRANSIENT_STATUSES or code in THROTTLED else None
-    if isinstance(error, HTTPClientError | IncompleteReadError | HTTPError | ConnectionError | TimeoutError):
+    broken = (NoConnectionError, HTTPClientError, IncompleteReadError, HTTPError, ConnectionError, TimeoutError)
+    if isinstance(error, broken):
         return str(error) or type(error).__name__
     return None

@@ -57,6 +57,7 @@ class _S3Body:
 def _transient_failures(uri: str) -> Iterator[None]:
     """Turn a failure of botocore into a TransientError if another attempt can succeed, else into an InputError."""
     from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
+    from botocore.exceptions import ConnectionError as NoConnectionError
     from urllib3.exceptions import HTTPError
 
     try:
@@ -69,7 +70,7 @@ def _transient_failures(uri: str) -> Iterator[None]:
         if throttled or passing_failure(error):
             raise TransientError(f"the server answers {status} {code}") from error
         raise InputError(f"cannot read {uri}: the server answers {status} {code}") from error
-    except (HTTPClientError, IncompleteReadError, HTTPError, OSError) as error:
+    except (NoConnectionError, HTTPClientError, IncompleteReadError, HTTPError, OSError) as error:
         raise TransientError(str(error) or type(error).__name__) from error
     except BotoCoreError as error:  # no credentials, a bad bucket name
         raise InputError(f"cannot read {uri}: {error}") from error

@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 
+from chaos.ports import free_ports
 from curation.errors import InputError
 from curation.io import s3_requests
 from curation.io.retry import RetryPolicy
@@ -100,6 +101,19 @@ def test_an_outage_that_lasts_ends_with_an_error_that_allows_another_run(proxy, 
         lambda: list(storage.list_files(prefix)),
     ):
         with pytest.raises(InputError, match=r"^cannot (write|list) .*: the server answers 503 SlowDown; no time left"):
+            operation()
+
+
+def test_a_server_that_is_gone_is_waited_for(proxy, prefix, monkeypatch):
+    gone = Storage(endpoint_url=f"http://127.0.0.1:{free_ports(1)[0]}", retry_policy=RetryPolicy(1, 0.01))
+    monkeypatch.setattr(s3_requests, "POLICY", RetryPolicy(2, 0.01))
+    for operation in (
+        lambda: gone.write_bytes(f"{prefix}/a", b"x"),
+        lambda: gone.put_if_absent(f"{prefix}/a", b"x"),
+        lambda: list(gone.list_files(prefix)),
+        lambda: gone.stat(f"{prefix}/a"),
+    ):
+        with pytest.raises(InputError, match=r"Could not connect .*; gave up after \d tries"):
             operation()
 
 
