@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 from proof.settings import Scale
 
-# Measured on two cores of an AMD EPYC, two processes; docs/proof.md names the runs.
+# Guesses for two cores and two processes; no run on an idle machine has measured them.
 WORLD_SECONDS, SECONDS_PER_PICTURE = 240.0, 0.012  # of the world and its curation
 PAIRS_PER_SECOND = {"tiny": 700.0, "vit_s_16": 30.0}
 MEASURE_SECONDS = 120.0
-UNKNOWN_PAIRS_PER_SECOND = 20.0  # of a model that was not measured
+UNKNOWN_PAIRS_PER_SECOND = 20.0  # of a model without a guess
 
 
 class Part(NamedTuple):
