@@ -87,6 +87,7 @@ class Transport:
         curl = self._idle.pop() if self._idle else self._new_handle()
         curl.setopt(pycurl.URL, target.url)
         curl.setopt(pycurl.FRESH_CONNECT, fresh)
+        curl.setopt(pycurl.FORBID_REUSE, False)
         curl.setopt(pycurl.PIPEWAIT, target.url.startswith("https:"))  # until it is known if requests can share HTTP/2
         curl.setopt(pycurl.RESOLVE, [f"+{target.host}:{target.port}:{_listed(target.addresses)}"])
         curl.setopt(pycurl.HEADERFUNCTION, exchange.read_header)
@@ -106,6 +107,7 @@ class Transport:
             kept = curl.getinfo(pycurl.NUM_CONNECTS) == 0
         except BaseException:  # out of time, or canceled
             exchange.discard()
+            curl.setopt(pycurl.FORBID_REUSE, True)  # the connection may be dead; HTTP/2 would use it for later requests
             raise
         finally:
             del self._running[curl]

@@ -136,6 +136,19 @@ def test_a_stream_that_is_not_finished_in_time_ends_alone(fetch, silent):
     assert fetch(answer, timeout_s=1.5).reason == "timeout"
 
 
+def test_a_connection_that_fell_silent_is_left_and_the_host_asked_on_another(server, certificate):
+    async def dead_at_first(stream: Stream) -> None:
+        if stream.connection is server.connections[0]:
+            await asyncio.Event().wait()
+        await good(stream)
+
+    server.answers = {f"/{n}": dead_at_first for n in range(12)}
+    with fetcher(certificate, connections_per_host=2, timeout_s=4.0) as opened:
+        results = dict(opened.fetch_many([("x", server.url(f"/{n}"), None) for n in range(12)]))
+    assert Counter(result.reason for result in results.values()) == {"timeout": 2, None: 10}
+    assert len(server.connections) == 2
+
+
 @pytest.mark.parametrize(
     ("code", "after_head", "reason"),
     [
