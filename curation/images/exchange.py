@@ -27,6 +27,7 @@ FINAL_REASONS = {
     pycurl.E_URL_MALFORMAT: "bad_url",
     pycurl.E_OUT_OF_MEMORY: "out_of_memory",
 }
+LOST_IN_HANDSHAKE = ("Recv failure", "Send failure", "SSL_ERROR_SYSCALL", "unexpected eof")  # with E_SSL_CONNECT_ERROR
 HTTP2_STREAM = 92  # CURLE_HTTP2_STREAM, which pycurl does not name
 CLOSED = frozenset({pycurl.E_RECV_ERROR, pycurl.E_SEND_ERROR, pycurl.E_GOT_NOTHING, pycurl.E_HTTP2, HTTP2_STREAM})
 
@@ -133,6 +134,8 @@ class Exchange:
             raise FetchError(self._refused)
         if self._has_head and (code == pycurl.E_OK or not self._wanted):
             return Response(self._status, self._headers, bytes(body))
+        if code == pycurl.E_SSL_CONNECT_ERROR and any(part in message for part in LOST_IN_HANDSHAKE):
+            raise TransientError("connection")
         if reason := FINAL_REASONS.get(code):
             raise FetchError(reason)
         if code == pycurl.E_PARTIAL_FILE:

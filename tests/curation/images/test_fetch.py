@@ -521,6 +521,21 @@ def test_https_is_fetched_from_a_trusted_host_only(secure_site, certificate):
     assert secure_site.hits("/a") == 1
 
 
+def test_a_connection_that_is_lost_in_the_handshake_is_tried_again(certificate):
+    lost = []
+
+    class Overloaded(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            lost.append(self.request.recv(1 if len(lost) % 2 else 65536))  # what is not read makes a reset of the close
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Overloaded) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        url = f"https://127.0.0.1:{server.server_address[1]}/a"
+        assert fetch(url, ca_file=str(certificate[0]), retries=2).reason == "connection"
+        server.shutdown()
+    assert len(lost) == 3, "closed and reset alike"
+
+
 def expired_certificate(folder: Path) -> tuple[Path, Path]:
     """A certificate for 127.0.0.1 that was valid for one day of 2020, and its key."""
     (folder / "index.txt").touch()
