@@ -91,10 +91,17 @@ class Downloader:
 
     async def get(self, url: str, space: Space) -> bytes:
         """Return the body at a URL, for which there is `space`. Raises FetchError."""
-        budget, failures, failure = TimeBudget(self._settings.timeout_s), 0, "timeout"
+        response = await self._repeat(url, TimeBudget(self._settings.timeout_s), self._accepts, space)
+        return self._unpacked(response)
+
+    async def _repeat(
+        self, url: str, budget: TimeBudget, accepts: Callable[[Response], bool], space: Space
+    ) -> Response:
+        """Return the response of `_follow`, which is tried again after failures that may pass. Raises FetchError."""
+        failures, failure = 0, "timeout"
         while True:
             try:
-                return self._unpacked(await self._follow(url, budget, self._accepts, space))
+                return await self._follow(url, budget, accepts, space)
             except FetchError as error:
                 if error.reason == "timeout":  # in a retry: what failed before says more
                     raise FetchError(failure) from error
@@ -169,8 +176,8 @@ class Downloader:
         return True
 
     async def _read_robots_txt(self, url: str, budget: TimeBudget) -> bytes:
-        """Return the body of a robots.txt. Raises FetchError, TransientError."""
-        response = await self._follow(url, budget, lambda found: found.status == 200, unlimited_space())
+        """Return the body of a robots.txt. Raises FetchError."""
+        response = await self._repeat(url, budget, lambda found: found.status == 200, unlimited_space())
         return self._unpacked(response)
 
     def _unpacked(self, response: Response) -> bytes:

@@ -13,7 +13,6 @@ from protego import Protego
 
 from curation.images.failures import FetchError
 from curation.images.time_budget import TimeBudget
-from curation.io.retry import TransientError
 
 MAX_BYTES = 500 << 10  # of a file that is parsed (RFC 9309, section 2.5)
 VALID_S = 24 * 3600.0  # RFC 9309, section 2.4
@@ -33,7 +32,7 @@ class _Site:
 class RobotsFiles:
     """Caches the rules of the last sites.
 
-    `read` returns the body at a URL, for which it has a budget of `seconds`, or raises FetchError or TransientError.
+    `read` returns the body at a URL, for which it has a budget of `seconds`, or raises FetchError.
     """
 
     def __init__(self, robot: str, read: Callable[[str, TimeBudget], Awaitable[bytes]], seconds: float) -> None:
@@ -66,7 +65,7 @@ class RobotsFiles:
     async def _rules(self, name: str, reading: TimeBudget) -> Protego:
         try:
             body = await self._read(f"{name}/robots.txt", reading)
-        except (FetchError, TransientError) as error:
+        except FetchError as error:
             if not str(error).startswith("http_4") or str(error) == "http_429":
                 if site := self._sites.get(name):
                     site.valid_until = time.monotonic() + FAILURES_VALID_S

@@ -101,6 +101,12 @@ def test_the_target_of_a_redirect_is_checked_too(site):
     assert "/private/a.png" not in requested(site)
 
 
+def test_a_robots_txt_is_asked_for_again_after_a_failure_that_passes(site):
+    site.faults["/robots.txt"].append(Answer(503))
+    assert fetch(site, "/a.png", "/b.png", robots_txt=True, retries=1, backoff_s=0.01) == [None, None]
+    assert requested(site).count("/robots.txt") == 2
+
+
 def test_a_robots_txt_that_is_never_answered_leaves_time_and_refuses_all_urls_of_its_site(site):
     site.rules = Answer(200, b"x" * 10, {"Content-Length": "11"}, hang_s=60.0)
     urls = [(str(n), f"{site.url}/{n}.png", None) for n in range(20)]
