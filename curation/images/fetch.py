@@ -59,7 +59,8 @@ REASONS = frozenset(
 PASSING = frozenset(
     {
         "dns", "connection", "timeout", "host_unresponsive", "incomplete", "robots_txt_unreachable", "http_429",
-        *(f"http_{status}" for status in range(500, 1000)), "out_of_memory", "unexpected_error",
+        *(f"http_{status}" for status in range(500, 1000)), "out_of_memory", "unexpected_error", "decoder_killed",
+        "ref_unreadable", "blocked_host", "private_address", "ref_refused", "robots_txt",
     }
 )  # fmt: skip  # reasons that may be gone by the next run, unlike those that tell what is at a URL
 

@@ -86,6 +86,19 @@ def test_failures_that_may_have_passed_are_requested_when_the_images_are_made_ag
     assert all(after[path] == before[path] for path in before.keys() & after.keys() - passed)
 
 
+def test_images_that_a_setting_refused_are_requested_once_it_no_longer_does(crawl, site, tmp_path):
+    (tmp_path / "blocked").write_text(f"{site.url}/1\n")
+    refusing = change(crawl, images={"block_hosts": [str(tmp_path / "blocked")]})
+    run(refusing)
+    refused = {path for path, reason in reasons_by_path(refusing).items() if reason == "blocked_host"}
+    requested(site)
+    add_tombstones(crawl.lake, image_ids=sorted(ids(crawl, "ok"))[:1], reason="asked")
+    run(crawl)
+    assert refused
+    assert refused == set(requested(site)) & set(reasons_by_path(refusing))
+    assert {reasons_by_path(crawl)[path] for path in refused} <= {None, "http_404"}
+
+
 def reasons_by_path(context):
     paths = {image_id: f"/{n}.png" for n, image_id in numbered(context).items()}
     return {paths[row["image_id"]]: row["reason"] for row in images(context)}
