@@ -41,7 +41,7 @@ chaos: $(VENV)/ready models ## Run ten nights on a cluster whose processes are k
 	rm -rf $(CHAOS) && $(BIN)/python -m chaos.run --out $(CHAOS) --seed $(SEED) --seeds $(SEEDS) --nights $(NIGHTS)
 
 .PHONY: test
-test: $(VENV)/ready models ## Run the tests (about 14 minutes on 2 cores)
+test: $(VENV)/ready models ## Run the tests (about 15 minutes on 2 cores)
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadgroup $(PYTEST_ARGS)
 
 .PHONY: test-slow
