@@ -6,13 +6,10 @@ the old partition or the new one, whole.
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -25,6 +22,7 @@ from jobs.runtime.config import GcSection
 from jobs.runtime.context import Context
 from support.lakes import TABLES, digests
 from support.nights import write_night
+from support.sessions import kill_session
 
 pytestmark = pytest.mark.spark
 
@@ -69,9 +67,7 @@ def kill_at(moment: Moment, config: Path, lake: Lake) -> bool:
             time.sleep(0.002)
         return False
     finally:
-        with suppress(ProcessLookupError):  # it has ended, with all it started
-            os.killpg(night.pid, signal.SIGKILL)
-        night.wait()
+        kill_session(night)
 
 
 def grown(context: Context, folder: Path) -> Context:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +13,7 @@ import pytest
 from jobs import compact
 from support.compaction import SEED, in_order, make_lake, read
 from support.in_process import change
+from support.sessions import kill_session
 
 pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
@@ -34,9 +32,7 @@ def kill_when_there(pattern: str, lake: Path, *flags: str) -> bool:
             time.sleep(0.002)
         return False
     finally:
-        with suppress(ProcessLookupError):  # it has ended, with all it started
-            os.killpg(job.pid, signal.SIGKILL)
-        job.wait()
+        kill_session(job)
 
 
 def sums(context) -> list[str]:

@@ -6,7 +6,6 @@ import gzip
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ import yaml
 from jobs import gc, ingest
 from jobs.runtime.context import Context
 from support.loopback import file_server, serving
+from support.sessions import kill_session
 
 pytestmark = pytest.mark.spark
 
@@ -150,8 +150,7 @@ def kill_when_groups_are_kept(made, tmp_path, count):
             assert run.poll() is None
             time.sleep(0.02)
     finally:
-        os.killpg(run.pid, signal.SIGKILL)
-        run.wait()
+        kill_session(run)
 
 
 # Images of earlier batches
