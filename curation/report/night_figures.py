@@ -15,7 +15,7 @@ SHARES = (
 # Stage, texts or pairs by language in its totals, and the start of the name of a language's share of them.
 SHARE_OF = "share of "
 LANGUAGES = (("match", "texts_by_lang", f"{SHARE_OF}texts in"), ("balance", "curated_by_lang", f"{SHARE_OF}pairs in"))
-LEVELS = ("t_en", "p")  # totals of balance that are no shares of the night
+LEVELS = ("t_en", "p")  # totals of balance that are not shares of the night
 
 
 def figures(stage: str, totals: Mapping[str, Any]) -> dict[str, float]:
